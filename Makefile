@@ -1,0 +1,65 @@
+# Everything that is done with this repository. `make help` lists it.
+
+KAMAILIO ?= kamailio
+export KAMAILIO
+CARGO ?= cargo
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+
+# Where the module goes: a folder of its own, put before the stock one in mpath.
+MODULES ?= /usr/local/lib/kamailio/dispatcher
+
+PACKAGES = kamailio kamailio-extra-modules sip-tester clang libclang-dev gcc libc6-dev make dpkg-dev patch
+
+.PHONY: help deps headers build check unit model it test demo bench install uninstall clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+deps: ## install what is needed through apt-get (the first time only)
+	@sh kamailio-headers/deps.sh $(PACKAGES)
+
+headers: deps ## fetch the source of the installed Kamailio, unless KAMAILIO_SRC= names one
+	@[ -n "$(KAMAILIO_SRC)" ] || kamailio-headers/fetch.sh >/dev/null
+
+build: headers ## build/dispatcher.so, the loadable module
+	$(CARGO) build --release --locked --lib
+	@mkdir -p build
+	@cp $(TARGET)/release/libdispatcher.so build/dispatcher.so.new && mv build/dispatcher.so.new build/dispatcher.so
+	@echo "build/dispatcher.so is for $$($(KAMAILIO) -v | sed -n 's/^version: //p')"
+
+check: headers ## format and clippy, warnings denied
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+unit: headers ## tests without a server
+	$(CARGO) test --locked --lib --test structure
+
+model: headers ## lock-free pieces under the model checker, shared types in forked processes
+	$(CARGO) test --locked --test fork
+	RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 $(CARGO) test --release --locked --test loom --target-dir $(TARGET)/loom
+
+it: build ## tests on a real Kamailio
+	$(CARGO) test --release --locked --test it
+
+test: check unit model it ## all of the above
+
+demo: build ## the main job, live: three gateways, calls of mixed fate, even load
+	$(CARGO) run --release --locked --example demo
+
+bench: build ## the cost of a selection beside the stock module's
+	$(CARGO) bench --locked --bench selection
+
+install: build ## copy the module to $(MODULES)
+	install -d $(DESTDIR)$(MODULES)
+	install -m 644 build/dispatcher.so $(DESTDIR)$(MODULES)/dispatcher.so
+	@echo 'In kamailio.cfg, before loadmodule "dispatcher.so":'
+	@echo '    mpath="$(MODULES)/:/usr/lib/$$(ARCH)/kamailio/modules/"   (this folder first)'
+
+uninstall: ## take it away again
+	rm -f $(DESTDIR)$(MODULES)/dispatcher.so
+	-rmdir $(DESTDIR)$(MODULES) 2>/dev/null
+
+clean: ## remove what was built (fetched headers stay)
+	$(CARGO) clean
+	rm -rf build

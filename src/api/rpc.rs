@@ -1,0 +1,184 @@
+//! The RPC commands. Field names and order are those of the stock module: tools read them.
+
+use super::reload::{self, Findings};
+use super::{Module, module};
+use crate::dest::Flags;
+use crate::host::mem::Pool;
+use crate::host::rpc::{Broken, Rpc, Struct};
+use crate::service::audit;
+use crate::state::{Destination, Set};
+use core::net::IpAddr;
+
+/// How much `dispatcher.list` shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Short,
+    Normal,
+    Full,
+}
+
+fn with_module(rpc: &Rpc, answer: impl FnOnce(&'static Module) -> Result<(), Broken>) {
+    let Some(module) = module() else { return rpc.fault(500, "Not ready") };
+    if answer(module).is_err() {
+        rpc.fault(500, "Internal error creating the reply");
+    }
+}
+
+/// `dispatcher.list [short | full]`.
+pub fn list(rpc: &Rpc) {
+    with_module(rpc, |module| {
+        let detail = match rpc.optional_text() {
+            Some(mode) if mode.eq_ignore_ascii_case(b"short") => Detail::Short,
+            Some(mode) if mode.eq_ignore_ascii_case(b"full") => Detail::Full,
+            _ => Detail::Normal,
+        };
+        let Some(sets) = module.sets().filter(|sets| !sets.sets().is_empty()) else {
+            rpc.fault(500, "No Destination Sets");
+            return Ok(());
+        };
+        let top = rpc.structure()?;
+        top.int(c"NRSETS", sets.sets().len() as i32)?;
+        let records = top.array(c"RECORDS")?;
+        for set in sets.sets() {
+            let entry = records.structure(c"SET")?;
+            entry.int(c"ID", set.id)?;
+            let targets = entry.array(c"TARGETS")?;
+            for destination in set.destinations.iter() {
+                show(module, set, destination, detail, &targets.structure(c"DEST")?)?;
+            }
+        }
+        Ok(())
+    });
+}
+
+fn show(
+    module: &Module,
+    set: &Set<Pool>,
+    destination: &Destination,
+    detail: Detail,
+    to: &Struct<'_>,
+) -> Result<(), Broken> {
+    let record = module.root.registry.record(destination.record);
+    to.text(c"URI", set.text(destination.uri))?;
+    to.text(c"FLAGS", record.map_or(destination.flags, |record| record.flags()).letters().as_bytes())?;
+    to.int(c"PRIORITY", destination.priority)?;
+    if detail == Detail::Full {
+        to.text(c"HOST", set.text(destination.host))?;
+        to.text(c"IPADDR", destination.address.map_or_else(String::new, address).as_bytes())?;
+        to.int(c"PORT", destination.port.into())?;
+        to.int(c"PROTOID", destination.proto.into())?;
+        // Set when a timer looks names up again; nothing does yet.
+        to.unsigned_long(c"DNSTIME_SEC", 0)?;
+        to.unsigned_long(c"DNSTIME_USEC", 0)?;
+    }
+    let body = set.text(destination.attrs);
+    if detail != Detail::Short && !body.is_empty() {
+        let attrs = to.structure(c"ATTRS")?;
+        attrs.text(c"BODY", body)?;
+        attrs.text(c"DUID", set.text(destination.duid))?;
+        attrs.int(c"MAXLOAD", destination.maxload as i32)?;
+        attrs.int(c"WEIGHT", destination.weight as i32)?;
+        attrs.int(c"RWEIGHT", destination.rweight as i32)?;
+        attrs.text(c"SOCKET", set.text(destination.socket))?;
+        attrs.text(c"SOCKNAME", set.text(destination.sockname))?;
+        attrs.text(c"OBPROXY", set.text(destination.obproxy))?;
+    }
+    let load = record.map_or(0, |record| record.load());
+    to.structure(c"RUNTIME")?.int(c"DLGLOAD", i32::try_from(load).unwrap_or(i32::MAX))
+}
+
+/// As the host writes addresses: the groups of an IPv6 address in full, without leading zeros.
+fn address(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(four) => four.to_string(),
+        IpAddr::V6(six) => six.segments().map(|group| format!("{group:x}")).join(":"),
+    }
+}
+
+/// `dispatcher.reload`.
+pub fn reload(rpc: &Rpc) {
+    with_module(rpc, |module| {
+        let file = &module.conf.list_file;
+        match reload::reload(module) {
+            Ok(loaded) if loaded.problems.is_empty() => rpc.say("Ok. Dispatcher successfully reloaded."),
+            Ok(loaded) => {
+                let findings = Findings(file, &loaded.problems);
+                rpc.say(&format!("Ok. Dispatcher successfully reloaded. Findings: {findings}"));
+            }
+            Err(error) => rpc.fault(500, &error.text(file)),
+        }
+        Ok(())
+    });
+}
+
+/// `dispatcher.set_state state group address`; the address `all` is the whole group.
+pub fn set_state(rpc: &Rpc) {
+    with_module(rpc, |module| {
+        let Some((state, group, address)) = rpc.text_int_text() else {
+            rpc.fault(500, "Invalid Parameters");
+            return Ok(());
+        };
+        if state.is_empty() {
+            rpc.fault(500, "Invalid State Parameter");
+            return Ok(());
+        }
+        let Some(state) = Flags::from_rpc(state) else {
+            rpc.fault(500, "Unknown State Value");
+            return Ok(());
+        };
+        let all = address == b"all";
+        if set_states(module, group, |uri| all || uri.eq_ignore_ascii_case(address), state) || all {
+            rpc.say("Ok. Dispatcher state updated.");
+        } else {
+            rpc.fault(500, "State Update Failed");
+        }
+        Ok(())
+    });
+}
+
+/// Sets the state of every destination of the set whose URI matches. False if there is none.
+fn set_states(module: &Module, set: i32, matches: impl Fn(&[u8]) -> bool, state: Flags) -> bool {
+    let Some(sets) = module.sets() else { return false };
+    let Some(set) = sets.set(set) else { return false };
+    let mut found = false;
+    for destination in set.destinations.iter().filter(|one| matches(set.text(one.uri))) {
+        if let Some(record) = module.root.registry.record(destination.record) {
+            record.change_state(|old, _| (old.without(Flags::STATES).with(state), 0));
+            found = true;
+        }
+    }
+    found
+}
+
+/// `dispatcher.load_audit`: recounts the calls and shows each destination's recorded and counted load.
+pub fn load_audit(rpc: &Rpc) {
+    with_module(rpc, |module| {
+        let audit = audit::audit(module.root);
+        let counters = &module.root.counters;
+        let top = rpc.structure()?;
+        top.int(c"CALLS", (audit.early + audit.confirmed) as i32)?;
+        top.int(c"EARLY", audit.early as i32)?;
+        top.int(c"CONFIRMED", audit.confirmed as i32)?;
+        top.int(c"RELEASED", audit.released as i32)?;
+        top.int(c"DRIFT", audit.accounts.iter().filter(|account| account.drift() != 0).count() as i32)?;
+        for (name, counter) in [
+            (c"UNKNOWN", &counters.unknown),
+            (c"LATE", &counters.late),
+            (c"CROSSED", &counters.crossed),
+            (c"EXPIRED", &counters.expired),
+        ] {
+            top.unsigned_long(name, counter.get())?;
+        }
+        let destinations = top.array(c"DESTINATIONS")?;
+        for account in &audit.accounts {
+            let entry = destinations.structure(c"DEST")?;
+            entry.int(c"SET", account.set)?;
+            entry.text(c"NAME", &account.name)?;
+            entry.int(c"CONFIGURED", account.configured.into())?;
+            entry.int(c"RECORDED", account.recorded as i32)?;
+            entry.int(c"COUNTED", account.counted as i32)?;
+            entry.int(c"DRIFT", account.drift() as i32)?;
+        }
+        Ok(())
+    });
+}

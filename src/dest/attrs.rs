@@ -1,0 +1,171 @@
+//! The attributes of a destination: `name=value;name=value`, as in the last column of the list file.
+
+use super::problem::shown;
+
+/// What the module reads of the attributes, and the whole text for scripts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Attrs {
+    /// All of them as written, unknown ones too, without a `;` at the end.
+    pub body: Vec<u8>,
+    /// Unique id of the destination in its set; compared without regard to case.
+    pub duid: Vec<u8>,
+    /// Calls at the same time at most; 0 is no limit.
+    pub maxload: u32,
+    /// Share for algorithm 9.
+    pub weight: u32,
+    /// Share for algorithm 11.
+    pub rweight: u32,
+    /// Local socket to send from, `proto:host:port`.
+    pub socket: Vec<u8>,
+    /// Local socket to send from, by name; wins over `socket`.
+    pub sockname: Vec<u8>,
+    /// Outbound proxy for probes.
+    pub obproxy: Vec<u8>,
+}
+
+/// A finding in the text: offset in bytes and what is wrong.
+pub type Finding = (usize, String);
+
+/// Largest value of a number attribute: what fits the answer of `dispatcher.list`.
+pub const MAX_NUMBER: u32 = i32::MAX as u32;
+
+impl Attrs {
+    /// Reads the text. Names are compared without regard to case; values may stand in single or double quotes.
+    pub fn parse(text: &[u8]) -> Result<Self, Finding> {
+        let body = text.strip_suffix(b";").unwrap_or(text);
+        let mut attrs = Self { body: body.to_vec(), ..Self::default() };
+        for (at, name, value) in Parts::of(body) {
+            let value = value?;
+            let slot = match name.to_ascii_lowercase().as_slice() {
+                b"duid" => Slot::Text(&mut attrs.duid),
+                b"socket" => Slot::Text(&mut attrs.socket),
+                b"sockname" => Slot::Text(&mut attrs.sockname),
+                b"obproxy" => Slot::Text(&mut attrs.obproxy),
+                b"maxload" => Slot::Number(&mut attrs.maxload),
+                b"weight" => Slot::Number(&mut attrs.weight),
+                b"rweight" => Slot::Number(&mut attrs.rweight),
+                _ => continue,
+            };
+            match slot {
+                Slot::Text(slot) => *slot = value.to_vec(),
+                Slot::Number(slot) => {
+                    *slot = number(value).ok_or_else(|| {
+                        let name = String::from_utf8_lossy(name);
+                        (at, format!("{name}={}: a whole number from 0 to {MAX_NUMBER} is due", shown(value)))
+                    })?;
+                }
+            }
+        }
+        Ok(attrs)
+    }
+}
+
+enum Slot<'a> {
+    Text(&'a mut Vec<u8>),
+    Number(&'a mut u32),
+}
+
+fn number(text: &[u8]) -> Option<u32> {
+    let text = core::str::from_utf8(text).ok()?;
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|&number| digits && number <= MAX_NUMBER)
+}
+
+/// The `name=value` parts of a text, each with its offset; a `;` in quotes does not part.
+struct Parts<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+type Part<'a> = (usize, &'a [u8], Result<&'a [u8], Finding>);
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a [u8]) -> Self {
+        Self { text, at: 0 }
+    }
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = Part<'a>;
+
+    fn next(&mut self) -> Option<Part<'a>> {
+        loop {
+            let start = self.at;
+            let rest = self.text.get(start..).filter(|rest| !rest.is_empty())?;
+            let mut quote = None;
+            let end = rest.iter().position(|&byte| {
+                match quote {
+                    Some(open) if byte == open => quote = None,
+                    None if byte == b'"' || byte == b'\'' => quote = Some(byte),
+                    _ => {}
+                }
+                quote.is_none() && byte == b';'
+            });
+            let part = rest.get(..end.unwrap_or(rest.len()))?;
+            self.at = start + part.len() + 1;
+            if part.trim_ascii().is_empty() {
+                continue;
+            }
+            let lead = part.len() - part.trim_ascii_start().len();
+            let (name, value) = match part.iter().position(|&byte| byte == b'=') {
+                Some(equal) => (part.get(..equal)?.trim_ascii(), part.get(equal + 1..)?.trim_ascii()),
+                None => (part.trim_ascii(), &[][..]),
+            };
+            let value = match quote {
+                Some(_) => {
+                    Err((start + lead, format!("{}: the quote is not closed", shown(part.trim_ascii()))))
+                }
+                None => Ok(unquoted(value)),
+            };
+            return Some((start + lead, name, value));
+        }
+    }
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    match value {
+        [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] => inner,
+        _ => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn known_attributes_are_read_and_unknown_ones_kept() {
+        let attrs = Attrs::parse(b"duid=abc;MaxLoad=20;socket=udp:1.2.3.4:5060;my=xyz;weight=7;").unwrap();
+        assert_eq!(attrs.duid, b"abc");
+        assert_eq!(attrs.maxload, 20);
+        assert_eq!(attrs.weight, 7);
+        assert_eq!(attrs.socket, b"udp:1.2.3.4:5060");
+        assert_eq!(attrs.body, b"duid=abc;MaxLoad=20;socket=udp:1.2.3.4:5060;my=xyz;weight=7");
+    }
+
+    #[test]
+    fn quotes_protect_a_semicolon_and_are_taken_off() {
+        let attrs = Attrs::parse(b"x=\"a;maxload=3\";duid='q'").unwrap();
+        assert_eq!((attrs.maxload, attrs.duid.as_slice()), (0, &b"q"[..]));
+    }
+
+    #[test]
+    fn a_bad_number_is_named_with_its_offset() {
+        let (at, text) = Attrs::parse(b"duid=a;maxload=-5").unwrap_err();
+        assert_eq!(at, 7);
+        assert!(text.contains("maxload='-5'"), "{text}");
+        for bad in ["maxload=", "maxload=1x", "maxload=+1", "weight=4294967296", "rweight=2147483648"] {
+            assert!(Attrs::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(text in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(attrs) = Attrs::parse(&text) {
+                prop_assert!(attrs.maxload <= MAX_NUMBER);
+            }
+        }
+    }
+}

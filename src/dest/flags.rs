@@ -1,0 +1,115 @@
+//! The flags of a destination, with the numbers of the stock module.
+
+/// State and options of a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(pub u32);
+
+impl Flags {
+    /// Gets no calls because it does not answer.
+    pub const INACTIVE: Self = Self(1);
+    /// Gets calls, but has failed lately.
+    pub const TRYING: Self = Self(2);
+    /// Gets no calls because an operator said so.
+    pub const DISABLED: Self = Self(4);
+    /// Is probed.
+    pub const PROBING: Self = Self(8);
+    /// Its host name is not resolved when it is loaded.
+    pub const NO_DNS: Self = Self(16);
+    /// The bits that a change of state replaces.
+    ///
+    /// The stock module also counts [`Flags::NO_DNS`] to them and so forgets it with the first change.
+    pub const STATES: Self = Self(1 | 2 | 4 | 8);
+
+    /// Whether all bits of `other` are set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// With the bits of `other`.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Without the bits of `other`.
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether calls may go to it.
+    pub const fn usable(self) -> bool {
+        self.0 & (Self::INACTIVE.0 | Self::DISABLED.0) == 0
+    }
+
+    /// The two letters of `dispatcher.list`: A, I, D or T, then P for probing or X.
+    pub const fn letters(self) -> &'static str {
+        let probing = self.has(Self::PROBING);
+        if self.has(Self::INACTIVE) {
+            if probing { "IP" } else { "IX" }
+        } else if self.has(Self::DISABLED) {
+            if probing { "DP" } else { "DX" }
+        } else if self.has(Self::TRYING) {
+            if probing { "TP" } else { "TX" }
+        } else if probing {
+            "AP"
+        } else {
+            "AX"
+        }
+    }
+
+    /// Reads the state argument of `ds_mark_dst`: any of `a i d t p`, in either case. `a` takes back those before it.
+    pub fn from_mark(text: &[u8]) -> Option<Self> {
+        text.iter().try_fold(Self::default(), |flags, letter| {
+            Some(match letter.to_ascii_lowercase() {
+                b'a' => Self::default(),
+                b'i' => flags.with(Self::INACTIVE),
+                b'd' => flags.with(Self::DISABLED),
+                b't' => flags.with(Self::TRYING),
+                b'p' => flags.with(Self::PROBING),
+                _ => return None,
+            })
+        })
+    }
+
+    /// Reads the state argument of `dispatcher.set_state`: `a i d t` or `1 0 2 3`, the second letter `p` for probing
+    /// (not with `d`).
+    pub fn from_rpc(text: &[u8]) -> Option<Self> {
+        let state = match text.first()?.to_ascii_lowercase() {
+            b'a' | b'1' => Self::default(),
+            b'i' | b'0' => Self::INACTIVE,
+            b'd' | b'2' => return Some(Self::DISABLED),
+            b't' | b'3' => Self::TRYING,
+            _ => return None,
+        };
+        let probing = text.get(1).is_some_and(|letter| letter.eq_ignore_ascii_case(&b'p'));
+        Some(if probing { state.with(Self::PROBING) } else { state })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_say_inactive_before_disabled_before_trying() {
+        assert_eq!(Flags::default().letters(), "AX");
+        assert_eq!(Flags(1 | 2 | 4 | 8).letters(), "IP");
+        assert_eq!(Flags(2 | 4).letters(), "DX");
+        assert_eq!(Flags(2 | 8).letters(), "TP");
+    }
+
+    #[test]
+    fn mark_takes_letters_in_any_case_and_refuses_others() {
+        assert_eq!(Flags::from_mark(b"iP"), Some(Flags::INACTIVE.with(Flags::PROBING)));
+        assert_eq!(Flags::from_mark(b"ia"), Some(Flags::default()));
+        assert_eq!(Flags::from_mark(b"x"), None);
+    }
+
+    #[test]
+    fn rpc_takes_letters_or_digits() {
+        assert_eq!(Flags::from_rpc(b"ap"), Some(Flags::PROBING));
+        assert_eq!(Flags::from_rpc(b"0p"), Some(Flags::INACTIVE.with(Flags::PROBING)));
+        assert_eq!(Flags::from_rpc(b"dp"), Some(Flags::DISABLED));
+        assert_eq!(Flags::from_rpc(b"z"), None);
+        assert_eq!(Flags::from_rpc(b""), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! The list file: one destination a line, `setid uri [flags [priority [attrs]]]`, `#` begins a comment.
+//!
+//! Format: manual of the stock module, section "Destination List File". Lines may be of any length (the stock module
+//! reads 1023 bytes and takes the rest for a line of its own).
+
+use super::problem::shown;
+use super::{Attrs, Entry, Flags, Problem};
+
+/// Reads a whole file: the destinations that are right, and what is wrong with the others.
+pub fn parse(text: &[u8]) -> (Vec<Entry>, Vec<Problem>) {
+    let mut entries = Vec::new();
+    let mut problems = Vec::new();
+    for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        match parse_line(at + 1, line, &mut problems) {
+            Ok(entry) => entries.extend(entry),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    (entries, problems)
+}
+
+fn parse_line(number: usize, line: &[u8], problems: &mut Vec<Problem>) -> Result<Option<Entry>, Problem> {
+    let mut fields = Fields { line, at: 0 };
+    let wrong = |field: Field<'_>, name: &str, due: &str| {
+        Problem::error(number, field.column(), format!("{name} {}: {due} is due", shown(field.text)))
+    };
+    let Some(set_field) = fields.next(b"#") else { return Ok(None) };
+    let set = decimal(set_field.text).ok_or_else(|| {
+        wrong(
+            set_field,
+            "set id",
+            "a whole number from 0 to 2147483647, then a SIP URI and flags, priority, attributes",
+        )
+    })?;
+    let Some(uri) = fields.next(b"#") else {
+        return Err(Problem::error(number, fields.at + 1, "a SIP URI is due after the set id"));
+    };
+    let mut entry = Entry {
+        line: number,
+        column: uri.column(),
+        set,
+        uri: uri.text.to_vec(),
+        flags: Flags::default(),
+        priority: 0,
+        attrs: Attrs::default(),
+    };
+    let Some(flags) = fields.next(b"#") else { return Ok(Some(entry)) };
+    entry.flags = parse_flags(flags.text)
+        .ok_or_else(|| wrong(flags, "flags", "a whole number from 0 to 2147483647 (or hex, 0x…)"))?;
+    let Some(priority) = fields.next(b"#") else { return Ok(Some(entry)) };
+    entry.priority = decimal(priority.text)
+        .ok_or_else(|| wrong(priority, "priority", "a whole number from 0 to 2147483647"))?;
+    let Some(attrs) = fields.next(b"") else { return Ok(Some(entry)) };
+    if attrs.text.starts_with(b"#") {
+        return Ok(Some(entry));
+    }
+    entry.attrs = Attrs::parse(attrs.text)
+        .map_err(|(offset, text)| Problem::error(number, attrs.column() + offset, text))?;
+    if let Some(rest) = fields.next(b"#") {
+        problems.push(Problem::warning(
+            number,
+            rest.column(),
+            format!("{} after the attributes is ignored: attributes hold no spaces", shown(rest.text)),
+        ));
+    }
+    Ok(Some(entry))
+}
+
+/// Digits only; a sign or more than `i32::MAX` is wrong.
+fn decimal(text: &[u8]) -> Option<i32> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    core::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+}
+
+fn parse_flags(text: &[u8]) -> Option<Flags> {
+    let number = match text.strip_prefix(b"0x").or_else(|| text.strip_prefix(b"0X")) {
+        Some(hex) if hex.iter().all(u8::is_ascii_hexdigit) => {
+            i32::from_str_radix(core::str::from_utf8(hex).ok()?, 16).ok()?
+        }
+        Some(_) => return None,
+        None => decimal(text)?,
+    };
+    u32::try_from(number).ok().map(Flags)
+}
+
+#[derive(Clone, Copy)]
+struct Field<'a> {
+    text: &'a [u8],
+    start: usize,
+}
+
+impl Field<'_> {
+    fn column(self) -> usize {
+        self.start + 1
+    }
+}
+
+struct Fields<'a> {
+    line: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// The next run of bytes that are neither white space nor one of `stops`; a stop at its start ends the line.
+    fn next(&mut self, stops: &[u8]) -> Option<Field<'a>> {
+        let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
+        let rest = self.line.get(self.at..)?;
+        self.at += rest.iter().position(|byte| !blank(byte)).unwrap_or(rest.len());
+        let rest = self.line.get(self.at..)?;
+        let len = rest.iter().position(|byte| blank(byte) || stops.contains(byte)).unwrap_or(rest.len());
+        let start = self.at;
+        self.at += len;
+        (len > 0).then_some(Field { text: rest.get(..len)?, start })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn one(line: &str) -> Entry {
+        let (mut entries, problems) = parse(line.as_bytes());
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(entries.len(), 1);
+        entries.remove(0)
+    }
+
+    fn refused(line: &str) -> Problem {
+        let (entries, mut problems) = parse(line.as_bytes());
+        assert!(entries.is_empty(), "{entries:?}");
+        problems.remove(0)
+    }
+
+    #[test]
+    fn fields_may_end_early_and_comments_start_anywhere() {
+        assert_eq!(one("2 sip:127.0.0.1:5080;transport=tcp").uri, b"sip:127.0.0.1:5080;transport=tcp");
+        assert_eq!(one("  2\tsip:a 0x1 # x").flags, Flags::INACTIVE);
+        assert_eq!(one("2 sip:a 8 7\r").priority, 7);
+        assert_eq!(one("2 sip:a 0 0 duid=a;note=x#y # z").attrs.body, b"duid=a;note=x#y");
+        assert_eq!(one("2 sip:a#b").uri, b"sip:a");
+        assert_eq!(parse(b"\n# all\n   \n").0.len(), 0);
+    }
+
+    #[test]
+    fn a_bad_line_is_told_with_its_place_and_the_others_load() {
+        let (entries, problems) = parse(b"1 sip:a\nx sip:b\n1 sip:c 0 0 maxload=no\n1 sip:d\n");
+        assert_eq!(entries.iter().map(|entry| entry.line).collect::<Vec<_>>(), [1, 4]);
+        assert_eq!(problems.iter().map(|p| (p.line, p.column)).collect::<Vec<_>>(), [(2, 1), (3, 13)]);
+    }
+
+    #[test]
+    fn each_field_says_what_is_due() {
+        assert!(refused("sip:a").text.contains("set id 'sip:a'"));
+        assert_eq!(refused("1  # nothing").column, 4);
+        assert_eq!(refused("1 sip:a -1").column, 9);
+        assert!(refused("1 sip:a 0xfg").text.contains("flags '0xfg'"));
+        assert!(refused("1 sip:a 0x").text.contains("hex"));
+        assert!(refused("99999999999 sip:a").text.contains("2147483647"));
+        assert!(refused("1 sip:a 0 high").text.contains("priority 'high'"));
+    }
+
+    #[test]
+    fn text_after_the_attributes_warns_and_loads() {
+        let (entries, problems) = parse(b"1 sip:a 0 0 duid=a; maxload=3");
+        assert_eq!(entries.len(), 1);
+        assert_eq!((problems[0].severity, problems[0].column), (crate::dest::Severity::Warning, 21));
+    }
+
+    #[test]
+    fn equal_priorities_come_last_line_first() {
+        let (mut entries, _) = parse(b"1 sip:a 0 1\n1 sip:b 0 5\n0 sip:z\n1 sip:c 0 1\n");
+        crate::dest::arrange(&mut entries);
+        let order: Vec<_> = entries.iter().map(|entry| entry.uri.as_slice()).collect();
+        assert_eq!(order, [b"sip:z", b"sip:b", b"sip:c", b"sip:a"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_entries_and_problems_within_their_lines(
+            text in prop::collection::vec(prop_oneof![Just(b' '), Just(b'\n'), Just(b'#'), Just(b'0'), any::<u8>()], 0..300)
+        ) {
+            let lines: Vec<_> = text.split(|&byte| byte == b'\n').collect();
+            let (_, problems) = parse(&text);
+            for problem in problems {
+                prop_assert!(problem.column <= lines[problem.line - 1].len() + 1);
+            }
+        }
+    }
+}

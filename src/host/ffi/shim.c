@@ -1,0 +1,59 @@
+/* One function for each macro or inline of Kamailio that the module needs. */
+#include "core/sr_module.h"
+#include "core/dprint.h"
+#include "core/dset.h"
+#include "core/mem/shm_mem.h"
+#include "core/parser/parse_cseq.h"
+#include "core/parser/parse_to.h"
+#include "core/resolve.h"
+#include "shim.h"
+
+int shim_cseq_method(struct sip_msg *msg)
+{
+	return get_cseq(msg)->method_id;
+}
+
+int shim_has_to_tag(struct sip_msg *msg)
+{
+	return get_to(msg)->tag_value.len > 0;
+}
+
+int shim_is_faked_reply(struct sip_msg *msg)
+{
+	return msg == FAKED_REPLY;
+}
+
+/* The module's name is the whole prefix: a line of the shim tells an operator nothing. */
+void shim_log(int level, const char *text, int len)
+{
+	LOG_FN(DEFAULT_FACILITY, level, "dispatcher: ", "%.*s\n", len, text);
+}
+
+int shim_resolve(char *name, struct ip_addr *ip)
+{
+	struct hostent *found = resolvehost(name);
+	if(found == NULL)
+		return -1;
+	hostent2ip_addr(ip, found, 0);
+	return 0;
+}
+
+void shim_ruri_mark_new(void)
+{
+	ruri_mark_new();
+}
+
+void shim_set_force_socket(struct sip_msg *msg, struct socket_info *socket)
+{
+	set_force_socket(msg, socket);
+}
+
+void shim_shm_free(void *block)
+{
+	shm_free(block);
+}
+
+void *shim_shm_malloc(size_t size)
+{
+	return shm_malloc(size);
+}

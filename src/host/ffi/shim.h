@@ -1,0 +1,19 @@
+/* Kamailio's macros and inlines as functions, sorted; the bodies are in shim.c. */
+#ifndef DISPATCHER_SHIM_H
+#define DISPATCHER_SHIM_H
+
+#include <stddef.h>
+#include "core/parser/msg_parser.h"
+#include "core/socket_info.h"
+
+int shim_cseq_method(struct sip_msg *msg);
+int shim_has_to_tag(struct sip_msg *msg);
+int shim_is_faked_reply(struct sip_msg *msg);
+void shim_log(int level, const char *text, int len);
+int shim_resolve(char *name, struct ip_addr *ip);
+void shim_ruri_mark_new(void);
+void shim_set_force_socket(struct sip_msg *msg, struct socket_info *socket);
+void shim_shm_free(void *block);
+void *shim_shm_malloc(size_t size);
+
+#endif

@@ -1,0 +1,23 @@
+//! Which process of the server this is, and how many there are.
+
+use super::ffi;
+
+/// This process's number, from 0.
+pub fn number() -> usize {
+    // SAFETY: written once, right after the fork, by the process itself.
+    usize::try_from(unsafe { ffi::process_no }).unwrap_or(usize::MAX)
+}
+
+/// How many processes there will be. Not before all modules are initialised: the host aborts.
+pub fn count() -> usize {
+    // SAFETY: the caller of `child_init(PROC_INIT)` is past that point.
+    usize::try_from(unsafe { ffi::get_max_procs() }).unwrap_or(1)
+}
+
+/// Random bytes from the kernel.
+pub fn random<const N: usize>() -> std::io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    // SAFETY: the buffer has N bytes. Up to 256 bytes come whole or not at all.
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, 0) };
+    if usize::try_from(got) == Ok(N) { Ok(bytes) } else { Err(std::io::Error::last_os_error()) }
+}

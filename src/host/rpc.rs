@@ -1,0 +1,140 @@
+//! A remote procedure call: its parameters and its answer.
+
+use super::{ffi, guard::guard, text};
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ptr::{NonNull, null_mut};
+use std::ffi::CString;
+
+/// A call, whatever the transport.
+pub struct Rpc {
+    raw: NonNull<ffi::rpc_t>,
+    ctx: *mut c_void,
+}
+
+/// The transport took no more of the answer.
+#[derive(Debug)]
+pub struct Broken;
+
+/// An RPC function.
+pub type Function = fn(&Rpc);
+
+/// Enters `function` from the host.
+///
+/// # Safety
+/// `rpc` and `ctx` are what the host passed to an exported function.
+pub unsafe fn enter(rpc: *mut ffi::rpc_t, ctx: *mut c_void, function: Function) {
+    let Some(raw) = NonNull::new(rpc) else { return };
+    let call = Rpc { raw, ctx };
+    if guard(true, || {
+        function(&call);
+        false
+    }) {
+        call.fault(500, "internal error, see the log");
+    }
+}
+
+const TEXT: &CStr = c"%s";
+
+impl Rpc {
+    fn table(&self) -> &ffi::rpc_t {
+        // SAFETY: valid for the time of the call.
+        unsafe { self.raw.as_ref() }
+    }
+
+    /// Answers with an error.
+    pub fn fault(&self, code: c_int, text: &str) {
+        let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
+        if let Some(fault) = self.table().fault {
+            // SAFETY: the format takes one text with an end.
+            unsafe { fault(self.ctx, code, TEXT.as_ptr().cast_mut(), text.as_ptr()) };
+        }
+    }
+
+    /// Answers with a line of text.
+    pub fn say(&self, text: &str) {
+        let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
+        if let Some(print) = self.table().rpl_printf {
+            // SAFETY: as above.
+            unsafe { print(self.ctx, TEXT.as_ptr().cast_mut(), text.as_ptr()) };
+        }
+    }
+
+    /// The first parameter as a text, where there is one.
+    pub fn optional_text(&self) -> Option<&[u8]> {
+        let mut first = text::lent(&[]);
+        let scan = self.table().scan?;
+        // SAFETY: the format takes one text, which stays as it is for the time of the call.
+        let got = unsafe { scan(self.ctx, c"*S".as_ptr().cast_mut(), &raw mut first) };
+        // SAFETY: as above.
+        (got == 1).then(|| unsafe { text::bytes(first) })
+    }
+
+    /// Three parameters: a text (a number is taken as one), a number, a text.
+    pub fn text_int_text(&self) -> Option<(&[u8], i32, &[u8])> {
+        let (mut first, mut second, mut third) = (text::lent(&[]), 0 as c_int, text::lent(&[]));
+        let scan = self.table().scan?;
+        let format = c".SdS".as_ptr().cast_mut();
+        // SAFETY: the format takes a text, a number and a text; the texts stay as they are for the time of the call.
+        let got = unsafe { scan(self.ctx, format, &raw mut first, &raw mut second, &raw mut third) };
+        // SAFETY: as above.
+        (got == 3).then(|| unsafe { (text::bytes(first), second, text::bytes(third)) })
+    }
+
+    /// Answers with a structure.
+    pub fn structure(&self) -> Result<Struct<'_>, Broken> {
+        let mut handle = null_mut::<c_void>();
+        let add = self.table().add.ok_or(Broken)?;
+        // SAFETY: the format takes the place of one handle.
+        let done = unsafe { add(self.ctx, c"{".as_ptr().cast_mut(), &raw mut handle) };
+        if done < 0 { Err(Broken) } else { Ok(Struct { rpc: self, handle }) }
+    }
+}
+
+/// A structure, or an array of structures, of an answer.
+#[derive(Clone, Copy)]
+pub struct Struct<'a> {
+    rpc: &'a Rpc,
+    handle: *mut c_void,
+}
+
+impl Struct<'_> {
+    fn add<T>(&self, format: &CStr, name: &CStr, value: T) -> Result<(), Broken> {
+        let add = self.rpc.table().struct_add.ok_or(Broken)?;
+        // SAFETY: each caller below passes the one type that its format takes.
+        let done =
+            unsafe { add(self.handle, format.as_ptr().cast_mut(), name.as_ptr().cast::<c_char>(), value) };
+        if done < 0 { Err(Broken) } else { Ok(()) }
+    }
+
+    /// Adds a number.
+    pub fn int(&self, name: &CStr, number: c_int) -> Result<(), Broken> {
+        self.add(c"d", name, number)
+    }
+
+    /// Adds a number without sign.
+    pub fn unsigned_long(&self, name: &CStr, number: u64) -> Result<(), Broken> {
+        self.add(c"j", name, number)
+    }
+
+    /// Adds a text.
+    pub fn text(&self, name: &CStr, text: &[u8]) -> Result<(), Broken> {
+        let mut text = text::lent(text);
+        self.add(c"S", name, &raw mut text)
+    }
+
+    fn inner(&self, format: &CStr, name: &CStr) -> Result<Self, Broken> {
+        let mut handle = null_mut::<c_void>();
+        self.add(format, name, &raw mut handle)?;
+        Ok(Self { rpc: self.rpc, handle })
+    }
+
+    /// Adds a structure.
+    pub fn structure(&self, name: &CStr) -> Result<Self, Broken> {
+        self.inner(c"{", name)
+    }
+
+    /// Adds an array; its elements are added as structures.
+    pub fn array(&self, name: &CStr) -> Result<Self, Broken> {
+        self.inner(c"[", name)
+    }
+}

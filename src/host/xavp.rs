@@ -1,0 +1,179 @@
+//! Extended AVPs: lists of named records that live as long as a transaction.
+
+use super::{ffi, text};
+use crate::shm::Foreign;
+use core::ffi::c_void;
+use core::ptr::{NonNull, null_mut};
+
+/// The host has no memory for another value.
+#[derive(Debug)]
+pub struct NoMemory;
+
+fn value(kind: ffi::sr_xtype_t) -> ffi::sr_xval_t {
+    // SAFETY: a tagged union of numbers and pointers, for which zero is valid.
+    let mut value: ffi::sr_xval_t = unsafe { core::mem::zeroed() };
+    value.type_ = kind;
+    value
+}
+
+fn text_value(text: &[u8]) -> ffi::sr_xval_t {
+    let mut held = value(ffi::SR_XTYPE_STR);
+    held.v.s = text::lent(text);
+    held
+}
+
+fn int_value(number: i32) -> ffi::sr_xval_t {
+    let mut held = value(ffi::SR_XTYPE_INT);
+    held.v.i = number;
+    held
+}
+
+/// The fields of one record while it is made. Dropped before it is added, it gives its memory back.
+pub struct Fields(*mut ffi::sr_xavp_t);
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self(null_mut())
+    }
+}
+
+impl Fields {
+    fn add(&mut self, name: &[u8], mut value: ffi::sr_xval_t) -> Result<(), NoMemory> {
+        let mut name = text::lent(name);
+        // SAFETY: the host copies name and value, and hangs the copy into our list.
+        let added = unsafe { ffi::xavp_add_value(&raw mut name, &raw mut value, &raw mut self.0) };
+        if added.is_null() { Err(NoMemory) } else { Ok(()) }
+    }
+
+    /// Adds a text.
+    pub fn text(&mut self, name: &[u8], text: &[u8]) -> Result<(), NoMemory> {
+        self.add(name, text_value(text))
+    }
+
+    /// Adds a number.
+    pub fn int(&mut self, name: &[u8], number: i32) -> Result<(), NoMemory> {
+        self.add(name, int_value(number))
+    }
+
+    /// Adds a socket.
+    pub fn socket(&mut self, name: &[u8], socket: Foreign) -> Result<(), NoMemory> {
+        let mut held = value(ffi::SR_XTYPE_VPTR);
+        held.v.vptr = socket.0.as_ptr();
+        self.add(name, held)
+    }
+}
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        // SAFETY: null or a list that we own.
+        unsafe { ffi::xavp_destroy_list(&raw mut self.0) };
+    }
+}
+
+/// Adds records of one name, the first at the head of the transaction's list and each next after the one before.
+pub struct Writer<'a> {
+    name: &'a [u8],
+    last: *mut ffi::sr_xavp_t,
+}
+
+impl<'a> Writer<'a> {
+    /// Records of this name.
+    pub fn new(name: &'a [u8]) -> Self {
+        Self { name, last: null_mut() }
+    }
+
+    /// Adds a record with these fields.
+    pub fn add(&mut self, mut fields: Fields) -> Result<(), NoMemory> {
+        let mut name = text::lent(self.name);
+        let mut record = value(ffi::SR_XTYPE_XAVP);
+        record.v.xavp = fields.0;
+        // SAFETY: `last` is null or the record that we added last in this same call from the script; the host takes the
+        // fields over if it succeeds.
+        let added = unsafe { ffi::xavp_add_value_after(&raw mut name, &raw mut record, self.last) };
+        if added.is_null() {
+            return Err(NoMemory);
+        }
+        fields.0 = null_mut();
+        self.last = added;
+        Ok(())
+    }
+}
+
+/// Adds a number to the record `name`, which is made if there is none.
+pub fn add_int(name: &[u8], field: &[u8], number: i32) -> Result<(), NoMemory> {
+    let (mut name, mut field, mut number) = (text::lent(name), text::lent(field), int_value(number));
+    // SAFETY: the host copies all three; the null list is the transaction's own.
+    let added =
+        unsafe { ffi::xavp_add_xavp_value(&raw mut name, &raw mut field, &raw mut number, null_mut()) };
+    if added.is_null() { Err(NoMemory) } else { Ok(()) }
+}
+
+/// A record in the transaction's list. Valid until a record of the list is removed.
+#[derive(Clone, Copy)]
+pub struct Record(NonNull<ffi::sr_xavp_t>);
+
+impl Record {
+    /// The first record of this name.
+    pub fn first(name: &[u8]) -> Option<Self> {
+        let mut name = text::lent(name);
+        // SAFETY: the host only compares the name.
+        Self::of(unsafe { ffi::xavp_get(&raw mut name, null_mut()) })
+    }
+
+    /// The next record of the same name.
+    pub fn next(self) -> Option<Self> {
+        // SAFETY: `self` is in the list.
+        Self::of(unsafe { ffi::xavp_get_next(self.0.as_ptr()) })
+    }
+
+    /// Only a record: a script may have put a plain value under the name.
+    fn of(found: *mut ffi::sr_xavp_t) -> Option<Self> {
+        // SAFETY: null or a value of the host's list.
+        NonNull::new(found).filter(|at| unsafe { at.as_ref() }.val.type_ == ffi::SR_XTYPE_XAVP).map(Self)
+    }
+
+    /// Takes this record out of the list.
+    pub fn remove(self) {
+        // SAFETY: `self` is in the transaction's list, which null names.
+        unsafe { ffi::xavp_rm(self.0.as_ptr(), null_mut()) };
+    }
+
+    /// Exchanges the fields of two records.
+    pub fn swap(self, other: Self) {
+        if self.0 != other.0 {
+            // SAFETY: two different records of the list; a value is a tag and a pointer and may be moved.
+            unsafe { core::ptr::swap(&raw mut (*self.0.as_ptr()).val, &raw mut (*other.0.as_ptr()).val) };
+        }
+    }
+
+    fn field(&self, name: &[u8], kind: ffi::sr_xtype_t) -> Option<&ffi::sr_xval_t> {
+        let mut name = text::lent(name);
+        // SAFETY: checked in `of` to hold a list.
+        let fields = unsafe { self.0.as_ref().val.v.xavp };
+        if fields.is_null() {
+            return None; // null would name the transaction's list
+        }
+        // SAFETY: the list of our record; the host only compares the name.
+        let found = unsafe { ffi::xavp_get(&raw mut name, fields).as_ref() }?;
+        (found.val.type_ == kind).then_some(&found.val)
+    }
+
+    /// A text of the record.
+    pub fn text(&self, name: &[u8]) -> Option<&[u8]> {
+        // SAFETY: the tag says that it is a text.
+        self.field(name, ffi::SR_XTYPE_STR).map(|value| unsafe { text::bytes(value.v.s) })
+    }
+
+    /// A number of the record.
+    pub fn int(&self, name: &[u8]) -> Option<i32> {
+        // SAFETY: the tag says that it is a number.
+        self.field(name, ffi::SR_XTYPE_INT).map(|value| unsafe { value.v.i })
+    }
+
+    /// A socket of the record.
+    pub fn socket(&self, name: &[u8]) -> Option<Foreign> {
+        // SAFETY: the tag says that it is a pointer, and under this name only sockets are put.
+        let socket: *mut c_void = unsafe { self.field(name, ffi::SR_XTYPE_VPTR)?.v.vptr };
+        NonNull::new(socket).map(Foreign)
+    }
+}

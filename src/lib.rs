@@ -1,0 +1,50 @@
+//! Load balancing for the Kamailio SIP server: a native module that takes the place of the stock `dispatcher`.
+//!
+//! # From above
+//!
+//! Kamailio loads the cdylib, reads the table in [`module`], and forks its workers. A worker that meets an INVITE calls
+//! a script function of [`api`]; that asks a [`service`], which looks at the sets in shared [`state`], lets an algorithm
+//! of [`select`] choose and counts the call by the rules of [`load`].
+//!
+//! ```text
+//! module -> api -> service -> { dest  select  load  health }      pure: no host, no unsafe
+//!                  service -> state -> shm -> host::mem
+//! module, api -> host -> host::ffi (private)
+//! ```
+//!
+//! # Where things are
+//!
+//! | folder      | holds                                                                     |
+//! |-------------|---------------------------------------------------------------------------|
+//! | [`module`]  | the table of exports, one row each; start                                 |
+//! | [`conf`]    | the parameters, checked                                                   |
+//! | [`api`]     | what operators see: script functions, RPC                                 |
+//! | [`service`] | what happens when: route, calls, publish, upkeep, audit                   |
+//! | [`dest`]    | destinations as written: list file, attributes, flags                     |
+//! | [`select`]  | algorithms, one file each                                                 |
+//! | [`load`]    | the life of a call: key, phases, expiry                                   |
+//! | [`health`]  | when a destination is down                                                |
+//! | [`state`]   | all that processes share: generations, records, calls                     |
+//! | [`shm`]     | types that may live in shared memory                                      |
+//! | [`host`]    | Kamailio, in safe words                                                   |
+//!
+//! # What always holds
+//!
+//! - A destination's load is the number of calls in the table that count for it; both change under one lock.
+//! - No choice takes a destination past its `maxload`. (A call that is up already counts even beyond it: a 2xx that
+//!   crossed its CANCEL, or a limit lowered by a reload.)
+//! - A reader of the sets never waits, and never sees half a reload.
+//! - What served before serves on when something new is wrong.
+//! - A panic does not reach the host.
+
+pub mod api;
+pub mod conf;
+pub mod dest;
+pub mod health;
+pub mod host;
+pub mod load;
+pub mod module;
+pub mod select;
+pub mod service;
+pub mod shm;
+pub mod state;

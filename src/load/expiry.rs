@@ -1,0 +1,58 @@
+//! How long a call counts when nobody says that it ended.
+
+use super::{Call, Phase};
+
+/// Seconds until a call is dropped, by phase; 0 is never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// `ds_hash_initexpire`: from the INVITE, while no 2xx was seen.
+    pub early: u32,
+    /// `ds_hash_expire`: from when the call was last seen, after a 2xx.
+    pub confirmed: u32,
+}
+
+/// How long a released call is remembered for a 2xx that crosses its CANCEL: 64 × T1, after which the client
+/// considers the transaction cancelled (RFC 3261 section 9.1).
+pub const CROSSING: u32 = 32;
+
+impl Expiry {
+    /// Whether `call` is to be dropped at `now` (seconds of a clock that only goes forward, and may wrap).
+    pub fn is_due(&self, call: Call, now: u32) -> bool {
+        let limit = match call.phase() {
+            Phase::Early => self.early,
+            Phase::Confirmed => self.confirmed,
+            Phase::Released => CROSSING,
+        };
+        // "After n seconds": a call noted late in one second and looked at early in another is not dropped too soon.
+        limit != 0 && now.wrapping_sub(call.seen()) > limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Event;
+
+    #[test]
+    fn each_phase_has_its_own_time_and_zero_is_never() {
+        let expiry = Expiry { early: 60, confirmed: 7200 };
+        let early = Call::new(3, 100);
+        assert!(!expiry.is_due(early, 160));
+        assert!(expiry.is_due(early, 161));
+        let up = early.on(Event::Answered, 150).next.unwrap();
+        assert!(!expiry.is_due(up, 7350));
+        assert!(expiry.is_due(up, 7351));
+        let gone = early.on(Event::Cancelled, 110).next.unwrap();
+        assert!(!expiry.is_due(gone, 142));
+        assert!(expiry.is_due(gone, 143));
+        assert!(!Expiry { early: 0, confirmed: 0 }.is_due(up, u32::MAX));
+    }
+
+    #[test]
+    fn the_clock_may_wrap() {
+        let expiry = Expiry { early: 60, confirmed: 0 };
+        let call = Call::new(0, u32::MAX - 10);
+        assert!(!expiry.is_due(call, 20));
+        assert!(expiry.is_due(call, 60));
+    }
+}

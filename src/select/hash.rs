@@ -1,0 +1,63 @@
+//! Algorithm 0 (and all that hash a text): the same text goes to the same destination while that is usable.
+
+use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, Text, usable_from};
+
+/// Chooses by the hash of a text.
+pub struct ByHash(pub Text);
+
+impl Algorithm for ByHash {
+    fn needs(&self) -> Needs {
+        Needs::Hash(self.0)
+    }
+
+    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+        usable_from(pool, draw.hash as usize, draw)
+    }
+}
+
+/// The hash of the stock module over up to two texts, bit for bit: operators move over with live traffic, and a key must
+/// keep its destination.
+///
+/// Four bytes at a time as one big-endian number, the rest of each text as one shorter number; a byte above 127 counts
+/// as negative (the stock module adds C `char`s). Never 0.
+pub fn stock(first: &[u8], second: &[u8]) -> u32 {
+    let word =
+        |bytes: &[u8]| bytes.iter().fold(0u32, |word, &byte| (word << 8).wrapping_add(byte as i8 as u32));
+    let mix = |word: u32| word ^ (word >> 3);
+    let text = |bytes: &[u8]| {
+        let words = bytes.chunks_exact(4);
+        let rest = mix(word(words.remainder()));
+        words.fold(rest, |sum, four| sum.wrapping_add(mix(word(four))))
+    };
+    let sum = text(first).wrapping_add(text(second));
+    let hash = sum.wrapping_add(sum >> 11).wrapping_add((sum >> 13).wrapping_add(sum >> 23));
+    hash.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::tests::{at, usable};
+
+    #[test]
+    fn the_position_is_the_hash_modulo_the_field() {
+        let set = usable(&[true; 5]);
+        for hash in 0..20 {
+            assert_eq!(at(0, &set, Draw { hash, ..Draw::default() }), Ok(hash as usize % 5));
+            assert_eq!(
+                at(0, &set, Draw { hash, spare_last: true, ..Draw::default() }),
+                Ok(hash as usize % 4)
+            );
+        }
+    }
+
+    #[test]
+    fn an_unusable_one_gives_its_share_to_the_next() {
+        let set = usable(&[true, false, false, true]);
+        assert_eq!(at(0, &set, Draw { hash: 1, ..Draw::default() }), Ok(3));
+        let set = usable(&[false, false, true]);
+        assert_eq!(at(0, &set, Draw { hash: 1, spare_last: true, ..Draw::default() }), Ok(2));
+        assert_eq!(at(0, &usable(&[false; 3]), Draw::default()), Err(Refusal::NoneActive));
+        assert_eq!(at(0, &usable(&[]), Draw::default()), Err(Refusal::NoSet));
+    }
+}

@@ -1,0 +1,28 @@
+//! Algorithm 8: always the first of the set, which is in the order of priority. Its use is serial forking.
+
+use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, usable_from};
+
+/// Chooses the first one.
+pub struct Priority;
+
+impl Algorithm for Priority {
+    fn needs(&self) -> Needs {
+        Needs::Nothing
+    }
+
+    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+        usable_from(pool, 0, draw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::tests::{at, usable};
+
+    #[test]
+    fn the_first_usable_one_gets_all() {
+        assert_eq!(at(8, &usable(&[true, true]), Draw { turn: 1, hash: 1, ..Draw::default() }), Ok(0));
+        assert_eq!(at(8, &usable(&[false, true]), Draw::default()), Ok(1));
+    }
+}

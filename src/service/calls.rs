@@ -1,0 +1,223 @@
+//! Counting calls: choosing and counting in one step, and what later messages do to the count.
+
+use crate::load::{Call, Change, Event, key::Key};
+use crate::select::{Choice, Pool, Refusal};
+use crate::shm::lock::Guard;
+use crate::shm::{Alloc, OutOfMemory};
+use crate::state::{Destination, Generation, Record, Root, Set, calls::Shard};
+use core::net::SocketAddr;
+
+/// A set as algorithms see it: the configured destinations with what their records say now.
+pub struct View<'a, A: Alloc> {
+    root: &'a Root<A>,
+    set: &'a Set<A>,
+}
+
+impl<'a, A: Alloc> View<'a, A> {
+    /// A view of `set`.
+    pub fn new(root: &'a Root<A>, set: &'a Set<A>) -> Self {
+        Self { root, set }
+    }
+
+    /// The record of the destination at this position.
+    pub fn record(&self, at: usize) -> Option<&'a Record> {
+        self.root.registry.record(self.set.destinations.get(at)?.record)
+    }
+}
+
+impl<A: Alloc> Pool for View<'_, A> {
+    fn len(&self) -> usize {
+        self.set.destinations.len()
+    }
+    fn usable(&self, at: usize) -> bool {
+        self.record(at).is_some_and(|record| record.flags().usable())
+    }
+    fn load(&self, at: usize) -> u32 {
+        self.record(at).map_or(u32::MAX, Record::load)
+    }
+    fn maxload(&self, at: usize) -> u32 {
+        self.set.destinations.get(at).map_or(0, |destination| destination.maxload)
+    }
+    fn last_chosen(&self, at: usize) -> u64 {
+        self.record(at).map_or(0, Record::last_chosen)
+    }
+}
+
+/// Why a call was not counted.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotPlaced {
+    /// Nothing to choose.
+    Refused(Refusal),
+    /// The table cannot grow.
+    OutOfMemory(OutOfMemory),
+}
+
+/// The position at which the call counts already, if calls may still go there.
+///
+/// An INVITE that comes again goes where the first one went, without being counted again.
+fn stay<A: Alloc>(root: &Root<A>, set: &Set<A>, key: &Key, now: u32, shard: &mut Shard<A>) -> Option<usize> {
+    let call = shard.get_mut(key).filter(|call| call.counts())?;
+    let view = View::new(root, set);
+    let at = set.destinations.iter().position(|destination| destination.record == call.record())?;
+    if !view.usable(at) {
+        return None;
+    }
+    *call = call.moved(call.record(), now);
+    Some(at)
+}
+
+/// Counts the call at the position that `choose` finds, as one step; takes it off where it counted before.
+///
+/// If it `may_stay`, a call that counts at a usable destination of this set remains there and nothing is chosen.
+pub fn place<A: Alloc>(
+    root: &Root<A>,
+    set: &Set<A>,
+    key: Key,
+    now: u32,
+    may_stay: bool,
+    choose: impl Fn(&View<'_, A>) -> Result<Choice, Refusal>,
+) -> Result<usize, NotPlaced> {
+    let view = View::new(root, set);
+    // Held to the end: a second copy of the INVITE in another process waits here and then finds the call.
+    let mut shard = root.calls.shard(&key);
+    if may_stay {
+        if let Some(at) = stay(root, set, &key, now, &mut shard) {
+            return Ok(at);
+        }
+    }
+    let (at, number, record) = loop {
+        let choice = choose(&view).map_err(NotPlaced::Refused)?;
+        let (Some(destination), Some(record)) = (set.destinations.get(choice.at), view.record(choice.at))
+        else {
+            return Err(NotPlaced::Refused(Refusal::NoSet));
+        };
+        // Another process may have counted a call there since the look: look again.
+        if record.take_if(choice.load) {
+            record.chosen(set.next_choice());
+            break (choice.at, destination.record, record);
+        }
+    };
+    enter(root, &mut shard, key, number, record, now).map_err(|error| {
+        record.give();
+        NotPlaced::OutOfMemory(error)
+    })?;
+    Ok(at)
+}
+
+/// Notes in the table that the call counts for `record`, which has taken it.
+fn enter<A: Alloc>(
+    root: &Root<A>,
+    shard: &mut Guard<'_, Shard<A>>,
+    key: Key,
+    number: u32,
+    record: &Record,
+    now: u32,
+) -> Result<(), OutOfMemory> {
+    match shard.get_mut(&key) {
+        Some(call) => {
+            let old = *call;
+            *call = old.moved(number, now);
+            record.enter();
+            if let Some(before) = root.registry.record(old.record()) {
+                if old.counts() {
+                    before.give();
+                }
+                before.leave();
+            }
+        }
+        None => {
+            shard.insert(key, Call::new(number, now))?;
+            record.enter();
+        }
+    }
+    Ok(())
+}
+
+/// What a message says about a call.
+pub struct Report<'a, A: Alloc> {
+    /// The call.
+    pub key: Key,
+    /// What happened.
+    pub event: Event,
+    /// Seconds, as the call table counts them.
+    pub now: u32,
+    /// For a reply: where it came from, and the sets that serve.
+    pub from: Option<(SocketAddr, &'a Generation<A>)>,
+}
+
+/// Tells what happened to a call. False if the call is not known or the event came too late to mean anything; that is
+/// counted, and no error.
+pub fn report<A: Alloc>(root: &Root<A>, report: &Report<'_, A>) -> bool {
+    let Report { key, event, now, .. } = *report;
+    let mut shard = root.calls.shard(&key);
+    let Some(call) = shard.get_mut(&key) else {
+        if event != Event::Seen && event != Event::Answered {
+            root.counters.unknown.bump();
+        }
+        return false;
+    };
+    if let Some(other) = answered_by_another(root, report, *call) {
+        if event != Event::Answered {
+            // The final answer of a destination that the call has left: 487 after a failover, say.
+            root.counters.late.bump();
+            return false;
+        }
+        change_record(root, call, other);
+    }
+    let step = call.on(event, now);
+    let number = call.record();
+    if let Some(next) = step.next {
+        *call = next;
+    }
+    if let Some(record) = root.registry.record(number) {
+        match step.change {
+            Change::Keep => {}
+            Change::Take => {
+                record.take();
+                root.counters.crossed.bump();
+            }
+            Change::Give => record.give(),
+        }
+        if step.next.is_none() {
+            shard.remove(&key);
+            record.leave();
+        }
+    }
+    if !step.fits {
+        root.counters.late.bump();
+    }
+    step.fits
+}
+
+/// The record of another destination of the call's set, if the reply comes from that one and not from the call's own.
+///
+/// A reply from an address that is no destination's is taken for the call's own: gateways may answer from elsewhere.
+fn answered_by_another<A: Alloc>(root: &Root<A>, report: &Report<'_, A>, call: Call) -> Option<u32> {
+    let (from, sets) = report.from?;
+    let set = sets.set(root.registry.record(call.record())?.set())?;
+    let from_it = |destination: &&Destination| {
+        let port = if destination.port == 0 { DEFAULT_PORT } else { destination.port };
+        destination.address == Some(from.ip()) && port == from.port()
+    };
+    if set.destinations.iter().any(|one| one.record == call.record() && from_it(&one)) {
+        return None;
+    }
+    set.destinations.iter().find(from_it).map(|other| other.record)
+}
+
+/// The port of a SIP URI without one (RFC 3261 section 19.1.2).
+const DEFAULT_PORT: u16 = 5060;
+
+/// Moves a call to another record as it is.
+fn change_record<A: Alloc>(root: &Root<A>, call: &mut Call, number: u32) {
+    let (Some(old), Some(new)) = (root.registry.record(call.record()), root.registry.record(number)) else {
+        return;
+    };
+    new.enter();
+    if call.counts() {
+        new.take();
+        old.give();
+    }
+    old.leave();
+    *call = call.renamed(number);
+}

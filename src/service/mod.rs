@@ -1,0 +1,12 @@
+//! What happens when: one file for each occasion on which the shared state is used or changed.
+//!
+//! Everything here takes the root, the message's facts and the time as arguments and is generic over the allocator, so
+//! that the same code runs in forked processes of a test.
+//!
+//! Not here: reading SIP or writing answers (`api`), rules (`select`, `load`, `health`), the making of state (`state`).
+
+pub mod audit;
+pub mod calls;
+pub mod publish;
+pub mod route;
+pub mod upkeep;

@@ -1,0 +1,123 @@
+//! Choosing a destination for a request.
+
+use super::calls::{self, NotPlaced, View};
+use crate::load::key::Key;
+use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Refusal, Text};
+use crate::shm::{Alloc, OutOfMemory};
+use crate::state::{Generation, Root, Set};
+
+/// What is asked for.
+pub struct Ask<'a> {
+    /// The set.
+    pub set: i32,
+    /// The number of the algorithm.
+    pub algorithm: i32,
+    /// The call to count, where the request starts one (INVITE).
+    pub call: Option<Key>,
+    /// Seconds, as the call table counts them.
+    pub now: u32,
+    /// `use_default`.
+    pub spare_last: bool,
+    /// The hash of a text of the message; `None` where it has no such text.
+    pub hash: &'a dyn Fn(Text) -> Option<u32>,
+}
+
+/// What was chosen.
+pub struct Selection<'g, A: Alloc> {
+    /// The set.
+    pub set: &'g Set<A>,
+    /// The position in it.
+    pub at: usize,
+    /// Whether the call counts there.
+    pub counted: bool,
+    draw: Draw,
+    choosing: &'static dyn Algorithm,
+}
+
+/// Why nothing was chosen.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// Nothing to choose.
+    Refused(Refusal),
+    /// The message lacks the text that the algorithm hashes.
+    NoText(Text),
+    /// The call table cannot grow.
+    OutOfMemory(OutOfMemory),
+}
+
+impl From<Refusal> for NoRoute {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// The first of the set, as algorithm 8 takes it.
+const FIRST: i32 = 8;
+
+/// Chooses a destination.
+pub fn select<'g, A: Alloc>(
+    root: &Root<A>,
+    generation: &'g Generation<A>,
+    ask: &Ask<'_>,
+) -> Result<Selection<'g, A>, NoRoute> {
+    let set = generation.set(ask.set).ok_or(Refusal::NoSet)?;
+    // Only an INVITE starts a call; for anything else, and for an unknown number, the first of the set is as good.
+    let number = if ask.algorithm == CALL_LOAD && ask.call.is_none() { FIRST } else { ask.algorithm };
+    let choosing = select::algorithm(number).or_else(|| select::algorithm(FIRST)).ok_or(Refusal::NoSet)?;
+
+    let mut draw = Draw { spare_last: ask.spare_last, ..Draw::default() };
+    match choosing.needs() {
+        Needs::Nothing => {}
+        Needs::Hash(text) => draw.hash = (ask.hash)(text).ok_or(NoRoute::NoText(text))?,
+        Needs::Turn => draw.turn = set.take_turn(),
+    }
+    let view = View::new(root, set);
+    let (at, counted) = match ask.call {
+        Some(key) if choosing.counts() => {
+            let placed = calls::place(root, set, key, ask.now, true, |view| choosing.choose(view, draw));
+            let at = placed.map_err(|error| match error {
+                NotPlaced::Refused(refusal) => NoRoute::Refused(refusal),
+                NotPlaced::OutOfMemory(error) => NoRoute::OutOfMemory(error),
+            })?;
+            (at, true)
+        }
+        _ => (choosing.choose(&view, draw)?.at, false),
+    };
+    if choosing.needs() == Needs::Turn {
+        set.settle_turn(draw.turn, at);
+    }
+    Ok(Selection { set, at, counted, draw, choosing })
+}
+
+impl<A: Alloc> Selection<'_, A> {
+    /// The positions to try after the chosen one fails, in their order; for call load only those with room.
+    pub fn alternatives(&self, root: &Root<A>, mut each: impl FnMut(usize) -> bool) {
+        let view = View::new(root, self.set);
+        let full = |at| {
+            use select::Pool;
+            let maxload = view.maxload(at);
+            self.choosing.counts() && maxload != 0 && view.load(at) >= maxload
+        };
+        for at in select::alternatives(&view, self.at, self.draw) {
+            if !full(at) && !each(at) {
+                return;
+            }
+        }
+    }
+}
+
+/// Moves a call to the least loaded of these positions that is usable and has room.
+pub fn retry<A: Alloc>(
+    root: &Root<A>,
+    set: &Set<A>,
+    positions: &[usize],
+    key: Key,
+    now: u32,
+) -> Result<usize, NotPlaced> {
+    calls::place(root, set, key, now, false, |view| select::least_loaded(view, positions.iter().copied()))
+}
+
+/// Whether the position may get calls that are not counted.
+pub fn is_usable<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) -> bool {
+    View::new(root, set).record(at).is_some_and(|record| record.flags().usable())
+}

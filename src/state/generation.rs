@@ -1,0 +1,158 @@
+//! The configured sets as they serve: built aside, published whole, never changed.
+//!
+//! A set owns one run of destinations and one run of text; a destination names its texts by position, so there is no
+//! pointer to mend and one set is two blocks of memory.
+
+use crate::dest::Flags;
+use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::shm::slice::Slice;
+use crate::shm::{Alloc, Foreign, OutOfMemory, Shared};
+use core::net::IpAddr;
+
+/// All sets, by id.
+pub struct Generation<A: Alloc> {
+    sets: Slice<Set<A>, A>,
+}
+
+// SAFETY: a shared slice.
+unsafe impl<A: Alloc> Shared for Generation<A> {}
+
+/// A set of destinations.
+pub struct Set<A: Alloc> {
+    /// Its id.
+    pub id: i32,
+    /// Its destinations, in the order in which algorithms count them.
+    pub destinations: Slice<Destination, A>,
+    text: Slice<u8, A>,
+    /// Whose turn it is in round robin. Carried over by a reload.
+    turn: AtomicU32,
+    /// Choices by call load so far. Carried over by a reload.
+    choices: AtomicU64,
+}
+
+// SAFETY: shared slices and atomics.
+unsafe impl<A: Alloc> Shared for Set<A> {}
+
+/// A text of the set.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Span {
+    start: u32,
+    len: u32,
+}
+
+/// One destination of a set. Texts are read through [`Set::text`].
+#[derive(Debug, Clone, Copy, Default)]
+#[allow(missing_docs)] // the names of the manual
+pub struct Destination {
+    pub uri: Span,
+    pub host: Span,
+    pub attrs: Span,
+    pub duid: Span,
+    pub socket: Span,
+    pub sockname: Span,
+    pub obproxy: Span,
+    pub priority: i32,
+    pub maxload: u32,
+    pub weight: u32,
+    pub rweight: u32,
+    /// As configured; what holds now is in the record.
+    pub flags: Flags,
+    /// Number of its runtime record.
+    pub record: u32,
+    /// The local socket to send from, where one is set.
+    pub send_from: Option<Foreign>,
+    /// Address of the host name when it was loaded.
+    pub address: Option<IpAddr>,
+    /// Port of the URI; 0 where it has none.
+    pub port: u16,
+    /// Transport of the URI, as the host numbers them.
+    pub proto: u16,
+}
+
+// SAFETY: numbers, and the address of a socket that was made before the fork.
+unsafe impl Shared for Destination {}
+
+impl<A: Alloc> Generation<A> {
+    /// From sets in the order of their ids.
+    pub fn new(sets: Slice<Set<A>, A>) -> Self {
+        Self { sets }
+    }
+
+    /// All sets, by id.
+    pub fn sets(&self) -> &[Set<A>] {
+        &self.sets
+    }
+
+    /// The set of this id.
+    pub fn set(&self, id: i32) -> Option<&Set<A>> {
+        let at = self.sets.binary_search_by_key(&id, |set| set.id).ok()?;
+        self.sets.get(at)
+    }
+}
+
+impl<A: Alloc> Set<A> {
+    /// A set of `destinations` whose texts are in `text`, going on where `before` was.
+    pub fn try_new_in(
+        id: i32,
+        destinations: &[Destination],
+        text: &Texts,
+        before: Option<&Self>,
+        alloc: A,
+    ) -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            id,
+            destinations: Slice::try_copy_in(destinations, alloc)?,
+            text: Slice::try_copy_in(&text.0, alloc)?,
+            turn: AtomicU32::new(before.map_or(0, |set| set.turn.load(Ordering::Relaxed))),
+            choices: AtomicU64::new(before.map_or(0, |set| set.choices.load(Ordering::Relaxed))),
+        })
+    }
+
+    /// The bytes of a text of this set.
+    pub fn text(&self, span: Span) -> &[u8] {
+        let start = span.start as usize;
+        self.text.get(start..start + span.len as usize).unwrap_or_default()
+    }
+
+    /// Takes the next turn; the one after it is the next position.
+    pub fn take_turn(&self) -> u32 {
+        let len = self.len();
+        let next = |turn: u32| Some((turn % len + 1) % len);
+        self.turn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(0) % len
+    }
+
+    /// Says which position the turn came to, so that the next turn follows it, unless another has moved on already.
+    pub fn settle_turn(&self, turn: u32, at: usize) {
+        let len = self.len();
+        let next = (at as u32 + 1) % len;
+        let _ = self.turn.compare_exchange((turn + 1) % len, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The number of a choice by call load, larger than all before it.
+    pub fn next_choice(&self) -> u64 {
+        self.choices.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Destinations, at least 1 so that it can divide.
+    fn len(&self) -> u32 {
+        u32::try_from(self.destinations.len()).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// Texts of a set while it is built.
+#[derive(Default)]
+pub struct Texts(Vec<u8>);
+
+impl Texts {
+    /// Adds a text.
+    pub fn add(&mut self, text: &[u8]) -> Span {
+        let start = self.0.len() as u32;
+        self.0.extend_from_slice(text);
+        Span { start, len: text.len() as u32 }
+    }
+
+    /// A part of a text that was added.
+    pub fn part(whole: Span, start: usize, len: usize) -> Span {
+        Span { start: whole.start + start as u32, len: len as u32 }
+    }
+}

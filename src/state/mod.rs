@@ -1,0 +1,80 @@
+//! Everything that the processes share, and how it is made before the fork.
+//!
+//! Model: three kinds of things with three lives.
+//! - A [`Generation`] is the configured sets, never changed after it is published, replaced as a whole by a reload.
+//! - A [`Record`] is what happens to a destination while calls run (load, state). It is found by identity and outlives
+//!   generations: a reload, a removal and a return of the destination keep it while it is configured or has calls.
+//! - A call is an entry of [`Calls`], and names its record by number.
+//!
+//! Timeline: made in `mod_init`, slots opened in `child_init(PROC_INIT)`, both before the fork. Nothing is freed at
+//! shutdown: the pool goes with the server.
+//!
+//! Locks, in this order where more than one is held: `reload`, `writer`, `registry`, shards of `calls` by number.
+//! Readers of a generation take none.
+//!
+//! Not here: behaviour (`service`), anything that belongs to one process.
+
+pub mod calls;
+pub mod counters;
+pub mod generation;
+pub mod record;
+pub mod registry;
+
+pub use calls::Calls;
+pub use counters::Counters;
+pub use generation::{Destination, Generation, Set};
+pub use record::Record;
+pub use registry::Registry;
+
+use crate::load::Secret;
+use crate::shm::lock::Mutex;
+use crate::shm::snapshot::{Retired, Snapshot};
+use crate::shm::{Alloc, OutOfMemory, Shared};
+
+/// The root of all shared state.
+pub struct Root<A: Alloc> {
+    /// The sets that serve.
+    pub sets: Snapshot<Generation<A>, A>,
+    /// Held by whoever replaces the sets.
+    pub writer: Mutex<Retired<Generation<A>>>,
+    /// Held from reading a source until its sets serve, so that the last to read is the last to publish.
+    pub reload: Mutex<LastReload>,
+    /// The records of all destinations.
+    pub registry: Registry<A>,
+    /// The calls that count.
+    pub calls: Calls<A>,
+    /// Events that no destination owns.
+    pub counters: Counters,
+    /// Makes the keys of calls and destinations.
+    pub secret: Secret,
+    /// The memory of all this.
+    pub alloc: A,
+}
+
+// SAFETY: shared parts; the secret is bytes.
+unsafe impl<A: Alloc> Shared for Root<A> {}
+// SAFETY: an allocator is a handle to memory that all processes share.
+unsafe impl<A: Alloc> Sync for Root<A> {}
+
+/// When the sets were last asked to be read again, in seconds of the wall clock; 0 is never.
+#[derive(Default)]
+pub struct LastReload(pub u64);
+
+// SAFETY: a number.
+unsafe impl Shared for LastReload {}
+
+impl<A: Alloc> Root<A> {
+    /// An empty state.
+    pub fn try_new_in(secret: Secret, alloc: A) -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            sets: Snapshot::new_in(alloc),
+            writer: Mutex::new(Retired::default()),
+            reload: Mutex::new(LastReload::default()),
+            registry: Registry::new_in(alloc),
+            calls: Calls::try_new_in(alloc)?,
+            counters: Counters::default(),
+            secret,
+            alloc,
+        })
+    }
+}

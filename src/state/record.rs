@@ -1,0 +1,126 @@
+//! What happens to one destination while calls run.
+
+use crate::dest::Flags;
+use crate::shm::Shared;
+use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// The runtime record of a destination. All fields change under way, from any process.
+#[derive(Default)]
+pub struct Record {
+    /// Calls that count for it.
+    load: AtomicU32,
+    /// Entries of the call table that name it, counting or not.
+    entries: AtomicU32,
+    /// State and options now.
+    flags: AtomicU32,
+    /// State and options as last configured: a reload that brings the same leaves the state alone.
+    configured: AtomicU32,
+    /// The set of its destination, as bits.
+    set: AtomicU32,
+    /// Failures in a row, or replies in a row while inactive.
+    streak: AtomicU32,
+    /// When call load last chose it, in choices of its set.
+    last_chosen: AtomicU64,
+}
+
+// SAFETY: atomics only.
+unsafe impl Shared for Record {}
+
+impl Record {
+    /// Calls that count for it.
+    pub fn load(&self) -> u32 {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more call if the load is still `seen`. The one step that makes choosing and counting one.
+    pub fn take_if(&self, seen: u32) -> bool {
+        self.load.compare_exchange(seen, seen.saturating_add(1), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Counts a call that is up already, whatever the limit: a 2xx that crossed its CANCEL.
+    pub fn take(&self) {
+        self.load.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one call less. Only for a call that was taken.
+    pub fn give(&self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Entries of the call table that name it.
+    pub fn entries(&self) -> u32 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    /// An entry names it.
+    pub fn enter(&self) {
+        self.entries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An entry names it no more. Sync point `leave`: whoever then finds no entry may give the record a new owner.
+    pub fn leave(&self) {
+        self.entries.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Whether no entry names it (sync point `leave`, the other end).
+    pub fn is_left(&self) -> bool {
+        self.entries.load(Ordering::Acquire) == 0
+    }
+
+    /// State and options now.
+    pub fn flags(&self) -> Flags {
+        Flags(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Replaces the state and the streak together, as `change` says from what they are. Returns old and new state.
+    pub fn change_state(&self, change: impl Fn(Flags, u32) -> (Flags, u32)) -> (Flags, Flags) {
+        loop {
+            let old = self.flags.load(Ordering::Relaxed);
+            let streak = self.streak.load(Ordering::Relaxed);
+            let (new, next_streak) = change(Flags(old), streak);
+            // The streak is a tally for thresholds: two reports at one instant may count as one, the state may not.
+            if self.flags.compare_exchange(old, new.0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                self.streak.store(next_streak, Ordering::Relaxed);
+                return (Flags(old), new);
+            }
+        }
+    }
+
+    /// Takes over what a source configures, unless it is what the source said before: then the state stays.
+    pub fn configure(&self, flags: Flags) {
+        if self.configured.load(Ordering::Relaxed) != flags.0 {
+            self.reconfigure(flags);
+        }
+    }
+
+    /// Takes over what a source configures for a destination that comes back: its state is what the source says.
+    pub fn reconfigure(&self, flags: Flags) {
+        self.configured.store(flags.0, Ordering::Relaxed);
+        self.flags.store(flags.0, Ordering::Relaxed);
+        self.streak.store(0, Ordering::Relaxed);
+    }
+
+    /// Makes it the record of a destination seen for the first time.
+    pub fn begin(&self, set: i32, flags: Flags) {
+        self.set.store(set as u32, Ordering::Relaxed);
+        self.load.store(0, Ordering::Relaxed);
+        self.entries.store(0, Ordering::Relaxed);
+        self.reconfigure(flags);
+        self.last_chosen.store(0, Ordering::Relaxed);
+    }
+
+    /// The set of its destination.
+    pub fn set(&self) -> i32 {
+        self.set.load(Ordering::Relaxed) as i32
+    }
+
+    /// When call load last chose it.
+    pub fn last_chosen(&self) -> u64 {
+        self.last_chosen.load(Ordering::Relaxed)
+    }
+
+    /// Notes that call load chose it now.
+    pub fn chosen(&self, when: u64) {
+        self.last_chosen.store(when, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,218 @@
+//! The runtime records of all destinations, by identity.
+//!
+//! A record is held by each generation that has its destination and named by each call that counts, or counted, for it.
+//! When neither is left its number is free for another destination.
+
+use super::record::Record;
+use crate::dest::Flags;
+use crate::load::call::MAX_RECORD;
+use crate::load::key::Key;
+use crate::shm::arena::Arena;
+use crate::shm::chunks::Chunks;
+use crate::shm::lock::Mutex;
+use crate::shm::slice::Slice;
+use crate::shm::table::Table;
+use crate::shm::{Alloc, OutOfMemory, Shared};
+
+const LABELS: usize = 64;
+
+/// All records.
+pub struct Registry<A: Alloc> {
+    index: Mutex<Index<A>>,
+    records: Arena<Record, A>,
+    alloc: A,
+}
+
+// SAFETY: shared parts.
+unsafe impl<A: Alloc> Shared for Registry<A> {}
+
+struct Index<A: Alloc> {
+    numbers: Table<u32, A>,
+    labels: Chunks<Label<A>, A, LABELS>,
+    /// Head of the list of free numbers, linked through their labels.
+    free: Option<u32>,
+    /// Numbers handed out at least once.
+    used: u32,
+}
+
+// SAFETY: shared parts and numbers.
+unsafe impl<A: Alloc> Shared for Index<A> {}
+
+/// What is known of a record besides what changes with each call.
+struct Label<A: Alloc> {
+    /// Generations that have the destination.
+    held: u32,
+    /// `duid`, or the URI where there is none.
+    name: Option<Slice<u8, A>>,
+    next_free: Option<u32>,
+}
+
+// SAFETY: numbers and a shared slice.
+unsafe impl<A: Alloc> Shared for Label<A> {}
+
+impl<A: Alloc> Default for Label<A> {
+    fn default() -> Self {
+        Self { held: 0, name: None, next_free: None }
+    }
+}
+
+/// A record as [`Registry::for_each`] shows it.
+pub struct Named<'a> {
+    /// Its number.
+    pub number: u32,
+    /// The set of its destination.
+    pub set: i32,
+    /// `duid`, or the URI where there is none.
+    pub name: &'a [u8],
+    /// Whether the destination is configured now (or was in a generation not yet given back).
+    pub configured: bool,
+    /// The record.
+    pub record: &'a Record,
+}
+
+impl<A: Alloc> Registry<A> {
+    /// No records.
+    pub fn new_in(alloc: A) -> Self {
+        let index =
+            Index { numbers: Table::new_in(alloc), labels: Chunks::new_in(alloc), free: None, used: 0 };
+        Self { index: Mutex::new(index), records: Arena::new_in(alloc), alloc }
+    }
+
+    /// The record of this number.
+    pub fn record(&self, number: u32) -> Option<&Record> {
+        self.records.get(number)
+    }
+
+    /// Finds or makes the record of this identity, and holds it for one more generation.
+    pub fn hold(&self, key: Key, set: i32, name: &[u8], flags: Flags) -> Result<u32, OutOfMemory> {
+        let mut index = self.index.lock();
+        if let Some(&number) = index.numbers.get(&key) {
+            if let (Some(label), Some(record)) =
+                (index.labels.get_mut(number as usize), self.records.get(number))
+            {
+                // Held by none, it comes back after a removal: its calls still count.
+                if label.held == 0 {
+                    record.reconfigure(flags)
+                } else {
+                    record.configure(flags)
+                }
+                label.held += 1;
+                return Ok(number);
+            }
+        }
+        let name = Slice::try_copy_in(name, self.alloc)?;
+        let number = match index.free {
+            Some(number) => number,
+            None => index.used,
+        };
+        if number > MAX_RECORD.min(Arena::<Record, A>::CAPACITY - 1) {
+            return Err(OutOfMemory { size: size_of::<Record>() });
+        }
+        while index.labels.len() <= number as usize {
+            index.labels.grow()?;
+        }
+        let record = self.records.make(number)?;
+        index.numbers.prepare(1)?;
+        index.numbers.insert(key, number)?;
+        record.begin(set, flags);
+        if index.free == Some(number) {
+            index.free = index.labels.get(number as usize).and_then(|label| label.next_free);
+        } else {
+            index.used += 1;
+        }
+        if let Some(label) = index.labels.get_mut(number as usize) {
+            *label = Label { held: 1, name: Some(name), next_free: None };
+        }
+        Ok(number)
+    }
+
+    /// One generation less has the destination.
+    pub fn let_go(&self, number: u32) {
+        let mut index = self.index.lock();
+        if let Some(label) = index.labels.get_mut(number as usize) {
+            label.held = label.held.saturating_sub(1);
+        }
+    }
+
+    /// Frees the records that no generation holds and no call names.
+    ///
+    /// Nobody can begin to use such a record meanwhile: a choice reaches it only through a generation that holds it, a
+    /// call only through an entry that names it.
+    pub fn sweep(&self) {
+        let mut index = self.index.lock();
+        let Index { numbers, labels, free, .. } = &mut *index;
+        numbers.retain(|_, &mut number| {
+            let Some(label) = labels.get_mut(number as usize) else { return true };
+            let in_use = label.held > 0 || self.records.get(number).is_some_and(|record| !record.is_left());
+            if !in_use {
+                *label = Label { next_free: free.replace(number), ..Label::default() };
+            }
+            in_use
+        });
+    }
+
+    /// The number of this identity's record.
+    pub fn find(&self, key: &Key) -> Option<u32> {
+        self.index.lock().numbers.get(key).copied()
+    }
+
+    /// All records, in the order of their numbers.
+    pub fn for_each(&self, mut each: impl FnMut(Named<'_>)) {
+        let index = self.index.lock();
+        for number in 0..index.used {
+            let Some(label) = index.labels.get(number as usize) else { continue };
+            if let (Some(name), Some(record)) = (&label.name, self.records.get(number)) {
+                each(Named { number, set: record.set(), name, configured: label.held > 0, record });
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::shm::Heap;
+
+    fn registry() -> Registry<Heap> {
+        Registry::new_in(Heap)
+    }
+
+    #[test]
+    fn a_record_with_calls_waits_for_its_destination_to_come_back() {
+        let registry = registry();
+        let number = registry.hold([1, 1], 100, b"a", Flags::default()).unwrap();
+        let record = registry.record(number).unwrap();
+        record.enter();
+        record.take();
+        registry.let_go(number);
+        registry.sweep();
+        assert_eq!(registry.hold([1, 1], 100, b"a", Flags::INACTIVE), Ok(number));
+        assert_eq!((record.load(), record.flags()), (1, Flags::INACTIVE));
+    }
+
+    #[test]
+    fn a_record_without_calls_gives_its_number_to_the_next() {
+        let registry = registry();
+        let numbers: Vec<_> =
+            (0..3).map(|n| registry.hold([n, n], 1, b"x", Flags::default()).unwrap()).collect();
+        assert_eq!(numbers, [0, 1, 2]);
+        registry.let_go(1);
+        registry.sweep();
+        assert_eq!(registry.find(&[1, 1]), None);
+        assert_eq!(registry.hold([9, 9], 1, b"y", Flags::TRYING), Ok(1));
+        assert_eq!(registry.record(1).unwrap().flags(), Flags::TRYING);
+        assert_eq!(registry.hold([10, 10], 1, b"z", Flags::default()), Ok(3));
+    }
+
+    #[test]
+    fn a_reload_keeps_the_state_unless_the_source_changed_it() {
+        let registry = registry();
+        let number = registry.hold([1, 1], 1, b"a", Flags::default()).unwrap();
+        let record = registry.record(number).unwrap();
+        record.change_state(|_, _| (Flags::INACTIVE, 0));
+        registry.hold([1, 1], 1, b"a", Flags::default()).unwrap();
+        assert_eq!(record.flags(), Flags::INACTIVE);
+        registry.hold([1, 1], 1, b"a", Flags::PROBING).unwrap();
+        assert_eq!(record.flags(), Flags::PROBING);
+    }
+}

@@ -83,7 +83,7 @@ fn show(
         attrs.text(c"SOCKNAME", set.text(destination.sockname))?;
         attrs.text(c"OBPROXY", set.text(destination.obproxy))?;
     }
-    let load = record.map_or(0, |record| record.load());
+    let load = record.map_or(0, |record| record.load.get());
     to.structure(c"RUNTIME")?.int(c"DLGLOAD", i32::try_from(load).unwrap_or(i32::MAX))
 }
 

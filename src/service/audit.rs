@@ -72,7 +72,7 @@ pub fn audit<A: Alloc>(root: &Root<A>) -> Audit {
         });
     }
     for (account, &number) in audit.accounts.iter_mut().zip(&numbers) {
-        account.recorded = root.registry.record(number).map_or(0, |record| record.load());
+        account.recorded = root.registry.record(number).map_or(0, |record| record.load.get());
     }
     audit
 }

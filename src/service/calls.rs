@@ -33,7 +33,7 @@ impl<A: Alloc> Pool for View<'_, A> {
         self.record(at).is_some_and(|record| record.flags().usable())
     }
     fn load(&self, at: usize) -> u32 {
-        self.record(at).map_or(u32::MAX, Record::load)
+        self.record(at).map_or(u32::MAX, |record| record.load.get())
     }
     fn maxload(&self, at: usize) -> u32 {
         self.set.destinations.get(at).map_or(0, |destination| destination.maxload)
@@ -92,13 +92,13 @@ pub fn place<A: Alloc>(
             return Err(NotPlaced::Refused(Refusal::NoSet));
         };
         // Another process may have counted a call there since the look: look again.
-        if record.take_if(choice.load) {
+        if record.load.take_if(choice.load) {
             record.chosen(set.next_choice());
             break (choice.at, destination.record, record);
         }
     };
     enter(root, &mut shard, key, number, record, now).map_err(|error| {
-        record.give();
+        record.load.give();
         NotPlaced::OutOfMemory(error)
     })?;
     Ok(at)
@@ -117,17 +117,17 @@ fn enter<A: Alloc>(
         Some(call) => {
             let old = *call;
             *call = old.moved(number, now);
-            record.enter();
+            record.entries.take();
             if let Some(before) = root.registry.record(old.record()) {
                 if old.counts() {
-                    before.give();
+                    before.load.give();
                 }
-                before.leave();
+                before.entries.give();
             }
         }
         None => {
             shard.insert(key, Call::new(number, now))?;
-            record.enter();
+            record.entries.take();
         }
     }
     Ok(())
@@ -173,14 +173,14 @@ pub fn report<A: Alloc>(root: &Root<A>, report: &Report<'_, A>) -> bool {
         match step.change {
             Change::Keep => {}
             Change::Take => {
-                record.take();
+                record.load.take();
                 root.counters.crossed.bump();
             }
-            Change::Give => record.give(),
+            Change::Give => record.load.give(),
         }
         if step.next.is_none() {
             shard.remove(&key);
-            record.leave();
+            record.entries.give();
         }
     }
     if !step.fits {
@@ -213,11 +213,11 @@ fn change_record<A: Alloc>(root: &Root<A>, call: &mut Call, number: u32) {
     let (Some(old), Some(new)) = (root.registry.record(call.record()), root.registry.record(number)) else {
         return;
     };
-    new.enter();
+    new.entries.take();
     if call.counts() {
-        new.take();
-        old.give();
+        new.load.take();
+        old.load.give();
     }
-    old.leave();
+    old.entries.give();
     *call = call.renamed(number);
 }

@@ -27,10 +27,10 @@ pub fn expire<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32) -> u64 {
             if due {
                 if let Some(record) = root.registry.record(call.record()) {
                     if call.counts() {
-                        record.give();
+                        record.load.give();
                         dropped += 1;
                     }
-                    record.leave();
+                    record.entries.give();
                 }
             }
             !due

@@ -6,12 +6,15 @@
 //!
 //! It does not recover when its holder dies, as nothing in Kamailio does.
 
+#[cfg(not(loom))]
 use super::Shared;
 use super::atomic::{AtomicU32, Ordering, spin_loop};
 
 /// A value behind a lock that all processes share.
+#[cfg(not(loom))]
 pub type Mutex<T> = parking_lot::lock_api::Mutex<Futex, T>;
 /// Holds the lock of a [`Mutex`].
+#[cfg(not(loom))]
 pub type Guard<'a, T> = parking_lot::lock_api::MutexGuard<'a, Futex, T>;
 
 const FREE: u32 = 0;
@@ -27,6 +30,7 @@ pub struct Futex {
     word: AtomicU32,
 }
 
+#[cfg(not(loom))]
 // SAFETY: the value is reached only under a lock that works between processes.
 unsafe impl<T: Shared> Shared for Mutex<T> {}
 

@@ -18,6 +18,7 @@ pub mod arena;
 pub mod atomic;
 pub mod boxed;
 pub mod chunks;
+pub mod counter;
 pub mod lock;
 pub mod slice;
 pub mod snapshot;

@@ -133,7 +133,8 @@ impl<T: Shared, A: Alloc> Snapshot<T, A> {
             let depth = slot.depth.load(Ordering::Relaxed);
             if depth == 0 {
                 // Sync point `pin`, the reader's end. An epoch that is already old only keeps more alive.
-                slot.epoch.store(self.epoch.load(Ordering::Relaxed), Ordering::Relaxed);
+                // A release, because a writer that sees this epoch takes our earlier pins for ended (sync point `unpin`).
+                slot.epoch.store(self.epoch.load(Ordering::Relaxed), Ordering::Release);
                 fence(Ordering::SeqCst);
             }
             slot.depth.store(depth + 1, Ordering::Relaxed);

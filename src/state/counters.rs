@@ -1,28 +1,7 @@
 //! Events counted for the module as a whole.
 
 use crate::shm::Shared;
-use crate::shm::atomic::{AtomicU64, Ordering};
-
-/// A number that only grows.
-#[derive(Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// One more.
-    pub fn bump(&self) {
-        self.add(1);
-    }
-
-    /// Some more.
-    pub fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    /// How many so far.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use crate::shm::counter::Counter;
 
 /// What is counted.
 #[derive(Default)]

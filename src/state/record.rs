@@ -3,14 +3,15 @@
 use crate::dest::Flags;
 use crate::shm::Shared;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::shm::counter::Gauge;
 
 /// The runtime record of a destination. All fields change under way, from any process.
 #[derive(Default)]
 pub struct Record {
     /// Calls that count for it.
-    load: AtomicU32,
+    pub load: Gauge,
     /// Entries of the call table that name it, counting or not.
-    entries: AtomicU32,
+    pub entries: Gauge,
     /// State and options now.
     flags: AtomicU32,
     /// State and options as last configured: a reload that brings the same leaves the state alone.
@@ -27,46 +28,6 @@ pub struct Record {
 unsafe impl Shared for Record {}
 
 impl Record {
-    /// Calls that count for it.
-    pub fn load(&self) -> u32 {
-        self.load.load(Ordering::Relaxed)
-    }
-
-    /// Counts one more call if the load is still `seen`. The one step that makes choosing and counting one.
-    pub fn take_if(&self, seen: u32) -> bool {
-        self.load.compare_exchange(seen, seen.saturating_add(1), Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    /// Counts a call that is up already, whatever the limit: a 2xx that crossed its CANCEL.
-    pub fn take(&self) {
-        self.load.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts one call less. Only for a call that was taken.
-    pub fn give(&self) {
-        self.load.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Entries of the call table that name it.
-    pub fn entries(&self) -> u32 {
-        self.entries.load(Ordering::Relaxed)
-    }
-
-    /// An entry names it.
-    pub fn enter(&self) {
-        self.entries.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// An entry names it no more. Sync point `leave`: whoever then finds no entry may give the record a new owner.
-    pub fn leave(&self) {
-        self.entries.fetch_sub(1, Ordering::Release);
-    }
-
-    /// Whether no entry names it (sync point `leave`, the other end).
-    pub fn is_left(&self) -> bool {
-        self.entries.load(Ordering::Acquire) == 0
-    }
-
     /// State and options now.
     pub fn flags(&self) -> Flags {
         Flags(self.flags.load(Ordering::Relaxed))
@@ -103,8 +64,8 @@ impl Record {
     /// Makes it the record of a destination seen for the first time.
     pub fn begin(&self, set: i32, flags: Flags) {
         self.set.store(set as u32, Ordering::Relaxed);
-        self.load.store(0, Ordering::Relaxed);
-        self.entries.store(0, Ordering::Relaxed);
+        self.load.reset();
+        self.entries.reset();
         self.reconfigure(flags);
         self.last_chosen.store(0, Ordering::Relaxed);
     }

@@ -143,7 +143,8 @@ impl<A: Alloc> Registry<A> {
         let Index { numbers, labels, free, .. } = &mut *index;
         numbers.retain(|_, &mut number| {
             let Some(label) = labels.get_mut(number as usize) else { return true };
-            let in_use = label.held > 0 || self.records.get(number).is_some_and(|record| !record.is_left());
+            let in_use =
+                label.held > 0 || self.records.get(number).is_some_and(|record| !record.entries.is_zero());
             if !in_use {
                 *label = Label { next_free: free.replace(number), ..Label::default() };
             }
@@ -182,12 +183,12 @@ mod tests {
         let registry = registry();
         let number = registry.hold([1, 1], 100, b"a", Flags::default()).unwrap();
         let record = registry.record(number).unwrap();
-        record.enter();
-        record.take();
+        record.entries.take();
+        record.load.take();
         registry.let_go(number);
         registry.sweep();
         assert_eq!(registry.hold([1, 1], 100, b"a", Flags::INACTIVE), Ok(number));
-        assert_eq!((record.load(), record.flags()), (1, Flags::INACTIVE));
+        assert_eq!((record.load.get(), record.flags()), (1, Flags::INACTIVE));
     }
 
     #[test]

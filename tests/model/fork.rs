@@ -1,0 +1,270 @@
+//! The shared types in memory that is really shared: forked processes on one mapping.
+//!
+//! Each test forks workers that do what a server's workers do, through the same services, while the parent reloads. A
+//! worker that finds something wrong exits with another code than 0; the parent then looks at what is left.
+#![cfg(not(loom))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod mapping;
+
+use core::sync::atomic::{AtomicU32, Ordering};
+use dispatcher::dest::{self, list};
+use dispatcher::load::key::SECRET_LEN;
+use dispatcher::load::{Event, Expiry, Secret};
+use dispatcher::select::Refusal;
+use dispatcher::service::calls::Report;
+use dispatcher::service::publish::{Located, publish};
+use dispatcher::service::route::{Ask, NoRoute, select};
+use dispatcher::service::{audit, calls, upkeep};
+use dispatcher::shm::lock::Mutex;
+use dispatcher::shm::{Alloc, Shared};
+use dispatcher::state::Root;
+use mapping::Mapping;
+
+const WORKERS: usize = 8;
+
+/// Runs `work` in forked processes and waits for all; `meanwhile` runs here until they are done.
+fn fork_workers(work: impl Fn(usize), mut meanwhile: impl FnMut()) {
+    let mut children = Vec::new();
+    for number in 0..WORKERS {
+        // SAFETY: the child runs `work` and leaves by `_exit`; it shares no lock with other threads of this test.
+        match unsafe { libc::fork() } {
+            0 => {
+                let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(number)));
+                // SAFETY: ends this process only, without running the parent's exit handlers.
+                unsafe { libc::_exit(if done.is_ok() { 0 } else { 1 }) };
+            }
+            pid => children.push(pid),
+        }
+    }
+    while !children.is_empty() {
+        meanwhile();
+        children.retain(|&pid| {
+            let mut status = 0;
+            // SAFETY: our own child.
+            match unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } {
+                0 => true,
+                gone => {
+                    assert!(gone == pid && status == 0, "worker {pid} failed with status {status:#x}");
+                    false
+                }
+            }
+        });
+    }
+}
+
+fn located(text: &str) -> Vec<Located> {
+    let (mut entries, problems) = list::parse(text.as_bytes());
+    assert!(problems.is_empty(), "{problems:?}");
+    dest::arrange(&mut entries);
+    entries
+        .into_iter()
+        .map(|entry| Located {
+            host: 4..entry.uri.len(),
+            port: 0,
+            proto: 0,
+            address: None,
+            send_from: None,
+            entry,
+        })
+        .collect()
+}
+
+fn root(mapping: Mapping) -> &'static Root<Mapping> {
+    let secret = Secret::new(core::array::from_fn::<_, SECRET_LEN, _>(|at| (at * 151 % 251) as u8));
+    let root = mapping.keep(Root::try_new_in(secret, mapping).unwrap());
+    root.sets.open(WORKERS + 1).unwrap();
+    root
+}
+
+/// A small generator of its own in each worker: a test that fails must fail again.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+fn load_is_right<A: Alloc>(root: &Root<A>, maxload: u32) -> u32 {
+    let audit = audit::audit(root);
+    for account in &audit.accounts {
+        assert_eq!(account.drift(), 0, "{account:?}");
+        assert!(account.recorded <= maxload, "{account:?}");
+    }
+    audit.accounts.iter().map(|account| account.recorded).sum()
+}
+
+#[test]
+fn the_lock_counts_right_between_processes() {
+    struct Total(u64);
+    // SAFETY: a number.
+    unsafe impl Shared for Total {}
+    let mapping = Mapping::new(1 << 20);
+    let total = mapping.keep(Mutex::new(Total(0)));
+    fork_workers(
+        |_| {
+            for _ in 0..20_000 {
+                total.lock().0 += 1;
+            }
+        },
+        || {},
+    );
+    assert_eq!(total.lock().0, WORKERS as u64 * 20_000);
+}
+
+#[test]
+fn no_destination_passes_its_limit_and_all_places_are_used() {
+    let mapping = Mapping::new(16 << 20);
+    let root = root(mapping);
+    publish(root, &located("1 sip:a 0 0 maxload=50\n1 sip:b 0 0 maxload=50\n1 sip:c 0 0 maxload=50"))
+        .unwrap();
+    let placed = mapping.keep(AtomicU32::new(0));
+    fork_workers(
+        |worker| {
+            let sets = root.sets.pin(worker).unwrap();
+            for call in 0..60 {
+                let key = root.secret.call(format!("{worker}-{call}").as_bytes());
+                let ask = Ask {
+                    set: 1,
+                    algorithm: 10,
+                    call: Some(key),
+                    now: 0,
+                    spare_last: false,
+                    hash: &|_| None,
+                };
+                match select(root, &sets, &ask) {
+                    Ok(_) => drop(placed.fetch_add(1, Ordering::Relaxed)),
+                    Err(error) => assert_eq!(error, NoRoute::Refused(Refusal::NoRoom)),
+                }
+            }
+        },
+        || {},
+    );
+    // 480 attempts for 150 places: all are taken, none twice.
+    assert_eq!(placed.load(Ordering::Relaxed), 150);
+    assert_eq!(load_is_right(root, 50), 150);
+}
+
+#[test]
+fn one_invite_in_all_workers_at_once_counts_once() {
+    let mapping = Mapping::new(16 << 20);
+    let root = root(mapping);
+    publish(root, &located("1 sip:a\n1 sip:b\n1 sip:c")).unwrap();
+    fork_workers(
+        |worker| {
+            let sets = root.sets.pin(worker).unwrap();
+            for call in 0..2_000 {
+                let key = root.secret.call(format!("same-{call}").as_bytes());
+                let ask = Ask {
+                    set: 1,
+                    algorithm: 10,
+                    call: Some(key),
+                    now: 0,
+                    spare_last: false,
+                    hash: &|_| None,
+                };
+                assert!(select(root, &sets, &ask).is_ok());
+            }
+        },
+        || {},
+    );
+    assert_eq!(load_is_right(root, u32::MAX), 2_000);
+}
+
+/// Calls of every fate in every worker, over a few Call-IDs so that they meet, while the sets are replaced all the time
+/// by ones in which destinations come and go and limits change.
+#[test]
+fn a_storm_of_calls_and_reloads_leaves_no_drift() {
+    let mapping = Mapping::new(64 << 20);
+    let root = root(mapping);
+    let lists: Vec<_> = (0..6)
+        .map(|turn| {
+            let line = |name: u32| format!("1 sip:gw{name} 0 0 duid=gw{name};maxload=20\n");
+            located(&(0..8).filter(|name| (name + turn) % 5 != 0).map(line).collect::<String>())
+        })
+        .collect();
+    publish(root, &lists[0]).unwrap();
+    let mut turn = 0;
+    fork_workers(
+        |worker| {
+            let mut random = Random(worker as u64 + 1);
+            for now in 0..30_000 {
+                let sets = root.sets.pin(worker).unwrap();
+                let key = root.secret.call(&random.below(400).to_ne_bytes());
+                let event = match random.below(10) {
+                    0..=4 => {
+                        let ask = Ask {
+                            set: 1,
+                            algorithm: 10,
+                            call: Some(key),
+                            now,
+                            spare_last: false,
+                            hash: &|_| None,
+                        };
+                        if let Err(error) = select(root, &sets, &ask) {
+                            assert_eq!(error, NoRoute::Refused(Refusal::NoRoom));
+                        }
+                        continue;
+                    }
+                    5 => Event::Answered,
+                    6 => Event::Cancelled,
+                    7 => Event::Refused,
+                    8 => Event::Unset,
+                    _ => Event::Ended,
+                };
+                calls::report(root, &Report { key, event, now, from: None });
+            }
+        },
+        || {
+            turn += 1;
+            publish(root, &lists[turn % lists.len()]).unwrap();
+            upkeep::make_room(root).unwrap();
+            let audit = audit::audit(root);
+            assert!(audit.accounts.iter().all(|account| account.drift() == 0), "{:?}", audit.accounts);
+        },
+    );
+    assert!(turn > 10, "the storm was over before it began");
+    // What nobody ended expires, and then nothing is left of any call.
+    upkeep::expire(root, Expiry { early: 1, confirmed: 1 }, 1_000_000);
+    assert_eq!(load_is_right(root, 0), 0);
+    let audit = audit::audit(root);
+    assert_eq!((audit.early, audit.confirmed, audit.released), (0, 0, 0));
+}
+
+#[test]
+fn replaced_sets_give_their_memory_back() {
+    let mapping = Mapping::new(32 << 20);
+    let root = root(mapping);
+    let lists: Vec<_> = (0..2)
+        .map(|turn| {
+            located(&(0..50).map(|name| format!("1 sip:gw{name}-{turn} 0 0 x=y\n")).collect::<String>())
+        })
+        .collect();
+    let mut level = 0;
+    for turn in 0..200 {
+        publish(root, &lists[turn % 2]).unwrap();
+        upkeep::tidy(root);
+        if turn == 9 {
+            level = mapping.used();
+        }
+    }
+    assert_eq!(mapping.used(), level);
+}
+
+#[test]
+fn a_full_pool_is_an_error_and_the_old_sets_serve_on() {
+    let mapping = Mapping::new(1 << 20);
+    let root = root(mapping);
+    publish(root, &located("1 sip:a")).unwrap();
+    let huge = located(&(0..20_000).map(|name| format!("1 sip:gw{name} 0 0 x=y\n")).collect::<String>());
+    let before = audit::audit(root).accounts.len();
+    assert!(publish(root, &huge).is_err());
+    let sets = root.sets.pin(0).unwrap();
+    assert_eq!(sets.set(1).unwrap().destinations.len(), 1);
+    drop(sets);
+    upkeep::tidy(root);
+    assert_eq!(audit::audit(root).accounts.len(), before);
+    publish(root, &located("1 sip:b")).unwrap();
+}

@@ -1,0 +1,214 @@
+//! The lock-free pieces under the model checker: every interleaving that matters, weak memory included.
+//!
+//! Run with `make model`; without `--cfg loom` there is nothing here.
+#![cfg(loom)]
+#![allow(clippy::unwrap_used)]
+
+use dispatcher::shm::arena::Arena;
+use dispatcher::shm::atomic::{AtomicU32, Ordering};
+use dispatcher::shm::counter::Gauge;
+use dispatcher::shm::lock::Futex;
+use dispatcher::shm::snapshot::{Retired, Snapshot};
+use dispatcher::shm::{Heap, Shared};
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+
+/// A value whose end the checker sees: dropping it while another thread reads it is a race.
+struct Watched(UnsafeCell<u32>);
+
+// SAFETY: the checker watches every access.
+unsafe impl Shared for Watched {}
+// SAFETY: as above.
+unsafe impl Sync for Watched {}
+// SAFETY: as above.
+unsafe impl Send for Watched {}
+
+impl Watched {
+    fn new(value: u32) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    fn read(&self) -> u32 {
+        // SAFETY: the checker fails the test if somebody writes meanwhile.
+        self.0.with(|value| unsafe { *value })
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        self.0.with_mut(|value| unsafe { *value = u32::MAX });
+    }
+}
+
+fn snapshot(readers: usize) -> (Arc<Snapshot<Watched, Heap>>, Retired<Watched>) {
+    let snapshot = Snapshot::new_in(Heap);
+    let mut retired = Retired::default();
+    snapshot.open(readers).unwrap();
+    snapshot.publish(Watched::new(1), &mut retired).unwrap();
+    (Arc::new(snapshot), retired)
+}
+
+#[test]
+fn a_pinned_value_is_not_given_back() {
+    loom::model(|| {
+        let (snapshot, mut retired) = snapshot(1);
+        let reader = {
+            let snapshot = snapshot.clone();
+            thread::spawn(move || {
+                let pin = snapshot.pin(0).unwrap();
+                let value = pin.read();
+                assert!(value == 1 || value == 2);
+                drop(pin);
+                // A second pin may not see an older value than the first.
+                assert!(snapshot.pin(0).unwrap().read() >= value);
+            })
+        };
+        snapshot.publish(Watched::new(2), &mut retired).unwrap();
+        snapshot.reclaim(&mut retired, |_| {});
+        reader.join().unwrap();
+        let mut freed = 0;
+        snapshot.reclaim(&mut retired, |_| freed += 1);
+        assert_eq!(snapshot.current(&retired).unwrap().read(), 2);
+    });
+}
+
+#[test]
+fn a_reader_that_comes_back_between_two_reloads_is_safe() {
+    loom::model(|| {
+        let (snapshot, mut retired) = snapshot(1);
+        let reader = {
+            let snapshot = snapshot.clone();
+            thread::spawn(move || {
+                let outer = snapshot.pin(0).unwrap();
+                let inner = snapshot.pin(0).unwrap();
+                assert!(inner.read() >= outer.read());
+                drop(inner);
+                outer.read();
+            })
+        };
+        for value in 2..4 {
+            snapshot.publish(Watched::new(value), &mut retired).unwrap();
+            snapshot.reclaim(&mut retired, |_| {});
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn everything_is_given_back_once_all_are_idle() {
+    loom::model(|| {
+        let (snapshot, mut retired) = snapshot(2);
+        let reader = {
+            let snapshot = snapshot.clone();
+            thread::spawn(move || {
+                snapshot.pin(1).unwrap().read();
+            })
+        };
+        snapshot.publish(Watched::new(2), &mut retired).unwrap();
+        let mut freed = 0;
+        snapshot.reclaim(&mut retired, |_| freed += 1);
+        reader.join().unwrap();
+        snapshot.reclaim(&mut retired, |_| freed += 1);
+        assert_eq!(freed, 1);
+    });
+}
+
+#[test]
+fn the_lock_lets_in_one_at_a_time_and_loses_no_wake_up() {
+    loom::model(|| {
+        let shared = Arc::new((Futex::new(), UnsafeCell::new(0u32)));
+        // SAFETY: the checker fails the test if two are inside at once.
+        let enter = |shared: &(Futex, UnsafeCell<u32>)| {
+            shared.0.acquire();
+            shared.1.with_mut(|value| unsafe { *value += 1 });
+            shared.0.release();
+        };
+        let other = {
+            let shared = shared.clone();
+            thread::spawn(move || enter(&shared))
+        };
+        enter(&shared);
+        other.join().unwrap();
+        shared.0.acquire();
+        // SAFETY: as above.
+        assert_eq!(shared.1.with(|value| unsafe { *value }), 2);
+    });
+}
+
+#[test]
+fn two_that_saw_one_free_place_do_not_both_take_it() {
+    loom::model(|| {
+        let load = Arc::new(Gauge::default());
+        let attempt = |load: &Gauge| {
+            // The loop of a selection with maxload 1.
+            loop {
+                let seen = load.get();
+                if seen >= 1 {
+                    return false;
+                }
+                if load.take_if(seen) {
+                    return true;
+                }
+            }
+        };
+        let other = {
+            let load = load.clone();
+            thread::spawn(move || attempt(&load))
+        };
+        let here = attempt(&load);
+        assert!(here != other.join().unwrap(), "exactly one gets the place");
+        assert_eq!(load.get(), 1);
+    });
+}
+
+#[test]
+fn a_record_found_without_calls_shows_all_that_they_did() {
+    loom::model(|| {
+        let shared = Arc::new((Gauge::default(), UnsafeCell::new(0u32)));
+        shared.0.take();
+        let call = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                // SAFETY: the checker fails the test if the reuse below overlaps.
+                shared.1.with_mut(|value| unsafe { *value = 1 });
+                shared.0.give();
+            })
+        };
+        if shared.0.is_zero() {
+            // SAFETY: as above.
+            shared.1.with_mut(|value| unsafe { *value = 2 });
+        }
+        call.join().unwrap();
+    });
+}
+
+#[test]
+fn a_number_that_is_found_is_found_whole() {
+    loom::model(|| {
+        let arena = Arc::new(Arena::<Made, Heap>::new_in(Heap));
+        let reader = {
+            let arena = arena.clone();
+            thread::spawn(move || {
+                if let Some(made) = arena.get(0) {
+                    assert_eq!(made.0.load(Ordering::Relaxed), 7);
+                }
+            })
+        };
+        arena.make(0).unwrap();
+        reader.join().unwrap();
+    });
+}
+
+/// A value that is never zero once it is made.
+struct Made(AtomicU32);
+
+impl Default for Made {
+    fn default() -> Self {
+        Self(AtomicU32::new(7))
+    }
+}
+
+// SAFETY: an atomic.
+unsafe impl Shared for Made {}

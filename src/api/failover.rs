@@ -5,9 +5,10 @@ use crate::dest::{Flags, problem::shown};
 use crate::health::mark::{Thresholds, mark};
 use crate::host::message::{Kind, Message, Method};
 use crate::host::script::{Args, Verdict};
-use crate::host::{clock, log, xavp::Record};
+use crate::host::{clock, log, mem::Pool, xavp::Record};
 use crate::service::calls::NotPlaced;
 use crate::service::route;
+use crate::state::Set;
 
 /// `ds_next_dst()`: sends the request to the next destination of the list.
 ///
@@ -39,7 +40,12 @@ fn next_usable(module: &Module, msg: &Message) -> Option<()> {
         let front = Record::first(&module.conf.xavp_dst)?;
         let set = front.int(b"grp").and_then(|id| sets.set(id));
         if front.text(b"dstid").is_some() && msg.kind() == Some(Kind::Request(Method::Invite)) {
-            return least_loaded(module, msg, front);
+            let counted = entries_like(front);
+            if set.and_then(|set| least_loaded(module, msg, set, &counted)).is_some() {
+                return Some(());
+            }
+            counted.into_iter().for_each(Record::remove);
+            continue;
         }
         // An entry that a script made, or whose destination is gone by now, is used as it is.
         let position = set.and_then(|set| list::position(set, &front).map(|at| (set, at)));
@@ -50,21 +56,25 @@ fn next_usable(module: &Module, msg: &Message) -> Option<()> {
     }
 }
 
-/// Counts the call at the least loaded of the entries of the front's set, and brings that entry to the front.
-fn least_loaded(module: &Module, msg: &Message, front: Record) -> Option<()> {
-    let sets = module.sets()?;
-    let id = front.int(b"grp");
-    let set = sets.set(id?)?;
-    let entries: Vec<(usize, Record)> = core::iter::successors(Some(front), |record| record.next())
-        .take_while(|record| record.int(b"grp") == id && record.text(b"dstid").is_some())
-        .filter_map(|record| list::position(set, &record).map(|at| (at, record)))
-        .collect();
-    let positions: Vec<usize> = entries.iter().map(|(at, _)| *at).collect();
+/// The entries from `front` on that one selection by call load wrote.
+fn entries_like(front: Record) -> Vec<Record> {
+    let set = front.int(b"grp");
+    core::iter::successors(Some(front), |record| record.next())
+        .take_while(|record| record.int(b"grp") == set && record.text(b"dstid").is_some())
+        .collect()
+}
+
+/// Counts the call at the least loaded of these entries, and brings that entry to the front of them.
+fn least_loaded(module: &Module, msg: &Message, set: &Set<Pool>, entries: &[Record]) -> Option<()> {
+    let places: Vec<(usize, &Record)> =
+        entries.iter().filter_map(|record| list::position(set, record).map(|at| (at, record))).collect();
+    let positions: Vec<usize> = places.iter().map(|(at, _)| *at).collect();
     let key = module.root.secret.call(msg.call_id()?);
-    match route::retry(module.root, set, &positions, key, clock::seconds()) {
+    let spare_last = module.conf.use_default;
+    match route::retry(module.root, set, &positions, key, clock::seconds(), spare_last) {
         Ok(chosen) => {
-            let (_, record) = entries.iter().find(|(at, _)| *at == chosen)?;
-            front.swap(*record);
+            let (_, record) = places.iter().find(|(at, _)| *at == chosen)?;
+            entries.first()?.swap(**record);
             Some(())
         }
         Err(NotPlaced::Refused(_)) => None,
@@ -78,21 +88,21 @@ fn least_loaded(module: &Module, msg: &Message, front: Record) -> Option<()> {
 /// `ds_mark_dst([state])`: changes the state of the destination that was used last. Inactive, if nothing is said.
 pub fn mark_dst(_: &mut Message, args: &Args<'_>) -> Verdict {
     let Some(module) = module() else { return Verdict::FALSE };
-    let report = if args.has(0) {
-        match args.text(0, "state").map(|text| (Flags::from_mark(text), shown(text))) {
-            Ok((Some(report), shown)) if shown != "''" => report,
-            Ok((Some(_), _)) => Flags::INACTIVE,
-            Ok((None, found)) => {
-                log::warning(format_args!("ds_mark_dst: letters of a, i, d, t, p are due, found {found}"));
-                return Verdict::FALSE;
-            }
-            Err(error) => {
-                log::error(format_args!("ds_mark_dst: {error}"));
-                return Verdict::FALSE;
-            }
+    let text = if args.has(0) { args.text(0, "state") } else { Ok(&b""[..]) };
+    let report = match text.map(|text| (text, Flags::from_mark(text))) {
+        Ok((b"", _)) => Flags::INACTIVE,
+        Ok((_, Some(report))) => report,
+        Ok((text, None)) => {
+            let found = shown(text);
+            log::error(format_args!(
+                "ds_mark_dst: argument 'state': letters of a, i, d, t, p are due, found {found}"
+            ));
+            return Verdict::FALSE;
         }
-    } else {
-        Flags::INACTIVE
+        Err(error) => {
+            log::error(format_args!("ds_mark_dst: {error}"));
+            return Verdict::FALSE;
+        }
     };
     if !module.conf.failover || module.conf.xavp_dst.is_empty() {
         log::warning(format_args!("ds_mark_dst: failover is off (flags without 2, or no xavp_dst)"));

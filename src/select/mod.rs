@@ -117,6 +117,12 @@ pub enum Refusal {
     NoRoom,
 }
 
+/// Whether a destination has all the calls that it may have.
+pub fn is_full(pool: &dyn Pool, at: usize) -> bool {
+    let maxload = pool.maxload(at);
+    maxload != 0 && pool.load(at) >= maxload
+}
+
 /// The usable destination at `start`, or the next after it, around the field; then the spared last one.
 fn usable_from(pool: &dyn Pool, start: usize, draw: Draw) -> Result<Choice, Refusal> {
     let field = draw.field(pool.len());

@@ -93,11 +93,7 @@ impl<A: Alloc> Selection<'_, A> {
     /// The positions to try after the chosen one fails, in their order; for call load only those with room.
     pub fn alternatives(&self, root: &Root<A>, mut each: impl FnMut(usize) -> bool) {
         let view = View::new(root, self.set);
-        let full = |at| {
-            use select::Pool;
-            let maxload = view.maxload(at);
-            self.choosing.counts() && maxload != 0 && view.load(at) >= maxload
-        };
+        let full = |at| self.choosing.counts() && select::is_full(&view, at);
         for at in select::alternatives(&view, self.at, self.draw) {
             if !full(at) && !each(at) {
                 return;
@@ -106,15 +102,22 @@ impl<A: Alloc> Selection<'_, A> {
     }
 }
 
-/// Moves a call to the least loaded of these positions that is usable and has room.
+/// Moves a call to the least loaded of these positions that is usable and has room; to the spared last one of the set
+/// only if it is no other.
 pub fn retry<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
     positions: &[usize],
     key: Key,
     now: u32,
+    spare_last: bool,
 ) -> Result<usize, NotPlaced> {
-    calls::place(root, set, key, now, false, |view| select::least_loaded(view, positions.iter().copied()))
+    let field = Draw { spare_last, ..Draw::default() }.field(set.destinations.len());
+    let (first, spared): (Vec<usize>, Vec<usize>) = positions.iter().partition(|&&at| at < field);
+    calls::place(root, set, key, now, false, |view| {
+        let choice = select::least_loaded(view, first.iter().copied());
+        choice.or_else(|refusal| select::least_loaded(view, spared.iter().copied()).map_err(|_| refusal))
+    })
 }
 
 /// Whether the position may get calls that are not counted.

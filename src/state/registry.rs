@@ -33,6 +33,8 @@ struct Index<A: Alloc> {
     free: Option<u32>,
     /// Numbers handed out at least once.
     used: u32,
+    /// Records that no generation holds: those that a sweep looks for.
+    unheld: u32,
 }
 
 // SAFETY: shared parts and numbers.
@@ -73,8 +75,13 @@ pub struct Named<'a> {
 impl<A: Alloc> Registry<A> {
     /// No records.
     pub fn new_in(alloc: A) -> Self {
-        let index =
-            Index { numbers: Table::new_in(alloc), labels: Chunks::new_in(alloc), free: None, used: 0 };
+        let index = Index {
+            numbers: Table::new_in(alloc),
+            labels: Chunks::new_in(alloc),
+            free: None,
+            used: 0,
+            unheld: 0,
+        };
         Self { index: Mutex::new(index), records: Arena::new_in(alloc), alloc }
     }
 
@@ -86,28 +93,44 @@ impl<A: Alloc> Registry<A> {
     /// Finds or makes the record of this identity, and holds it for one more generation.
     pub fn hold(&self, key: Key, set: i32, name: &[u8], flags: Flags) -> Result<u32, OutOfMemory> {
         let mut index = self.index.lock();
-        if let Some(&number) = index.numbers.get(&key) {
-            if let (Some(label), Some(record)) =
-                (index.labels.get_mut(number as usize), self.records.get(number))
-            {
-                // Held by none, it comes back after a removal: its calls still count.
-                if label.held == 0 {
-                    record.reconfigure(flags)
-                } else {
-                    record.configure(flags)
-                }
-                label.held += 1;
-                return Ok(number);
+        match index.numbers.get(&key).copied() {
+            Some(number) => {
+                self.hold_again(&mut index, number, flags);
+                Ok(number)
             }
+            None => self.make(&mut index, key, set, name, flags),
         }
-        let name = Slice::try_copy_in(name, self.alloc)?;
-        let number = match index.free {
-            Some(number) => number,
-            None => index.used,
+    }
+
+    fn hold_again(&self, index: &mut Index<A>, number: u32, flags: Flags) {
+        let (Some(label), Some(record)) = (index.labels.get_mut(number as usize), self.records.get(number))
+        else {
+            return;
         };
+        if label.held == 0 {
+            // Back after a removal: its calls still count, its state is what the source says.
+            record.reconfigure(flags);
+            index.unheld -= 1;
+        } else {
+            record.configure(flags);
+        }
+        label.held += 1;
+    }
+
+    /// Each step that can fail comes before the first that changes something for good.
+    fn make(
+        &self,
+        index: &mut Index<A>,
+        key: Key,
+        set: i32,
+        name: &[u8],
+        flags: Flags,
+    ) -> Result<u32, OutOfMemory> {
+        let number = index.free.unwrap_or(index.used);
         if number > MAX_RECORD.min(Arena::<Record, A>::CAPACITY - 1) {
             return Err(OutOfMemory { size: size_of::<Record>() });
         }
+        let name = Slice::try_copy_in(name, self.alloc)?;
         while index.labels.len() <= number as usize {
             index.labels.grow()?;
         }
@@ -115,12 +138,11 @@ impl<A: Alloc> Registry<A> {
         index.numbers.prepare(1)?;
         index.numbers.insert(key, number)?;
         record.begin(set, flags);
-        if index.free == Some(number) {
-            index.free = index.labels.get(number as usize).and_then(|label| label.next_free);
-        } else {
-            index.used += 1;
-        }
         if let Some(label) = index.labels.get_mut(number as usize) {
+            match index.free {
+                Some(_) => index.free = label.next_free,
+                None => index.used += 1,
+            }
             *label = Label { held: 1, name: Some(name), next_free: None };
         }
         Ok(number)
@@ -130,7 +152,10 @@ impl<A: Alloc> Registry<A> {
     pub fn let_go(&self, number: u32) {
         let mut index = self.index.lock();
         if let Some(label) = index.labels.get_mut(number as usize) {
-            label.held = label.held.saturating_sub(1);
+            label.held -= 1;
+            if label.held == 0 {
+                index.unheld += 1;
+            }
         }
     }
 
@@ -140,12 +165,16 @@ impl<A: Alloc> Registry<A> {
     /// call only through an entry that names it.
     pub fn sweep(&self) {
         let mut index = self.index.lock();
-        let Index { numbers, labels, free, .. } = &mut *index;
+        let Index { numbers, labels, free, unheld, .. } = &mut *index;
+        if *unheld == 0 {
+            return;
+        }
         numbers.retain(|_, &mut number| {
             let Some(label) = labels.get_mut(number as usize) else { return true };
             let in_use =
                 label.held > 0 || self.records.get(number).is_some_and(|record| !record.entries.is_zero());
             if !in_use {
+                *unheld -= 1;
                 *label = Label { next_free: free.replace(number), ..Label::default() };
             }
             in_use

@@ -1,0 +1,129 @@
+//! The layering that `src/lib.rs` draws, asserted: which folder may name which.
+#![cfg(not(loom))]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A folder (or file) of `src` and what it may name besides itself.
+const MAY_NAME: &[(&str, &[&str])] = &[
+    ("dest", &[]),
+    ("select", &[]),
+    ("load", &[]),
+    ("health", &["dest"]),
+    ("shm", &[]),
+    ("conf", &["load"]),
+    ("state", &["shm", "dest", "load"]),
+    ("service", &["state", "shm", "dest", "select", "load", "health"]),
+    ("host", &["shm"]),
+    ("api", &["host", "service", "state", "shm", "dest", "select", "load", "health", "conf"]),
+    ("module", &["api", "host", "service", "state", "shm", "load", "conf", "rpc_command", "script_function"]),
+];
+
+const PURE: &[&str] = &["dest", "select", "load", "health"];
+
+fn sources(at: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(at).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+/// Each source file with the layer that it belongs to and its text without comments.
+fn files() -> Vec<(PathBuf, String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    sources(&src, &mut paths);
+    let split = |path: PathBuf| {
+        let inside = path.strip_prefix(&src).unwrap();
+        let layer = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_string();
+        let text = fs::read_to_string(&path).unwrap();
+        let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        (inside.to_path_buf(), layer, code.join("\n"))
+    };
+    let all: Vec<_> = paths.into_iter().map(split).collect();
+    assert!(all.len() > 40, "only {} source files found", all.len());
+    all
+}
+
+/// The first names of all paths that begin with `crate::`, those in braces too.
+fn named(code: &str) -> Vec<String> {
+    let word = |text: &str| text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    code.split("crate::")
+        .skip(1)
+        .flat_map(|rest| match rest.strip_prefix('{') {
+            Some(group) => group.split('}').next().unwrap().split(',').map(word).collect(),
+            None => vec![word(rest)],
+        })
+        .filter(|name: &String| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn each_layer_names_only_those_below_it() {
+    for (path, layer, code) in files() {
+        if layer == "lib" {
+            continue;
+        }
+        let (_, allowed) = MAY_NAME
+            .iter()
+            .find(|(name, _)| *name == layer)
+            .unwrap_or_else(|| panic!("{} is in no layer: give it one here", path.display()));
+        for name in named(&code) {
+            assert!(
+                name == layer || allowed.contains(&name.as_str()),
+                "{} names crate::{name}, which {layer} may not",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn pure_folders_forbid_unsafe_code() {
+    for (path, layer, code) in files() {
+        if PURE.contains(&layer.as_str()) && path.ends_with("mod.rs") {
+            assert!(code.contains("#![forbid(unsafe_code)]"), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_host_and_the_export_table_speak_c() {
+    for (path, layer, code) in files() {
+        let speaks = code.contains("extern \"C\"");
+        assert!(!speaks || ["host", "module"].contains(&layer.as_str()), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_file_is_one_idea() {
+    for (path, _, code) in files() {
+        let lines = code.lines().count();
+        assert!(lines <= 500, "{} has {lines} lines of code", path.display());
+    }
+}
+
+#[test]
+fn the_top_level_holds_what_it_must_and_nothing_of_kamailio() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in [
+        "Cargo.toml",
+        "build.rs",
+        "src",
+        "kamailio-headers",
+        "kamailio.cfg.example",
+        "tests",
+        "Makefile",
+        "README.md",
+        "LICENSE",
+    ] {
+        assert!(top.join(name).exists(), "{name} is missing");
+    }
+    let ignored = fs::read_to_string(top.join(".gitignore")).unwrap();
+    assert!(ignored.lines().any(|line| line == "/kamailio-headers/source/"));
+}

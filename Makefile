@@ -10,7 +10,7 @@ MODULES ?= /usr/local/lib/kamailio/dispatcher
 
 PACKAGES = kamailio kamailio-extra-modules sip-tester clang libclang-dev gcc libc6-dev make dpkg-dev patch
 
-.PHONY: help deps headers build check unit model it test demo bench install uninstall clean
+.PHONY: help deps headers build check unit model sanitize it test demo bench install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,10 +39,16 @@ model: headers ## lock-free pieces under the model checker, shared types in fork
 	$(CARGO) test --locked --test fork
 	RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 $(CARGO) test --release --locked --test loom --target-dir $(TARGET)/loom
 
+sanitize: headers ## unit and fork tests under AddressSanitizer, where the toolchain has it
+	@if ls $$(rustc --print sysroot)/lib/rustlib/*/lib/librustc*_rt.asan.a >/dev/null 2>&1; then \
+	    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) test --locked --lib --test fork \
+	        --target $$(rustc -vV | sed -n 's/^host: //p') --target-dir $(TARGET)/asan; \
+	else echo 'sanitize: skipped, this Rust toolchain has no AddressSanitizer runtime'; fi
+
 it: build ## tests on a real Kamailio
 	$(CARGO) test --release --locked --test it
 
-test: check unit model it ## all of the above
+test: check unit model sanitize it ## all of the above
 
 demo: build ## the main job, live: three gateways, calls of mixed fate, even load
 	$(CARGO) run --release --locked --example demo

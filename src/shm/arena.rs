@@ -1,12 +1,12 @@
 //! Values found by a small number, read without a lock, that never move.
 //!
 //! Chunk `k` holds `FIRST << k` values, so a directory of fixed size is enough for all of them and growing moves
-//! nothing. A value is made when its chunk is, and lives as long as the server; its user gives the number a new meaning.
+//! nothing. A value is made when its chunk is, and lives as long as the arena; its user gives the number a new meaning.
 
 use super::atomic::{AtomicPtr, Ordering};
 use super::slice::Slice;
 use super::{Alloc, OutOfMemory, Shared};
-use core::ptr::null_mut;
+use core::ptr::{NonNull, null_mut};
 
 const FIRST: usize = 64;
 const CHUNKS: usize = 22;
@@ -47,7 +47,7 @@ impl<T: Shared + Default, A: Alloc> Arena<T, A> {
         if first.is_null() {
             return None;
         }
-        // SAFETY: a chunk that is there holds `FIRST << chunk` values, `at` is below that, and chunks are never freed.
+        // SAFETY: a chunk that is there holds `FIRST << chunk` values, `at` is below that, and chunks live as long as the arena.
         Some(unsafe { &*first.add(at) })
     }
 
@@ -62,6 +62,17 @@ impl<T: Shared + Default, A: Alloc> Arena<T, A> {
             entry.store(made.as_ptr().cast_mut(), Ordering::Release); // sync point `chunk`
         }
         self.get(number).ok_or(full)
+    }
+}
+
+impl<T: Shared, A: Alloc> Drop for Arena<T, A> {
+    fn drop(&mut self) {
+        for (chunk, entry) in self.chunks.iter().enumerate() {
+            if let Some(first) = NonNull::new(entry.load(Ordering::Relaxed)) {
+                // SAFETY: made by `make` as a slice of this length in this allocator; `&mut self` is the only user left.
+                drop(unsafe { Slice::from_raw_parts(first, FIRST << chunk, self.alloc) });
+            }
+        }
     }
 }
 

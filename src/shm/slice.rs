@@ -46,6 +46,14 @@ impl<T: Shared, A: Alloc> Slice<T, A> {
         Ok(Self { first, len, alloc })
     }
 
+    /// Takes ownership of a slice that was forgotten.
+    ///
+    /// # Safety
+    /// `first` and `len` are those of a slice of this allocator that nobody else uses or owns.
+    pub unsafe fn from_raw_parts(first: NonNull<T>, len: usize, alloc: A) -> Self {
+        Self { first, len, alloc }
+    }
+
     /// Moves `values` in.
     pub fn try_from_vec_in(mut values: Vec<T>, alloc: A) -> Result<Self, OutOfMemory> {
         const { assert!(size_of::<T>() > 0, "shared memory holds no empty values") };

@@ -52,7 +52,8 @@ fn files() -> Vec<(PathBuf, String, String)> {
 
 /// The first names of all paths that begin with `crate::`, those in braces too.
 fn named(code: &str) -> Vec<String> {
-    let word = |text: &str| text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    let word =
+        |text: &str| text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     code.split("crate::")
         .skip(1)
         .flat_map(|rest| match rest.strip_prefix('{') {

@@ -62,17 +62,12 @@ fn choose(module: &Module, msg: &mut Message, wanted: &Wanted) -> Result<(), i32
     }
     let sets = module.sets().ok_or(code::ERROR)?;
     warn_of_unknown(wanted.algorithm);
-    let call = match msg.kind() {
-        Some(Kind::Request(Method::Invite)) => {
-            let call_id = msg.call_id().ok_or_else(|| refused(wanted, &NoRoute::NoText(Text::CallId)))?;
-            Some(module.root.secret.call(call_id))
-        }
-        _ => None,
-    };
+    let invite = msg.kind() == Some(Kind::Request(Method::Invite));
+    let key = || msg.call_id().map(|call_id| module.root.secret.call(call_id));
     let ask = Ask {
         set: wanted.set,
         algorithm: wanted.algorithm,
-        call,
+        call: if invite { Some(&key) } else { None },
         now: clock::seconds(),
         spare_last: module.conf.use_default,
         hash: &|text| match text {

@@ -12,8 +12,8 @@ pub struct Ask<'a> {
     pub set: i32,
     /// The number of the algorithm.
     pub algorithm: i32,
-    /// The call to count, where the request starts one (INVITE).
-    pub call: Option<Key>,
+    /// Makes the key of the call to count, where the request starts one (INVITE); asked only by what counts.
+    pub call: Option<&'a dyn Fn() -> Option<Key>>,
     /// Seconds, as the call table counts them.
     pub now: u32,
     /// `use_default`.
@@ -74,6 +74,7 @@ pub fn select<'g, A: Alloc>(
     let view = View::new(root, set);
     let (at, counted) = match ask.call {
         Some(key) if choosing.counts() => {
+            let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
             let placed = calls::place(root, set, key, ask.now, true, |view| choosing.choose(view, draw));
             let at = placed.map_err(|error| match error {
                 NotPlaced::Refused(refusal) => NoRoute::Refused(refusal),

@@ -129,7 +129,7 @@ fn no_destination_passes_its_limit_and_all_places_are_used() {
                 let ask = Ask {
                     set: 1,
                     algorithm: 10,
-                    call: Some(key),
+                    call: Some(&|| Some(key)),
                     now: 0,
                     spare_last: false,
                     hash: &|_| None,
@@ -160,7 +160,7 @@ fn one_invite_in_all_workers_at_once_counts_once() {
                 let ask = Ask {
                     set: 1,
                     algorithm: 10,
-                    call: Some(key),
+                    call: Some(&|| Some(key)),
                     now: 0,
                     spare_last: false,
                     hash: &|_| None,
@@ -198,7 +198,7 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
                         let ask = Ask {
                             set: 1,
                             algorithm: 10,
-                            call: Some(key),
+                            call: Some(&|| Some(key)),
                             now,
                             spare_last: false,
                             hash: &|_| None,
@@ -231,6 +231,37 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
     assert_eq!(load_is_right(root, 0), 0);
     let audit = audit::audit(root);
     assert_eq!((audit.early, audit.confirmed, audit.released), (0, 0, 0));
+}
+
+#[test]
+fn calls_use_the_room_made_for_them_without_an_allocation() {
+    let mapping = Mapping::new(16 << 20);
+    let root = root(mapping);
+    publish(root, &located("1 sip:a\n1 sip:b")).unwrap();
+    upkeep::make_room(root).unwrap();
+    let before = mapping.allocations();
+    fork_workers(
+        |worker| {
+            let sets = root.sets.pin(worker).unwrap();
+            for call in 0..100 {
+                let key = root.secret.call(format!("{worker}-{call}").as_bytes());
+                let ask = Ask {
+                    set: 1,
+                    algorithm: 10,
+                    call: Some(&|| Some(key)),
+                    now: 0,
+                    spare_last: false,
+                    hash: &|_| None,
+                };
+                assert!(select(root, &sets, &ask).is_ok());
+                for event in [Event::Answered, Event::Seen, Event::Ended] {
+                    assert!(calls::report(root, &Report { key, event, now: 0, from: None }));
+                }
+            }
+        },
+        || {},
+    );
+    assert_eq!(mapping.allocations(), before);
 }
 
 #[test]

@@ -14,6 +14,7 @@ struct Head {
     next: usize,
     end: usize,
     used: usize,
+    allocations: usize,
     /// Free blocks by the power of two of their size, linked through their first word.
     free: [usize; 40],
 }
@@ -30,7 +31,7 @@ impl Mapping {
         assert_ne!(start, libc::MAP_FAILED);
         let head = start.cast::<Mutex<Head>>();
         let first = start as usize + size_of::<Mutex<Head>>().next_multiple_of(64);
-        let state = Head { next: first, end: start as usize + size, used: 0, free: [0; 40] };
+        let state = Head { next: first, end: start as usize + size, used: 0, allocations: 0, free: [0; 40] };
         // SAFETY: the mapping is ours and large enough.
         unsafe { head.write(Mutex::new(state)) };
         Self(NonNull::new(head).unwrap())
@@ -44,6 +45,11 @@ impl Mapping {
     /// Bytes handed out and not given back.
     pub fn used(self) -> usize {
         self.head().lock().used
+    }
+
+    /// Blocks handed out so far, given back or not.
+    pub fn allocations(self) -> usize {
+        self.head().lock().allocations
     }
 
     /// Puts a value into the mapping for good.
@@ -84,6 +90,7 @@ unsafe impl Alloc for Mapping {
             }
         };
         head.used += size;
+        head.allocations += 1;
         NonNull::new(block as *mut u8)
     }
 

@@ -59,8 +59,9 @@ bench: build ## the cost of a selection beside the stock module's
 install: build ## copy the module to $(MODULES)
 	install -d $(DESTDIR)$(MODULES)
 	install -m 644 build/dispatcher.so $(DESTDIR)$(MODULES)/dispatcher.so
-	@echo 'In kamailio.cfg, before loadmodule "dispatcher.so":'
-	@echo '    mpath="$(MODULES)/:/usr/lib/$$(ARCH)/kamailio/modules/"   (this folder first)'
+	@stock=$$($(KAMAILIO) -I | sed -n 's/.*paths to modules: //p'); \
+	echo "In kamailio.cfg, before loadmodule \"dispatcher.so\":"; \
+	echo "    mpath=\"$(MODULES)/:$$stock/\""
 
 uninstall: ## take it away again
 	rm -f $(DESTDIR)$(MODULES)/dispatcher.so

@@ -26,6 +26,8 @@ fn build() -> Result<()> {
         println!("cargo:rerun-if-changed={path}");
     }
     let server = Server::ask()?;
+    // An upgraded server is another server.
+    println!("cargo:rerun-if-changed={}", server.path.display());
     let tree = source_tree()?;
     println!("cargo:rerun-if-changed={}", tree.join("config.mak").display());
     let defines = defines(&tree, &server)?;
@@ -38,7 +40,7 @@ fn build() -> Result<()> {
         .clang_arg("-w")
         .allowlist_function("shim_.*")
         .allowlist_function("fixup_igp_igp|fixup_igp_all|fixup_igp_null|fixup_spve_null")
-        .allowlist_function("get_is_fparam|get_int_fparam|get_str_fparam")
+        .allowlist_function("get_is_fparam|get_str_fparam")
         .allowlist_function("parse_headers|parse_uri|set_dst_uri")
         .allowlist_function("xavp_(add_value|add_value_after|add_xavp_value|get|get_next|rm|destroy_list)")
         .allowlist_function("grep_sock_info|parse_phostport|ksr_get_socket_by_name")
@@ -76,6 +78,7 @@ fn build() -> Result<()> {
 
 /// What the installed server says of itself.
 struct Server {
+    path: PathBuf,
     version: String,
     flags: String,
     cfg_dir: String,
@@ -111,6 +114,7 @@ impl Server {
             .find(|path| path.ends_with("/kamailio.cfg"))
             .ok_or("'kamailio -h' names no default configuration file")?;
         Ok(Self {
+            path: in_path(&program).ok_or_else(|| format!("'{program}' is nowhere in PATH"))?,
             version: version[..=end].to_string(),
             flags: field("flags: ")?.trim_end().to_string(),
             cfg_dir: cfg.trim_end_matches("kamailio.cfg").to_string(),
@@ -120,6 +124,11 @@ impl Server {
     fn flag_set(&self) -> BTreeSet<&str> {
         self.flags.split(", ").collect()
     }
+}
+
+fn in_path(program: &str) -> Option<PathBuf> {
+    let folders = env::var_os("PATH")?;
+    env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 /// The `src` folder of a configured source tree: `KAMAILIO_SRC`, or the one that `kamailio-headers/fetch.sh` left.
@@ -153,6 +162,17 @@ fn defines(tree: &Path, server: &Server) -> Result<Vec<String>> {
         .find_map(|line| line.strip_prefix("C_DEFS="))
         .ok_or_else(|| format!("no C_DEFS in {}/config.mak", tree.display()))?;
     let mut all = shlex::split(line).ok_or("C_DEFS in config.mak has an open quote")?;
+
+    let version = all.iter().find_map(|define| define.strip_prefix("-DVERSION=")).unwrap_or_default();
+    let version = version.trim_matches('"');
+    if !server.version.split_whitespace().any(|word| word == version) {
+        return Err(format!(
+            "the source tree is of Kamailio {version}, the server says '{}': run 'make headers', or set KAMAILIO_SRC= \
+             to the tree that the server was built from",
+            server.version
+        )
+        .into());
+    }
 
     let reported = fs::read_to_string(tree.join("core/ver_defs.h"))?;
     let flags = server.flag_set();

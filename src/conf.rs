@@ -50,7 +50,7 @@ pub struct Conf {
     /// `ds_hash_check_interval`, seconds.
     pub check_interval: u32,
     /// `reload_delta`, seconds; 0 is no limit.
-    pub reload_delta: u64,
+    pub reload_delta: u32,
     /// `ds_probing_threshold`.
     pub probing_threshold: u32,
     /// `ds_inactive_threshold`.
@@ -110,7 +110,7 @@ impl Conf {
                 confirmed: whole("ds_hash_expire", raw.ds_hash_expire)?,
             },
             check_interval: positive("ds_hash_check_interval", raw.ds_hash_check_interval)?,
-            reload_delta: whole("reload_delta", raw.reload_delta)?.into(),
+            reload_delta: whole("reload_delta", raw.reload_delta)?,
             probing_threshold: positive("ds_probing_threshold", raw.ds_probing_threshold)?,
             inactive_threshold: positive("ds_inactive_threshold", raw.ds_inactive_threshold)?,
         })

@@ -11,7 +11,7 @@ use crate::shm::boxed::Boxed;
 use crate::state::Root;
 use crate::{rpc_command, script_function};
 use core::ffi::{c_int, c_uint};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 static FUNCTIONS: [Function; 11] = [
     script_function!(c"ds_select_dst", 2, IntInt, REQUEST_FAILURE, select::select_dst),
@@ -117,8 +117,7 @@ fn start() -> Result<(), String> {
     upkeep::make_room(root).map_err(|error| error.to_string())?;
 
     let module = Module { conf, root };
-    // The log has the lines that are wrong.
-    reload::first_load(&module).map_err(|error| error.text(&module.conf.list_file))?;
+    reload::first(&module)?;
     api::set_up(module)?;
     timer::every(1, each_second)?;
     Ok(())
@@ -168,9 +167,12 @@ unsafe extern "C" fn child_init(rank: c_int) -> c_int {
 /// In the timer process.
 fn each_second() {
     static LAST_CHECK: AtomicU32 = AtomicU32::new(0);
+    static SHORT_OF_ROOM: AtomicBool = AtomicBool::new(false);
     let Some(module) = api::module() else { return };
-    if let Err(error) = upkeep::make_room(module.root) {
-        log::error(format_args!("the call table cannot grow: {error}"));
+    let room = upkeep::make_room(module.root);
+    // Told when it begins, not each second.
+    if let (Err(error), false) = (&room, SHORT_OF_ROOM.swap(room.is_err(), Ordering::Relaxed)) {
+        log::error(format_args!("the call table cannot grow ahead of need: {error}"));
     }
     let now = clock::seconds();
     if now.wrapping_sub(LAST_CHECK.load(Ordering::Relaxed)) >= module.conf.check_interval {

@@ -2,13 +2,14 @@
 
 use super::{Module, list, module};
 use crate::dest::{Flags, problem::shown};
-use crate::health::mark::{Thresholds, mark};
+use crate::health::mark::Thresholds;
 use crate::host::message::{Kind, Message, Method};
 use crate::host::script::{Args, Verdict};
-use crate::host::{clock, log, mem::Pool, xavp::Record};
+use crate::host::{clock, log, mem::Pool, xavp::List};
 use crate::service::calls::NotPlaced;
-use crate::service::route;
+use crate::service::{route, states};
 use crate::state::Set;
+use std::collections::HashSet;
 
 /// `ds_next_dst()`: sends the request to the next destination of the list.
 ///
@@ -20,12 +21,11 @@ pub fn next_dst(msg: &mut Message, _: &Args<'_>) -> Verdict {
         log::warning(format_args!("ds_next_dst: failover is off (flags without 2, or no xavp_dst)"));
         return Verdict::FALSE;
     }
-    let Some(failed) = Record::first(&module.conf.xavp_dst) else { return Verdict::FALSE };
-    failed.remove();
-    if next_usable(module, msg).is_none() {
+    let mut list = List::of(&module.conf.xavp_dst);
+    if !list.remove_front() || next_usable(module, msg, &mut list).is_none() {
         return Verdict::FALSE;
     }
-    let Some(record) = Record::first(&module.conf.xavp_dst) else { return Verdict::FALSE };
+    let Some(record) = list.front() else { return Verdict::FALSE };
     let Some(uri) = record.text(b"uri") else {
         log::warning(format_args!("ds_next_dst: the next entry of the list has no uri"));
         return Verdict::FALSE;
@@ -34,49 +34,69 @@ pub fn next_dst(msg: &mut Message, _: &Args<'_>) -> Verdict {
 }
 
 /// Brings the entry to use next to the front of the list; nothing if none is usable.
-fn next_usable(module: &Module, msg: &Message) -> Option<()> {
+fn next_usable(module: &Module, msg: &Message, list: &mut List<'_>) -> Option<()> {
     let sets = module.sets()?;
+    let starts_call = msg.kind() == Some(Kind::Request(Method::Invite));
     loop {
-        let front = Record::first(&module.conf.xavp_dst)?;
+        let front = list.front()?;
         let set = front.int(b"grp").and_then(|id| sets.set(id));
-        if front.text(b"dstid").is_some() && msg.kind() == Some(Kind::Request(Method::Invite)) {
-            let counted = entries_like(front);
-            if set.and_then(|set| least_loaded(module, msg, set, &counted)).is_some() {
+        if front.text(b"dstid").is_none() || !starts_call {
+            // An entry that a script made, or whose destination is gone by now, is used as it is.
+            let position = set.and_then(|set| list::position(set, &front, 0).map(|at| (set, at)));
+            if position.is_none_or(|(set, at)| route::is_usable(module.root, set, at)) {
                 return Some(());
             }
-            counted.into_iter().for_each(Record::remove);
+            list.remove_front();
             continue;
         }
-        // An entry that a script made, or whose destination is gone by now, is used as it is.
-        let position = set.and_then(|set| list::position(set, &front).map(|at| (set, at)));
-        if position.is_none_or(|(set, at)| route::is_usable(module.root, set, at)) {
-            return Some(());
+        let (entries, length) = match set {
+            Some(set) => counted_entries(set, list),
+            None => (Vec::new(), 1),
+        };
+        match set.and_then(|set| least_loaded(module, msg, set, &entries)) {
+            Some(at) => {
+                list.bring_to_front(at);
+                return Some(());
+            }
+            // All of them are inactive, full or gone: on to what another selection left.
+            None => (0..length).for_each(|_| {
+                list.remove_front();
+            }),
         }
-        front.remove();
     }
 }
 
-/// The entries from `front` on that one selection by call load wrote.
-fn entries_like(front: Record) -> Vec<Record> {
-    let set = front.int(b"grp");
-    core::iter::successors(Some(front), |record| record.next())
-        .take_while(|record| record.int(b"grp") == set && record.text(b"dstid").is_some())
-        .collect()
+/// The entries at the front of the list that one selection by call load wrote: (place in the list, position in the set)
+/// of each that is still configured, and how many there are in all.
+fn counted_entries(set: &Set<Pool>, list: &List<'_>) -> (Vec<(usize, usize)>, usize) {
+    let mut entries = Vec::new();
+    let (mut names, mut hint) = (HashSet::new(), 0);
+    for (place, record) in list.records().enumerate() {
+        // A name for the second time begins what an earlier selection from the same set left.
+        match record.text(b"dstid") {
+            Some(name) if record.int(b"grp") == Some(set.id) && names.insert(name) => {}
+            _ => break,
+        }
+        if let Some(at) = list::position(set, &record, hint) {
+            entries.push((place, at));
+            hint = at + 1;
+        }
+    }
+    (entries, names.len())
 }
 
-/// Counts the call at the least loaded of these entries, and brings that entry to the front of them.
-fn least_loaded(module: &Module, msg: &Message, set: &Set<Pool>, entries: &[Record]) -> Option<()> {
-    let places: Vec<(usize, &Record)> =
-        entries.iter().filter_map(|record| list::position(set, record).map(|at| (at, record))).collect();
-    let positions: Vec<usize> = places.iter().map(|(at, _)| *at).collect();
+/// Counts the call at the least loaded of these entries; its place in the list.
+fn least_loaded(
+    module: &Module,
+    msg: &Message,
+    set: &Set<Pool>,
+    entries: &[(usize, usize)],
+) -> Option<usize> {
+    let positions: Vec<usize> = entries.iter().map(|(_, at)| *at).collect();
     let key = module.root.secret.call(msg.call_id()?);
     let spare_last = module.conf.use_default;
     match route::retry(module.root, set, &positions, key, clock::seconds(), spare_last) {
-        Ok(chosen) => {
-            let (_, record) = places.iter().find(|(at, _)| *at == chosen)?;
-            entries.first()?.swap(**record);
-            Some(())
-        }
+        Ok(chosen) => entries.iter().find(|(_, at)| *at == chosen).map(|(place, _)| *place),
         Err(NotPlaced::Refused(_)) => None,
         Err(NotPlaced::OutOfMemory(error)) => {
             log::error(format_args!("ds_next_dst: the call is not counted: {error}"));
@@ -109,15 +129,14 @@ pub fn mark_dst(_: &mut Message, args: &Args<'_>) -> Verdict {
         return Verdict::FALSE;
     }
     let marked = || {
-        let used = Record::first(&module.conf.xavp_dst)?;
+        let list = List::of(&module.conf.xavp_dst);
+        let used = list.front()?;
         let sets = module.sets()?;
         let set = sets.set(used.int(b"grp")?)?;
-        let record = set.destinations.get(list::position(set, &used)?)?.record;
+        let at = list::position(set, &used, 0)?;
         let thresholds =
             Thresholds { failures: module.conf.probing_threshold, replies: module.conf.inactive_threshold };
-        let record = module.root.registry.record(record)?;
-        record.change_state(|old, streak| mark(old, streak, report, thresholds));
-        Some(())
+        states::mark(module.root, set, at, report, thresholds)
     };
     if marked().is_some() { Verdict::True } else { Verdict::FALSE }
 }

@@ -5,7 +5,7 @@
 use crate::conf::Conf;
 use crate::host::mem::Pool;
 use crate::host::xavp::{Fields, NoMemory, Record};
-use crate::state::Set;
+use crate::state::{Destination, Set};
 
 /// An entry of the list.
 pub struct Listed<'a> {
@@ -47,26 +47,23 @@ pub fn fields(conf: &Conf, listed: &Listed<'_>) -> Result<Fields, NoMemory> {
     Ok(fields)
 }
 
-/// The position in `set` of the destination that a record of the list names.
+/// The position in `set` of the destination that a record of the list names. Looked for from `hint` on, around: the next
+/// record names most often the next position.
 ///
 /// By `duid` where the record has one, else by URI and socket: one URI through two sockets is two destinations. Letters
 /// count the same in either case.
-pub fn position(set: &Set<Pool>, record: &Record) -> Option<usize> {
+pub fn position(set: &Set<Pool>, record: &Record<'_>, hint: usize) -> Option<usize> {
     let uri = record.text(b"uri")?;
-    let (dstid, socket) = (record.text(b"dstid"), record.socket(b"sock"));
-    let same_uri = |at: &usize| {
-        set.destinations
-            .get(*at)
-            .is_some_and(|destination| set.text(destination.uri).eq_ignore_ascii_case(uri))
+    let socket = record.socket(b"sock");
+    let find = |is_it: &dyn Fn(&Destination) -> bool| {
+        let (before, after) = set.destinations.split_at(hint.min(set.destinations.len()));
+        let from_hint = after.iter().chain(before).position(is_it)?;
+        Some(if from_hint < after.len() { before.len() + from_hint } else { from_hint - after.len() })
     };
-    let positions = 0..set.destinations.len();
-    let by_duid = dstid.and_then(|dstid| {
-        set.destinations.iter().position(|destination| set.text(destination.duid).eq_ignore_ascii_case(dstid))
-    });
-    by_duid
-        .or_else(|| {
-            let mut same = positions.clone().filter(same_uri);
-            same.find(|&at| set.destinations.get(at).is_some_and(|found| found.send_from == socket))
-        })
-        .or_else(|| positions.clone().find(same_uri))
+    let same_uri = |one: &Destination| set.text(one.uri).eq_ignore_ascii_case(uri);
+    record
+        .text(b"dstid")
+        .and_then(|dstid| find(&|one| set.text(one.duid).eq_ignore_ascii_case(dstid)))
+        .or_else(|| find(&|one| same_uri(one) && one.send_from == socket))
+        .or_else(|| find(&same_uri))
 }

@@ -48,11 +48,11 @@ fn report(function: &str, msg: &Message, event: impl Fn(Kind) -> Option<Event>) 
     };
     if let Some(event) = event(kind) {
         let key = module.root.secret.call(call_id);
-        let sets = module.sets();
-        let from = match kind {
-            Kind::Reply(..) => msg.source().zip(sets.as_deref()),
+        let sets = match kind {
+            Kind::Reply(..) => module.sets(),
             Kind::Request(_) => None,
         };
+        let from = msg.source().zip(sets.as_deref());
         calls::report(module.root, &Report { key, event, now: clock::seconds(), from });
     }
     Verdict::True

@@ -9,6 +9,7 @@ pub mod load;
 pub mod reload;
 pub mod rpc;
 pub mod select;
+mod source;
 
 use crate::conf::Conf;
 use crate::host::{log, mem::Pool, process};

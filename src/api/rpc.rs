@@ -5,7 +5,7 @@ use super::{Module, module};
 use crate::dest::Flags;
 use crate::host::mem::Pool;
 use crate::host::rpc::{Broken, Rpc, Struct};
-use crate::service::audit;
+use crate::service::{audit, states};
 use crate::state::{Destination, Set};
 use core::net::IpAddr;
 
@@ -99,13 +99,13 @@ fn address(address: IpAddr) -> String {
 pub fn reload(rpc: &Rpc) {
     with_module(rpc, |module| {
         let file = &module.conf.list_file;
-        match reload::reload(module) {
-            Ok(loaded) if loaded.problems.is_empty() => rpc.say("Ok. Dispatcher successfully reloaded."),
-            Ok(loaded) => {
-                let findings = Findings(file, &loaded.problems);
+        match reload::again(module) {
+            Ok(problems) if problems.is_empty() => rpc.say("Ok. Dispatcher successfully reloaded."),
+            Ok(problems) => {
+                let findings = Findings(file, &problems);
                 rpc.say(&format!("Ok. Dispatcher successfully reloaded. Findings: {findings}"));
             }
-            Err(error) => rpc.fault(500, &error.text(file)),
+            Err(text) => rpc.fault(500, &text),
         }
         Ok(())
     });
@@ -127,27 +127,16 @@ pub fn set_state(rpc: &Rpc) {
             return Ok(());
         };
         let all = address == b"all";
-        if set_states(module, group, |uri| all || uri.eq_ignore_ascii_case(address), state) || all {
+        let sets = module.sets();
+        let set = sets.as_ref().and_then(|sets| sets.set(group));
+        let matches = |uri: &[u8]| all || uri.eq_ignore_ascii_case(address);
+        if set.is_some_and(|set| states::set(module.root, set, state, matches)) {
             rpc.say("Ok. Dispatcher state updated.");
         } else {
             rpc.fault(500, "State Update Failed");
         }
         Ok(())
     });
-}
-
-/// Sets the state of every destination of the set whose URI matches. False if there is none.
-fn set_states(module: &Module, set: i32, matches: impl Fn(&[u8]) -> bool, state: Flags) -> bool {
-    let Some(sets) = module.sets() else { return false };
-    let Some(set) = sets.set(set) else { return false };
-    let mut found = false;
-    for destination in set.destinations.iter().filter(|one| matches(set.text(one.uri))) {
-        if let Some(record) = module.root.registry.record(destination.record) {
-            record.change_state(|old, _| (old.without(Flags::STATES).with(state), 0));
-            found = true;
-        }
-    }
-    found
 }
 
 /// `dispatcher.load_audit`: recounts the calls and shows each destination's recorded and counted load.

@@ -5,7 +5,9 @@ use super::{Module, module};
 use crate::host::message::{Kind, Message, Method};
 use crate::host::script::{Args, BadArgument, Verdict};
 use crate::host::{clock, log, mem::Pool, xavp};
+use crate::load::Event;
 use crate::select::{Refusal, Text, hash};
+use crate::service::calls::{self, Report};
 use crate::service::route::{self, Ask, NoRoute, Selection};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -75,14 +77,27 @@ fn choose(module: &Module, msg: &mut Message, wanted: &Wanted) -> Result<(), i32
         },
     };
     let chosen = route::select(module.root, &sets, &ask).map_err(|error| refused(wanted, &error))?;
-    let Some(destination) = chosen.set.destinations.get(chosen.at) else { return Err(code::ERROR) };
-    if !msg.set_destination(chosen.set.text(destination.uri), destination.send_from) {
-        return Err(code::ERROR);
-    }
-    keep_the_rest(module, &chosen, wanted.limit).map_err(|xavp::NoMemory| {
-        log::error(format_args!("ds_select_dst: no more memory for the xavp list"));
+    let key = if chosen.counted { key() } else { None };
+    write(module, msg, &chosen, wanted.limit).ok_or_else(|| {
+        log::error(format_args!(
+            "ds_select_dst: the host has no more memory for the destination or its list"
+        ));
+        if let Some(key) = key {
+            // The script is told that there is no destination: the call does not go there.
+            calls::report(
+                module.root,
+                &Report { key, event: Event::Unset, now: clock::seconds(), from: None },
+            );
+        }
         code::ERROR
     })
+}
+
+/// Sets what was chosen. Nothing if the host has no memory.
+fn write(module: &Module, msg: &mut Message, chosen: &Selection<'_, Pool>, limit: u32) -> Option<()> {
+    let destination = chosen.set.destinations.get(chosen.at)?;
+    let set = msg.set_destination(chosen.set.text(destination.uri), destination.send_from);
+    set.then(|| keep_the_rest(module, chosen, limit).ok())?
 }
 
 /// Writes the list for failover and the number of its entries.

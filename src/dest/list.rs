@@ -44,16 +44,18 @@ fn parse_line(number: usize, line: &[u8], problems: &mut Vec<Problem>) -> Result
         priority: 0,
         attrs: Attrs::default(),
     };
-    let Some(flags) = fields.next(b"#") else { return Ok(Some(entry)) };
-    entry.flags = parse_flags(flags.text)
-        .ok_or_else(|| wrong(flags, "flags", "a whole number from 0 to 2147483647 (or hex, 0x…)"))?;
-    let Some(priority) = fields.next(b"#") else { return Ok(Some(entry)) };
-    entry.priority = decimal(priority.text)
-        .ok_or_else(|| wrong(priority, "priority", "a whole number from 0 to 2147483647"))?;
-    let Some(attrs) = fields.next(b"") else { return Ok(Some(entry)) };
-    if attrs.text.starts_with(b"#") {
-        return Ok(Some(entry));
+    // Attributes may follow early: where a number is due, what begins with a letter and has a `=` is taken for them.
+    if let Some(flags) = fields.number() {
+        entry.flags = parse_flags(flags.text)
+            .ok_or_else(|| wrong(flags, "flags", "a whole number from 0 to 2147483647 (or hex, 0x…)"))?;
+        if let Some(priority) = fields.number() {
+            entry.priority = decimal(priority.text)
+                .ok_or_else(|| wrong(priority, "priority", "a whole number from 0 to 2147483647"))?;
+        }
     }
+    let Some(attrs) = fields.next(b"").filter(|attrs| !attrs.text.starts_with(b"#")) else {
+        return Ok(Some(entry));
+    };
     entry.attrs = Attrs::parse(attrs.text)
         .map_err(|(offset, text)| Problem::error(number, attrs.column() + offset, text))?;
     if let Some(rest) = fields.next(b"#") {
@@ -101,6 +103,17 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// The next field, unless it looks like attributes: then it stays for later.
+    fn number(&mut self) -> Option<Field<'a>> {
+        let before = self.at;
+        let field = self.next(b"#")?;
+        if field.text.first().is_some_and(u8::is_ascii_alphabetic) && field.text.contains(&b'=') {
+            self.at = before;
+            return None;
+        }
+        Some(field)
+    }
+
     /// The next run of bytes that are neither white space nor one of `stops`; a stop at its start ends the line.
     fn next(&mut self, stops: &[u8]) -> Option<Field<'a>> {
         let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
@@ -158,6 +171,13 @@ mod tests {
         assert!(refused("1 sip:a 0x").text.contains("hex"));
         assert!(refused("99999999999 sip:a").text.contains("2147483647"));
         assert!(refused("1 sip:a 0 high").text.contains("priority 'high'"));
+    }
+
+    #[test]
+    fn attributes_may_follow_without_flags_or_priority() {
+        assert_eq!(one("1 sip:a duid=x;maxload=3").attrs.maxload, 3);
+        let entry = one("1 sip:a 8 duid=x#y # comment");
+        assert_eq!((entry.flags, entry.attrs.duid.as_slice()), (Flags::PROBING, &b"x#y"[..]));
     }
 
     #[test]

@@ -44,18 +44,37 @@ pub fn arrange(entries: &mut [Entry]) {
     entries.sort_by_key(|entry| (entry.set, core::cmp::Reverse(entry.priority)));
 }
 
-/// A warning for each destination that shares its `duid` with an earlier one of its set: both count as one.
-pub fn shared_duids(entries: &[Entry]) -> Vec<Problem> {
+/// A warning for each destination that is the same as an earlier one of its set: by `duid`, or by URI and socket where it
+/// has none. Both lines are chosen, but count and change state as one.
+pub fn shared_identities(entries: &[Entry]) -> Vec<Problem> {
     let mut first = std::collections::HashMap::new();
     let mut problems = Vec::new();
-    for entry in entries.iter().filter(|entry| !entry.attrs.duid.is_empty()) {
-        let duid = (entry.set, entry.attrs.duid.to_ascii_lowercase());
-        let line = *first.entry(duid).or_insert(entry.line);
+    for entry in entries {
+        let Attrs { duid, socket, sockname, .. } = &entry.attrs;
+        let (kind, name) = if duid.is_empty() { ("destination", &entry.uri) } else { ("duid", duid) };
+        let through = if duid.is_empty() { [socket.as_slice(), sockname].concat() } else { Vec::new() };
+        let identity = (entry.set, kind, name.to_ascii_lowercase(), through);
+        let line = *first.entry(identity).or_insert(entry.line);
         if line != entry.line {
-            let duid = problem::shown(&entry.attrs.duid);
-            let text = format!("duid {duid} is also on line {line}: both count as one destination");
+            let name = problem::shown(name);
+            let text = format!("{kind} {name} is also on line {line}: both count as one destination");
             problems.push(Problem::warning(entry.line, entry.column, text));
         }
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_mean_one_destination_are_told() {
+        let text = "1 sip:a 0 0 duid=X\n1 sip:b 0 0 duid=x\n2 sip:b 0 0 duid=x\n\
+                    1 sip:c\n1 SIP:C\n1 sip:c 0 0 socket=udp:h:1";
+        let (entries, _) = list::parse(text.as_bytes());
+        let problems = shared_identities(&entries);
+        assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [2, 5]);
+        assert!(problems[0].text.contains("duid 'x' is also on line 1"), "{}", problems[0].text);
+    }
 }

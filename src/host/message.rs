@@ -124,8 +124,8 @@ impl Message {
         // SAFETY: sets a flag of the process.
         unsafe { ffi::shim_ruri_mark_new() };
         if let Some(socket) = socket {
-            // SAFETY: the socket was made by the host before the fork and lives as long as the server.
-            unsafe { ffi::shim_set_force_socket(self.0.as_ptr(), socket.0.as_ptr().cast()) };
+            // SAFETY: the message is ours for the time of the call; the socket lives as long as the server.
+            unsafe { (*self.0.as_ptr()).force_send_socket = socket.0.as_ptr().cast() };
         }
         true
     }

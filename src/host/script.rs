@@ -6,15 +6,13 @@ use core::ffi::{c_char, c_int};
 use core::fmt;
 use core::ptr::NonNull;
 
-/// The answer of a script function.
+/// The answer of a script function. None here means to end the script, which the host reads from a 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// True: 1.
     True,
     /// False: this negative code, which a script finds in `$rc`.
     False(i32),
-    /// Ends the script: 0.
-    Stop,
 }
 
 impl Verdict {
@@ -26,7 +24,6 @@ impl Verdict {
             Self::True => 1,
             // Zero or more would end the script or be true.
             Self::False(code) => code.min(-1),
-            Self::Stop => 0,
         }
     }
 }

@@ -108,48 +108,72 @@ pub fn add_int(name: &[u8], field: &[u8], number: i32) -> Result<(), NoMemory> {
     if added.is_null() { Err(NoMemory) } else { Ok(()) }
 }
 
-/// A record in the transaction's list. Valid until a record of the list is removed.
-#[derive(Clone, Copy)]
-pub struct Record(NonNull<ffi::sr_xavp_t>);
+/// The records of one name in the transaction's list.
+///
+/// A [`Record`] borrows it, so none is left in anybody's hand when one is taken out.
+pub struct List<'a> {
+    name: &'a [u8],
+}
 
-impl Record {
-    /// The first record of this name.
-    pub fn first(name: &[u8]) -> Option<Self> {
-        let mut name = text::lent(name);
+impl<'a> List<'a> {
+    /// The records of this name. One list a name and call from the script.
+    pub fn of(name: &'a [u8]) -> Self {
+        Self { name }
+    }
+
+    /// All records, in their order. A plain value that a script put under the name ends them.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        let mut name = text::lent(self.name);
         // SAFETY: the host only compares the name.
-        Self::of(unsafe { ffi::xavp_get(&raw mut name, null_mut()) })
+        let first = Record::of(unsafe { ffi::xavp_get(&raw mut name, null_mut()) });
+        core::iter::successors(first, |record| {
+            // SAFETY: `record` is in the list, which does not change while it is borrowed.
+            Record::of(unsafe { ffi::xavp_get_next(record.value.as_ptr()) })
+        })
     }
 
-    /// The next record of the same name.
-    pub fn next(self) -> Option<Self> {
-        // SAFETY: `self` is in the list.
-        Self::of(unsafe { ffi::xavp_get_next(self.0.as_ptr()) })
+    /// The first record.
+    pub fn front(&self) -> Option<Record<'_>> {
+        self.records().next()
     }
 
-    /// Only a record: a script may have put a plain value under the name.
-    fn of(found: *mut ffi::sr_xavp_t) -> Option<Self> {
-        // SAFETY: null or a value of the host's list.
-        NonNull::new(found).filter(|at| unsafe { at.as_ref() }.val.type_ == ffi::SR_XTYPE_XAVP).map(Self)
+    /// Takes the first record out. False if there is none.
+    pub fn remove_front(&mut self) -> bool {
+        let Some(value) = self.front().map(|record| record.value) else { return false };
+        // SAFETY: in the transaction's list, which null names; nobody holds a record.
+        unsafe { ffi::xavp_rm(value.as_ptr(), null_mut()) };
+        true
     }
 
-    /// Takes this record out of the list.
-    pub fn remove(self) {
-        // SAFETY: `self` is in the transaction's list, which null names.
-        unsafe { ffi::xavp_rm(self.0.as_ptr(), null_mut()) };
-    }
-
-    /// Exchanges the fields of two records.
-    pub fn swap(self, other: Self) {
-        if self.0 != other.0 {
+    /// Exchanges the fields of the first record and the one at this place.
+    pub fn bring_to_front(&mut self, at: usize) {
+        let values =
+            (self.front().map(|record| record.value), self.records().nth(at).map(|record| record.value));
+        if let ((Some(first), Some(other)), true) = (values, at > 0) {
             // SAFETY: two different records of the list; a value is a tag and a pointer and may be moved.
-            unsafe { core::ptr::swap(&raw mut (*self.0.as_ptr()).val, &raw mut (*other.0.as_ptr()).val) };
+            unsafe { core::ptr::swap(&raw mut (*first.as_ptr()).val, &raw mut (*other.as_ptr()).val) };
         }
     }
+}
 
-    fn field(&self, name: &[u8], kind: ffi::sr_xtype_t) -> Option<&ffi::sr_xval_t> {
+/// One record.
+pub struct Record<'a> {
+    value: NonNull<ffi::sr_xavp_t>,
+    list: core::marker::PhantomData<&'a ()>,
+}
+
+impl<'a> Record<'a> {
+    fn of(found: *mut ffi::sr_xavp_t) -> Option<Self> {
+        // SAFETY: null or a value of the host's list.
+        let value =
+            NonNull::new(found).filter(|at| unsafe { at.as_ref() }.val.type_ == ffi::SR_XTYPE_XAVP)?;
+        Some(Self { value, list: core::marker::PhantomData })
+    }
+
+    fn field(&self, name: &[u8], kind: ffi::sr_xtype_t) -> Option<&'a ffi::sr_xval_t> {
         let mut name = text::lent(name);
         // SAFETY: checked in `of` to hold a list.
-        let fields = unsafe { self.0.as_ref().val.v.xavp };
+        let fields = unsafe { self.value.as_ref().val.v.xavp };
         if fields.is_null() {
             return None; // null would name the transaction's list
         }
@@ -159,7 +183,7 @@ impl Record {
     }
 
     /// A text of the record.
-    pub fn text(&self, name: &[u8]) -> Option<&[u8]> {
+    pub fn text(&self, name: &[u8]) -> Option<&'a [u8]> {
         // SAFETY: the tag says that it is a text.
         self.field(name, ffi::SR_XTYPE_STR).map(|value| unsafe { text::bytes(value.v.s) })
     }

@@ -1,6 +1,6 @@
 //! Counting calls: choosing and counting in one step, and what later messages do to the count.
 
-use crate::load::{Call, Change, Event, key::Key};
+use crate::load::{Call, Change, Event, Phase, key::Key};
 use crate::select::{Choice, Pool, Refusal};
 use crate::shm::lock::Guard;
 use crate::shm::{Alloc, OutOfMemory};
@@ -189,20 +189,22 @@ pub fn report<A: Alloc>(root: &Root<A>, report: &Report<'_, A>) -> bool {
     step.fits
 }
 
-/// The record of another destination of the call's set, if the reply comes from that one and not from the call's own.
+/// The record of another destination, of any set, if the reply comes from that one and not from the call's own.
 ///
-/// A reply from an address that is no destination's is taken for the call's own: gateways may answer from elsewhere.
+/// Only until the call is confirmed: inside a dialog either side may answer, and the caller's side may be a destination
+/// too. A reply from an address that is no destination's is taken for the call's own: gateways may answer from elsewhere.
 fn answered_by_another<A: Alloc>(root: &Root<A>, report: &Report<'_, A>, call: Call) -> Option<u32> {
-    let (from, sets) = report.from?;
-    let set = sets.set(root.registry.record(call.record())?.set())?;
+    let (from, sets) = report.from.filter(|_| call.phase() != Phase::Confirmed)?;
     let from_it = |destination: &&Destination| {
         let port = if destination.port == 0 { DEFAULT_PORT } else { destination.port };
         destination.address == Some(from.ip()) && port == from.port()
     };
-    if set.destinations.iter().any(|one| one.record == call.record() && from_it(&one)) {
+    let own = sets.set(root.registry.record(call.record())?.set())?;
+    if own.destinations.iter().any(|one| one.record == call.record() && from_it(&one)) {
         return None;
     }
-    set.destinations.iter().find(from_it).map(|other| other.record)
+    let others = core::iter::once(own).chain(sets.sets());
+    others.flat_map(|set| set.destinations.iter()).find(from_it).map(|other| other.record)
 }
 
 /// The port of a SIP URI without one (RFC 3261 section 19.1.2).

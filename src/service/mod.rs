@@ -8,5 +8,7 @@
 pub mod audit;
 pub mod calls;
 pub mod publish;
+pub mod reload;
 pub mod route;
+pub mod states;
 pub mod upkeep;

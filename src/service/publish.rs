@@ -1,13 +1,15 @@
 //! Putting a new generation of sets in the place of the serving one.
 
-use crate::dest::Entry;
+use crate::dest::{Entry, Flags};
 use crate::shm::slice::Slice;
 use crate::shm::snapshot::Retired;
 use crate::shm::{Alloc, Foreign, OutOfMemory};
 use crate::state::generation::Texts;
+use crate::state::registry::Hold;
 use crate::state::{Destination, Generation, Root, Set};
 use core::net::IpAddr;
 use core::ops::Range;
+use std::collections::HashSet;
 
 /// An entry with what only the host knows of it.
 #[derive(Debug, Clone)]
@@ -31,7 +33,7 @@ pub struct Located {
 /// On an error the old ones go on serving and nothing is changed.
 pub fn publish<A: Alloc>(root: &Root<A>, all: &[Located]) -> Result<(), OutOfMemory> {
     let mut retired = root.writer.lock();
-    let mut held = Held { root, numbers: Vec::new() };
+    let mut held = Held { root, holds: Vec::new() };
     let mut sets = Vec::new();
     {
         let before = root.sets.current(&retired);
@@ -47,7 +49,7 @@ pub fn publish<A: Alloc>(root: &Root<A>, all: &[Located]) -> Result<(), OutOfMem
     }
     let generation = Generation::new(Slice::try_from_vec_in(sets, root.alloc)?);
     root.sets.publish(generation, &mut retired)?;
-    held.numbers.clear(); // now the generation's
+    held.settle();
     tidy(root, &mut retired);
     Ok(())
 }
@@ -62,20 +64,35 @@ pub fn tidy<A: Alloc>(root: &Root<A>, retired: &mut Retired<Generation<A>>) {
     root.registry.sweep();
 }
 
-/// Records held for a generation that may yet fail.
+/// Records held for a generation that may yet fail, each with the flags of its line.
 struct Held<'a, A: Alloc> {
     root: &'a Root<A>,
-    numbers: Vec<u32>,
+    holds: Vec<(Hold, Flags)>,
 }
 
 impl<A: Alloc> Held<'_, A> {
+    /// The generation serves and the holds are its own: its flags come to hold. Of several lines for one identity the
+    /// first counts.
+    fn settle(&mut self) {
+        let mut seen = HashSet::new();
+        for (hold, flags) in self.holds.drain(..) {
+            let Some(record) = self.root.registry.record(hold.number).filter(|_| seen.insert(hold.number))
+            else {
+                continue;
+            };
+            // What comes back has the state that the source says; what stayed keeps its own, if the source says the same
+            // as before.
+            if hold.back { record.reconfigure(flags) } else { record.configure(flags) }
+        }
+    }
+
     fn hold(&mut self, one: &Located, texts: &mut Texts) -> Result<Destination, OutOfMemory> {
         let Entry { set, uri, flags, priority, attrs, .. } = &one.entry;
         let socket = if attrs.sockname.is_empty() { &attrs.socket } else { &attrs.sockname };
         let key = self.root.secret.destination(*set, &attrs.duid, uri, socket);
         let name = if attrs.duid.is_empty() { uri } else { &attrs.duid };
-        let record = self.root.registry.hold(key, *set, name, *flags)?;
-        self.numbers.push(record);
+        let hold = self.root.registry.hold(key, *set, name, *flags)?;
+        self.holds.push((hold, *flags));
         let span = texts.add(uri);
         Ok(Destination {
             uri: span,
@@ -90,7 +107,7 @@ impl<A: Alloc> Held<'_, A> {
             weight: attrs.weight,
             rweight: attrs.rweight,
             flags: *flags,
-            record,
+            record: hold.number,
             send_from: one.send_from,
             address: one.address,
             port: one.port,
@@ -101,8 +118,8 @@ impl<A: Alloc> Held<'_, A> {
 
 impl<A: Alloc> Drop for Held<'_, A> {
     fn drop(&mut self) {
-        for &number in &self.numbers {
-            self.root.registry.let_go(number);
+        for (hold, _) in &self.holds {
+            self.root.registry.let_go(hold.number);
         }
     }
 }

@@ -9,13 +9,16 @@ use crate::state::Root;
 const SPARE: usize = 16;
 
 /// Makes room for the calls to come, so that a call seldom waits for an allocation.
+///
+/// A shard that cannot grow does not keep the others from it.
 pub fn make_room<A: Alloc>(root: &Root<A>) -> Result<(), OutOfMemory> {
+    let mut result = Ok(());
     for shard in root.calls.shards() {
         let mut shard = shard.lock();
         let spare = (shard.len() / 16).max(SPARE);
-        shard.prepare(spare)?;
+        result = result.and(shard.prepare(spare));
     }
-    Ok(())
+    result
 }
 
 /// Drops the calls whose time is over, and says how many of them still counted.

@@ -27,6 +27,7 @@ pub use record::Record;
 pub use registry::Registry;
 
 use crate::load::Secret;
+use crate::shm::counter::Counter;
 use crate::shm::lock::Mutex;
 use crate::shm::snapshot::{Retired, Snapshot};
 use crate::shm::{Alloc, OutOfMemory, Shared};
@@ -37,6 +38,8 @@ pub struct Root<A: Alloc> {
     pub sets: Snapshot<Generation<A>, A>,
     /// Held by whoever replaces the sets.
     pub writer: Mutex<Retired<Generation<A>>>,
+    /// Reloads so far, each counted when it begins.
+    pub reloads_begun: Counter,
     /// Held from reading a source until its sets serve, so that the last to read is the last to publish.
     pub reload: Mutex<LastReload>,
     /// The records of all destinations.
@@ -56,11 +59,16 @@ unsafe impl<A: Alloc> Shared for Root<A> {}
 // SAFETY: an allocator is a handle to memory that all processes share.
 unsafe impl<A: Alloc> Sync for Root<A> {}
 
-/// When the sets were last asked to be read again, in seconds of the wall clock; 0 is never.
+/// The last reload that succeeded.
 #[derive(Default)]
-pub struct LastReload(pub u64);
+pub struct LastReload {
+    /// Its number; 0 is none.
+    pub number: u64,
+    /// When, in seconds as the call table counts them.
+    pub at: u32,
+}
 
-// SAFETY: a number.
+// SAFETY: numbers.
 unsafe impl Shared for LastReload {}
 
 impl<A: Alloc> Root<A> {
@@ -69,6 +77,7 @@ impl<A: Alloc> Root<A> {
         Ok(Self {
             sets: Snapshot::new_in(alloc),
             writer: Mutex::new(Retired::default()),
+            reloads_begun: Counter::default(),
             reload: Mutex::new(LastReload::default()),
             registry: Registry::new_in(alloc),
             calls: Calls::try_new_in(alloc)?,

@@ -85,3 +85,22 @@ impl Record {
         self.last_chosen.store(when, Ordering::Relaxed);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_keeps_the_state_unless_the_source_changed_it() {
+        let record = Record::default();
+        record.begin(1, Flags::default());
+        record.change_state(|_, _| (Flags::INACTIVE, 0));
+        record.configure(Flags::default());
+        assert_eq!(record.flags(), Flags::INACTIVE);
+        record.configure(Flags::PROBING);
+        assert_eq!(record.flags(), Flags::PROBING);
+        record.change_state(|_, _| (Flags::INACTIVE, 0));
+        record.reconfigure(Flags::PROBING);
+        assert_eq!(record.flags(), Flags::PROBING);
+    }
+}

@@ -58,6 +58,15 @@ impl<A: Alloc> Default for Label<A> {
     }
 }
 
+/// A record held for a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// Its number.
+    pub number: u32,
+    /// Nobody held it before, though it is not new: its destination was removed and comes back.
+    pub back: bool,
+}
+
 /// A record as [`Registry::for_each`] shows it.
 pub struct Named<'a> {
     /// Its number.
@@ -90,31 +99,20 @@ impl<A: Alloc> Registry<A> {
         self.records.get(number)
     }
 
-    /// Finds or makes the record of this identity, and holds it for one more generation.
-    pub fn hold(&self, key: Key, set: i32, name: &[u8], flags: Flags) -> Result<u32, OutOfMemory> {
+    /// Finds or makes the record of this identity, and holds it for one more generation. What is found is left as it is:
+    /// the generation may yet fail.
+    pub fn hold(&self, key: Key, set: i32, name: &[u8], flags: Flags) -> Result<Hold, OutOfMemory> {
         let mut index = self.index.lock();
-        match index.numbers.get(&key).copied() {
-            Some(number) => {
-                self.hold_again(&mut index, number, flags);
-                Ok(number)
-            }
-            None => self.make(&mut index, key, set, name, flags),
-        }
-    }
-
-    fn hold_again(&self, index: &mut Index<A>, number: u32, flags: Flags) {
-        let (Some(label), Some(record)) = (index.labels.get_mut(number as usize), self.records.get(number))
-        else {
-            return;
+        let Some(number) = index.numbers.get(&key).copied() else {
+            return self.make(&mut index, key, set, name, flags);
         };
-        if label.held == 0 {
-            // Back after a removal: its calls still count, its state is what the source says.
-            record.reconfigure(flags);
-            index.unheld -= 1;
-        } else {
-            record.configure(flags);
+        let mut back = false;
+        if let Some(label) = index.labels.get_mut(number as usize) {
+            back = label.held == 0;
+            label.held += 1;
         }
-        label.held += 1;
+        index.unheld -= u32::from(back);
+        Ok(Hold { number, back })
     }
 
     /// Each step that can fail comes before the first that changes something for good.
@@ -125,7 +123,7 @@ impl<A: Alloc> Registry<A> {
         set: i32,
         name: &[u8],
         flags: Flags,
-    ) -> Result<u32, OutOfMemory> {
+    ) -> Result<Hold, OutOfMemory> {
         let number = index.free.unwrap_or(index.used);
         if number > MAX_RECORD.min(Arena::<Record, A>::CAPACITY - 1) {
             return Err(OutOfMemory { size: size_of::<Record>() });
@@ -145,7 +143,7 @@ impl<A: Alloc> Registry<A> {
             }
             *label = Label { held: 1, name: Some(name), next_free: None };
         }
-        Ok(number)
+        Ok(Hold { number, back: false })
     }
 
     /// One generation less has the destination.
@@ -181,11 +179,6 @@ impl<A: Alloc> Registry<A> {
         });
     }
 
-    /// The number of this identity's record.
-    pub fn find(&self, key: &Key) -> Option<u32> {
-        self.index.lock().numbers.get(key).copied()
-    }
-
     /// All records, in the order of their numbers.
     pub fn for_each(&self, mut each: impl FnMut(Named<'_>)) {
         let index = self.index.lock();
@@ -210,39 +203,26 @@ mod tests {
     #[test]
     fn a_record_with_calls_waits_for_its_destination_to_come_back() {
         let registry = registry();
-        let number = registry.hold([1, 1], 100, b"a", Flags::default()).unwrap();
-        let record = registry.record(number).unwrap();
+        let hold = registry.hold([1, 1], 100, b"a", Flags::default()).unwrap();
+        let record = registry.record(hold.number).unwrap();
         record.entries.take();
         record.load.take();
-        registry.let_go(number);
+        registry.let_go(hold.number);
         registry.sweep();
-        assert_eq!(registry.hold([1, 1], 100, b"a", Flags::INACTIVE), Ok(number));
-        assert_eq!((record.load.get(), record.flags()), (1, Flags::INACTIVE));
+        let again = registry.hold([1, 1], 100, b"a", Flags::default());
+        assert_eq!(again, Ok(Hold { number: hold.number, back: true }));
+        assert_eq!(record.load.get(), 1);
     }
 
     #[test]
     fn a_record_without_calls_gives_its_number_to_the_next() {
         let registry = registry();
-        let numbers: Vec<_> =
-            (0..3).map(|n| registry.hold([n, n], 1, b"x", Flags::default()).unwrap()).collect();
-        assert_eq!(numbers, [0, 1, 2]);
+        let hold = |name, flags| registry.hold([name, name], 1, b"x", flags).unwrap().number;
+        assert_eq!([0, 1, 2].map(|name| hold(name, Flags::default())), [0, 1, 2]);
         registry.let_go(1);
         registry.sweep();
-        assert_eq!(registry.find(&[1, 1]), None);
-        assert_eq!(registry.hold([9, 9], 1, b"y", Flags::TRYING), Ok(1));
+        assert_eq!(hold(9, Flags::TRYING), 1);
         assert_eq!(registry.record(1).unwrap().flags(), Flags::TRYING);
-        assert_eq!(registry.hold([10, 10], 1, b"z", Flags::default()), Ok(3));
-    }
-
-    #[test]
-    fn a_reload_keeps_the_state_unless_the_source_changed_it() {
-        let registry = registry();
-        let number = registry.hold([1, 1], 1, b"a", Flags::default()).unwrap();
-        let record = registry.record(number).unwrap();
-        record.change_state(|_, _| (Flags::INACTIVE, 0));
-        registry.hold([1, 1], 1, b"a", Flags::default()).unwrap();
-        assert_eq!(record.flags(), Flags::INACTIVE);
-        registry.hold([1, 1], 1, b"a", Flags::PROBING).unwrap();
-        assert_eq!(record.flags(), Flags::PROBING);
+        assert_eq!(hold(1, Flags::default()), 3);
     }
 }

@@ -43,11 +43,6 @@ void shim_ruri_mark_new(void)
 	ruri_mark_new();
 }
 
-void shim_set_force_socket(struct sip_msg *msg, struct socket_info *socket)
-{
-	set_force_socket(msg, socket);
-}
-
 void shim_shm_free(void *block)
 {
 	shm_free(block);

@@ -12,7 +12,6 @@ int shim_is_faked_reply(struct sip_msg *msg);
 void shim_log(int level, const char *text, int len);
 int shim_resolve(char *name, struct ip_addr *ip);
 void shim_ruri_mark_new(void);
-void shim_set_force_socket(struct sip_msg *msg, struct socket_info *socket);
 void shim_shm_free(void *block);
 void *shim_shm_malloc(size_t size);
 

@@ -1,0 +1,216 @@
+//! What the tests of call load share: the routing, gateways that do as a header says, and the account at the end.
+
+use crate::support::server_config::Builder;
+use crate::support::{Agent, Call, Gateways, Kamailio};
+use serde_json::{Value, json};
+
+/// Makes two tests of each of these functions: at one worker and at eight.
+macro_rules! at_one_and_eight_workers {
+    ($($test:ident),+ $(,)?) => {
+        mod one_worker { $(#[test] fn $test() { super::$test(1); })+ }
+        mod eight_workers { $(#[test] fn $test() { super::$test(8); })+ }
+    };
+}
+pub(crate) use at_one_and_eight_workers;
+
+/// The routing of the source text. `X-Set` names another set than 100; a MESSAGE reloads from the script.
+const RELAY: &str = r#"
+request_route {
+	if (is_method("MESSAGE")) { if (ds_reload()) sl_send_reply("200", "OK"); else sl_send_reply("500", "No"); exit; }
+	if (is_method("CANCEL")) { ds_load_update(); if (t_check_trans()) t_relay(); exit; }
+	if (has_totag()) {
+		if (is_method("ACK") && t_check_trans()) { t_relay(); exit; }
+		$var(known) = loose_route();
+		if (is_method("BYE|INVITE|UPDATE")) ds_load_update();
+		if ($var(known) > 0) t_relay(); else if (!is_method("ACK")) sl_send_reply("481", "Not here");
+		exit;
+	}
+	t_check_trans();
+	record_route();
+	$var(set) = 100;
+	if (is_present_hf("X-Set")) $var(set) = $(hdr(X-Set){s.int});
+	if (!ds_select_dst("$var(set)", "10")) { send_reply("404", "No destination"); exit; }
+	t_on_failure("FAILED");
+	t_relay();
+}
+onreply_route {
+	if (!is_method("INVITE")) exit;
+	if (status =~ "^2") ds_load_update();
+	else if (status =~ "^[3-7]") ds_load_unset();
+}
+failure_route[FAILED] {
+	if (t_is_canceled()) exit;
+"#;
+
+/// What a failure route does: nothing more, or one gateway after the other.
+pub const NO_FAILOVER: &str = "ds_load_unset();";
+pub const FAILOVER: &str = r#"
+	if (t_check_status("408|5[0-9][0-9]") && ds_next_dst()) { t_on_failure("FAILED"); t_relay(); exit; }
+	ds_load_unset();
+"#;
+
+/// A server with the routing of the source text, and `flags` 2 for failover.
+pub fn relaying(workers: u32, list: impl Into<String>, failure: &str) -> Builder {
+    plain(workers, list, failure).modparam(r#"modparam("dispatcher", "flags", 2)"#)
+}
+
+/// The same with no more parameters than it takes.
+pub fn plain(workers: u32, list: impl Into<String>, failure: &str) -> Builder {
+    Kamailio::builder().workers(workers).list(list).route(&format!("{RELAY}{failure}}}\n"))
+}
+
+/// Gateways that reply to an INVITE or UPDATE what its `X-Answer` says (`180`: it rings, `0`: silence), else 200.
+pub fn obedient(count: usize) -> Gateways {
+    Gateways::start(count, |_, request| match (request.method(), request.header("X-Answer")) {
+        (Some("CANCEL"), _) => vec![487],
+        (Some("INVITE" | "UPDATE"), Some(codes)) => {
+            codes.split(' ').filter_map(|code| code.parse().ok()).filter(|&code| code > 0).collect()
+        }
+        (Some("INVITE"), None) => vec![180, 200],
+        _ => vec![200],
+    })
+}
+
+/// A call with one more header in its requests from now on.
+pub fn with(mut call: Call, name: &str, value: &str) -> Call {
+    set(&mut call, name, value);
+    call
+}
+
+/// Gives the requests of a call this header from now on, in place of one of the same name.
+pub fn set(call: &mut Call, name: &str, value: &str) {
+    call.extra.retain(|(old, _)| old != name);
+    call.extra.push((name.into(), value.into()));
+}
+
+/// A call that is up: placed and answered.
+#[track_caller]
+pub fn up(agent: &mut Agent) -> Call {
+    let mut call = agent.call();
+    assert_eq!(agent.place(&mut call).status(), Some(200));
+    call
+}
+
+/// A call that rings.
+#[track_caller]
+pub fn ringing(agent: &mut Agent) -> Call {
+    let mut call = with(agent.call(), "X-Answer", "180");
+    agent.ring(&mut call);
+    call
+}
+
+/// Answered calls, this many at each gateway of set 100.
+#[track_caller]
+pub fn fill(agent: &mut Agent, gateways: &Gateways, wanted: &[usize]) -> Vec<Vec<Call>> {
+    let mut calls = vec![Vec::new(); wanted.len()];
+    let mut too_many = Vec::new();
+    while std::iter::zip(&calls, wanted).any(|(calls, &wanted)| calls.len() < wanted) {
+        let call = up(agent);
+        let gateway = gateways.of_call(&call.id).unwrap();
+        let here = if calls[gateway].len() < wanted[gateway] { &mut calls[gateway] } else { &mut too_many };
+        here.push(call);
+    }
+    hang_up_all(agent, &mut too_many);
+    calls
+}
+
+#[track_caller]
+pub fn hang_up_all<'a>(agent: &mut Agent, calls: impl IntoIterator<Item = &'a mut Call>) {
+    for call in calls {
+        assert_eq!(agent.hang_up(call), 200);
+    }
+}
+
+/// `ds_reload()` in the script; says what the script answered.
+#[track_caller]
+pub fn reload_by_script(agent: &mut Agent) -> u16 {
+    let mut call = agent.call();
+    agent.send(&call.within("MESSAGE"));
+    agent.answer(&call, "MESSAGE").status().unwrap()
+}
+
+/// The recorded loads of gw0, gw1, … in any set.
+#[track_caller]
+pub fn loads(server: &Kamailio, count: usize) -> Vec<i64> {
+    let list = server.list();
+    let load = |n| list.iter().find(|d| d.duid == format!("gw{n}")).and_then(|d| d.load);
+    (0..count).map(|n| load(n).unwrap_or_else(|| panic!("no load of gw{n} in {list:?}"))).collect()
+}
+
+/// `dispatcher.load_audit`.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    pub calls: i64,
+    pub early: i64,
+    pub confirmed: i64,
+    pub released: i64,
+    pub unknown: i64,
+    pub late: i64,
+    pub crossed: i64,
+    pub expired: i64,
+    pub accounts: Vec<Account>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub set: i64,
+    pub name: String,
+    pub configured: bool,
+    pub load: i64,
+}
+
+impl Audit {
+    /// The account of this destination, if it has one.
+    pub fn of(&self, name: &str) -> Option<&Account> {
+        self.accounts.iter().find(|account| account.name == name)
+    }
+}
+
+/// Recounts the calls, and asserts that every destination's load is the number of its calls.
+#[track_caller]
+pub fn assert_no_drift(server: &Kamailio) -> Audit {
+    let audit =
+        server.rpc("dispatcher.load_audit", json!([])).unwrap_or_else(|e| panic!("load_audit: {e:?}"));
+    let int = |of: &Value, name: &str| of[name].as_i64().unwrap_or_else(|| panic!("no {name} in {audit}"));
+    assert_eq!(int(&audit, "DRIFT"), 0, "{audit}");
+    let account = |entry: &Value| {
+        let dest = &entry["DEST"];
+        assert_eq!((int(dest, "DRIFT"), int(dest, "RECORDED")), (0, int(dest, "COUNTED")), "{audit}");
+        Account {
+            set: int(dest, "SET"),
+            name: dest["NAME"].as_str().unwrap_or_default().into(),
+            configured: int(dest, "CONFIGURED") != 0,
+            load: int(dest, "RECORDED"),
+        }
+    };
+    let accounts: Vec<Account> = audit["DESTINATIONS"].as_array().unwrap().iter().map(account).collect();
+    assert_eq!(accounts.iter().map(|a| a.load).sum::<i64>(), int(&audit, "CALLS"), "{audit}");
+    Audit {
+        calls: int(&audit, "CALLS"),
+        early: int(&audit, "EARLY"),
+        confirmed: int(&audit, "CONFIRMED"),
+        released: int(&audit, "RELEASED"),
+        unknown: int(&audit, "UNKNOWN"),
+        late: int(&audit, "LATE"),
+        crossed: int(&audit, "CROSSED"),
+        expired: int(&audit, "EXPIRED"),
+        accounts,
+    }
+}
+
+/// The end of a test whose calls are over: zero load, no drift, nothing in the log. Gives the last audit.
+#[track_caller]
+pub fn all_over(server: Kamailio) -> Audit {
+    let audit = assert_no_drift(&server);
+    assert_eq!(audit.calls, 0, "{audit:?}");
+    assert_quiet(&server.stop());
+    audit
+}
+
+/// No line of the log is an error, or a warning of the module's; tm warns of replies that it does not expect.
+#[track_caller]
+pub fn assert_quiet(log: &str) {
+    let loud = |line: &&str| line.contains("ERROR: ") || line.contains("WARNING: dispatcher");
+    let loud: Vec<&str> = log.lines().filter(loud).collect();
+    assert!(loud.is_empty(), "the log says:\n{}", loud.join("\n"));
+}

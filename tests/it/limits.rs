@@ -1,0 +1,149 @@
+//! Point 1: the least loaded is chosen and counted in one step, and no limit is passed.
+
+use crate::calls::{
+    self, NO_FAILOVER, all_over, assert_no_drift, at_one_and_eight_workers, hang_up_all, loads, obedient, up,
+};
+use crate::support::{Agent, Call, Gateways, Kamailio};
+
+at_one_and_eight_workers! {
+    bursts_fill_every_gateway_to_its_limit_and_no_further,
+    zero_or_absent_maxload_is_no_limit,
+    short_calls_over_idle_gateways_are_shared_evenly,
+    loads_of_long_calls_differ_by_one_at_most,
+    freed_place_is_given_to_the_next_call,
+    spare_destination_takes_calls_only_when_the_others_are_full,
+}
+
+const BURSTS: usize = 40;
+const BURST: usize = 40;
+
+fn bursts_fill_every_gateway_to_its_limit_and_no_further(workers: u32) {
+    let gateways = Gateways::ringing(3);
+    let server = calls::relaying(workers, gateways.list(100, "maxload=5"), NO_FAILOVER).start();
+    let mut agents: Vec<Agent> = (0..BURST).map(|_| server.agent()).collect();
+    for burst in 0..BURSTS {
+        gateways.forget_received();
+        let mut calls: Vec<Call> = agents.iter().map(Agent::call).collect();
+        let invites: Vec<_> = calls.iter_mut().map(Call::invite).collect();
+        for (agent, invite) in std::iter::zip(&agents, &invites) {
+            agent.send(invite);
+        }
+        let mut accepted = Vec::new();
+        for (agent, call) in std::iter::zip(&mut agents, &mut calls) {
+            let reply = agent.reply_to(call, "INVITE", 180..=699);
+            match reply.status() {
+                Some(180) => accepted.push((agent, call)),
+                Some(404) => agent.send(&call.ack(&reply)),
+                other => panic!("{other:?} in burst {burst}"),
+            }
+        }
+        assert_eq!(accepted.len(), 15, "burst {burst}");
+        assert_eq!(gateways.counts("INVITE"), [5, 5, 5], "burst {burst}");
+        assert_eq!(loads(&server, 3), [5, 5, 5], "burst {burst}");
+        for (agent, call) in accepted {
+            assert_eq!(agent.cancel(call), 487);
+        }
+        assert_eq!(assert_no_drift(&server).calls, 0, "burst {burst}");
+    }
+    all_over(server);
+}
+
+fn zero_or_absent_maxload_is_no_limit(workers: u32) {
+    let gateways = obedient(2);
+    let list =
+        format!("100 {} 0 0 duid=gw0;maxload=0\n100 {} 0 0 duid=gw1\n", gateways.uri(0), gateways.uri(1));
+    let server = calls::relaying(workers, list, NO_FAILOVER).start();
+    let mut agent = server.agent();
+    let mut calls: Vec<Call> = (0..120).map(|_| up(&mut agent)).collect();
+    assert_eq!(loads(&server, 2), [60, 60]);
+    hang_up_all(&mut agent, &mut calls);
+    all_over(server);
+}
+
+fn short_calls_over_idle_gateways_are_shared_evenly(workers: u32) {
+    let gateways = obedient(8);
+    let server = calls::relaying(workers, gateways.list(100, "maxload=50"), NO_FAILOVER).start();
+    let mut agent = server.agent();
+    for _ in 0..800 {
+        let mut call = up(&mut agent);
+        assert_eq!(agent.hang_up(&mut call), 200);
+    }
+    assert_eq!(gateways.counts("INVITE"), [100; 8]);
+    all_over(server);
+}
+
+fn loads_of_long_calls_differ_by_one_at_most(workers: u32) {
+    let gateways = obedient(5);
+    let server = calls::relaying(workers, gateways.list(100, ""), NO_FAILOVER).start();
+    let mut agents: Vec<Agent> = (0..23).map(|_| server.agent()).collect();
+    let mut held = Vec::new();
+    for round in 1..=4 {
+        let mut calls: Vec<Call> = agents.iter().map(Agent::call).collect();
+        for (agent, call) in std::iter::zip(&agents, &mut calls) {
+            agent.send(&call.invite());
+        }
+        for (agent, call) in std::iter::zip(&mut agents, &mut calls) {
+            assert_eq!(agent.settle(call).status(), Some(200));
+        }
+        held.push(calls);
+        let loads = loads(&server, 5);
+        assert_eq!(loads.iter().sum::<i64>(), 23 * round);
+        assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 1, "{loads:?}");
+    }
+    for mut calls in held {
+        for (agent, call) in std::iter::zip(&mut agents, &mut calls) {
+            assert_eq!(agent.hang_up(call), 200);
+        }
+    }
+    all_over(server);
+}
+
+fn freed_place_is_given_to_the_next_call(workers: u32) {
+    let gateways = obedient(3);
+    let server = calls::relaying(workers, gateways.list(100, "maxload=2"), NO_FAILOVER).start();
+    let mut agent = server.agent();
+    let mut calls: Vec<Call> = (0..6).map(|_| up(&mut agent)).collect();
+    assert_eq!(refused_status(&mut agent), 404);
+    for _ in 0..10 {
+        let mut ended = calls.remove(2);
+        let freed = gateways.of_call(&ended.id);
+        assert_eq!(agent.hang_up(&mut ended), 200);
+        let next = up(&mut agent);
+        assert_eq!(gateways.of_call(&next.id), freed);
+        assert_eq!(refused_status(&mut agent), 404);
+        calls.push(next);
+    }
+    hang_up_all(&mut agent, &mut calls);
+    all_over(server);
+}
+
+fn spare_destination_takes_calls_only_when_the_others_are_full(workers: u32) {
+    let gateways = obedient(3);
+    let line =
+        |n: usize, priority: usize| format!("100 {} 0 {priority} duid=gw{n};maxload=2\n", gateways.uri(n));
+    let list = format!("{}{}{}", line(2, 1), line(0, 9), line(1, 5));
+    let spare = r#"modparam("dispatcher", "use_default", 1)"#;
+    let server = calls::relaying(workers, list, NO_FAILOVER).modparam(spare).start();
+    let mut agent = server.agent();
+    let mut calls = Vec::new();
+    for expected in [[0, 0, 0], [1, 0, 0], [1, 1, 0], [2, 1, 0], [2, 2, 0], [2, 2, 1], [2, 2, 2]] {
+        assert_eq!(sorted_with_spare(&server), expected);
+        if calls.len() < 6 {
+            calls.push(up(&mut agent));
+        }
+    }
+    assert_eq!(refused_status(&mut agent), 404);
+    hang_up_all(&mut agent, &mut calls);
+    all_over(server);
+}
+
+/// The loads of gw0 and gw1, the higher first, and of gw2.
+fn sorted_with_spare(server: &Kamailio) -> [i64; 3] {
+    let loads = loads(server, 3);
+    [loads[0].max(loads[1]), loads[0].min(loads[1]), loads[2]]
+}
+
+fn refused_status(agent: &mut Agent) -> u16 {
+    let mut call = agent.call();
+    agent.place(&mut call).status().unwrap()
+}

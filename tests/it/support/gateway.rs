@@ -1,0 +1,211 @@
+//! Media gateways: any number of addresses, one thread, one policy.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::message::Message;
+use super::net;
+use super::wait::until;
+
+/// A request that arrived at a gateway.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// Index of the gateway.
+    pub gateway: usize,
+    pub message: Message,
+}
+
+/// The replies a gateway sends, at once and in order, to the request it is shown: to an INVITE `&[180]` rings
+/// until it is cancelled or [`Gateways::answer`]ed, `&[]` is silence. To a CANCEL they are the replies to its
+/// INVITE (the CANCEL gets its 200 anyway): `&[487]` ends it, `&[200]` lets an answer cross, `&[]` leaves it
+/// ringing. Other requests but ACK get what is said as well.
+pub type Policy = dyn Fn(usize, &Message) -> Vec<u16> + Send;
+
+pub struct Gateways {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    sockets: Vec<UdpSocket>,
+    received: Mutex<Vec<Received>>,
+    /// The last INVITE of each call that has no final answer yet, and where it came from.
+    open: Mutex<HashMap<(usize, String), (Message, SocketAddr)>>,
+    stop: AtomicBool,
+}
+
+impl Gateways {
+    /// `count` gateways; each answers every INVITE with 180 and `status`, everything else with 200.
+    pub fn answering(count: usize, status: u16) -> Gateways {
+        Gateways::start(count, move |_, request| match request.method() {
+            Some("INVITE") => vec![180, status],
+            Some("CANCEL") => vec![487],
+            _ => vec![200],
+        })
+    }
+
+    /// `count` gateways that ring until they are cancelled or answered by the test.
+    pub fn ringing(count: usize) -> Gateways {
+        Gateways::start(count, |_, request| match request.method() {
+            Some("INVITE") if request.tag("To").is_none() => vec![180],
+            Some("CANCEL") => vec![487],
+            _ => vec![200],
+        })
+    }
+
+    pub fn start(count: usize, policy: impl Fn(usize, &Message) -> Vec<u16> + Send + 'static) -> Gateways {
+        let bind = |_| UdpSocket::bind((net::address(), 0)).expect("a port on a loopback address");
+        let sockets: Vec<UdpSocket> = (0..count).map(bind).collect();
+        let addresses = sockets.iter().map(|s| s.local_addr().expect("the address just bound")).collect();
+        let shared = Arc::new(Shared {
+            sockets,
+            received: Mutex::default(),
+            open: Mutex::default(),
+            stop: AtomicBool::new(false),
+        });
+        let worker = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || worker.run(&policy));
+        Gateways { shared, addresses, thread: Some(thread) }
+    }
+
+    pub fn address(&self, gateway: usize) -> SocketAddr {
+        self.addresses[gateway]
+    }
+
+    pub fn uri(&self, gateway: usize) -> String {
+        format!("sip:{}", self.address(gateway))
+    }
+
+    /// Lines of a list file: the gateways in `set` as `duid=gw0`, `gw1`, … with `attrs` behind it.
+    pub fn list(&self, set: u32, attrs: &str) -> String {
+        let more = if attrs.is_empty() { String::new() } else { format!(";{attrs}") };
+        let line = |(n, address)| format!("{set} sip:{address} 0 0 duid=gw{n}{more}\n");
+        self.addresses.iter().enumerate().map(line).collect()
+    }
+
+    /// Everything received so far, in order of arrival at this thread.
+    pub fn received(&self) -> Vec<Received> {
+        lock(&self.shared.received).clone()
+    }
+
+    pub fn forget_received(&self) {
+        lock(&self.shared.received).clear();
+    }
+
+    /// How many requests of this method the gateway got.
+    pub fn count(&self, gateway: usize, method: &str) -> usize {
+        let fits = |r: &&Received| r.gateway == gateway && r.message.method() == Some(method);
+        lock(&self.shared.received).iter().filter(fits).count()
+    }
+
+    /// How many requests of this method each gateway got.
+    pub fn counts(&self, method: &str) -> Vec<usize> {
+        (0..self.addresses.len()).map(|gateway| self.count(gateway, method)).collect()
+    }
+
+    /// The gateway that got the last INVITE of this call.
+    pub fn of_call(&self, call_id: &str) -> Option<usize> {
+        let fits = |r: &&Received| r.message.method() == Some("INVITE") && r.message.call_id() == call_id;
+        lock(&self.shared.received).iter().rev().find(fits).map(|r| r.gateway)
+    }
+
+    /// Sends a reply to a ringing INVITE; false when no gateway has it.
+    pub fn answer(&self, call_id: &str, status: u16) -> bool {
+        let open = lock(&self.shared.open);
+        let found = open.iter().find(|((_, id), _)| id == call_id).map(|((n, _), v)| (*n, v.clone()));
+        drop(open);
+        let Some((gateway, (invite, from))) = found else { return false };
+        self.shared.send_reply(gateway, &invite, from, status);
+        true
+    }
+
+    /// Sends a request of the gateway's own making, such as its BYE.
+    pub fn send(&self, gateway: usize, message: &Message, to: SocketAddr) {
+        self.shared.sockets[gateway].send_to(&message.bytes(), to).expect("a datagram to the server");
+    }
+
+    /// Waits until the gateways together have got `count` requests of this method.
+    pub fn await_total(&self, method: &str, count: usize, deadline: Duration) -> bool {
+        until(deadline, || self.counts(method).iter().sum::<usize>() >= count)
+    }
+}
+
+impl Drop for Gateways {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self, policy: &Policy) {
+        let poll = |s: &UdpSocket| libc::pollfd { fd: s.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut polls: Vec<libc::pollfd> = self.sockets.iter().map(poll).collect();
+        let mut buffer = vec![0; 65_536];
+        while !self.stop.load(Ordering::Relaxed) {
+            // SAFETY: the pointer and the count are those of one vector of pollfd, borrowed for the call.
+            let ready = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, 20) };
+            if ready <= 0 {
+                continue;
+            }
+            for (gateway, poll) in polls.iter().enumerate() {
+                if poll.revents & libc::POLLIN == 0 {
+                    continue;
+                }
+                let Ok((length, from)) = self.sockets[gateway].recv_from(&mut buffer) else { continue };
+                if let Some(message) = Message::parse(&buffer[..length]) {
+                    self.serve(gateway, message, from, policy);
+                }
+            }
+        }
+    }
+
+    fn serve(&self, gateway: usize, message: Message, from: SocketAddr, policy: &Policy) {
+        let method = message.method().unwrap_or_default().to_owned();
+        lock(&self.received).push(Received { gateway, message: message.clone() });
+        if method.is_empty() || method == "ACK" {
+            return;
+        }
+        let statuses = policy(gateway, &message);
+        let key = (gateway, message.call_id().to_owned());
+        let mut subject = Some((message.clone(), from));
+        match method.as_str() {
+            "INVITE" => {
+                lock(&self.open).insert(key, (message, from));
+            }
+            "CANCEL" => {
+                self.send_reply(gateway, &message, from, 200);
+                subject = lock(&self.open).get(&key).cloned();
+            }
+            _ => {}
+        }
+        let Some((subject, from)) = subject else { return };
+        for status in statuses {
+            self.send_reply(gateway, &subject, from, status);
+        }
+    }
+
+    fn send_reply(&self, gateway: usize, request: &Message, from: SocketAddr, status: u16) {
+        if status >= 200 && request.method() == Some("INVITE") {
+            lock(&self.open).remove(&(gateway, request.call_id().to_owned()));
+        }
+        let socket = &self.sockets[gateway];
+        let Ok(local) = socket.local_addr() else { return };
+        let reply =
+            request.reply(status, &format!("gw{gateway}")).with("Contact", format!("<sip:gw@{local}>"));
+        drop(socket.send_to(&reply.bytes(), from));
+    }
+}
+
+/// A policy that panicked has failed its test already.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,29 @@
+//! A real Kamailio, real SIP over UDP, and everything around it cleaned up when its guard goes out of scope.
+//!
+//! [`server`] starts a server in a run directory of its own; [`rpc`] asks it things. [`message`] reads and
+//! writes SIP, [`agent`] is a caller that a test drives step by step, [`gateway`] answers calls by a policy on
+//! any number of addresses, [`sipp`] runs SIPp where a test wants somebody else's SIP stack.
+//!
+//! Nothing has a fixed port: each server, agent and gateway has a loopback address of its own ([`net`]) and a
+//! port from the kernel. Nothing sleeps until something is "surely" ready: [`wait`] asks until it is.
+
+#![allow(dead_code, unused_imports)] // each binary that includes it uses its own part
+
+pub mod agent;
+pub mod child;
+pub mod gateway;
+pub mod message;
+pub mod net;
+pub mod rpc;
+pub mod server;
+pub mod server_config;
+pub mod sipp;
+pub mod wait;
+
+pub use agent::{Agent, Call};
+pub use gateway::{Gateways, Received};
+pub use message::Message;
+pub use rpc::{Destination, Rpc, RpcError};
+pub use server::Kamailio;
+pub use sipp::Sipp;
+pub use wait::{eventually, until};

@@ -1,0 +1,184 @@
+//! A Kamailio in a run directory of its own, ended and cleaned up by its guard.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::agent::Agent;
+use super::child::ChildGuard;
+use super::rpc::{Destination, Rpc, RpcError};
+use super::server_config::{Builder, Config};
+
+const START: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_millis(10);
+const STOP: Duration = Duration::from_secs(15);
+
+/// What a healthy log never says.
+const ALARMS: &[&str] = &["exited by a signal", "CRITICAL:", "BUG:"];
+
+pub struct Kamailio {
+    child: ChildGuard,
+    address: SocketAddr,
+    rpc: Rpc,
+    run_dir: TempDir,
+}
+
+impl Kamailio {
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(super) fn start(config: &Config, run_dir: TempDir) -> Kamailio {
+        let dir = run_dir.path();
+        let log = File::create(dir.join("log")).expect("a log file in the run directory");
+        let mut command = Command::new("kamailio");
+        command.arg("-f").arg(&config.file).args(["-DD", "-E", "-m", &config.shm_megabytes.to_string()]);
+        command.args(["-x", config.allocator]).arg("-Y").arg(dir).arg("-w").arg(dir);
+        for define in &config.defines {
+            command.args(["-A", define]);
+        }
+        command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+        let child = ChildGuard::spawn(&mut command).expect("kamailio is installed");
+        let rpc = Rpc::new(&dir.join("rpc"), dir);
+        let mut server = Kamailio { child, address: config.address, rpc, run_dir };
+        server.wait_ready();
+        server
+    }
+
+    /// Ready is: a worker answers SIP, and every process has come up. A process that has not run yet when the
+    /// server is ended misses its SIGTERM (the handler takes it for the main process), and the server waits for
+    /// it for a minute.
+    fn wait_ready(&mut self) {
+        let end = Instant::now() + START;
+        let mut probe = Agent::bind(self.address);
+        let (mut all_up, mut sip) = (false, false);
+        while !(all_up && sip) {
+            let ended = self.child.ended();
+            assert!(
+                ended.is_none() && Instant::now() < end,
+                "kamailio not ready (ended: {ended:?}, every process up: {all_up}, sip: {sip}):\n{}",
+                self.log()
+            );
+            let wait = Duration::from_millis(50);
+            sip = sip || probe.options_answered(wait);
+            all_up = all_up || self.processes_announced().is_some_and(|count| self.rpc.all_up(count, wait));
+            if sip && !all_up {
+                std::thread::sleep(STEP);
+            }
+        }
+    }
+
+    /// How many processes the server says it will have, at least.
+    fn processes_announced(&self) -> Option<usize> {
+        let log = self.log();
+        let (_, count) = log.split_once("processes (at least): ")?;
+        count.split(' ').next()?.parse().ok()
+    }
+
+    /// Where it listens for SIP.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    pub fn run_dir(&self) -> &Path {
+        self.run_dir.path()
+    }
+
+    pub fn list_file(&self) -> PathBuf {
+        self.run_dir().join("dispatcher.list")
+    }
+
+    /// Replaces the list file; a reload is the caller's business.
+    pub fn write_list(&self, list: &str) {
+        std::fs::write(self.list_file(), list).expect("the list file can be written");
+    }
+
+    /// An agent on an address of its own that sends to this server.
+    pub fn agent(&self) -> Agent {
+        Agent::bind(self.address)
+    }
+
+    /// A handle for other threads.
+    pub fn rpc_handle(&self) -> Rpc {
+        self.rpc.clone()
+    }
+
+    pub fn rpc(&self, method: &str, params: Value) -> Result<Value, RpcError> {
+        self.rpc.call(method, params)
+    }
+
+    #[track_caller]
+    pub fn list(&self) -> Vec<Destination> {
+        self.rpc.list().unwrap_or_else(|e| panic!("dispatcher.list: {e:?}"))
+    }
+
+    #[track_caller]
+    pub fn load_of(&self, duid: &str) -> i64 {
+        self.rpc.load_of(duid)
+    }
+
+    #[track_caller]
+    pub fn total_load(&self) -> i64 {
+        self.rpc.total_load()
+    }
+
+    #[track_caller]
+    pub fn shm_used(&self) -> i64 {
+        self.rpc.shm_used()
+    }
+
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.run_dir().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    pub fn log_lines(&self, pattern: &str) -> Vec<String> {
+        self.log().lines().filter(|line| line.contains(pattern)).map(str::to_owned).collect()
+    }
+
+    /// Whether any process has died or raised an alarm so far.
+    #[track_caller]
+    pub fn assert_healthy(&mut self) {
+        let ended = self.child.ended();
+        assert!(ended.is_none(), "kamailio has ended, {ended:?}:\n{}", self.log());
+        for alarm in ALARMS {
+            assert!(self.log_lines(alarm).is_empty(), "the log says {alarm:?}:\n{}", self.log());
+        }
+    }
+
+    /// Ends the server and asserts that it ended well; gives its whole log.
+    #[track_caller]
+    pub fn stop(mut self) -> String {
+        self.assert_healthy();
+        self.child.signal(libc::SIGTERM);
+        let status = self.child.wait(STOP);
+        let log = self.log();
+        assert_eq!(status.and_then(|s| s.code()), Some(0), "kamailio ended with {status:?}:\n{log}");
+        for alarm in ALARMS {
+            assert!(!log.contains(alarm), "the log says {alarm:?}:\n{log}");
+        }
+        log
+    }
+}
+
+impl Drop for Kamailio {
+    fn drop(&mut self) {
+        self.child.signal(libc::SIGTERM);
+        self.child.wait(STOP);
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            let tail = lines.get(lines.len().saturating_sub(60)..).unwrap_or_default();
+            eprintln!("---- the end of kamailio's log\n{}\n----", tail.join("\n"));
+        }
+    }
+}

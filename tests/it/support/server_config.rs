@@ -1,0 +1,206 @@
+//! The configuration of a test server: made here around a test's own routing, or a given file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::net;
+use super::server::Kamailio;
+
+const MODULES: &[&str] = &[
+    "jsonrpcs", "kex", "corex", "pv", "tm", "tmx", "sl", "rr", "maxfwd", "textops", "siputils", "xlog",
+    "cfgutils",
+];
+
+/// The stock module counts no calls without.
+const STOCK_NEEDS: &str = "modparam(\"dispatcher\", \"ds_hash_size\", 8)\n";
+
+/// What the command line needs.
+pub(super) struct Config {
+    pub file: PathBuf,
+    pub address: SocketAddr,
+    pub shm_megabytes: u32,
+    pub allocator: &'static str,
+    pub defines: Vec<String>,
+}
+
+pub struct Builder {
+    workers: u32,
+    list: String,
+    modparams: String,
+    globals: String,
+    modules: Vec<String>,
+    route: String,
+    debug: u32,
+    stock: bool,
+    shm_megabytes: u32,
+    allocator: &'static str,
+    file: Option<PathBuf>,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder {
+            workers: 1,
+            list: String::new(),
+            modparams: String::new(),
+            globals: String::new(),
+            modules: Vec::new(),
+            route: "request_route {\n}\n".into(),
+            debug: 2,
+            stock: false,
+            shm_megabytes: 256,
+            allocator: "qm",
+            file: None,
+        }
+    }
+}
+
+impl Builder {
+    /// Workers of the one UDP socket.
+    pub fn workers(mut self, workers: u32) -> Builder {
+        self.workers = workers;
+        self
+    }
+
+    /// The text of the list file.
+    pub fn list(mut self, list: impl Into<String>) -> Builder {
+        self.list = list.into();
+        self
+    }
+
+    /// `modparam` lines, added to those before.
+    pub fn modparam(mut self, lines: &str) -> Builder {
+        self.modparams.push_str(lines);
+        self.modparams.push('\n');
+        self
+    }
+
+    /// Core settings such as `max_while_loops=1000`.
+    pub fn globals(mut self, lines: &str) -> Builder {
+        self.globals.push_str(lines);
+        self.globals.push('\n');
+        self
+    }
+
+    /// One more module, by name without `.so`.
+    pub fn module(mut self, name: &str) -> Builder {
+        self.modules.push(name.into());
+        self
+    }
+
+    /// Everything from `request_route {` on. An OPTIONS that asks whether the server is up never reaches it.
+    pub fn route(mut self, text: &str) -> Builder {
+        self.route = text.into();
+        self
+    }
+
+    /// 2 is informational, 3 says everything.
+    pub fn debug(mut self, level: u32) -> Builder {
+        self.debug = level;
+        self
+    }
+
+    /// The distribution's dispatcher in the place of ours: the judge where both must do the same.
+    pub fn stock(mut self) -> Builder {
+        self.stock = true;
+        self
+    }
+
+    pub fn shm_megabytes(mut self, megabytes: u32) -> Builder {
+        self.shm_megabytes = megabytes;
+        self
+    }
+
+    /// `fm`, Kamailio's fast allocator; else `qm`, which checks for overruns.
+    pub fn fast_allocator(mut self) -> Builder {
+        self.allocator = "fm";
+        self
+    }
+
+    /// A complete configuration that takes DISPATCHER_MODULE, DISPATCHER_LIST, LISTEN_ADDR and RPC_SOCKET as
+    /// defines, as it is. Of the rest above only the list and the command line's settings count then.
+    pub fn file(mut self, file: impl Into<PathBuf>) -> Builder {
+        self.file = Some(file.into());
+        self
+    }
+
+    #[track_caller]
+    pub fn start(self) -> Kamailio {
+        let run_dir = tempfile::Builder::new().prefix("kamailio-").tempdir().expect("a run directory");
+        let dir = run_dir.path().to_owned();
+        let address = net::free_port(net::address());
+        let list = dir.join("dispatcher.list");
+        std::fs::write(&list, &self.list).expect("the list file can be written");
+        let stock = self.stock || std::env::var_os("DISPATCHER_SO").is_some_and(|so| so == "stock");
+        let module = if stock { "dispatcher.so".into() } else { dispatcher_so() };
+        let (file, defines) = match &self.file {
+            Some(file) => (
+                if stock { for_stock(file, &dir) } else { file.clone() },
+                vec![
+                    format!("LISTEN_ADDR=udp:{address}"),
+                    format!("DISPATCHER_MODULE=\"{module}\""),
+                    format!("DISPATCHER_LIST=\"{}\"", list.display()),
+                    format!("RPC_SOCKET=\"{}\"", dir.join("rpc").display()),
+                ],
+            ),
+            None => {
+                let file = dir.join("kamailio.cfg");
+                std::fs::write(&file, self.text(&dir, address, &module, stock)).expect("the configuration");
+                (file, Vec::new())
+            }
+        };
+        let (shm_megabytes, allocator) = (self.shm_megabytes, self.allocator);
+        Kamailio::start(&Config { file, address, shm_megabytes, allocator, defines }, run_dir)
+    }
+
+    fn text(&self, dir: &Path, address: SocketAddr, dispatcher: &str, stock: bool) -> String {
+        let dir = dir.display();
+        let mut text = format!(
+            "#!KAMAILIO\ndebug={}\nchildren={}\nlisten=udp:{address}\ndisable_tcp=yes\n\
+             auto_aliases=no\ndns=no\nrev_dns=no\n{}\n",
+            self.debug, self.workers, self.globals
+        );
+        for module in MODULES.iter().copied().chain(self.modules.iter().map(String::as_str)) {
+            text.push_str(&format!("loadmodule \"{module}.so\"\n"));
+        }
+        text.push_str(&format!(
+            "loadmodule \"{dispatcher}\"\n\
+             modparam(\"jsonrpcs\", \"transport\", 4)\n\
+             modparam(\"jsonrpcs\", \"dgram_socket\", \"{dir}/rpc\")\n\
+             modparam(\"jsonrpcs\", \"pretty_format\", 0)\n\
+             modparam(\"tm\", \"fr_timer\", 2000)\n\
+             modparam(\"tm\", \"fr_inv_timer\", 20000)\n\
+             modparam(\"dispatcher\", \"list_file\", \"{dir}/dispatcher.list\")\n"
+        ));
+        if stock {
+            text.push_str(STOCK_NEEDS);
+        }
+        text.push_str(&self.modparams);
+        let ready = "request_route {\n\
+                     \tif (is_method(\"OPTIONS\") && $rU == \"ready\") { sl_send_reply(\"200\", \"Ready\"); exit; }\n";
+        assert!(self.route.contains("request_route {"), "the routing has no `request_route {{`");
+        text.push_str(&self.route.replacen("request_route {", ready, 1));
+        text.push('\n');
+        text
+    }
+}
+
+fn for_stock(file: &Path, dir: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(file).expect("the configuration can be read");
+    let own = dir.join("kamailio.cfg");
+    let text = text.replacen("request_route {", &format!("{STOCK_NEEDS}request_route {{"), 1);
+    std::fs::write(&own, text).expect("the configuration");
+    own
+}
+
+/// The module under test: what `make build` leaves, or DISPATCHER_SO (a path, or `stock`).
+fn dispatcher_so() -> String {
+    let path = match std::env::var_os("DISPATCHER_SO") {
+        Some(path) => PathBuf::from(path),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("build/dispatcher.so"),
+    };
+    assert!(path.is_file(), "no module at {}: run `make build`", path.display());
+    path.display().to_string()
+}

@@ -4,7 +4,7 @@ use super::list::{self, Listed};
 use super::{Module, module};
 use crate::host::message::{Kind, Message, Method};
 use crate::host::script::{Args, BadArgument, Verdict};
-use crate::host::{clock, log, mem::Pool, xavp};
+use crate::host::{clock, log, mem::Pool, process, xavp};
 use crate::load::Event;
 use crate::select::{Refusal, Text, hash};
 use crate::service::calls::{self, Report};
@@ -71,9 +71,12 @@ fn choose(module: &Module, msg: &mut Message, wanted: &Wanted) -> Result<(), i32
         algorithm: wanted.algorithm,
         call: if invite { Some(&key) } else { None },
         now: clock::seconds(),
+        now_ms: clock::wall_millis(),
+        random: &process::random_number,
         spare_last: module.conf.use_default,
         hash: &|text| match text {
             Text::CallId => msg.call_id().map(|call_id| hash::stock(call_id, &[])),
+            _ => None,
         },
     };
     let chosen = route::select(module.root, &sets, &ask).map_err(|error| refused(wanted, &error))?;
@@ -112,17 +115,8 @@ fn keep_the_rest(module: &Module, chosen: &Selection<'_, Pool>, limit: u32) -> R
             writer.add(list::fields(conf, &listed)?)
         };
         write(chosen.at)?;
-        let mut left = limit.saturating_sub(1);
-        let mut result = Ok(());
-        chosen.alternatives(module.root, |at| {
-            if left == 0 {
-                return false;
-            }
-            left -= 1;
-            result = write(at);
-            result.is_ok()
-        });
-        result?;
+        let left = usize::try_from(limit.saturating_sub(1)).unwrap_or(usize::MAX);
+        chosen.alternatives(module.root).into_iter().take(left).try_for_each(write)?;
     }
     if conf.with_count && !conf.xavp_ctx.is_empty() {
         xavp::add_int(&conf.xavp_ctx, b"cnt", count)?;

@@ -11,6 +11,10 @@ pub struct Attrs {
     pub duid: Vec<u8>,
     /// Calls at the same time at most; 0 is no limit.
     pub maxload: u32,
+    /// How long its replies take, in milliseconds, until something is measured.
+    pub latency: u32,
+    /// Overload control leaves it out of at least this percentage of selections, when it leaves it out of any.
+    pub ocmin: u32,
     /// Share for algorithm 9.
     pub weight: u32,
     /// Share for algorithm 11.
@@ -29,11 +33,14 @@ pub type Finding = (usize, String);
 /// Largest value of a number attribute: what fits the answer of `dispatcher.list`.
 pub const MAX_NUMBER: u32 = i32::MAX as u32;
 
+/// `ocmin` where it is not given.
+const DEFAULT_OCMIN: u32 = 10;
+
 impl Attrs {
     /// Reads the text. Names are compared without regard to case; values may stand in single or double quotes.
     pub fn parse(text: &[u8]) -> Result<Self, Finding> {
         let body = text.strip_suffix(b";").unwrap_or(text);
-        let mut attrs = Self { body: body.to_vec(), ..Self::default() };
+        let mut attrs = Self { body: body.to_vec(), ocmin: DEFAULT_OCMIN, ..Self::default() };
         for (at, name, value) in Parts::of(body) {
             let value = value?;
             let slot = match name.to_ascii_lowercase().as_slice() {
@@ -41,7 +48,9 @@ impl Attrs {
                 b"socket" => Slot::Text(&mut attrs.socket),
                 b"sockname" => Slot::Text(&mut attrs.sockname),
                 b"obproxy" => Slot::Text(&mut attrs.obproxy),
+                b"latency" => Slot::Number(&mut attrs.latency),
                 b"maxload" => Slot::Number(&mut attrs.maxload),
+                b"ocmin" => Slot::Percent(&mut attrs.ocmin),
                 b"weight" => Slot::Number(&mut attrs.weight),
                 b"rweight" => Slot::Number(&mut attrs.rweight),
                 _ => continue,
@@ -49,10 +58,10 @@ impl Attrs {
             match slot {
                 Slot::Text(slot) => *slot = value.to_vec(),
                 Slot::Number(slot) => {
-                    *slot = number(value).ok_or_else(|| {
-                        let name = String::from_utf8_lossy(name);
-                        (at, format!("{name}={}: a whole number from 0 to {MAX_NUMBER} is due", shown(value)))
-                    })?;
+                    *slot = number(value, MAX_NUMBER).map_err(|due| wrong(at, name, value, due))?
+                }
+                Slot::Percent(slot) => {
+                    *slot = number(value, 100).map_err(|due| wrong(at, name, value, due))?
                 }
             }
         }
@@ -63,12 +72,19 @@ impl Attrs {
 enum Slot<'a> {
     Text(&'a mut Vec<u8>),
     Number(&'a mut u32),
+    Percent(&'a mut u32),
 }
 
-fn number(text: &[u8]) -> Option<u32> {
-    let text = core::str::from_utf8(text).ok()?;
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|&number| digits && number <= MAX_NUMBER)
+fn wrong(at: usize, name: &[u8], value: &[u8], most: u32) -> Finding {
+    let name = String::from_utf8_lossy(name);
+    (at, format!("{name}={}: a whole number from 0 to {most} is due", shown(value)))
+}
+
+/// Digits only, `most` at most; else what is due.
+fn number(text: &[u8], most: u32) -> Result<u32, u32> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    let number = core::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    number.filter(|&number| digits && number <= most).ok_or(most)
 }
 
 /// The `name=value` parts of a text, each with its offset; a `;` in quotes does not part.

@@ -14,6 +14,12 @@ pub fn count() -> usize {
     usize::try_from(unsafe { ffi::get_max_procs() }).unwrap_or(1)
 }
 
+/// A number from the host's generator, which it seeds in each process.
+pub fn random_number() -> u64 {
+    // SAFETY: no preconditions.
+    unsafe { ffi::shim_random() }.unsigned_abs()
+}
+
 /// Random bytes from the kernel.
 pub fn random<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];

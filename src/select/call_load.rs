@@ -1,6 +1,6 @@
 //! Algorithm 10: the one with the fewest calls.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal};
+use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, around, is_full};
 
 /// Chooses the least loaded.
 ///
@@ -15,6 +15,13 @@ impl Algorithm for CallLoad {
 
     fn counts(&self) -> bool {
         true
+    }
+
+    /// Those that are full are left out; when the call gets there, others may be.
+    fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw) -> Vec<usize> {
+        let mut order = around(pool, chosen, draw);
+        order.retain(|&at| !is_full(pool, at));
+        order
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
@@ -52,34 +59,45 @@ pub fn least_loaded(pool: &dyn Pool, positions: impl Iterator<Item = usize>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::select::tests::{Set, at};
+    use crate::select::tests::{Dest, Set, at, number, sparing};
+
+    fn dest(load: u32, maxload: u32, last_chosen: u64) -> Dest {
+        Dest { load, maxload, last_chosen, ..Dest::default() }
+    }
+
+    const DOWN: Dest = Dest {
+        down: true,
+        load: 0,
+        maxload: 0,
+        last_chosen: 0,
+        priority: 0,
+        weight: 0,
+        latency: 0,
+        overloaded: false,
+    };
 
     #[test]
     fn the_least_loaded_with_room_is_chosen() {
-        let set = Set(vec![(true, 3, 0, 0), (true, 1, 1, 0), (true, 2, 0, 0), (false, 0, 0, 0)]);
-        assert_eq!(at(10, &set, Draw::default()), Ok(2));
+        let set = Set(vec![dest(3, 0, 0), dest(1, 1, 0), dest(2, 0, 0), DOWN]);
+        assert_eq!(at(10, &set, number(0)), Ok(2));
     }
 
     #[test]
     fn among_equals_the_one_chosen_longest_ago() {
-        let set = Set(vec![(true, 1, 0, 9), (true, 1, 0, 4), (true, 2, 0, 1), (true, 1, 0, 5)]);
-        assert_eq!(at(10, &set, Draw::default()), Ok(1));
+        let set = Set(vec![dest(1, 0, 9), dest(1, 0, 4), dest(2, 0, 1), dest(1, 0, 5)]);
+        assert_eq!(at(10, &set, number(0)), Ok(1));
     }
 
     #[test]
     fn full_and_inactive_are_told_apart() {
-        assert_eq!(
-            at(10, &Set(vec![(true, 5, 5, 0), (false, 0, 0, 0)]), Draw::default()),
-            Err(Refusal::NoRoom)
-        );
-        assert_eq!(at(10, &Set(vec![(false, 0, 0, 0)]), Draw::default()), Err(Refusal::NoneActive));
-        assert_eq!(at(10, &Set(vec![]), Draw::default()), Err(Refusal::NoSet));
+        assert_eq!(at(10, &Set(vec![dest(5, 5, 0), DOWN]), number(0)), Err(Refusal::NoRoom));
+        assert_eq!(at(10, &Set(vec![DOWN]), number(0)), Err(Refusal::NoneActive));
+        assert_eq!(at(10, &Set(vec![]), number(0)), Err(Refusal::NoSet));
     }
 
     #[test]
     fn the_spared_one_takes_over_when_all_others_are_full() {
-        let draw = Draw { spare_last: true, ..Draw::default() };
-        assert_eq!(at(10, &Set(vec![(true, 1, 2, 0), (true, 0, 0, 0)]), draw), Ok(0));
-        assert_eq!(at(10, &Set(vec![(true, 2, 2, 0), (true, 9, 0, 0)]), draw), Ok(1));
+        assert_eq!(at(10, &Set(vec![dest(1, 2, 0), dest(0, 0, 0)]), sparing(0)), Ok(0));
+        assert_eq!(at(10, &Set(vec![dest(2, 2, 0), dest(9, 0, 0)]), sparing(0)), Ok(1));
     }
 }

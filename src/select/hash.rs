@@ -1,4 +1,4 @@
-//! Algorithm 0 (and all that hash a text): the same text goes to the same destination while that is usable.
+//! Algorithms 0, 1, 2, 3, 5 and 7: the same text goes to the same destination while that is usable.
 
 use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, Text, usable_from};
 
@@ -11,7 +11,20 @@ impl Algorithm for ByHash {
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
-        usable_from(pool, draw.hash as usize, draw)
+        usable_from(pool, draw)
+    }
+}
+
+/// Chooses by the hash of a text, or in turn for a message without it.
+pub struct ByHashOrTurn(pub Text);
+
+impl Algorithm for ByHashOrTurn {
+    fn needs(&self) -> Needs {
+        Needs::HashOrTurn(self.0)
+    }
+
+    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+        usable_from(pool, draw)
     }
 }
 
@@ -37,27 +50,24 @@ pub fn stock(first: &[u8], second: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::select::tests::{at, usable};
+    use crate::select::tests::{at, number, sparing, usable};
 
     #[test]
     fn the_position_is_the_hash_modulo_the_field() {
         let set = usable(&[true; 5]);
         for hash in 0..20 {
-            assert_eq!(at(0, &set, Draw { hash, ..Draw::default() }), Ok(hash as usize % 5));
-            assert_eq!(
-                at(0, &set, Draw { hash, spare_last: true, ..Draw::default() }),
-                Ok(hash as usize % 4)
-            );
+            for algorithm in [0, 1, 2, 3, 5, 7] {
+                assert_eq!(at(algorithm, &set, number(hash)), Ok(hash as usize % 5));
+                assert_eq!(at(algorithm, &set, sparing(hash)), Ok(hash as usize % 4));
+            }
         }
     }
 
     #[test]
     fn an_unusable_one_gives_its_share_to_the_next() {
-        let set = usable(&[true, false, false, true]);
-        assert_eq!(at(0, &set, Draw { hash: 1, ..Draw::default() }), Ok(3));
-        let set = usable(&[false, false, true]);
-        assert_eq!(at(0, &set, Draw { hash: 1, spare_last: true, ..Draw::default() }), Ok(2));
-        assert_eq!(at(0, &usable(&[false; 3]), Draw::default()), Err(Refusal::NoneActive));
-        assert_eq!(at(0, &usable(&[]), Draw::default()), Err(Refusal::NoSet));
+        assert_eq!(at(0, &usable(&[true, false, false, true]), number(1)), Ok(3));
+        assert_eq!(at(0, &usable(&[false, false, true]), sparing(1)), Ok(2));
+        assert_eq!(at(0, &usable(&[false; 3]), number(0)), Err(Refusal::NoneActive));
+        assert_eq!(at(0, &usable(&[]), number(0)), Err(Refusal::NoSet));
     }
 }

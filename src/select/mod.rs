@@ -8,23 +8,45 @@
 //! Not here: clocks, locks, health, SIP.
 #![forbid(unsafe_code)]
 
+mod by_priority;
 mod call_load;
 pub mod hash;
+mod latency;
+mod parallel;
 mod priority;
+mod random;
 mod round_robin;
+pub mod weight;
 
 pub use call_load::least_loaded;
+
+use weight::Weighted;
 
 /// The algorithms by the number that scripts give.
 pub const ALGORITHMS: &[(i32, &dyn Algorithm)] = &[
     (0, &hash::ByHash(Text::CallId)),
+    (1, &hash::ByHash(Text::FromUri)),
+    (2, &hash::ByHash(Text::ToUri)),
+    (3, &hash::ByHash(Text::RequestUri)),
     (4, &round_robin::RoundRobin),
+    (5, &hash::ByHashOrTurn(Text::AuthUser)),
+    (6, &random::Random),
+    (7, &hash::ByHash(Text::HashPvar)),
     (8, &priority::Priority),
+    (9, &Weighted { share: |pool, at| pool.weight(at), tiers: false }),
     (CALL_LOAD, &call_load::CallLoad),
+    (11, &Weighted { share: |pool, at| pool.rweight(at), tiers: false }),
+    (PARALLEL, &parallel::Parallel),
+    (13, &latency::Latency),
+    (14, &by_priority::TurnOrFirst),
+    (15, &Weighted { share: |pool, at| pool.weight(at), tiers: true }),
+    (64, &round_robin::Overload),
 ];
 
 /// The algorithm that counts calls.
 pub const CALL_LOAD: i32 = 10;
+/// The algorithm that sends to all.
+pub const PARALLEL: i32 = 12;
 
 /// The algorithm of this number.
 pub fn algorithm(number: i32) -> Option<&'static dyn Algorithm> {
@@ -47,33 +69,53 @@ pub trait Pool {
     fn maxload(&self, at: usize) -> u32;
     /// When call load last chose it: a later choice has a larger number.
     fn last_chosen(&self, at: usize) -> u64;
+    /// Its place in the order of the set: as configured.
+    fn priority(&self, at: usize) -> i32;
+    /// Its share in algorithms 9 and 15.
+    fn weight(&self, at: usize) -> u32;
+    /// Its share in algorithm 11.
+    fn rweight(&self, at: usize) -> u32;
+    /// How long its replies take, in milliseconds; 0 where it is not known.
+    fn latency(&self, at: usize) -> u32;
+    /// Whether overload control takes it out of this one selection. Asking moves its account on.
+    fn overloaded(&self, at: usize) -> bool;
 }
 
-/// What an algorithm wants to know of the message or the set's past.
+/// The number that an algorithm wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing.
+    /// None.
     Nothing,
     /// The hash of a text of the message.
     Hash(Text),
-    /// The set's turn, which moves on with each choice.
+    /// The same, or the set's turn for a message without that text.
+    HashOrTurn(Text),
+    /// The set's turn: the position after the one chosen last.
     Turn,
+    /// One more than the last time, whatever was chosen.
+    Ticket,
+    /// Any.
+    Random,
 }
 
 /// A text of the message that is hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // names of header fields
 pub enum Text {
-    /// Call-ID header.
     CallId,
+    FromUri,
+    ToUri,
+    RequestUri,
+    AuthUser,
+    /// What the parameter `hash_pvar` gives.
+    HashPvar,
 }
 
 /// What was brought.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Draw {
-    /// For [`Needs::Hash`].
-    pub hash: u32,
-    /// For [`Needs::Turn`].
-    pub turn: u32,
+    /// The number that the algorithm needs.
+    pub number: u64,
     /// The last destination of the set is kept for when no other is left (`use_default`).
     pub spare_last: bool,
 }
@@ -95,6 +137,10 @@ pub trait Algorithm: Sync {
     fn counts(&self) -> bool {
         false
     }
+    /// The positions to try after the chosen one fails, in their order.
+    fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw) -> Vec<usize> {
+        around(pool, chosen, draw)
+    }
 }
 
 /// A chosen position.
@@ -104,6 +150,13 @@ pub struct Choice {
     pub at: usize,
     /// The load that was seen there; counting succeeds only if it is still so.
     pub load: u32,
+}
+
+impl Choice {
+    /// A position that is not counted.
+    fn at(at: usize) -> Self {
+        Self { at, load: 0 }
+    }
 }
 
 /// Why none was chosen.
@@ -123,61 +176,97 @@ pub fn is_full(pool: &dyn Pool, at: usize) -> bool {
     maxload != 0 && pool.load(at) >= maxload
 }
 
-/// The usable destination at `start`, or the next after it, around the field; then the spared last one.
-fn usable_from(pool: &dyn Pool, start: usize, draw: Draw) -> Result<Choice, Refusal> {
+/// The usable destination at the number drawn, or the next after it, around the field; then the spared last one.
+fn usable_from(pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    first_from(pool, draw, |at| pool.usable(at))
+}
+
+/// The same for what else a destination must be.
+fn first_from(pool: &dyn Pool, draw: Draw, fits: impl Fn(usize) -> bool) -> Result<Choice, Refusal> {
     let field = draw.field(pool.len());
     if field == 0 {
         return Err(Refusal::NoSet);
     }
-    let start = start % field;
-    (start..field)
-        .chain(0..start)
-        .chain(field..pool.len())
-        .find(|&at| pool.usable(at))
-        .map(|at| Choice { at, load: 0 })
-        .ok_or(Refusal::NoneActive)
+    let start = (draw.number % field as u64) as usize;
+    let mut order = (start..field).chain(0..start).chain(field..pool.len());
+    order.find(|&at| fits(at)).map(Choice::at).ok_or(Refusal::NoneActive)
 }
 
-/// The positions to try after `first` failed: those after it, then those before it, each usable; the spared last one,
-/// if it is not `first`, at the end.
-pub fn alternatives(pool: &dyn Pool, first: usize, draw: Draw) -> impl Iterator<Item = usize> {
+/// The usable positions after `first`, then those before it, then the spared last one, if it is not `first`: that one
+/// usable or not, as in the stock module.
+fn around(pool: &dyn Pool, first: usize, draw: Draw) -> Vec<usize> {
     let len = pool.len();
     let field = draw.field(len);
     let around = (first + 1..field).chain(0..first.min(field)).filter(|&at| pool.usable(at));
-    around.chain((field..len).filter(move |&at| at != first))
+    around.chain((field..len).filter(|&at| at != first)).collect()
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
 
-    /// A set in a test: (usable, load, maxload, last chosen).
-    pub struct Set(pub Vec<(bool, u32, u32, u64)>);
+    /// A destination in a test.
+    #[derive(Clone, Copy, Default)]
+    pub struct Dest {
+        pub down: bool,
+        pub load: u32,
+        pub maxload: u32,
+        pub last_chosen: u64,
+        pub priority: i32,
+        pub weight: u32,
+        pub latency: u32,
+        pub overloaded: bool,
+    }
+
+    pub struct Set(pub Vec<Dest>);
 
     impl Pool for Set {
         fn len(&self) -> usize {
             self.0.len()
         }
         fn usable(&self, at: usize) -> bool {
-            self.0[at].0
+            !self.0[at].down
         }
         fn load(&self, at: usize) -> u32 {
-            self.0[at].1
+            self.0[at].load
         }
         fn maxload(&self, at: usize) -> u32 {
-            self.0[at].2
+            self.0[at].maxload
         }
         fn last_chosen(&self, at: usize) -> u64 {
-            self.0[at].3
+            self.0[at].last_chosen
+        }
+        fn priority(&self, at: usize) -> i32 {
+            self.0[at].priority
+        }
+        fn weight(&self, at: usize) -> u32 {
+            self.0[at].weight
+        }
+        fn rweight(&self, at: usize) -> u32 {
+            self.0[at].weight
+        }
+        fn latency(&self, at: usize) -> u32 {
+            self.0[at].latency
+        }
+        fn overloaded(&self, at: usize) -> bool {
+            self.0[at].overloaded
         }
     }
 
     pub fn usable(states: &[bool]) -> Set {
-        Set(states.iter().map(|&usable| (usable, 0, 0, 0)).collect())
+        Set(states.iter().map(|&usable| Dest { down: !usable, ..Dest::default() }).collect())
     }
 
-    pub fn at(number: i32, set: &Set, draw: Draw) -> Result<usize, Refusal> {
-        algorithm(number).unwrap().choose(set, draw).map(|choice| choice.at)
+    pub fn number(number: u64) -> Draw {
+        Draw { number, spare_last: false }
+    }
+
+    pub fn sparing(number: u64) -> Draw {
+        Draw { number, spare_last: true }
+    }
+
+    pub fn at(algorithm: i32, set: &Set, draw: Draw) -> Result<usize, Refusal> {
+        super::algorithm(algorithm).unwrap().choose(set, draw).map(|choice| choice.at)
     }
 
     #[test]
@@ -190,9 +279,7 @@ pub(crate) mod tests {
     #[test]
     fn alternatives_go_round_and_end_with_the_spared_one() {
         let set = usable(&[true, false, true, true, true]);
-        let all = |first, spare_last| {
-            alternatives(&set, first, Draw { spare_last, ..Draw::default() }).collect::<Vec<_>>()
-        };
+        let all = |first, spare_last| around(&set, first, Draw { number: 0, spare_last });
         assert_eq!(all(2, false), [3, 4, 0]);
         assert_eq!(all(2, true), [3, 0, 4]);
         assert_eq!(all(4, true), [0, 2, 3]);

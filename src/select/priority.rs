@@ -11,18 +11,18 @@ impl Algorithm for Priority {
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
-        usable_from(pool, 0, draw)
+        usable_from(pool, Draw { number: 0, ..draw })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::select::tests::{at, usable};
+    use crate::select::tests::{at, number, usable};
 
     #[test]
     fn the_first_usable_one_gets_all() {
-        assert_eq!(at(8, &usable(&[true, true]), Draw { turn: 1, hash: 1, ..Draw::default() }), Ok(0));
-        assert_eq!(at(8, &usable(&[false, true]), Draw::default()), Ok(1));
+        assert_eq!(at(8, &usable(&[true, true]), number(1)), Ok(0));
+        assert_eq!(at(8, &usable(&[false, true]), number(0)), Ok(1));
     }
 }

@@ -1,6 +1,6 @@
-//! Algorithm 4: each in its turn.
+//! Algorithm 4: each in its turn. And 64, the same with overload control (RFC 7339).
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, usable_from};
+use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, first_from, usable_from};
 
 /// Chooses the next one.
 pub struct RoundRobin;
@@ -11,19 +11,39 @@ impl Algorithm for RoundRobin {
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
-        usable_from(pool, draw.turn as usize, draw)
+        usable_from(pool, draw)
+    }
+}
+
+/// Chooses the next one that overload control does not take out this time.
+pub struct Overload;
+
+impl Algorithm for Overload {
+    fn needs(&self) -> Needs {
+        Needs::Turn
+    }
+
+    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+        // Each is asked once a selection: asking counts.
+        first_from(pool, draw, |at| pool.usable(at) && !pool.overloaded(at))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::select::tests::{at, usable};
+    use crate::select::tests::{Dest, Set, at, number, usable};
 
     #[test]
     fn the_turn_is_the_position_and_skips_what_is_not_usable() {
         let set = usable(&[true, false, true]);
-        let turns: Vec<_> = (0..4).map(|turn| at(4, &set, Draw { turn, ..Draw::default() })).collect();
-        assert_eq!(turns, [Ok(0), Ok(2), Ok(2), Ok(0)]);
+        assert_eq!([0, 1, 2, 3].map(|turn| at(4, &set, number(turn))), [Ok(0), Ok(2), Ok(2), Ok(0)]);
+    }
+
+    #[test]
+    fn overload_control_gives_the_turn_to_the_next() {
+        let set = Set([true, false, true].map(|overloaded| Dest { overloaded, ..Dest::default() }).to_vec());
+        assert_eq!(at(64, &set, number(0)), Ok(1));
+        assert_eq!(at(64, &Set(set.0[..1].to_vec()), number(0)), Err(Refusal::NoneActive));
     }
 }

@@ -1,47 +1,12 @@
 //! Counting calls: choosing and counting in one step, and what later messages do to the count.
 
+use super::view::View;
 use crate::load::{Call, Change, Event, Phase, key::Key};
 use crate::select::{Choice, Pool, Refusal};
 use crate::shm::lock::Guard;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Destination, Generation, Record, Root, Set, calls::Shard};
 use core::net::SocketAddr;
-
-/// A set as algorithms see it: the configured destinations with what their records say now.
-pub struct View<'a, A: Alloc> {
-    root: &'a Root<A>,
-    set: &'a Set<A>,
-}
-
-impl<'a, A: Alloc> View<'a, A> {
-    /// A view of `set`.
-    pub fn new(root: &'a Root<A>, set: &'a Set<A>) -> Self {
-        Self { root, set }
-    }
-
-    /// The record of the destination at this position.
-    pub fn record(&self, at: usize) -> Option<&'a Record> {
-        self.root.registry.record(self.set.destinations.get(at)?.record)
-    }
-}
-
-impl<A: Alloc> Pool for View<'_, A> {
-    fn len(&self) -> usize {
-        self.set.destinations.len()
-    }
-    fn usable(&self, at: usize) -> bool {
-        self.record(at).is_some_and(|record| record.flags().usable())
-    }
-    fn load(&self, at: usize) -> u32 {
-        self.record(at).map_or(u32::MAX, |record| record.load.get())
-    }
-    fn maxload(&self, at: usize) -> u32 {
-        self.set.destinations.get(at).map_or(0, |destination| destination.maxload)
-    }
-    fn last_chosen(&self, at: usize) -> u64 {
-        self.record(at).map_or(0, Record::last_chosen)
-    }
-}
 
 /// Why a call was not counted.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,7 +22,7 @@ pub enum NotPlaced {
 /// An INVITE that comes again goes where the first one went, without being counted again.
 fn stay<A: Alloc>(root: &Root<A>, set: &Set<A>, key: &Key, now: u32, shard: &mut Shard<A>) -> Option<usize> {
     let call = shard.get_mut(key).filter(|call| call.counts())?;
-    let view = View::new(root, set);
+    let view = View::new(root, set, 0);
     let at = set.destinations.iter().position(|destination| destination.record == call.record())?;
     if !view.usable(at) {
         return None;
@@ -77,7 +42,7 @@ pub fn place<A: Alloc>(
     may_stay: bool,
     choose: impl Fn(&View<'_, A>) -> Result<Choice, Refusal>,
 ) -> Result<usize, NotPlaced> {
-    let view = View::new(root, set);
+    let view = View::new(root, set, 0);
     // Held to the end: a second copy of the INVITE in another process waits here and then finds the call.
     let mut shard = root.calls.shard(&key);
     if may_stay {

@@ -12,3 +12,4 @@ pub mod reload;
 pub mod route;
 pub mod states;
 pub mod upkeep;
+pub mod view;

@@ -92,6 +92,9 @@ impl<A: Alloc> Held<'_, A> {
         let key = self.root.secret.destination(*set, &attrs.duid, uri, socket);
         let name = if attrs.duid.is_empty() { uri } else { &attrs.duid };
         let hold = self.root.registry.hold(key, *set, name, *flags)?;
+        if let Some(record) = self.root.registry.record(hold.number) {
+            record.assume_latency(attrs.latency);
+        }
         self.holds.push((hold, *flags));
         let span = texts.add(uri);
         Ok(Destination {
@@ -105,6 +108,7 @@ impl<A: Alloc> Held<'_, A> {
             priority: *priority,
             maxload: attrs.maxload,
             weight: attrs.weight,
+            ocmin: attrs.ocmin,
             rweight: attrs.rweight,
             flags: *flags,
             record: hold.number,

@@ -1,6 +1,7 @@
 //! Choosing a destination for a request.
 
-use super::calls::{self, NotPlaced, View};
+use super::calls::{self, NotPlaced};
+use super::view::View;
 use crate::load::key::Key;
 use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Refusal, Text};
 use crate::shm::{Alloc, OutOfMemory};
@@ -16,6 +17,10 @@ pub struct Ask<'a> {
     pub call: Option<&'a dyn Fn() -> Option<Key>>,
     /// Seconds, as the call table counts them.
     pub now: u32,
+    /// The wall clock in milliseconds, for overload control.
+    pub now_ms: u64,
+    /// A random number, for algorithms that want one.
+    pub random: &'a dyn Fn() -> u64,
     /// `use_default`.
     pub spare_last: bool,
     /// The hash of a text of the message; `None` where it has no such text.
@@ -65,13 +70,18 @@ pub fn select<'g, A: Alloc>(
     let number = if ask.algorithm == CALL_LOAD && ask.call.is_none() { FIRST } else { ask.algorithm };
     let choosing = select::algorithm(number).or_else(|| select::algorithm(FIRST)).ok_or(Refusal::NoSet)?;
 
-    let mut draw = Draw { spare_last: ask.spare_last, ..Draw::default() };
-    match choosing.needs() {
-        Needs::Nothing => {}
-        Needs::Hash(text) => draw.hash = (ask.hash)(text).ok_or(NoRoute::NoText(text))?,
-        Needs::Turn => draw.turn = set.take_turn(),
-    }
-    let view = View::new(root, set);
+    let mut turn = None;
+    let mut take_turn = || u64::from(*turn.insert(set.take_turn()));
+    let number = match choosing.needs() {
+        Needs::Nothing => 0,
+        Needs::Hash(text) => (ask.hash)(text).ok_or(NoRoute::NoText(text))?.into(),
+        Needs::HashOrTurn(text) => (ask.hash)(text).map_or_else(&mut take_turn, u64::from),
+        Needs::Turn => take_turn(),
+        Needs::Ticket => set.next_choice(),
+        Needs::Random => (ask.random)(),
+    };
+    let draw = Draw { number, spare_last: ask.spare_last };
+    let view = View::new(root, set, ask.now_ms);
     let (at, counted) = match ask.call {
         Some(key) if choosing.counts() => {
             let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
@@ -84,22 +94,16 @@ pub fn select<'g, A: Alloc>(
         }
         _ => (choosing.choose(&view, draw)?.at, false),
     };
-    if choosing.needs() == Needs::Turn {
-        set.settle_turn(draw.turn, at);
+    if let Some(turn) = turn {
+        set.settle_turn(turn, at);
     }
     Ok(Selection { set, at, counted, draw, choosing })
 }
 
 impl<A: Alloc> Selection<'_, A> {
-    /// The positions to try after the chosen one fails, in their order; for call load only those with room.
-    pub fn alternatives(&self, root: &Root<A>, mut each: impl FnMut(usize) -> bool) {
-        let view = View::new(root, self.set);
-        let full = |at| self.choosing.counts() && select::is_full(&view, at);
-        for at in select::alternatives(&view, self.at, self.draw) {
-            if !full(at) && !each(at) {
-                return;
-            }
-        }
+    /// The positions to try after the chosen one fails, in their order.
+    pub fn alternatives(&self, root: &Root<A>) -> Vec<usize> {
+        self.choosing.alternatives(&View::new(root, self.set, 0), self.at, self.draw)
     }
 }
 
@@ -113,7 +117,7 @@ pub fn retry<A: Alloc>(
     now: u32,
     spare_last: bool,
 ) -> Result<usize, NotPlaced> {
-    let field = Draw { spare_last, ..Draw::default() }.field(set.destinations.len());
+    let field = Draw { number: 0, spare_last }.field(set.destinations.len());
     let (first, spared): (Vec<usize>, Vec<usize>) = positions.iter().partition(|&&at| at < field);
     calls::place(root, set, key, now, false, |view| {
         let choice = select::least_loaded(view, first.iter().copied());
@@ -123,5 +127,5 @@ pub fn retry<A: Alloc>(
 
 /// Whether the position may get calls that are not counted.
 pub fn is_usable<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) -> bool {
-    View::new(root, set).record(at).is_some_and(|record| record.flags().usable())
+    View::new(root, set, 0).record(at).is_some_and(|record| record.flags().usable())
 }

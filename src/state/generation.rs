@@ -54,6 +54,7 @@ pub struct Destination {
     pub priority: i32,
     pub maxload: u32,
     pub weight: u32,
+    pub ocmin: u32,
     pub rweight: u32,
     /// As configured; what holds now is in the record.
     pub flags: Flags,

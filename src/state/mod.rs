@@ -17,6 +17,7 @@
 pub mod calls;
 pub mod counters;
 pub mod generation;
+pub mod overload;
 pub mod record;
 pub mod registry;
 

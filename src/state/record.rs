@@ -1,5 +1,6 @@
 //! What happens to one destination while calls run.
 
+use super::overload::Overload;
 use crate::dest::Flags;
 use crate::shm::Shared;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -22,6 +23,10 @@ pub struct Record {
     streak: AtomicU32,
     /// When call load last chose it, in choices of its set.
     last_chosen: AtomicU64,
+    /// How long its replies take, in milliseconds; 0 where it is not known.
+    latency: AtomicU32,
+    /// Its wish to get less.
+    pub overload: Overload,
 }
 
 // SAFETY: atomics only.
@@ -67,7 +72,19 @@ impl Record {
         self.load.reset();
         self.entries.reset();
         self.reconfigure(flags);
+        self.latency.store(0, Ordering::Relaxed);
+        self.overload.reset();
         self.last_chosen.store(0, Ordering::Relaxed);
+    }
+
+    /// How long its replies take, in milliseconds; 0 where it is not known.
+    pub fn latency(&self) -> u32 {
+        self.latency.load(Ordering::Relaxed)
+    }
+
+    /// What the source says of its latency, unless something is known already.
+    pub fn assume_latency(&self, latency: u32) {
+        let _ = self.latency.compare_exchange(0, latency, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// The set of its destination.

@@ -9,7 +9,7 @@ mod mapping;
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use dispatcher::dest::{self, list};
-use dispatcher::load::key::SECRET_LEN;
+use dispatcher::load::key::{Key, SECRET_LEN};
 use dispatcher::load::{Event, Expiry, Secret};
 use dispatcher::select::Refusal;
 use dispatcher::service::calls::Report;
@@ -18,7 +18,7 @@ use dispatcher::service::route::{Ask, NoRoute, select};
 use dispatcher::service::{audit, calls, upkeep};
 use dispatcher::shm::lock::Mutex;
 use dispatcher::shm::{Alloc, Shared};
-use dispatcher::state::Root;
+use dispatcher::state::{Generation, Root};
 use mapping::Mapping;
 
 const WORKERS: usize = 8;
@@ -77,6 +77,21 @@ fn root(mapping: Mapping) -> &'static Root<Mapping> {
     root
 }
 
+/// Algorithm 10 for an INVITE of this call to set 1.
+fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32) -> Result<(), NoRoute> {
+    let ask = Ask {
+        set: 1,
+        algorithm: 10,
+        call: Some(&|| Some(key)),
+        now,
+        now_ms: 0,
+        random: &|| 0,
+        spare_last: false,
+        hash: &|_| None,
+    };
+    select(root, sets, &ask).map(|_| ())
+}
+
 /// A small generator of its own in each worker: a test that fails must fail again.
 struct Random(u64);
 
@@ -126,15 +141,7 @@ fn no_destination_passes_its_limit_and_all_places_are_used() {
             let sets = root.sets.pin(worker).unwrap();
             for call in 0..60 {
                 let key = root.secret.call(format!("{worker}-{call}").as_bytes());
-                let ask = Ask {
-                    set: 1,
-                    algorithm: 10,
-                    call: Some(&|| Some(key)),
-                    now: 0,
-                    spare_last: false,
-                    hash: &|_| None,
-                };
-                match select(root, &sets, &ask) {
+                match call_load(root, &sets, key, 0) {
                     Ok(_) => drop(placed.fetch_add(1, Ordering::Relaxed)),
                     Err(error) => assert_eq!(error, NoRoute::Refused(Refusal::NoRoom)),
                 }
@@ -157,15 +164,7 @@ fn one_invite_in_all_workers_at_once_counts_once() {
             let sets = root.sets.pin(worker).unwrap();
             for call in 0..2_000 {
                 let key = root.secret.call(format!("same-{call}").as_bytes());
-                let ask = Ask {
-                    set: 1,
-                    algorithm: 10,
-                    call: Some(&|| Some(key)),
-                    now: 0,
-                    spare_last: false,
-                    hash: &|_| None,
-                };
-                assert!(select(root, &sets, &ask).is_ok());
+                assert!(call_load(root, &sets, key, 0).is_ok());
             }
         },
         || {},
@@ -195,15 +194,7 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
                 let key = root.secret.call(&random.below(400).to_ne_bytes());
                 let event = match random.below(10) {
                     0..=4 => {
-                        let ask = Ask {
-                            set: 1,
-                            algorithm: 10,
-                            call: Some(&|| Some(key)),
-                            now,
-                            spare_last: false,
-                            hash: &|_| None,
-                        };
-                        if let Err(error) = select(root, &sets, &ask) {
+                        if let Err(error) = call_load(root, &sets, key, now) {
                             assert_eq!(error, NoRoute::Refused(Refusal::NoRoom));
                         }
                         continue;
@@ -245,15 +236,7 @@ fn calls_use_the_room_made_for_them_without_an_allocation() {
             let sets = root.sets.pin(worker).unwrap();
             for call in 0..100 {
                 let key = root.secret.call(format!("{worker}-{call}").as_bytes());
-                let ask = Ask {
-                    set: 1,
-                    algorithm: 10,
-                    call: Some(&|| Some(key)),
-                    now: 0,
-                    spare_last: false,
-                    hash: &|_| None,
-                };
-                assert!(select(root, &sets, &ask).is_ok());
+                assert!(call_load(root, &sets, key, 0).is_ok());
                 for event in [Event::Answered, Event::Seen, Event::Ended] {
                     assert!(calls::report(root, &Report { key, event, now: 0, from: None }));
                 }
@@ -286,7 +269,7 @@ fn replaced_sets_give_their_memory_back() {
 
 #[test]
 fn a_full_pool_is_an_error_and_the_old_sets_serve_on() {
-    let mapping = Mapping::new(1 << 20);
+    let mapping = Mapping::new(2 << 20);
     let root = root(mapping);
     publish(root, &located("1 sip:a")).unwrap();
     let huge = located(&(0..20_000).map(|name| format!("1 sip:gw{name} 0 0 x=y\n")).collect::<String>());

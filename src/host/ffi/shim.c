@@ -5,6 +5,7 @@
 #include "core/mem/shm_mem.h"
 #include "core/parser/parse_cseq.h"
 #include "core/parser/parse_to.h"
+#include "core/rand/kam_rand.h"
 #include "core/resolve.h"
 #include "shim.h"
 
@@ -27,6 +28,11 @@ int shim_is_faked_reply(struct sip_msg *msg)
 void shim_log(int level, const char *text, int len)
 {
 	LOG_FN(DEFAULT_FACILITY, level, "dispatcher: ", "%.*s\n", len, text);
+}
+
+long shim_random(void)
+{
+	return kam_rand();
 }
 
 int shim_resolve(char *name, struct ip_addr *ip)

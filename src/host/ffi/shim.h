@@ -10,6 +10,7 @@ int shim_cseq_method(struct sip_msg *msg);
 int shim_has_to_tag(struct sip_msg *msg);
 int shim_is_faked_reply(struct sip_msg *msg);
 void shim_log(int level, const char *text, int len);
+long shim_random(void);
 int shim_resolve(char *name, struct ip_addr *ip);
 void shim_ruri_mark_new(void);
 void shim_shm_free(void *block);

@@ -1,0 +1,35 @@
+//! Algorithm 14: in turn where the destinations of the set are equals, the first of them where they are ranked.
+
+use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, usable_from};
+
+/// Round robin if all have one priority above 0, else serial.
+pub struct TurnOrFirst;
+
+impl Algorithm for TurnOrFirst {
+    fn needs(&self) -> Needs {
+        Needs::Turn
+    }
+
+    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+        let first = if pool.is_empty() { 0 } else { pool.priority(0) };
+        let equals = first > 0 && (0..pool.len()).all(|at| pool.priority(at) == first);
+        usable_from(pool, if equals { draw } else { Draw { number: 0, ..draw } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::tests::{Dest, Set, at, number};
+
+    fn set(priorities: [i32; 3]) -> Set {
+        Set(priorities.map(|priority| Dest { priority, ..Dest::default() }).to_vec())
+    }
+
+    #[test]
+    fn equals_take_turns_and_ranked_ones_do_not() {
+        assert_eq!([0, 1, 2].map(|turn| at(14, &set([5, 5, 5]), number(turn))), [Ok(0), Ok(1), Ok(2)]);
+        assert_eq!([0, 1, 2].map(|turn| at(14, &set([5, 5, 4]), number(turn))), [Ok(0), Ok(0), Ok(0)]);
+        assert_eq!(at(14, &set([0, 0, 0]), number(1)), Ok(0));
+    }
+}

@@ -1,0 +1,72 @@
+//! Algorithm 13: the quick ones of high priority, in turn.
+//!
+//! A destination's priority is lowered by one point each time its latency is as high as its priority; the highest after
+//! that take turns. Manual of the stock module, `ds_select_dst`, algorithm 13.
+
+use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal};
+
+/// Chooses by priority less latency.
+pub struct Latency;
+
+/// The priority after latency. Never below 1 for one that had a priority.
+fn adjusted(pool: &dyn Pool, at: usize) -> i32 {
+    let (priority, latency) = (pool.priority(at), i64::from(pool.latency(at)));
+    if priority <= 0 || latency <= i64::from(priority) {
+        return priority;
+    }
+    let handicap = i32::try_from(latency / i64::from(priority)).unwrap_or(i32::MAX);
+    priority.saturating_sub(handicap).max(1)
+}
+
+/// The usable ones of the field, the best first; among equals in the order of turns.
+fn ranked(pool: &dyn Pool, draw: Draw) -> Vec<usize> {
+    let field = draw.field(pool.len());
+    let start = (draw.number % field.max(1) as u64) as usize;
+    let mut order: Vec<usize> = (start..field).chain(0..start).filter(|&at| pool.usable(at)).collect();
+    order.sort_by_key(|&at| core::cmp::Reverse(adjusted(pool, at)));
+    order
+}
+
+impl Algorithm for Latency {
+    fn needs(&self) -> Needs {
+        Needs::Turn
+    }
+
+    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+        if pool.is_empty() {
+            return Err(Refusal::NoSet);
+        }
+        let best = ranked(pool, draw).first().copied();
+        let spared = || (draw.field(pool.len())..pool.len()).find(|&at| pool.usable(at));
+        best.or_else(spared).map(Choice::at).ok_or(Refusal::NoneActive)
+    }
+
+    fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw) -> Vec<usize> {
+        let spared = draw.field(pool.len())..pool.len();
+        ranked(pool, draw).into_iter().chain(spared).filter(|&at| at != chosen).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::tests::{Dest, Set, at, number};
+
+    /// The example of the manual: priority 30, estimated latencies 21, 91, 61, 19, 32, 0, 201.
+    #[test]
+    fn the_example_of_the_manual() {
+        let latencies = [21, 91, 61, 19, 32, 0, 201];
+        let set = Set(latencies.map(|latency| Dest { priority: 30, latency, ..Dest::default() }).to_vec());
+        let adjusted: Vec<_> = (0..7).map(|at| adjusted(&set, at)).collect();
+        assert_eq!(adjusted, [30, 27, 28, 30, 29, 30, 24]);
+        let turns: Vec<_> = (0..7).map(|turn| at(13, &set, number(turn)).unwrap()).collect();
+        assert_eq!(turns, [0, 3, 3, 3, 5, 5, 0]);
+        assert_eq!(Latency.alternatives(&set, 0, number(0)), [3, 5, 4, 2, 1, 6]);
+    }
+
+    #[test]
+    fn one_with_a_priority_keeps_at_least_a_point() {
+        let set = Set(vec![Dest { priority: 2, latency: 1000, ..Dest::default() }, Dest::default()]);
+        assert_eq!(at(13, &set, number(1)), Ok(0));
+    }
+}

@@ -1,0 +1,34 @@
+//! Algorithm 12: all at once. The first gets the request itself, the others a branch each.
+
+use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, usable_from};
+
+/// Chooses the first one; the alternatives are the other branches.
+pub struct Parallel;
+
+impl Algorithm for Parallel {
+    fn needs(&self) -> Needs {
+        Needs::Nothing
+    }
+
+    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+        usable_from(pool, Draw { number: 0, ..draw })
+    }
+
+    /// All usable ones: parallel forking spares none.
+    fn alternatives(&self, pool: &dyn Pool, chosen: usize, _: Draw) -> Vec<usize> {
+        (chosen + 1..pool.len()).filter(|&at| pool.usable(at)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::tests::{number, usable};
+
+    #[test]
+    fn all_usable_ones_get_a_branch() {
+        let set = usable(&[false, true, false, true, true]);
+        let chosen = Parallel.choose(&set, number(0)).unwrap().at;
+        assert_eq!((chosen, Parallel.alternatives(&set, chosen, number(0))), (1, vec![3, 4]));
+    }
+}

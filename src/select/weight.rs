@@ -1,0 +1,168 @@
+//! Algorithms 9, 11 and 15: in proportion to shares, exactly, for any number of destinations and any shares.
+//!
+//! The shares of those in play, divided by what they have in common, lie one after the other on a ring of as many slots as
+//! their sum. The `n`th selection takes slot `n × step` around the ring, where `step` has nothing in common with the sum
+//! and lies near its golden section. So any run of selections as long as the sum takes each slot once (the proportions are
+//! exact in it), and consecutive ones lie far apart (short runs are nearly in proportion: the three-distance theorem,
+//! V. Sós 1958).
+//!
+//! When one goes down the ring is made of the others: the proportions are theirs at once. The stock module has 100 slots.
+
+use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal};
+
+/// Chooses in proportion.
+pub struct Weighted {
+    /// The share of a position.
+    pub share: fn(&dyn Pool, usize) -> u32,
+    /// Only those of the lowest priority value that has a usable one are in play (as in DNS SRV, RFC 2782).
+    pub tiers: bool,
+}
+
+impl Algorithm for Weighted {
+    fn needs(&self) -> Needs {
+        Needs::Ticket
+    }
+
+    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+        let field = draw.field(pool.len());
+        if field == 0 {
+            return Err(Refusal::NoSet);
+        }
+        let tier = (0..field).filter(|&at| pool.usable(at)).map(|at| pool.priority(at)).min();
+        let in_play = |at: &usize| pool.usable(*at) && (!self.tiers || Some(pool.priority(*at)) == tier);
+        let shares = || (0..field).filter(in_play).map(|at| (at, u64::from((self.share)(pool, at))));
+        let common = shares().fold(0, |common, (_, share)| gcd(common, share));
+        // Without any share all have the same.
+        let share = |share: u64| share.checked_div(common).unwrap_or(1);
+        let sum: u64 = shares().map(|(_, of)| share(of)).sum();
+        if sum == 0 {
+            let spared = (field..pool.len()).find(|&at| pool.usable(at));
+            return spared.map(Choice::at).ok_or(Refusal::NoneActive);
+        }
+        let mut slot = slot(draw.number, sum);
+        for (at, of) in shares() {
+            match slot.checked_sub(share(of)) {
+                Some(rest) => slot = rest,
+                None => return Ok(Choice::at(at)),
+            }
+        }
+        // Not reached: the slot is below the sum of the shares. Unless states change between two looks.
+        shares().next().map(|(at, _)| Choice::at(at)).ok_or(Refusal::NoneActive)
+    }
+}
+
+/// The slot of the `n`th selection on a ring of `sum`.
+fn slot(n: u64, sum: u64) -> u64 {
+    // 2^64 divided by the golden ratio.
+    const GOLDEN: u128 = 0x9e37_79b9_7f4a_7c15;
+    let mut step = ((u128::from(sum) * GOLDEN) >> 64) as u64;
+    while gcd(step, sum) != 1 {
+        step += 1;
+    }
+    (u128::from(n % sum) * u128::from(step) % u128::from(sum)) as u64
+}
+
+fn gcd(mut one: u64, mut other: u64) -> u64 {
+    while other != 0 {
+        (one, other) = (other, one % other);
+    }
+    one
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::tests::{Dest, Set, at, number, sparing};
+    use proptest::prelude::*;
+
+    fn set(weights: &[u32]) -> Set {
+        Set(weights.iter().map(|&weight| Dest { weight, ..Dest::default() }).collect())
+    }
+
+    fn counts(algorithm: i32, set: &Set, from: u64, runs: u64) -> Vec<u32> {
+        let mut counts = vec![0; set.0.len()];
+        for n in from..from + runs {
+            counts[at(algorithm, set, number(n)).unwrap()] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn every_window_of_the_sum_is_exact_for_any_number_of_destinations() {
+        for size in [1, 3, 7, 50, 101, 1000] {
+            // Sums below, at and above 100, and equal shares.
+            for weights in [
+                (0..size).map(|at| 1 + at as u32 % 5).collect::<Vec<_>>(),
+                vec![1; size],
+                (0..size).map(|at| if at == 0 { 100 - (size as u32 - 1).min(99) } else { 1 }).collect(),
+            ] {
+                let sum: u32 = weights.iter().sum();
+                let set = set(&weights);
+                for from in [0, 1, 77] {
+                    assert_eq!(counts(9, &set, from, sum.into()), weights, "{size} from {from}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn shares_with_a_common_part_are_even_in_short_windows() {
+        assert_eq!(counts(9, &set(&[50, 50]), 3, 2), [1, 1]);
+        assert_eq!(counts(11, &set(&[70, 30]), 5, 10), [7, 3]);
+        assert_eq!(counts(11, &set(&[25; 4]), 2, 4), [1; 4]);
+    }
+
+    #[test]
+    fn the_share_of_one_that_is_down_goes_to_all_others() {
+        let mut set = set(&[1, 2, 1]);
+        set.0[2].down = true;
+        assert_eq!(counts(11, &set, 0, 3), [1, 2, 0]);
+    }
+
+    #[test]
+    fn without_shares_all_are_equal_and_zero_beside_a_share_is_none() {
+        assert_eq!(counts(9, &set(&[0, 0, 0]), 0, 3), [1, 1, 1]);
+        assert_eq!(counts(9, &set(&[0, 4, 0]), 0, 9), [0, 9, 0]);
+    }
+
+    #[test]
+    fn the_lowest_priority_value_with_a_usable_one_is_the_tier() {
+        let row = |priority, weight| Dest { priority, weight, ..Dest::default() };
+        let mut set = Set(vec![row(20, 50), row(20, 50), row(10, 70), row(10, 30)]);
+        assert_eq!(counts(15, &set, 0, 10), [0, 0, 7, 3]);
+        (set.0[2].down, set.0[3].down) = (true, true);
+        assert_eq!(counts(15, &set, 0, 10), [5, 5, 0, 0]);
+    }
+
+    #[test]
+    fn the_spared_one_waits_until_no_other_is_usable() {
+        let mut set = set(&[1, 100]);
+        assert_eq!(at(9, &set, sparing(7)), Ok(0));
+        set.0[0].down = true;
+        assert_eq!(at(9, &set, sparing(7)), Ok(1));
+        set.0[1].down = true;
+        assert_eq!(at(9, &set, sparing(7)), Err(Refusal::NoneActive));
+    }
+
+    #[test]
+    fn shares_may_be_as_large_as_their_type() {
+        let set = set(&[u32::MAX, u32::MAX - 1, 1]);
+        let counts = counts(9, &set, u64::MAX - 10_001, 10_000);
+        assert!(counts[0].abs_diff(counts[1]) < 100, "{counts:?}");
+    }
+
+    proptest! {
+        /// No run of selections strays from the proportions by more than a few.
+        #[test]
+        fn short_runs_are_nearly_in_proportion(
+            weights in prop::collection::vec(1u32..20, 1..12), from in 0u64..1000, runs in 1u64..200
+        ) {
+            let sum: u32 = weights.iter().sum();
+            let counts = counts(9, &set(&weights), from, runs);
+            for (count, weight) in counts.iter().zip(&weights) {
+                let due = f64::from(*weight) * runs as f64 / f64::from(sum);
+                prop_assert!((f64::from(*count) - due).abs() <= 5.0, "{counts:?} of {weights:?} in {runs}");
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! A set as algorithms see it: the configured destinations with what their records say now.
+
+use crate::health::overload;
+use crate::select::Pool;
+use crate::shm::Alloc;
+use crate::state::{Destination, Record, Root, Set};
+
+/// A view of one set.
+pub struct View<'a, A: Alloc> {
+    root: &'a Root<A>,
+    set: &'a Set<A>,
+    now_ms: u64,
+}
+
+impl<'a, A: Alloc> View<'a, A> {
+    /// A view at a moment of the wall clock, which only overload control looks at.
+    pub fn new(root: &'a Root<A>, set: &'a Set<A>, now_ms: u64) -> Self {
+        Self { root, set, now_ms }
+    }
+
+    /// The record of the destination at this position.
+    pub fn record(&self, at: usize) -> Option<&'a Record> {
+        self.root.registry.record(self.set.destinations.get(at)?.record)
+    }
+
+    fn configured<T>(&self, at: usize, field: impl Fn(&Destination) -> T) -> Option<T> {
+        self.set.destinations.get(at).map(field)
+    }
+}
+
+impl<A: Alloc> Pool for View<'_, A> {
+    fn len(&self) -> usize {
+        self.set.destinations.len()
+    }
+    fn usable(&self, at: usize) -> bool {
+        self.record(at).is_some_and(|record| record.flags().usable())
+    }
+    fn load(&self, at: usize) -> u32 {
+        self.record(at).map_or(u32::MAX, |record| record.load.get())
+    }
+    fn maxload(&self, at: usize) -> u32 {
+        self.configured(at, |one| one.maxload).unwrap_or(0)
+    }
+    fn last_chosen(&self, at: usize) -> u64 {
+        self.record(at).map_or(0, Record::last_chosen)
+    }
+    fn priority(&self, at: usize) -> i32 {
+        self.configured(at, |one| one.priority).unwrap_or(0)
+    }
+    fn weight(&self, at: usize) -> u32 {
+        self.configured(at, |one| one.weight).unwrap_or(0)
+    }
+    fn rweight(&self, at: usize) -> u32 {
+        self.configured(at, |one| one.rweight).unwrap_or(0)
+    }
+    fn latency(&self, at: usize) -> u32 {
+        self.record(at).map_or(0, Record::latency)
+    }
+    fn overloaded(&self, at: usize) -> bool {
+        self.record(at).is_some_and(|record| {
+            record.overload.ask(self.now_ms).is_some_and(|n| overload::leaves_out(n, record.overload.rate()))
+        })
+    }
+}

@@ -24,6 +24,11 @@ pub struct Raw {
     pub reload_delta: i32,
     pub ds_probing_threshold: i32,
     pub ds_inactive_threshold: i32,
+    pub hash_pvar: Vec<u8>,
+    pub setid_pvname: Vec<u8>,
+    pub attrs_pvname: Vec<u8>,
+    pub ds_default_socket: Vec<u8>,
+    pub ds_default_sockname: Vec<u8>,
 }
 
 /// The checked parameters.
@@ -31,6 +36,8 @@ pub struct Raw {
 pub struct Conf {
     /// `list_file`.
     pub list_file: PathBuf,
+    /// `flags` bit 1: hashes of URIs take the user only.
+    pub user_only: bool,
     /// `flags` bit 2: the rest of the set is kept for failover.
     pub failover: bool,
     /// `use_default`: the last destination of a set is kept for when no other is left.
@@ -55,6 +62,16 @@ pub struct Conf {
     pub probing_threshold: u32,
     /// `ds_inactive_threshold`.
     pub inactive_threshold: u32,
+    /// `hash_pvar`, the text that algorithm 7 hashes; empty is none.
+    pub hash_pvar: Vec<u8>,
+    /// `setid_pvname`, the variable that `ds_is_from_list` sets to the id of the set; empty is none.
+    pub setid_pvname: Vec<u8>,
+    /// `attrs_pvname`, the variable that it sets to the attributes; empty is none.
+    pub attrs_pvname: Vec<u8>,
+    /// `ds_default_socket`, where a destination names none; empty is none.
+    pub default_socket: Vec<u8>,
+    /// `ds_default_sockname`, which wins over it; empty is none.
+    pub default_sockname: Vec<u8>,
 }
 
 /// `xavp_dst_mode`.
@@ -98,7 +115,8 @@ impl Conf {
         let mode = whole("xavp_dst_mode", raw.xavp_dst_mode)?;
         Ok(Self {
             list_file: PathBuf::from(OsString::from_vec(raw.list_file)),
-            failover: whole("flags", raw.flags)? & 2 != 0,
+            user_only: whole("flags", raw.flags)? & 1 != 0,
+            failover: raw.flags & 2 != 0,
             use_default: raw.use_default != 0,
             force_dst: raw.force_dst != 0,
             xavp_dst: raw.xavp_dst,
@@ -113,6 +131,11 @@ impl Conf {
             reload_delta: whole("reload_delta", raw.reload_delta)?,
             probing_threshold: positive("ds_probing_threshold", raw.ds_probing_threshold)?,
             inactive_threshold: positive("ds_inactive_threshold", raw.ds_inactive_threshold)?,
+            hash_pvar: raw.hash_pvar,
+            setid_pvname: raw.setid_pvname,
+            attrs_pvname: raw.attrs_pvname,
+            default_socket: raw.ds_default_socket,
+            default_sockname: raw.ds_default_sockname,
         })
     }
 }
@@ -137,6 +160,11 @@ mod tests {
             reload_delta: 0,
             ds_probing_threshold: 1,
             ds_inactive_threshold: 1,
+            hash_pvar: Vec::new(),
+            setid_pvname: Vec::new(),
+            attrs_pvname: Vec::new(),
+            ds_default_socket: Vec::new(),
+            ds_default_sockname: Vec::new(),
         }
     }
 

@@ -1,30 +1,99 @@
 //! What the server finds when it loads the module: the table of exports, one row each, and the life cycle.
 
-use crate::api::{self, Module, exists, failover, load, reload, rpc, select};
+use crate::api::{self, Module, failover, group, load, membership, reload, rpc, select};
 use crate::conf::{Conf, Raw};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
+use crate::host::kemi::KemiFunction;
 use crate::host::param::{Int, Text};
-use crate::host::{CFG_DIR, clock, guard, log, mem::Pool, process, timer};
+use crate::host::variable::Variable;
+use crate::host::{CFG_DIR, capi, clock, guard, kemi, log, mem::Pool, process, timer};
 use crate::load::Secret;
 use crate::service::upkeep;
 use crate::shm::boxed::Boxed;
 use crate::state::Root;
-use crate::{rpc_command, script_function};
-use core::ffi::{c_int, c_uint};
+use crate::{kemi_function, rpc_command, script_function, script_variable};
+use core::ffi::{c_char, c_int, c_uint, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-static FUNCTIONS: [Function; 11] = [
-    script_function!(c"ds_select_dst", 2, IntInt, REQUEST_FAILURE, select::select_dst),
-    script_function!(c"ds_select_dst", 3, Ints, REQUEST_FAILURE, select::select_dst),
-    script_function!(c"ds_next_dst", 0, None, REQUEST_FAILURE, failover::next_dst),
-    script_function!(c"ds_mark_dst", 0, None, REQUEST_FAILURE_REPLY, failover::mark_dst),
-    script_function!(c"ds_mark_dst", 1, Text, REQUEST_FAILURE_REPLY, failover::mark_dst),
-    script_function!(c"ds_load_update", 0, None, ANY, load::load_update),
-    script_function!(c"ds_load_unset", 0, None, ANY, load::load_unset),
-    script_function!(c"ds_reload", 0, None, ANY, reload::ds_reload),
-    script_function!(c"ds_list_exists", 1, Int, ANY, exists::list_exists),
-    script_function!(c"ds_list_exist", 1, Int, ANY, exists::list_exists),
+static FUNCTIONS: [Function; 31] = [
+    script_function!(c"ds_select", (int set, int alg), ANY, select::select),
+    script_function!(c"ds_select", (int set, int alg, int limit), ANY, select::select),
+    script_function!(c"ds_select_dst", (int set, int alg), REQUEST_FAILURE, select::select_dst),
+    script_function!(c"ds_select_dst", (int set, int alg, int limit), REQUEST_FAILURE, select::select_dst),
+    script_function!(c"ds_select_domain", (int set, int alg), REQUEST_FAILURE, select::select_domain),
+    script_function!(c"ds_select_domain", (int set, int alg, int limit), REQUEST_FAILURE, select::select_domain),
+    script_function!(c"ds_select_routes", (text rules, text mode), ANY, select::select_routes),
+    script_function!(c"ds_select_routes", (text rules, text mode, int limit), ANY, select::select_routes),
+    script_function!(c"ds_next_dst", (), REQUEST_FAILURE, failover::next_dst),
+    script_function!(c"ds_next_domain", (), REQUEST_FAILURE, failover::next_domain),
+    script_function!(c"ds_set_dst", (), REQUEST_FAILURE, failover::set_dst),
+    script_function!(c"ds_set_domain", (), REQUEST_FAILURE, failover::set_domain),
+    script_function!(c"ds_mark_dst", (), REQUEST_FAILURE_REPLY, failover::mark_dst),
+    script_function!(c"ds_mark_dst", (text state), REQUEST_FAILURE_REPLY, failover::mark_dst),
+    script_function!(c"ds_mark_addr", (text state, int set, text uri), ANY, failover::mark_addr),
+    script_function!(c"ds_is_from_list", (), ANY, membership::is_from_list),
+    script_function!(c"ds_is_from_list", (int set), ANY, membership::is_from_list),
+    script_function!(c"ds_is_from_list", (int set, int mode), ANY, membership::is_from_list),
+    script_function!(c"ds_is_from_list", (int set, int mode, text uri), ANY, membership::is_from_list),
+    script_function!(c"ds_is_active", (int set), ANY, membership::is_active),
+    script_function!(c"ds_is_active", (int set, text uri), ANY, membership::is_active),
+    script_function!(c"ds_list_exists", (int set), ANY, membership::list_exists, -2),
+    script_function!(c"ds_list_exist", (int set), ANY, membership::list_exists, -2),
+    script_function!(c"ds_load_update", (), ANY, load::load_update),
+    script_function!(c"ds_load_unset", (), ANY, load::load_unset),
+    script_function!(c"ds_reload", (), ANY, reload::ds_reload),
+    script_function!(c"ds_dsg_fetch", (int set), ANY, group::fetch),
+    script_function!(c"ds_dsg_fetch_uri", (int set, text uri), ANY, group::fetch_uri),
+    script_function!(
+        c"ds_oc_set_attrs",
+        (int set, text uri, int rate, int interval, int sequence),
+        ANY,
+        group::oc_set_attrs
+    ),
+    Function::BIND,
     Function::END,
+];
+
+static KEMI: [KemiFunction; 29] = [
+    kemi_function!("ds_select", (int set, int alg), select::select),
+    kemi_function!("ds_select_limit", (int set, int alg, int limit), select::select),
+    kemi_function!("ds_select_dst", (int set, int alg), select::select_dst),
+    kemi_function!("ds_select_dst_limit", (int set, int alg, int limit), select::select_dst),
+    kemi_function!("ds_select_domain", (int set, int alg), select::select_domain),
+    kemi_function!("ds_select_domain_limit", (int set, int alg, int limit), select::select_domain),
+    kemi_function!("ds_select_routes", (text rules, text mode), select::select_routes),
+    kemi_function!("ds_select_routes_limit", (text rules, text mode, int limit), select::select_routes),
+    kemi_function!("ds_next_dst", (), failover::next_dst),
+    kemi_function!("ds_next_domain", (), failover::next_domain),
+    kemi_function!("ds_set_dst", (), failover::set_dst),
+    kemi_function!("ds_set_domain", (), failover::set_domain),
+    kemi_function!("ds_mark_dst", (), failover::mark_dst),
+    kemi_function!("ds_mark_dst_state", (text state), failover::mark_dst),
+    kemi_function!("ds_mark_addr", (text state, int set, text uri), failover::mark_addr),
+    kemi_function!("ds_is_from_lists", (), membership::is_from_list),
+    kemi_function!("ds_is_from_list", (int set), membership::is_from_list),
+    kemi_function!("ds_is_from_list_mode", (int set, int mode), membership::is_from_list),
+    kemi_function!("ds_is_from_list_uri", (int set, int mode, text uri), membership::is_from_list),
+    kemi_function!("ds_is_active", (int set), membership::is_active),
+    kemi_function!("ds_is_active_uri", (int set, text uri), membership::is_active),
+    kemi_function!("ds_list_exists", (int set), membership::list_exists),
+    kemi_function!("ds_load_update", (), load::load_update),
+    kemi_function!("ds_load_unset", (), load::load_unset),
+    kemi_function!("ds_reload", (), reload::ds_reload),
+    kemi_function!("ds_dsg_fetch", (int set), group::fetch),
+    kemi_function!("ds_dsg_fetch_uri", (int set, text uri), group::fetch_uri),
+    kemi_function!(
+        "ds_oc_set_attrs",
+        (int set, text uri, int rate, int interval, int sequence),
+        group::oc_set_attrs
+    ),
+    KemiFunction::END,
+];
+
+static VARIABLES: [Variable; 3] = [
+    script_variable!("dsv", group::DSV, group::dsv),
+    script_variable!("dsg", group::DSG, group::dsg),
+    Variable::END,
 ];
 
 /// What the configuration file writes into.
@@ -47,9 +116,14 @@ mod raw {
     pub static RELOAD_DELTA: Int = Int::new(0);
     pub static DS_PROBING_THRESHOLD: Int = Int::new(1);
     pub static DS_INACTIVE_THRESHOLD: Int = Int::new(1);
+    pub static HASH_PVAR: Text = Text::new("");
+    pub static SETID_PVNAME: Text = Text::new("");
+    pub static ATTRS_PVNAME: Text = Text::new("");
+    pub static DS_DEFAULT_SOCKET: Text = Text::new("");
+    pub static DS_DEFAULT_SOCKNAME: Text = Text::new("");
 }
 
-static PARAMETERS: [Parameter; 16] = [
+static PARAMETERS: [Parameter; 21] = [
     Parameter::text(c"list_file", &raw::LIST_FILE),
     Parameter::int(c"flags", &raw::FLAGS),
     Parameter::int(c"use_default", &raw::USE_DEFAULT),
@@ -65,6 +139,11 @@ static PARAMETERS: [Parameter; 16] = [
     Parameter::int(c"reload_delta", &raw::RELOAD_DELTA),
     Parameter::int(c"ds_probing_threshold", &raw::DS_PROBING_THRESHOLD),
     Parameter::int(c"ds_inactive_threshold", &raw::DS_INACTIVE_THRESHOLD),
+    Parameter::text(c"hash_pvar", &raw::HASH_PVAR),
+    Parameter::text(c"setid_pvname", &raw::SETID_PVNAME),
+    Parameter::text(c"attrs_pvname", &raw::ATTRS_PVNAME),
+    Parameter::text(c"ds_default_socket", &raw::DS_DEFAULT_SOCKET),
+    Parameter::text(c"ds_default_sockname", &raw::DS_DEFAULT_SOCKNAME),
     Parameter::END,
 ];
 
@@ -83,7 +162,7 @@ static COMMANDS: [Command; 5] = [
 /// The table that the loader looks up.
 #[unsafe(no_mangle)]
 pub static exports: Exports =
-    Exports::new(c"dispatcher", &FUNCTIONS, &PARAMETERS, &COMMANDS, mod_init, child_init);
+    Exports::new(c"dispatcher", &FUNCTIONS, &PARAMETERS, &COMMANDS, &VARIABLES, mod_init, child_init);
 
 /// Compared by the loader with its own.
 #[unsafe(no_mangle)]
@@ -94,6 +173,23 @@ pub static module_flags: Symbol = Symbol::new(export::FLAGS);
 /// The form of the table.
 #[unsafe(no_mangle)]
 pub static module_interface_ver: c_uint = export::INTERFACE;
+
+/// Called by the loader when it has the library, before it reads the configuration on.
+///
+/// # Safety
+/// None of the arguments is used.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mod_register(
+    _: *mut c_char,
+    _: *mut c_int,
+    _: *mut c_void,
+    _: *mut c_void,
+) -> c_int {
+    guard::guard(-1, || {
+        kemi::register(&KEMI);
+        0
+    })
+}
 
 /// Once, in the first process, after the configuration is read.
 unsafe extern "C" fn mod_init() -> c_int {
@@ -116,7 +212,13 @@ fn start() -> Result<(), String> {
     let root: &'static Root<Pool> = unsafe { root.into_raw().as_ref() };
     upkeep::make_room(root).map_err(|error| error.to_string())?;
 
-    let module = Module { conf, root };
+    let module = Module::new(conf, root)?;
+    capi::offer(capi::Functions {
+        select: select::select_for_module,
+        next: failover::next_for_module,
+        mark: failover::mark_for_module,
+        is_from: membership::is_from_list,
+    });
     reload::first(&module)?;
     api::set_up(module)?;
     timer::every(1, each_second)?;
@@ -144,6 +246,11 @@ fn read() -> Raw {
         reload_delta: raw::RELOAD_DELTA.get(),
         ds_probing_threshold: raw::DS_PROBING_THRESHOLD.get(),
         ds_inactive_threshold: raw::DS_INACTIVE_THRESHOLD.get(),
+        hash_pvar: raw::HASH_PVAR.get(),
+        setid_pvname: raw::SETID_PVNAME.get(),
+        attrs_pvname: raw::ATTRS_PVNAME.get(),
+        ds_default_socket: raw::DS_DEFAULT_SOCKET.get(),
+        ds_default_sockname: raw::DS_DEFAULT_SOCKNAME.get(),
     }
 }
 

@@ -1,12 +1,12 @@
-//! `ds_next_dst` and `ds_mark_dst`: what a script does when the destination of a call fails.
+//! `ds_next_dst`, `ds_next_domain`, `ds_set_dst`, `ds_set_domain`, `ds_mark_dst` and `ds_mark_addr`: what a script does with
+//! the list that a selection left, and when a destination fails.
 
 use super::{Module, list, module};
 use crate::dest::{Flags, problem::shown};
-use crate::health::mark::Thresholds;
-use crate::host::message::{Kind, Message, Method};
-use crate::host::script::{Args, Verdict};
+use crate::host::message::{Kind, Message, Method, Target};
+use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, xavp::List};
-use crate::service::calls::NotPlaced;
+use crate::service::calls::{self, NotPlaced};
 use crate::service::{route, states};
 use crate::state::Set;
 use std::collections::HashSet;
@@ -15,22 +15,58 @@ use std::collections::HashSet;
 ///
 /// What is inactive or full by now is skipped. For a counted call (algorithm 10) the next is the least loaded of those
 /// left, and the count moves there.
-pub fn next_dst(msg: &mut Message, _: &Args<'_>) -> Verdict {
-    let Some(module) = module() else { return Verdict::FALSE };
-    if !module.conf.failover || module.conf.xavp_dst.is_empty() {
-        log::warning(format_args!("ds_next_dst: failover is off (flags without 2, or no xavp_dst)"));
-        return Verdict::FALSE;
+pub fn next_dst(msg: &mut Message, _: &Values<'_>) -> Verdict {
+    next(msg, Target::DestinationUri)
+}
+
+/// `ds_next_domain()`: the same for host and port of the request URI.
+pub fn next_domain(msg: &mut Message, _: &Values<'_>) -> Verdict {
+    next(msg, Target::RequestUri)
+}
+
+/// For other modules: target (1 request URI, else destination URI).
+pub fn next_for_module(msg: &mut Message, values: &Values<'_>) -> Verdict {
+    next(msg, if values.int(0) == 1 { Target::RequestUri } else { Target::DestinationUri })
+}
+
+/// `ds_set_dst()`: sends the request to the first destination of the list.
+pub fn set_dst(msg: &mut Message, _: &Values<'_>) -> Verdict {
+    module().map_or(Verdict::FALSE, |module| use_front(module, msg, Target::DestinationUri))
+}
+
+/// `ds_set_domain()`: the same for host and port of the request URI.
+pub fn set_domain(msg: &mut Message, _: &Values<'_>) -> Verdict {
+    module().map_or(Verdict::FALSE, |module| use_front(module, msg, Target::RequestUri))
+}
+
+/// Whether there are lists at all; a script that asks without is told.
+fn has_lists(module: &Module, function: &str) -> bool {
+    let on = module.conf.failover && !module.conf.xavp_dst.is_empty();
+    if !on {
+        log::warning(format_args!("{function}: failover is off (flags without 2, or no xavp_dst)"));
     }
+    on
+}
+
+fn next(msg: &mut Message, target: Target) -> Verdict {
+    let Some(module) = module().filter(|module| has_lists(module, "ds_next_dst")) else {
+        return Verdict::FALSE;
+    };
     let mut list = List::of(&module.conf.xavp_dst);
     if !list.remove_front() || next_usable(module, msg, &mut list).is_none() {
         return Verdict::FALSE;
     }
+    use_front(module, msg, target)
+}
+
+fn use_front(module: &Module, msg: &mut Message, target: Target) -> Verdict {
+    let list = List::of(&module.conf.xavp_dst);
     let Some(record) = list.front() else { return Verdict::FALSE };
     let Some(uri) = record.text(b"uri") else {
-        log::warning(format_args!("ds_next_dst: the next entry of the list has no uri"));
+        log::warning(format_args!("the first entry of the xavp list has no uri"));
         return Verdict::FALSE;
     };
-    if msg.set_destination(uri, record.socket(b"sock")) { Verdict::True } else { Verdict::FALSE }
+    if msg.send_to(uri, record.socket(b"sock"), target) { Verdict::True } else { Verdict::FALSE }
 }
 
 /// Brings the entry to use next to the front of the list; nothing if none is usable.
@@ -44,6 +80,11 @@ fn next_usable(module: &Module, msg: &Message, list: &mut List<'_>) -> Option<()
             // An entry that a script made, or whose destination is gone by now, is used as it is.
             let position = set.and_then(|set| list::position(set, &front, 0).map(|at| (set, at)));
             if position.is_none_or(|(set, at)| route::is_usable(module.root, set, at)) {
+                let destination = position.and_then(|(set, at)| set.destinations.get(at));
+                if let Some(destination) = destination.filter(|_| starts_call) {
+                    let key = || msg.call_id().map(|call_id| module.root.secret.call(call_id));
+                    calls::follow(module.root, key, destination.record);
+                }
                 return Some(());
             }
             list.remove_front();
@@ -105,38 +146,56 @@ fn least_loaded(
     }
 }
 
-/// `ds_mark_dst([state])`: changes the state of the destination that was used last. Inactive, if nothing is said.
-pub fn mark_dst(_: &mut Message, args: &Args<'_>) -> Verdict {
-    let Some(module) = module() else { return Verdict::FALSE };
-    let text = if args.has(0) { args.text(0, "state") } else { Ok(&b""[..]) };
-    let report = match text.map(|text| (text, Flags::from_mark(text))) {
-        Ok((b"", _)) => Flags::INACTIVE,
-        Ok((_, Some(report))) => report,
-        Ok((text, None)) => {
-            let found = shown(text);
-            log::error(format_args!(
-                "ds_mark_dst: argument 'state': letters of a, i, d, t, p are due, found {found}"
-            ));
-            return Verdict::FALSE;
-        }
-        Err(error) => {
-            log::error(format_args!("ds_mark_dst: {error}"));
-            return Verdict::FALSE;
-        }
-    };
-    if !module.conf.failover || module.conf.xavp_dst.is_empty() {
-        log::warning(format_args!("ds_mark_dst: failover is off (flags without 2, or no xavp_dst)"));
-        return Verdict::FALSE;
+/// The state that a script reports; nothing, with a word in the log, if the text is none.
+fn reported(function: &str, text: &[u8]) -> Option<Flags> {
+    let report = if text.is_empty() { Some(Flags::INACTIVE) } else { Flags::from_mark(text) };
+    if report.is_none() {
+        let found = shown(text);
+        log::error(format_args!(
+            "{function}: argument 'state': letters of a, i, d, t, p are due, found {found}"
+        ));
     }
+    report
+}
+
+/// `ds_mark_dst([state])`: changes the state of the destination that was used last. Inactive, if nothing is said.
+pub fn mark_dst(_: &mut Message, values: &Values<'_>) -> Verdict {
+    reported("ds_mark_dst", values.text(0)).map_or(Verdict::FALSE, mark_front)
+}
+
+/// For other modules: state as flags.
+pub fn mark_for_module(_: &mut Message, values: &Values<'_>) -> Verdict {
+    mark_front(Flags(values.int(0) as u32))
+}
+
+fn mark_front(report: Flags) -> Verdict {
+    let Some(module) = module().filter(|module| has_lists(module, "ds_mark_dst")) else {
+        return Verdict::FALSE;
+    };
     let marked = || {
         let list = List::of(&module.conf.xavp_dst);
         let used = list.front()?;
         let sets = module.sets()?;
         let set = sets.set(used.int(b"grp")?)?;
         let at = list::position(set, &used, 0)?;
-        let thresholds =
-            Thresholds { failures: module.conf.probing_threshold, replies: module.conf.inactive_threshold };
-        states::mark(module.root, set, at, report, thresholds)
+        states::mark(module.root, set, at, report, module.thresholds())
     };
     if marked().is_some() { Verdict::True } else { Verdict::FALSE }
+}
+
+/// `ds_mark_addr(state, set, uri)`: changes the state of that destination.
+pub fn mark_addr(_: &mut Message, values: &Values<'_>) -> Verdict {
+    let (id, uri) = (values.int(1), values.text(2));
+    let marked = |module: &Module, report| {
+        let sets = module.sets()?;
+        let set = sets.set(id)?;
+        let at = set.destinations.iter().position(|one| set.text(one.uri).eq_ignore_ascii_case(uri))?;
+        states::mark(module.root, set, at, report, module.thresholds())
+    };
+    let report = reported("ds_mark_addr", values.text(0));
+    if module().zip(report).and_then(|(module, report)| marked(module, report)).is_some() {
+        Verdict::True
+    } else {
+        Verdict::FALSE
+    }
 }

@@ -2,14 +2,14 @@
 
 use super::module;
 use crate::host::message::{Kind, Message, Method};
-use crate::host::script::{Args, Verdict};
+use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log};
 use crate::load::Event;
 use crate::service::calls::{self, Report};
 
 /// `ds_load_update()`: a BYE or CANCEL releases the call, a 2xx to its INVITE confirms it, anything else shows that it
 /// is still there.
-pub fn load_update(msg: &mut Message, _: &Args<'_>) -> Verdict {
+pub fn load_update(msg: &mut Message, _: &Values<'_>) -> Verdict {
     let event = |kind| match kind {
         Kind::Request(Method::Bye) => Some(Event::Ended),
         Kind::Request(Method::Cancel) => Some(Event::Cancelled),
@@ -26,7 +26,7 @@ pub fn load_update(msg: &mut Message, _: &Args<'_>) -> Verdict {
 ///
 /// A reply that refuses a re-INVITE, or a request inside the dialog, leaves the call up; one that says that the dialog
 /// is gone does not (RFC 3261 section 12.2.1.2).
-pub fn load_unset(msg: &mut Message, _: &Args<'_>) -> Verdict {
+pub fn load_unset(msg: &mut Message, _: &Values<'_>) -> Verdict {
     let in_dialog = msg.in_dialog();
     let event = |kind| match kind {
         Kind::Request(Method::Invite) if in_dialog => Some(Event::Refused),

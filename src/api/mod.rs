@@ -1,18 +1,23 @@
-//! What operators see: script functions, RPC commands. Each reads its arguments, calls a service and writes the answer.
+//! What operators see: script functions, variables, RPC commands. Each reads its arguments, calls a service and writes the
+//! answer.
 //!
 //! Not here: a lock, a decision.
 
-pub mod exists;
 pub mod failover;
+pub mod group;
 pub mod list;
 pub mod load;
+pub mod membership;
 pub mod reload;
 pub mod rpc;
 pub mod select;
 mod source;
 
 use crate::conf::Conf;
-use crate::host::{log, mem::Pool, process};
+use crate::health::mark::Thresholds;
+use crate::host::variable::{Format, Settable};
+use crate::host::{log, mem::Pool, process, uri};
+use crate::shm::Foreign;
 use crate::shm::snapshot::Pin;
 use crate::state::{Generation, Root};
 use once_cell::sync::OnceCell;
@@ -23,6 +28,14 @@ pub struct Module {
     pub conf: Conf,
     /// The shared state.
     pub root: &'static Root<Pool>,
+    /// `hash_pvar`, read.
+    pub hash_pvar: Option<Format>,
+    /// `setid_pvname`, read.
+    pub setid_variable: Option<Settable>,
+    /// `attrs_pvname`, read.
+    pub attrs_variable: Option<Settable>,
+    /// The socket to send from where a destination names none.
+    pub default_socket: Option<Foreign>,
 }
 
 static MODULE: OnceCell<Module> = OnceCell::new();
@@ -38,6 +51,45 @@ pub fn module() -> Option<&'static Module> {
 }
 
 impl Module {
+    /// With what the parameters name looked up; the first that is not there is told.
+    pub fn new(conf: Conf, root: &'static Root<Pool>) -> Result<Self, String> {
+        fn named<T>(
+            name: &str,
+            text: &[u8],
+            read: fn(&[u8]) -> Option<T>,
+            due: &str,
+        ) -> Result<Option<T>, String> {
+            if text.is_empty() {
+                return Ok(None);
+            }
+            let found = text.escape_ascii();
+            let error = || format!("modparam(\"dispatcher\", \"{name}\", \"{found}\"): {due} is due");
+            read(text).map(Some).ok_or_else(error)
+        }
+        let settable = "a variable that can be set";
+        let sockname = named(
+            "ds_default_sockname",
+            &conf.default_sockname,
+            uri::socket_by_name,
+            "the name of a listen",
+        )?;
+        let socket = match sockname {
+            Some(socket) => Some(socket),
+            None => {
+                let due = "a socket that the server listens on (proto:address:port)";
+                named("ds_default_socket", &conf.default_socket, uri::socket_by_address, due)?
+            }
+        };
+        Ok(Self {
+            hash_pvar: named("hash_pvar", &conf.hash_pvar, Format::parse, "a text with variables")?,
+            setid_variable: named("setid_pvname", &conf.setid_pvname, Settable::parse, settable)?,
+            attrs_variable: named("attrs_pvname", &conf.attrs_pvname, Settable::parse, settable)?,
+            default_socket: socket,
+            conf,
+            root,
+        })
+    }
+
     /// The sets that serve now, for as long as the pin is held.
     pub fn sets(&self) -> Option<Pin<'static, Generation<Pool>>> {
         self.root
@@ -47,5 +99,10 @@ impl Module {
                 log::critical(format_args!("BUG: the destination sets cannot be read: {error:?}"))
             })
             .ok()
+    }
+
+    /// How many reports in a row change a state.
+    pub fn thresholds(&self) -> Thresholds {
+        Thresholds { failures: self.conf.probing_threshold, replies: self.conf.inactive_threshold }
     }
 }

@@ -4,7 +4,7 @@ use super::source::ListFile;
 use super::{Module, module};
 use crate::dest::problem::{Problem, Severity};
 use crate::host::message::Message;
-use crate::host::script::{Args, Verdict};
+use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log};
 use crate::service::reload::{self, NotLoaded};
 use core::fmt;
@@ -28,7 +28,7 @@ impl fmt::Display for Findings<'_> {
 }
 
 /// `ds_reload()`.
-pub fn ds_reload(_: &mut Message, _: &Args<'_>) -> Verdict {
+pub fn ds_reload(_: &mut Message, _: &Values<'_>) -> Verdict {
     match module().map(again) {
         Some(Ok(_)) => Verdict::True,
         _ => Verdict::FALSE,
@@ -37,13 +37,16 @@ pub fn ds_reload(_: &mut Message, _: &Args<'_>) -> Verdict {
 
 /// Reads the file again; the log, and the answer, say what is wrong. On an error the serving sets stay.
 pub fn again(module: &Module) -> Result<Vec<Problem>, String> {
-    let file = ListFile(&module.conf.list_file);
-    told(module, reload::reload(module.root, &file, module.conf.reload_delta, clock::seconds()))
+    told(module, reload::reload(module.root, &file(module), module.conf.reload_delta, clock::seconds()))
 }
 
 /// Reads the file for the first time.
 pub fn first(module: &Module) -> Result<Vec<Problem>, String> {
-    told(module, reload::first_load(module.root, &ListFile(&module.conf.list_file)))
+    told(module, reload::first_load(module.root, &file(module)))
+}
+
+fn file(module: &Module) -> ListFile<'_> {
+    ListFile { path: &module.conf.list_file, default_socket: module.default_socket }
 }
 
 fn told(module: &Module, result: Result<Vec<Problem>, NotLoaded>) -> Result<Vec<Problem>, String> {

@@ -1,14 +1,15 @@
-//! `ds_select_dst`: choosing a destination for the request at hand.
+//! `ds_select_dst`, `ds_select_domain`, `ds_select`, `ds_select_routes`: choosing a destination for the request at hand.
 
 use super::list::{self, Listed};
 use super::{Module, module};
-use crate::host::message::{Kind, Message, Method};
-use crate::host::script::{Args, BadArgument, Verdict};
+use crate::dest::problem::shown;
+use crate::host::message::{Kind, Message, Method, Target, UriOf};
+use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, process, xavp};
 use crate::load::Event;
-use crate::select::{Refusal, Text, hash};
+use crate::select::{self, PARALLEL, Refusal, Text, hash};
 use crate::service::calls::{self, Report};
-use crate::service::route::{self, Ask, NoRoute, Selection};
+use crate::service::route::{self, Ask, Call, NoRoute, Selection};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// The codes of a false answer, by cause.
@@ -19,72 +20,162 @@ mod code {
     pub const NO_ROOM: i32 = -4;
 }
 
-/// What the script asks for.
-struct Wanted {
-    set: i32,
-    algorithm: i32,
-    /// Destinations at most; `u32::MAX` is all.
-    limit: u32,
-}
-
-impl Wanted {
-    fn read(args: &Args<'_>) -> Result<Self, BadArgument> {
-        let limit = if args.has(2) { args.int(2, "limit")? } else { 0 };
-        // Not above zero is no limit, as in the stock module.
-        let limit = u32::try_from(limit).ok().filter(|&limit| limit > 0).unwrap_or(u32::MAX);
-        Ok(Self { set: args.int(0, "set")?, algorithm: args.int(1, "alg")?, limit })
-    }
-}
-
 /// `ds_select_dst(set, alg [, limit])`: sets the destination URI.
-pub fn select_dst(msg: &mut Message, args: &Args<'_>) -> Verdict {
-    let Some(module) = module() else { return Verdict::FALSE };
-    let wanted = match Wanted::read(args) {
-        Ok(wanted) => wanted,
+pub fn select_dst(msg: &mut Message, values: &Values<'_>) -> Verdict {
+    one_rule(msg, values, Target::DestinationUri)
+}
+
+/// `ds_select_domain(set, alg [, limit])`: sets host and port of the request URI.
+pub fn select_domain(msg: &mut Message, values: &Values<'_>) -> Verdict {
+    one_rule(msg, values, Target::RequestUri)
+}
+
+/// `ds_select(set, alg [, limit])`: writes only the list.
+pub fn select(msg: &mut Message, values: &Values<'_>) -> Verdict {
+    one_rule(msg, values, Target::ListOnly)
+}
+
+/// For other modules: set, algorithm, target (0 destination URI, 1 request URI, 2 list only).
+pub fn select_for_module(msg: &mut Message, values: &Values<'_>) -> Verdict {
+    let target = match values.int(2) {
+        1 => Target::RequestUri,
+        2 => Target::ListOnly,
+        _ => Target::DestinationUri,
+    };
+    one_rule(msg, &Values(values.0.get(..2).unwrap_or_default()), target)
+}
+
+fn one_rule(msg: &mut Message, values: &Values<'_>, target: Target) -> Verdict {
+    let rule = Rule { set: values.int(0), algorithm: values.int(1) };
+    run(msg, &[rule], target, values.int(2))
+}
+
+/// `ds_select_routes(rules, mode [, limit])`: the first destination of the first rule that has one, and all others of all
+/// rules for failover.
+pub fn select_routes(msg: &mut Message, values: &Values<'_>) -> Verdict {
+    let rules = match rules(values.text(0)) {
+        Ok(rules) => rules,
         Err(error) => {
-            log::error(format_args!("ds_select_dst: {error}"));
+            log::error(format_args!("ds_select_routes: argument 'rules': {error}"));
             return Verdict::False(code::ERROR);
         }
     };
-    match choose(module, msg, &wanted) {
-        Ok(()) => Verdict::True,
-        Err(code) => Verdict::False(code),
-    }
+    let target = match values.text(1).first() {
+        Some(b'0' | b'd' | b'D') => Target::DestinationUri,
+        Some(b'1' | b'r' | b'R') => Target::RequestUri,
+        Some(b'2' | b'x' | b'X') => Target::ListOnly,
+        _ => {
+            let found = shown(values.text(1));
+            log::error(format_args!(
+                "ds_select_routes: argument 'mode': 0 or d, 1 or r, 2 or x is due, found {found}"
+            ));
+            return Verdict::False(code::ERROR);
+        }
+    };
+    run(msg, &rules, target, values.int(2))
 }
 
-fn choose(module: &Module, msg: &mut Message, wanted: &Wanted) -> Result<(), i32> {
-    if !module.conf.force_dst {
+/// A set with the algorithm to choose in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rule {
+    set: i32,
+    algorithm: i32,
+}
+
+/// `set=alg;set=alg;…`. A `;` may end it.
+fn rules(text: &[u8]) -> Result<Vec<Rule>, String> {
+    let due = "set=alg;set=alg;… with whole numbers is due";
+    let text = text.strip_suffix(b";").unwrap_or(text);
+    let number = |digits: &[u8]| {
+        let all = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        core::str::from_utf8(digits).ok().filter(|_| all)?.parse().ok()
+    };
+    let rule = |rule: &[u8]| {
+        let equal = rule.iter().position(|&byte| byte == b'=')?;
+        Some(Rule { set: number(rule.get(..equal)?)?, algorithm: number(rule.get(equal + 1..)?)? })
+    };
+    text.split(|&byte| byte == b';')
+        .map(|part| rule(part).ok_or_else(|| format!("{due}, found {}", shown(part))))
+        .collect()
+}
+
+/// What the rules have written so far.
+struct Written {
+    /// The first destination is set.
+    sent: bool,
+    /// Entries in the list.
+    count: i32,
+    left: usize,
+}
+
+fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict {
+    let Some(module) = module() else { return Verdict::FALSE };
+    if target == Target::DestinationUri && !module.conf.force_dst {
         if let Some(there) = msg.destination() {
-            let there = there.escape_ascii();
-            log::error(format_args!(
-                "ds_select_dst: a destination is set already ({there}) and force_dst is 0"
-            ));
-            return Err(code::ERROR);
+            let there = shown(there);
+            log::error(format_args!("selection: the destination is {there} already and force_dst is 0"));
+            return Verdict::False(code::ERROR);
         }
     }
+    // Not above zero is no limit, as in the stock module.
+    let left = usize::try_from(limit).ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX);
+    let mut written = Written { sent: false, count: 0, left };
+    let mut list = xavp::Writer::new(&module.conf.xavp_dst);
+    let mut verdict = Verdict::False(code::ERROR);
+    for rule in rules {
+        // Once a destination is set, further rules only add to the list.
+        let target = if written.sent { Target::ListOnly } else { target };
+        match apply(module, msg, *rule, target, &mut written, &mut list) {
+            Ok(done) if !written.sent => {
+                verdict = done;
+                written.sent = true;
+            }
+            Ok(_) => {}
+            Err(code) if !written.sent => verdict = Verdict::False(code),
+            Err(_) => {}
+        }
+    }
+    let conf = &module.conf;
+    if written.sent && conf.with_count && !conf.xavp_ctx.is_empty() {
+        if let Err(xavp::NoMemory) = xavp::add_int(&conf.xavp_ctx, b"cnt", written.count) {
+            log::error(format_args!(
+                "selection: the host has no more memory for the xavp {:?}",
+                conf.xavp_ctx
+            ));
+        }
+    }
+    verdict
+}
+
+fn apply(
+    module: &Module,
+    msg: &mut Message,
+    rule: Rule,
+    target: Target,
+    written: &mut Written,
+    list: &mut xavp::Writer<'_>,
+) -> Result<Verdict, i32> {
     let sets = module.sets().ok_or(code::ERROR)?;
-    warn_of_unknown(wanted.algorithm);
-    let invite = msg.kind() == Some(Kind::Request(Method::Invite));
+    warn_of_unknown(rule.algorithm);
     let key = || msg.call_id().map(|call_id| module.root.secret.call(call_id));
     let ask = Ask {
-        set: wanted.set,
-        algorithm: wanted.algorithm,
-        call: if invite { Some(&key) } else { None },
+        set: rule.set,
+        algorithm: rule.algorithm,
+        call: match msg.kind() {
+            Some(Kind::Request(Method::Invite)) if written.sent => Call::Waits,
+            Some(Kind::Request(Method::Invite)) => Call::Goes(&key),
+            _ => Call::None,
+        },
         now: clock::seconds(),
         now_ms: clock::wall_millis(),
         random: &process::random_number,
         spare_last: module.conf.use_default,
-        hash: &|text| match text {
-            Text::CallId => msg.call_id().map(|call_id| hash::stock(call_id, &[])),
-            _ => None,
-        },
+        hash: &|text| hashed(module, msg, text),
     };
-    let chosen = route::select(module.root, &sets, &ask).map_err(|error| refused(wanted, &error))?;
-    let key = if chosen.counted { key() } else { None };
-    write(module, msg, &chosen, wanted.limit).ok_or_else(|| {
-        log::error(format_args!(
-            "ds_select_dst: the host has no more memory for the destination or its list"
-        ));
+    let chosen = route::select(module.root, &sets, &ask).map_err(|error| refused(rule, &error))?;
+    let key = if chosen.counted && !written.sent { key() } else { None };
+    write(module, msg, rule, &chosen, target, written, list).ok_or_else(|| {
+        log::error(format_args!("selection: the host has no more memory for the destination or its list"));
         if let Some(key) = key {
             // The script is told that there is no destination: the call does not go there.
             calls::report(
@@ -96,49 +187,76 @@ fn choose(module: &Module, msg: &mut Message, wanted: &Wanted) -> Result<(), i32
     })
 }
 
-/// Sets what was chosen. Nothing if the host has no memory.
-fn write(module: &Module, msg: &mut Message, chosen: &Selection<'_, Pool>, limit: u32) -> Option<()> {
-    let destination = chosen.set.destinations.get(chosen.at)?;
-    let set = msg.set_destination(chosen.set.text(destination.uri), destination.send_from);
-    set.then(|| keep_the_rest(module, chosen, limit).ok())?
+/// The hash of a text of the message, as the stock module makes it.
+fn hashed(module: &Module, msg: &Message, text: Text) -> Option<u32> {
+    let uri = |which| {
+        let (user, host) = msg.uri_key(which, module.conf.user_only)?;
+        Some(hash::stock(user, host))
+    };
+    match text {
+        Text::CallId => msg.call_id().map(|call_id| hash::stock(call_id, &[])),
+        Text::FromUri => uri(UriOf::From),
+        Text::ToUri => uri(UriOf::To),
+        Text::RequestUri => uri(UriOf::Request),
+        Text::AuthUser => msg.auth_user().map(|user| hash::stock(user, &[])),
+        Text::HashPvar => {
+            let text = module.hash_pvar.as_ref()?.print(msg)?.trim_ascii();
+            (!text.is_empty()).then(|| hash::stock(text, &[]))
+        }
+    }
 }
 
-/// Writes the list for failover and the number of its entries.
-fn keep_the_rest(module: &Module, chosen: &Selection<'_, Pool>, limit: u32) -> Result<(), xavp::NoMemory> {
+/// Sets what was chosen and writes the list for failover. Nothing if the host has no memory.
+fn write(
+    module: &Module,
+    msg: &mut Message,
+    rule: Rule,
+    chosen: &Selection<'_, Pool>,
+    target: Target,
+    written: &mut Written,
+    list: &mut xavp::Writer<'_>,
+) -> Option<Verdict> {
     let conf = &module.conf;
-    let mut count = 0;
+    let set = chosen.set;
+    let destination = set.destinations.get(chosen.at)?;
+    msg.send_to(set.text(destination.uri), destination.send_from, target).then_some(())?;
+    if rule.algorithm == PARALLEL {
+        let all = chosen.alternatives(module.root).into_iter().all(|at| {
+            let branch = set.destinations.get(at);
+            branch.is_some_and(|one| msg.add_branch(set.text(one.uri), one.send_from, target))
+        });
+        return Some(if all { Verdict::True } else { Verdict::InPart });
+    }
     if conf.failover && !conf.xavp_dst.is_empty() {
-        let mut writer = xavp::Writer::new(&conf.xavp_dst);
-        let mut write = |at| {
-            let listed = Listed { set: chosen.set, at, counted: chosen.counted };
-            count += 1;
-            writer.add(list::fields(conf, &listed)?)
-        };
-        write(chosen.at)?;
-        let left = usize::try_from(limit.saturating_sub(1)).unwrap_or(usize::MAX);
-        chosen.alternatives(module.root).into_iter().take(left).try_for_each(write)?;
+        let mut listed = vec![chosen.at];
+        listed.extend(chosen.alternatives(module.root));
+        for at in listed.into_iter().take(written.left) {
+            let entry = Listed { set, at, counted: chosen.counted };
+            list.add(list::fields(conf, &entry).ok()?).ok()?;
+            written.count += 1;
+            written.left -= 1;
+        }
     }
-    if conf.with_count && !conf.xavp_ctx.is_empty() {
-        xavp::add_int(&conf.xavp_ctx, b"cnt", count)?;
-    }
-    Ok(())
+    Some(Verdict::True)
 }
 
-fn refused(wanted: &Wanted, error: &NoRoute) -> i32 {
-    let set = wanted.set;
+fn refused(rule: Rule, error: &NoRoute) -> i32 {
     match error {
         NoRoute::Refused(Refusal::NoSet) => {
-            log::error(format_args!("ds_select_dst: no destination set {set}"));
+            log::error(format_args!("selection: no destination set {}", rule.set));
             code::NO_SET
         }
         NoRoute::Refused(Refusal::NoneActive) => code::NONE_ACTIVE,
         NoRoute::Refused(Refusal::NoRoom) => code::NO_ROOM,
         NoRoute::NoText(text) => {
-            log::error(format_args!("ds_select_dst: the message has no {text:?} to hash"));
+            let number = rule.algorithm;
+            log::error(format_args!(
+                "selection: the message has no usable {text:?}, which algorithm {number} needs"
+            ));
             code::ERROR
         }
         NoRoute::OutOfMemory(error) => {
-            log::error(format_args!("ds_select_dst: the call is not counted: {error}"));
+            log::error(format_args!("selection: the call is not counted: {error}"));
             code::ERROR
         }
     }
@@ -147,9 +265,23 @@ fn refused(wanted: &Wanted, error: &NoRoute) -> i32 {
 /// Once a process: a script that asks for a number that there is not asks for it with every call.
 fn warn_of_unknown(algorithm: i32) {
     static WARNED: AtomicBool = AtomicBool::new(false);
-    if crate::select::algorithm(algorithm).is_none() && !WARNED.swap(true, Ordering::Relaxed) {
-        log::warning(format_args!(
-            "ds_select_dst: no algorithm {algorithm}, the first entry of the set is used"
-        ));
+    if select::algorithm(algorithm).is_none() && !WARNED.swap(true, Ordering::Relaxed) {
+        log::warning(format_args!("selection: no algorithm {algorithm}, the first entry of the set is used"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_pairs_of_numbers() {
+        let rule = |set, algorithm| Rule { set, algorithm };
+        assert_eq!(rules(b"1=4"), Ok(vec![rule(1, 4)]));
+        assert_eq!(rules(b"1=4;20=10;"), Ok(vec![rule(1, 4), rule(20, 10)]));
+        for bad in [&b""[..], b"1", b"1=", b"=4", b"1=4;;2=4", b"1= 4", b"a=4", b"1=4;2=x", b"99999999999=1"]
+        {
+            assert!(rules(bad).is_err(), "{}", bad.escape_ascii());
+        }
     }
 }

@@ -5,17 +5,23 @@ use crate::dest::{Entry, Flags};
 use crate::host::uri;
 use crate::service::publish::Located;
 use crate::service::reload::{NotLocated, Source};
+use crate::shm::Foreign;
 use std::path::Path;
 
 /// The list file.
-pub struct ListFile<'a>(pub &'a Path);
+pub struct ListFile<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// The socket to send from where a destination names none.
+    pub default_socket: Option<Foreign>,
+}
 
 /// Host names longer than this the host cannot look up.
 const MAX_HOST: usize = 254;
 
 impl Source for ListFile<'_> {
     fn read(&self) -> std::io::Result<Vec<u8>> {
-        std::fs::read(self.0)
+        std::fs::read(self.path)
     }
 
     fn locate(&self, mut entry: Entry) -> Result<Located, NotLocated> {
@@ -42,7 +48,7 @@ impl Source for ListFile<'_> {
             let found = uri::socket_by_address(address);
             Some(found.ok_or_else(|| wrong(format!("socket={}: {due}", shown(address))))?)
         } else {
-            None
+            self.default_socket
         };
         let looked_up = !entry.flags.has(Flags::NO_DNS);
         let address = if looked_up { uri::resolve(&host) } else { None };

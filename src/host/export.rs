@@ -1,5 +1,7 @@
 //! The shapes of what a module exports. The table itself is in [`crate::module`].
 
+use super::script::{Argument, Kind};
+use super::variable::Variable;
 use super::{ffi, param};
 use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use core::ptr::{null, null_mut};
@@ -24,27 +26,23 @@ pub mod routes {
     pub const REQUEST_FAILURE: u32 = ffi::REQUEST_ROUTE | ffi::FAILURE_ROUTE;
     /// These and `onreply_route`.
     pub const REQUEST_FAILURE_REPLY: u32 = REQUEST_FAILURE | ffi::ONREPLY_ROUTE;
-}
-
-/// How the host prepares the arguments of a function when it reads the script.
-#[derive(Clone, Copy)]
-pub enum Fixup {
-    /// There are none.
-    None,
-    /// Whole numbers or variables.
-    Int,
-    /// As above, two of them.
-    IntInt,
-    /// As above, any number.
-    Ints,
-    /// A text that may hold variables.
-    Text,
+    /// These and `branch_route`.
+    pub const REQUEST_FAILURE_REPLY_BRANCH: u32 = REQUEST_FAILURE_REPLY | ffi::BRANCH_ROUTE;
 }
 
 /// A script function as it is called with up to two arguments.
 pub type Entry2 = unsafe extern "C" fn(*mut RawMessage, *mut c_char, *mut c_char) -> c_int;
 /// A script function as it is called with three.
 pub type Entry3 = unsafe extern "C" fn(*mut RawMessage, *mut c_char, *mut c_char, *mut c_char) -> c_int;
+/// A script function as it is called with five.
+pub type Entry5 = unsafe extern "C" fn(
+    *mut RawMessage,
+    *mut c_char,
+    *mut c_char,
+    *mut c_char,
+    *mut c_char,
+    *mut c_char,
+) -> c_int;
 /// An RPC function as it is called.
 pub type EntryRpc = unsafe extern "C" fn(*mut RawRpc, *mut c_void);
 
@@ -74,38 +72,78 @@ row!(
     Exports, ffi::module_exports_t
 );
 
+/// The bits of the arguments that are texts.
+pub const fn texts(arguments: &[Argument]) -> u32 {
+    let (mut bits, mut at) = (0, 0);
+    while at < arguments.len() {
+        #[allow(clippy::indexing_slicing)] // a const function has no iterators; `at` is below the length
+        if let Kind::Text = arguments[at].kind {
+            bits |= 1 << at;
+        }
+        at += 1;
+    }
+    bits
+}
+
+/// Prepares an argument when the host reads the script: texts by the bits, whole numbers otherwise.
+///
+/// # Safety
+/// Called by the host with the place of an argument and its number, from 1.
+unsafe extern "C" fn fixup<const TEXTS: u32>(param: *mut *mut c_void, number: c_int) -> c_int {
+    // SAFETY: handed through; the host's own fix-ups each prepare their first argument.
+    unsafe {
+        if TEXTS >> (number - 1) & 1 == 1 {
+            ffi::fixup_spve_null(param, 1)
+        } else {
+            ffi::fixup_igp_null(param, 1)
+        }
+    }
+}
+
 impl Function {
     /// With up to two arguments.
-    pub const fn two(
+    pub const fn two<const TEXTS: u32>(
         name: &'static CStr,
-        arguments: c_int,
-        fixup: Fixup,
+        arguments: usize,
         routes: u32,
         entry: Entry2,
     ) -> Self {
-        let fixup: ffi::fixup_function = match fixup {
-            Fixup::None => None,
-            Fixup::Int => Some(ffi::fixup_igp_null),
-            Fixup::IntInt => Some(ffi::fixup_igp_igp),
-            Fixup::Ints => Some(ffi::fixup_igp_all),
-            Fixup::Text => Some(ffi::fixup_spve_null),
-        };
         Self(ffi::cmd_export_t {
             name: name.as_ptr().cast_mut(),
             function: Some(entry),
-            param_no: arguments,
-            fixup,
+            param_no: arguments as c_int,
+            fixup: if arguments == 0 { None } else { Some(fixup::<TEXTS>) },
             free_fixup: None,
             flags: routes,
         })
     }
 
     /// With three arguments.
-    pub const fn three(name: &'static CStr, fixup: Fixup, routes: u32, entry: Entry3) -> Self {
+    pub const fn three<const TEXTS: u32>(name: &'static CStr, routes: u32, entry: Entry3) -> Self {
         // SAFETY: the host stores every function under the type with two and calls it with as many as it declares.
         let entry = unsafe { core::mem::transmute::<Entry3, Entry2>(entry) };
-        Self::two(name, 3, fixup, routes, entry)
+        Self::two::<TEXTS>(name, 3, routes, entry)
     }
+
+    /// With five arguments.
+    pub const fn five<const TEXTS: u32>(name: &'static CStr, routes: u32, entry: Entry5) -> Self {
+        // SAFETY: as above.
+        let entry = unsafe { core::mem::transmute::<Entry5, Entry2>(entry) };
+        Self::two::<TEXTS>(name, 5, routes, entry)
+    }
+
+    /// The binding of the C interface, which other modules look up.
+    pub const BIND: Self = Self(ffi::cmd_export_t {
+        name: c"bind_dispatcher".as_ptr().cast_mut(),
+        function: {
+            // SAFETY: as above; who looks it up casts it back.
+            Some(unsafe { core::mem::transmute::<super::capi::Bind, Entry2>(super::capi::bind) })
+        },
+        param_no: 0,
+        fixup: None,
+        free_fixup: None,
+        flags: 0,
+    });
 
     /// The end of the table.
     pub const END: Self = Self(ffi::cmd_export_t {
@@ -169,11 +207,12 @@ impl Command {
 
 impl Exports {
     /// Everything.
-    pub const fn new<const F: usize, const P: usize, const C: usize>(
+    pub const fn new<const F: usize, const P: usize, const C: usize, const V: usize>(
         name: &'static CStr,
         functions: &'static [Function; F],
         parameters: &'static [Parameter; P],
         commands: &'static [Command; C],
+        variables: &'static [Variable; V],
         start: unsafe extern "C" fn() -> c_int,
         start_child: unsafe extern "C" fn(c_int) -> c_int,
     ) -> Self {
@@ -183,7 +222,7 @@ impl Exports {
             cmds: functions.as_ptr().cast_mut().cast(),
             params: parameters.as_ptr().cast_mut().cast(),
             rpc_methods: commands.as_ptr().cast_mut().cast(),
-            pv_items: null_mut(),
+            pv_items: variables.as_ptr().cast_mut().cast(),
             response_f: None,
             init_mod_f: Some(start),
             init_child_f: Some(start_child),
@@ -209,34 +248,85 @@ impl Symbol {
     }
 }
 
-/// A row of the function table: name, number of arguments, fix-up, routes, the function of [`crate::api`].
+/// The kind of an argument, for [`script_function`](crate::script_function) and
+/// [`kemi_function`](crate::kemi_function).
+#[macro_export]
+#[doc(hidden)]
+macro_rules! argument {
+    (int $name:ident) => {
+        $crate::host::script::Argument { name: stringify!($name), kind: $crate::host::script::Kind::Int }
+    };
+    (text $name:ident) => {
+        $crate::host::script::Argument { name: stringify!($name), kind: $crate::host::script::Kind::Text }
+    };
+}
+
+/// A row of the function table: name, arguments, routes, the function of [`crate::api`]. A bad argument is answered with
+/// -1, or the number at the end.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! script_function {
-    ($name:literal, 3, $fixup:ident, $routes:ident, $function:path) => {{
+    ($name:literal, ($($kind:ident $argument:ident),*), $routes:ident, $function:path) => {
+        $crate::script_function!($name, ($($kind $argument),*), $routes, $function, -1)
+    };
+    ($name:literal, ($ka:ident $a:ident, $kb:ident $b:ident, $kc:ident $c:ident), $routes:ident, $function:path, $bad:expr) => {{
+        const ARGUMENTS: &[$crate::host::script::Argument] =
+            &[$crate::argument!($ka $a), $crate::argument!($kb $b), $crate::argument!($kc $c)];
         unsafe extern "C" fn entry(
             msg: *mut $crate::host::export::RawMessage,
-            first: *mut ::core::ffi::c_char,
-            second: *mut ::core::ffi::c_char,
-            third: *mut ::core::ffi::c_char,
+            $a: *mut ::core::ffi::c_char,
+            $b: *mut ::core::ffi::c_char,
+            $c: *mut ::core::ffi::c_char,
         ) -> ::core::ffi::c_int {
+            let name = stringify!($name);
             // SAFETY: called by the host with what it declares.
-            unsafe { $crate::host::script::enter(msg, &[first, second, third], $function) }
+            unsafe { $crate::host::script::enter(msg, &[$a, $b, $c], ARGUMENTS, name, $bad, $function) }
         }
-        let fixup = $crate::host::export::Fixup::$fixup;
-        $crate::host::export::Function::three($name, fixup, $crate::host::export::routes::$routes, entry)
+        const TEXTS: u32 = $crate::host::export::texts(ARGUMENTS);
+        $crate::host::export::Function::three::<TEXTS>($name, $crate::host::export::routes::$routes, entry)
     }};
-    ($name:literal, $arguments:literal, $fixup:ident, $routes:ident, $function:path) => {{
+    (
+        $name:literal,
+        ($ka:ident $a:ident, $kb:ident $b:ident, $kc:ident $c:ident, $kd:ident $d:ident, $ke:ident $e:ident),
+        $routes:ident, $function:path, $bad:expr
+    ) => {{
+        const ARGUMENTS: &[$crate::host::script::Argument] = &[
+            $crate::argument!($ka $a),
+            $crate::argument!($kb $b),
+            $crate::argument!($kc $c),
+            $crate::argument!($kd $d),
+            $crate::argument!($ke $e),
+        ];
+        unsafe extern "C" fn entry(
+            msg: *mut $crate::host::export::RawMessage,
+            $a: *mut ::core::ffi::c_char,
+            $b: *mut ::core::ffi::c_char,
+            $c: *mut ::core::ffi::c_char,
+            $d: *mut ::core::ffi::c_char,
+            $e: *mut ::core::ffi::c_char,
+        ) -> ::core::ffi::c_int {
+            let name = stringify!($name);
+            // SAFETY: called by the host with what it declares.
+            unsafe { $crate::host::script::enter(msg, &[$a, $b, $c, $d, $e], ARGUMENTS, name, $bad, $function) }
+        }
+        const TEXTS: u32 = $crate::host::export::texts(ARGUMENTS);
+        $crate::host::export::Function::five::<TEXTS>($name, $crate::host::export::routes::$routes, entry)
+    }};
+    ($name:literal, ($($kind:ident $argument:ident),*), $routes:ident, $function:path, $bad:expr) => {{
+        const ARGUMENTS: &[$crate::host::script::Argument] = &[$($crate::argument!($kind $argument)),*];
         unsafe extern "C" fn entry(
             msg: *mut $crate::host::export::RawMessage,
             first: *mut ::core::ffi::c_char,
             second: *mut ::core::ffi::c_char,
         ) -> ::core::ffi::c_int {
-            // SAFETY: called by the host with what it declares; arguments that the script does not give are null.
-            unsafe { $crate::host::script::enter(msg, &[first, second], $function) }
+            let name = stringify!($name);
+            // SAFETY: called by the host with what it declares; arguments that the script does not give are null, and
+            // only as many are read as the row declares.
+            unsafe { $crate::host::script::enter(msg, &[first, second], ARGUMENTS, name, $bad, $function) }
         }
-        let fixup = $crate::host::export::Fixup::$fixup;
-        $crate::host::export::Function::two($name, $arguments, fixup, $crate::host::export::routes::$routes, entry)
+        const TEXTS: u32 = $crate::host::export::texts(ARGUMENTS);
+        const ROUTES: u32 = $crate::host::export::routes::$routes;
+        $crate::host::export::Function::two::<TEXTS>($name, ARGUMENTS.len(), ROUTES, entry)
     }};
 }
 

@@ -1,10 +1,22 @@
 //! A SIP message as a script function gets it.
 
-use super::{ffi, text};
+use super::{ffi, text, uri};
 use crate::shm::Foreign;
 use core::ffi::c_int;
 use core::net::{IpAddr, SocketAddr};
 use core::ptr::NonNull;
+use std::ffi::CString;
+
+/// Where a destination goes in the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The destination URI (`$du`), which the SIP request does not show.
+    DestinationUri,
+    /// Host and port of the request URI (`$ru`).
+    RequestUri,
+    /// Nowhere: only the xavp list is written.
+    ListOnly,
+}
 
 /// A message, for the time of one call from the script.
 pub struct Message(NonNull<ffi::sip_msg>);
@@ -31,6 +43,28 @@ impl Method {
             ffi::METHOD_INFO => Self::Info,
             _ => Self::Other,
         }
+    }
+}
+
+/// A URI of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // names of header fields
+pub enum UriOf {
+    From,
+    To,
+    Request,
+}
+
+/// The host's mark of a branch without a `q`.
+const Q_UNSPECIFIED: c_int = -1;
+
+/// The URI `to` with the user of `from`, if that has one.
+fn with_user_of(from: &[u8], to: &[u8]) -> Vec<u8> {
+    let user = uri::parse(from).and_then(|parsed| from.get(parsed.user)).unwrap_or_default();
+    let scheme = to.iter().position(|&byte| byte == b':').map_or(0, |at| at + 1);
+    match (to.get(..scheme), to.get(scheme..)) {
+        (Some(scheme), Some(rest)) if !user.is_empty() => [scheme, user, b"@", rest].concat(),
+        _ => to.to_vec(),
     }
 }
 
@@ -113,8 +147,21 @@ impl Message {
         Some(unsafe { text::bytes(self.raw().dst_uri) }).filter(|uri| !uri.is_empty())
     }
 
-    /// Sets the destination URI, and the socket to send from where one is given. False if the host has no memory.
-    pub fn set_destination(&mut self, uri: &[u8], socket: Option<Foreign>) -> bool {
+    /// Sends the request there, from the socket where one is given. False if the host has no memory.
+    pub fn send_to(&mut self, uri: &[u8], socket: Option<Foreign>, target: Target) -> bool {
+        let done = match target {
+            Target::ListOnly => return true,
+            Target::DestinationUri => self.set_destination(uri),
+            Target::RequestUri => self.set_host(uri),
+        };
+        if let Some(socket) = socket.filter(|_| done) {
+            // SAFETY: the message is ours for the time of the call; the socket lives as long as the server.
+            unsafe { (*self.0.as_ptr()).force_send_socket = socket.0.as_ptr().cast() };
+        }
+        done
+    }
+
+    fn set_destination(&mut self, uri: &[u8]) -> bool {
         let uri = text::lent(uri);
         // SAFETY: the host copies the text.
         if unsafe { ffi::set_dst_uri(self.0.as_ptr(), &raw const uri) } < 0 {
@@ -123,11 +170,95 @@ impl Message {
         // The request URI is used again for this branch.
         // SAFETY: sets a flag of the process.
         unsafe { ffi::shim_ruri_mark_new() };
-        if let Some(socket) = socket {
-            // SAFETY: the message is ours for the time of the call; the socket lives as long as the server.
-            unsafe { (*self.0.as_ptr()).force_send_socket = socket.0.as_ptr().cast() };
-        }
         true
+    }
+
+    fn set_host(&mut self, uri: &[u8]) -> bool {
+        let scheme = [&b"sip:"[..], b"sips:"]
+            .into_iter()
+            .find(|scheme| uri.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+        let rest = uri.get(scheme.map_or(0, <[u8]>::len)..).unwrap_or_default();
+        let Ok(host) = CString::new(rest) else { return false };
+        // SAFETY: a text with an end, which the host copies into the new request URI.
+        unsafe { ffi::shim_set_host(self.0.as_ptr(), host.as_ptr().cast_mut()) >= 0 }
+    }
+
+    /// Adds a branch that goes to `uri` as well.
+    pub fn add_branch(&mut self, uri: &[u8], socket: Option<Foreign>, target: Target) -> bool {
+        // SAFETY: text of the message, or of the URI that replaces its own.
+        let request_uri = unsafe { text::bytes(*ffi::shim_ruri(self.0.as_ptr())) };
+        let mut own = None;
+        if target == Target::RequestUri {
+            own = Some(with_user_of(request_uri, uri));
+        }
+        let mut request = text::lent(own.as_deref().unwrap_or(request_uri));
+        let mut destination = text::lent(uri);
+        let destination = if own.is_some() { core::ptr::null_mut() } else { &raw mut destination };
+        let socket = socket.map_or(core::ptr::null_mut(), |socket| socket.0.as_ptr().cast());
+        let none = core::ptr::null_mut();
+        // SAFETY: the host copies the texts; null is none.
+        unsafe {
+            ffi::append_branch(
+                self.0.as_ptr(),
+                &raw mut request,
+                destination,
+                none,
+                Q_UNSPECIFIED,
+                0,
+                socket,
+                none,
+                0,
+                none,
+                none,
+            ) >= 0
+        }
+    }
+
+    /// The texts of which algorithms 1, 2 and 3 make a hash: user, and host with a port that is not the usual one.
+    pub fn uri_key(&self, which: UriOf, user_only: bool) -> Option<(&[u8], &[u8])> {
+        // SAFETY: each is asked for only when its header is there and parsed; the texts belong to the message.
+        let uri = unsafe {
+            match which {
+                UriOf::From if ffi::parse_from_header(self.0.as_ptr()) >= 0 => {
+                    text::bytes(ffi::shim_from_uri(self.0.as_ptr()))
+                }
+                UriOf::To if self.parse(ffi::HDR_TO_T) && !self.raw().to.is_null() => {
+                    text::bytes(ffi::shim_to_uri(self.0.as_ptr()))
+                }
+                UriOf::Request => text::bytes(*ffi::shim_ruri(self.0.as_ptr())),
+                _ => return None,
+            }
+        };
+        let uri = uri.trim_ascii();
+        let parsed = uri::parse(uri)?;
+        let host = if user_only { 0..0 } else { parsed.host_and_unusual_port() };
+        Some((uri.get(parsed.user)?, uri.get(host)?))
+    }
+
+    /// The user of Proxy-Authorization, or of Authorization where there is none.
+    pub fn auth_user(&self) -> Option<&[u8]> {
+        let credentials = |header: *mut ffi::hdr_field| {
+            // SAFETY: null or a header of the message; parsing keeps its result in the header.
+            unsafe {
+                let field = header.as_ref()?;
+                if field.parsed.is_null() {
+                    ffi::parse_credentials(header);
+                }
+                header.as_ref()?.parsed.cast::<ffi::auth_body_t>().as_ref()
+            }
+        };
+        let body = (self.parse(ffi::HDR_PROXYAUTH_T).then(|| credentials(self.raw().proxy_auth)).flatten())
+            .or_else(|| {
+            self.parse(ffi::HDR_AUTHORIZATION_T).then(|| credentials(self.raw().authorization)).flatten()
+        })?;
+        // SAFETY: the text belongs to the message.
+        let user = unsafe { text::bytes(body.digest.username.user) };
+        Some(user).filter(|user| !user.is_empty()).map(<[u8]>::trim_ascii)
+    }
+
+    /// Transport by which it came, as the host numbers them.
+    pub fn transport(&self) -> u16 {
+        self.raw().rcv.proto as u16
     }
 
     pub(super) fn as_ptr(&self) -> *mut ffi::sip_msg {

@@ -8,10 +8,12 @@
 //!
 //! Not here: knowledge of sets, destinations or calls.
 
+pub mod capi;
 pub mod clock;
 pub mod export;
 mod ffi;
 pub mod guard;
+pub mod kemi;
 pub mod log;
 pub mod mem;
 pub mod message;
@@ -22,6 +24,7 @@ pub mod script;
 mod text;
 pub mod timer;
 pub mod uri;
+pub mod variable;
 pub mod xavp;
 
 pub use ffi::CFG_DIR;

@@ -116,9 +116,12 @@ impl Struct<'_> {
         self.add(c"j", name, number)
     }
 
-    /// Adds a text.
+    /// Adds a text. An empty one is `null` where the transport has that.
     pub fn text(&self, name: &CStr, text: &[u8]) -> Result<(), Broken> {
         let mut text = text::lent(text);
+        if text.len == 0 {
+            text.s = null_mut();
+        }
         self.add(c"S", name, &raw mut text)
     }
 

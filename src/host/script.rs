@@ -1,9 +1,8 @@
-//! What a script function gets and gives back.
+//! What a script function gets and gives back, whatever language the script is in.
 
 use super::message::Message;
-use super::{ffi, guard::guard, text};
+use super::{ffi, guard::guard, log, text};
 use core::ffi::{c_char, c_int};
-use core::fmt;
 use core::ptr::NonNull;
 
 /// The answer of a script function. None here means to end the script, which the host reads from a 0.
@@ -11,6 +10,8 @@ use core::ptr::NonNull;
 pub enum Verdict {
     /// True: 1.
     True,
+    /// True, though not all was done: 2.
+    InPart,
     /// False: this negative code, which a script finds in `$rc`.
     False(i32),
 }
@@ -19,96 +20,170 @@ impl Verdict {
     /// The plain false.
     pub const FALSE: Self = Self::False(-1);
 
-    fn code(self) -> c_int {
+    /// As the host wants it.
+    pub fn code(self) -> c_int {
         match self {
             Self::True => 1,
+            Self::InPart => 2,
             // Zero or more would end the script or be true.
             Self::False(code) => code.min(-1),
         }
     }
 }
 
-/// The arguments of a call, as the host's fix-ups left them.
-pub struct Args<'a> {
-    raw: &'a [*mut c_char],
-    msg: *mut ffi::sip_msg,
+/// What an argument is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number, or a variable that holds one.
+    Int,
+    /// A text, in which there may be variables.
+    Text,
 }
 
-/// An argument that cannot be used.
-#[derive(Debug, PartialEq, Eq)]
-pub struct BadArgument {
-    name: &'static str,
-    due: &'static str,
-    found: Vec<u8>,
+/// An argument as a function declares it.
+#[derive(Debug, Clone, Copy)]
+pub struct Argument {
+    /// For messages.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// An argument as a call gives it.
+#[derive(Debug, Clone, Copy)]
+pub enum Value<'a> {
+    /// For [`Kind::Int`].
+    Int(i32),
+    /// For [`Kind::Text`].
+    Text(&'a [u8]),
+}
+
+/// The arguments of a call: as many, and of such kinds, as the function declares.
+pub struct Values<'a>(pub &'a [Value<'a>]);
+
+impl<'a> Values<'a> {
+    /// The number at this place; 0 if the call gives none.
+    pub fn int(&self, at: usize) -> i32 {
+        match self.0.get(at) {
+            Some(Value::Int(number)) => *number,
+            _ => 0,
+        }
+    }
+
+    /// The text at this place; empty if the call gives none.
+    pub fn text(&self, at: usize) -> &'a [u8] {
+        match self.0.get(at) {
+            Some(Value::Text(text)) => text,
+            _ => &[],
+        }
+    }
+
+    /// How many the call gives.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it gives none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A script function.
+pub type Function = fn(&mut Message, &Values<'_>) -> Verdict;
+
+/// Enters `function` from the native script. An argument that cannot be used is told and answered with `bad`.
+///
+/// # Safety
+/// `msg` and `raw` are what the host passed to an exported function whose arguments the fix-up of
+/// [`super::export`] prepared.
+pub unsafe fn enter(
+    msg: *mut ffi::sip_msg,
+    raw: &[*mut c_char],
+    arguments: &[Argument],
+    name: &str,
+    bad: c_int,
+    function: Function,
+) -> c_int {
+    let call = |message: &mut Message| {
+        let mut values = Vec::with_capacity(arguments.len());
+        for (argument, raw) in arguments.iter().zip(raw) {
+            // SAFETY: from the host, prepared.
+            match unsafe { read(msg, *raw, *argument) } {
+                Ok(value) => values.push(value),
+                Err(found) => {
+                    let due = match argument.kind {
+                        Kind::Int => "a whole number",
+                        Kind::Text => "a text",
+                    };
+                    let shown = found.get(..SHOWN).unwrap_or(found).escape_ascii();
+                    let argument = argument.name;
+                    log::error(format_args!("{name}: argument '{argument}': {due} is due, found '{shown}'"));
+                    return bad;
+                }
+            }
+        }
+        function(message, &Values(&values)).code()
+    };
+    // SAFETY: from the host.
+    unsafe { with_message(msg, call) }
 }
 
 /// Bytes of an argument that a log line shows.
 const SHOWN: usize = 60;
 
-impl fmt::Display for BadArgument {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, due, found } = self;
-        match found.get(..SHOWN).unwrap_or(found) {
-            [] => write!(f, "argument '{name}': {due} is due, found nothing"),
-            found => write!(f, "argument '{name}': {due} is due, found '{}'", found.escape_ascii()),
-        }
-    }
-}
-
-impl Args<'_> {
-    fn raw(&self, at: usize) -> Option<NonNull<ffi::fparam_t>> {
-        self.raw.get(at).and_then(|&raw| NonNull::new(raw.cast()))
-    }
-
-    /// Whether the script gave this argument.
-    pub fn has(&self, at: usize) -> bool {
-        self.raw(at).is_some()
-    }
-
-    /// A whole number: written in the script, or what a variable holds.
-    pub fn int(&self, at: usize, name: &'static str) -> Result<i32, BadArgument> {
-        let bad = |found: &[u8]| BadArgument { name, due: "a whole number", found: found.to_vec() };
-        let Some(param) = self.raw(at) else { return Err(bad(&[])) };
-        let (mut number, mut string, mut kinds) = (0, ffi::str_ { s: core::ptr::null_mut(), len: 0 }, 0);
-        // SAFETY: the fix-up of this function made an `fparam_t` of the argument; the others are ours.
-        let got = unsafe {
-            ffi::get_is_fparam(&raw mut number, &raw mut string, self.msg, param.as_ptr(), &raw mut kinds)
-        };
-        if got == 0 && kinds & ffi::PARAM_INT != 0 {
-            return Ok(number);
-        }
-        // SAFETY: empty, or text of the variable that stays as it is while we look.
-        let found = unsafe { text::bytes(string) };
-        let text = core::str::from_utf8(found).ok().and_then(|text| text.trim().parse().ok());
-        text.ok_or_else(|| bad(found))
-    }
-
-    /// A text: written in the script, or what its variables give.
-    pub fn text(&self, at: usize, name: &'static str) -> Result<&[u8], BadArgument> {
-        let bad = BadArgument { name, due: "a text", found: Vec::new() };
-        let Some(param) = self.raw(at) else { return Err(bad) };
-        let mut string = ffi::str_ { s: core::ptr::null_mut(), len: 0 };
-        // SAFETY: as above.
-        if unsafe { ffi::get_str_fparam(&raw mut string, self.msg, param.as_ptr()) } != 0 {
-            return Err(bad);
-        }
-        // SAFETY: text of the host that stays as it is until the next look at a variable.
-        Ok(unsafe { text::bytes(string) })
-    }
-}
-
-/// A script function.
-pub type Function = fn(&mut Message, &Args<'_>) -> Verdict;
-
-/// Enters `function` from the host.
+/// Enters `function` with arguments that are read already.
 ///
 /// # Safety
-/// `msg` and `raw` are what the host passed to an exported function.
-pub unsafe fn enter(msg: *mut ffi::sip_msg, raw: &[*mut c_char], function: Function) -> c_int {
+/// `msg` is what the host passed to an exported function.
+pub unsafe fn enter_with(msg: *mut ffi::sip_msg, values: &[Value<'_>], function: Function) -> c_int {
+    // SAFETY: from the host.
+    unsafe { with_message(msg, |message| function(message, &Values(values)).code()) }
+}
+
+/// # Safety
+/// `msg` is what the host passed to an exported function.
+unsafe fn with_message(msg: *mut ffi::sip_msg, call: impl FnOnce(&mut Message) -> c_int) -> c_int {
     guard(Verdict::FALSE.code(), || {
         // SAFETY: from the host, for the time of this call.
-        let Some(mut message) = (unsafe { Message::from_host(msg) }) else { return Verdict::FALSE.code() };
-        let args = Args { raw, msg: message.as_ptr() };
-        function(&mut message, &args).code()
+        match unsafe { Message::from_host(msg) } {
+            Some(mut message) => call(&mut message),
+            None => Verdict::FALSE.code(),
+        }
     })
+}
+
+/// The value of an argument; if it has none of its kind, what was found instead.
+///
+/// # Safety
+/// `raw` is null or an argument that the fix-up for its kind prepared; texts stay as they are for the time of the call.
+unsafe fn read<'a>(
+    msg: *mut ffi::sip_msg,
+    raw: *mut c_char,
+    argument: Argument,
+) -> Result<Value<'a>, &'a [u8]> {
+    let Some(param) = NonNull::new(raw.cast::<ffi::fparam_t>()) else { return Err(&[]) };
+    let mut string = ffi::str_ { s: core::ptr::null_mut(), len: 0 };
+    match argument.kind {
+        Kind::Text => {
+            // SAFETY: the caller's promise; the text is ours to fill.
+            let got = unsafe { ffi::get_str_fparam(&raw mut string, msg, param.as_ptr()) };
+            // SAFETY: filled by the host.
+            if got == 0 { Ok(Value::Text(unsafe { text::bytes(string) })) } else { Err(&[]) }
+        }
+        Kind::Int => {
+            let (mut number, mut kinds) = (0, 0);
+            // SAFETY: as above.
+            let got = unsafe {
+                ffi::get_is_fparam(&raw mut number, &raw mut string, msg, param.as_ptr(), &raw mut kinds)
+            };
+            if got == 0 && kinds & ffi::PARAM_INT != 0 {
+                return Ok(Value::Int(number));
+            }
+            // SAFETY: empty, or filled by the host.
+            let found = unsafe { text::bytes(string) };
+            let number = core::str::from_utf8(found).ok().and_then(|text| text.trim().parse().ok());
+            number.map(Value::Int).ok_or(found)
+        }
+    }
 }

@@ -9,15 +9,29 @@ use core::ops::Range;
 use core::ptr::{NonNull, null_mut};
 use std::ffi::CString;
 
-/// The parts of a URI that matter here.
+/// The parts of a URI that matter here, by their places in its text.
 #[derive(Debug, Clone)]
 pub struct Uri {
-    /// Where the host name is in the text.
+    /// User; empty where there is none.
+    pub user: Range<usize>,
+    /// Host name.
     pub host: Range<usize>,
     /// Port; 0 where the text has none.
     pub port: u16,
     /// Transport, as the host numbers them; 0 where the text has none.
     pub proto: u16,
+    /// Where the text of the port ends, if it has one.
+    port_end: Option<usize>,
+    /// The port that the scheme implies.
+    usual_port: u16,
+}
+
+impl Uri {
+    /// Host, with the port behind it if that is not the one that the scheme implies.
+    pub fn host_and_unusual_port(&self) -> Range<usize> {
+        let end = self.port_end.filter(|_| self.port != self.usual_port);
+        self.host.start..end.unwrap_or(self.host.end)
+    }
 }
 
 /// Reads a URI. `None` if it is none, or none with a host.
@@ -29,12 +43,18 @@ pub fn parse(uri: &[u8]) -> Option<Uri> {
     if unsafe { ffi::parse_uri(uri.as_ptr().cast_mut().cast(), len, &raw mut parsed) } != 0 {
         return None;
     }
-    let start = (parsed.host.s as usize).checked_sub(uri.as_ptr() as usize)?;
-    let len = usize::try_from(parsed.host.len).ok().filter(|&len| len > 0)?;
-    (start + len <= uri.len()).then_some(Uri {
-        host: start..start + len,
+    let part = |text: ffi::str_| {
+        let start = (text.s as usize).checked_sub(uri.as_ptr() as usize)?;
+        let end = start + usize::try_from(text.len).ok()?;
+        (end <= uri.len()).then_some(start..end)
+    };
+    Some(Uri {
+        user: part(parsed.user).unwrap_or(0..0),
+        host: part(parsed.host).filter(|host| !host.is_empty())?,
         port: parsed.port_no,
         proto: parsed.proto,
+        port_end: part(parsed.port).map(|port| port.end),
+        usual_port: if parsed.type_ == ffi::SIPS_URI_T { 5061 } else { 5060 },
     })
 }
 

@@ -19,7 +19,6 @@ impl Algorithm for TurnOrFirst {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::select::tests::{Dest, Set, at, number};
 
     fn set(priorities: [i32; 3]) -> Set {

@@ -17,7 +17,6 @@ impl Algorithm for Priority {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::select::tests::{at, number, usable};
 
     #[test]

@@ -58,6 +58,7 @@ pub fn place<A: Alloc>(
         };
         // Another process may have counted a call there since the look: look again.
         if record.load.take_if(choice.load) {
+            root.counters.placed.bump();
             record.chosen(set.next_choice());
             break (choice.at, destination.record, record);
         }
@@ -96,6 +97,19 @@ fn enter<A: Alloc>(
         }
     }
     Ok(())
+}
+
+/// A call that is sent on by something that does not count: if it counts somewhere, it counts here now.
+pub fn follow<A: Alloc>(root: &Root<A>, key: impl FnOnce() -> Option<Key>, number: u32) {
+    // Where nothing was ever counted this costs nothing.
+    if root.counters.placed.get() == 0 {
+        return;
+    }
+    let Some(key) = key() else { return };
+    let mut shard = root.calls.shard(&key);
+    if let Some(call) = shard.get_mut(&key).filter(|call| call.counts() && call.record() != number) {
+        change_record(root, call, number);
+    }
 }
 
 /// What a message says about a call.

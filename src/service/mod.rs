@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod calls;
+pub mod match_source;
 pub mod publish;
 pub mod reload;
 pub mod route;

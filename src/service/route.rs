@@ -13,8 +13,8 @@ pub struct Ask<'a> {
     pub set: i32,
     /// The number of the algorithm.
     pub algorithm: i32,
-    /// Makes the key of the call to count, where the request starts one (INVITE); asked only by what counts.
-    pub call: Option<&'a dyn Fn() -> Option<Key>>,
+    /// What the request is to a call.
+    pub call: Call<'a>,
     /// Seconds, as the call table counts them.
     pub now: u32,
     /// The wall clock in milliseconds, for overload control.
@@ -27,13 +27,24 @@ pub struct Ask<'a> {
     pub hash: &'a dyn Fn(Text) -> Option<u32>,
 }
 
+/// What a request is to a call. The key is made only for what counts.
+#[derive(Clone, Copy)]
+pub enum Call<'a> {
+    /// It starts none: not an INVITE.
+    None,
+    /// It starts one, which goes where is chosen now.
+    Goes(&'a dyn Fn() -> Option<Key>),
+    /// It starts one, which goes elsewhere first; this choice is for later.
+    Waits,
+}
+
 /// What was chosen.
 pub struct Selection<'g, A: Alloc> {
     /// The set.
     pub set: &'g Set<A>,
     /// The position in it.
     pub at: usize,
-    /// Whether the call counts there.
+    /// Whether the call counts where it goes.
     pub counted: bool,
     draw: Draw,
     choosing: &'static dyn Algorithm,
@@ -67,7 +78,8 @@ pub fn select<'g, A: Alloc>(
 ) -> Result<Selection<'g, A>, NoRoute> {
     let set = generation.set(ask.set).ok_or(Refusal::NoSet)?;
     // Only an INVITE starts a call; for anything else, and for an unknown number, the first of the set is as good.
-    let number = if ask.algorithm == CALL_LOAD && ask.call.is_none() { FIRST } else { ask.algorithm };
+    let starts_none = matches!(ask.call, Call::None);
+    let number = if ask.algorithm == CALL_LOAD && starts_none { FIRST } else { ask.algorithm };
     let choosing = select::algorithm(number).or_else(|| select::algorithm(FIRST)).ok_or(Refusal::NoSet)?;
 
     let mut turn = None;
@@ -82,22 +94,24 @@ pub fn select<'g, A: Alloc>(
     };
     let draw = Draw { number, spare_last: ask.spare_last };
     let view = View::new(root, set, ask.now_ms);
-    let (at, counted) = match ask.call {
-        Some(key) if choosing.counts() => {
+    let at = match ask.call {
+        Call::Goes(key) if choosing.counts() => {
             let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
             let placed = calls::place(root, set, key, ask.now, true, |view| choosing.choose(view, draw));
-            let at = placed.map_err(|error| match error {
+            placed.map_err(|error| match error {
                 NotPlaced::Refused(refusal) => NoRoute::Refused(refusal),
                 NotPlaced::OutOfMemory(error) => NoRoute::OutOfMemory(error),
-            })?;
-            (at, true)
+            })?
         }
-        _ => (choosing.choose(&view, draw)?.at, false),
+        _ => choosing.choose(&view, draw)?.at,
     };
+    if let (Call::Goes(key), false, Some(chosen)) = (ask.call, choosing.counts(), set.destinations.get(at)) {
+        calls::follow(root, key, chosen.record);
+    }
     if let Some(turn) = turn {
         set.settle_turn(turn, at);
     }
-    Ok(Selection { set, at, counted, draw, choosing })
+    Ok(Selection { set, at, counted: choosing.counts(), draw, choosing })
 }
 
 impl<A: Alloc> Selection<'_, A> {

@@ -29,3 +29,22 @@ pub fn set<A: Alloc>(root: &Root<A>, set: &Set<A>, state: Flags, matches: impl F
     }
     found
 }
+
+/// A destination's wish to be left out of some selections. False if there is no such destination, or the wish is not newer
+/// than the last. A rate below the configured least is raised to it.
+pub fn wish<A: Alloc>(
+    root: &Root<A>,
+    set: &Set<A>,
+    matches: impl Fn(&[u8]) -> bool,
+    rate: u32,
+    until: u64,
+    sequence: i32,
+) -> bool {
+    let mut taken = false;
+    for destination in set.destinations.iter().filter(|one| matches(set.text(one.uri))) {
+        if let Some(record) = root.registry.record(destination.record) {
+            taken |= record.overload.wish(rate.max(destination.ocmin), until, sequence);
+        }
+    }
+    taken
+}

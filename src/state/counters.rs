@@ -6,6 +6,8 @@ use crate::shm::counter::Counter;
 /// What is counted.
 #[derive(Default)]
 pub struct Counters {
+    /// Calls counted.
+    pub placed: Counter,
     /// Releases and answers of a call that is not, or no longer, in the table.
     pub unknown: Counter,
     /// Releases and answers that came twice or too late for a call that is in the table.

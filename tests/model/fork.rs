@@ -14,7 +14,7 @@ use dispatcher::load::{Event, Expiry, Secret};
 use dispatcher::select::Refusal;
 use dispatcher::service::calls::Report;
 use dispatcher::service::publish::{Located, publish};
-use dispatcher::service::route::{Ask, NoRoute, select};
+use dispatcher::service::route::{Ask, Call, NoRoute, select};
 use dispatcher::service::{audit, calls, upkeep};
 use dispatcher::shm::lock::Mutex;
 use dispatcher::shm::{Alloc, Shared};
@@ -82,7 +82,7 @@ fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32)
     let ask = Ask {
         set: 1,
         algorithm: 10,
-        call: Some(&|| Some(key)),
+        call: Call::Goes(&|| Some(key)),
         now,
         now_ms: 0,
         random: &|| 0,

@@ -1,9 +1,11 @@
 /* One function for each macro or inline of Kamailio that the module needs. */
 #include "core/sr_module.h"
 #include "core/dprint.h"
+#include "core/action.h"
 #include "core/dset.h"
 #include "core/mem/shm_mem.h"
 #include "core/parser/parse_cseq.h"
+#include "core/parser/parse_from.h"
 #include "core/parser/parse_to.h"
 #include "core/rand/kam_rand.h"
 #include "core/resolve.h"
@@ -12,6 +14,11 @@
 int shim_cseq_method(struct sip_msg *msg)
 {
 	return get_cseq(msg)->method_id;
+}
+
+str shim_from_uri(struct sip_msg *msg)
+{
+	return get_from(msg)->uri;
 }
 
 int shim_has_to_tag(struct sip_msg *msg)
@@ -44,9 +51,22 @@ int shim_resolve(char *name, struct ip_addr *ip)
 	return 0;
 }
 
+str *shim_ruri(struct sip_msg *msg)
+{
+	return GET_RURI(msg);
+}
+
 void shim_ruri_mark_new(void)
 {
 	ruri_mark_new();
+}
+
+/* The host and all after it in the request URI, as the core's own action does it. */
+int shim_set_host(struct sip_msg *msg, char *host)
+{
+	struct run_act_ctx context = {0};
+	struct action action = {.type = SET_HOSTALL_T, .val[0] = {.type = STRING_ST, .u.string = host}};
+	return do_action(&context, &action, msg);
 }
 
 void shim_shm_free(void *block)
@@ -57,4 +77,9 @@ void shim_shm_free(void *block)
 void *shim_shm_malloc(size_t size)
 {
 	return shm_malloc(size);
+}
+
+str shim_to_uri(struct sip_msg *msg)
+{
+	return get_to(msg)->uri;
 }

@@ -7,13 +7,17 @@
 #include "core/socket_info.h"
 
 int shim_cseq_method(struct sip_msg *msg);
+str shim_from_uri(struct sip_msg *msg);
 int shim_has_to_tag(struct sip_msg *msg);
 int shim_is_faked_reply(struct sip_msg *msg);
 void shim_log(int level, const char *text, int len);
 long shim_random(void);
 int shim_resolve(char *name, struct ip_addr *ip);
+str *shim_ruri(struct sip_msg *msg);
 void shim_ruri_mark_new(void);
+int shim_set_host(struct sip_msg *msg, char *host);
 void shim_shm_free(void *block);
 void *shim_shm_malloc(size_t size);
+str shim_to_uri(struct sip_msg *msg);
 
 #endif

@@ -1,7 +1,7 @@
 //! What operators see: script functions, variables, RPC commands. Each reads its arguments, calls a service and writes the
 //! answer.
 //!
-//! Not here: a lock, a decision.
+//! Not here: a lock between processes, a decision.
 
 pub mod failover;
 pub mod group;

@@ -151,6 +151,7 @@ pub fn load_audit(rpc: &Rpc) {
         top.int(c"RELEASED", audit.released as i32)?;
         top.int(c"DRIFT", audit.accounts.iter().filter(|account| account.drift() != 0).count() as i32)?;
         for (name, counter) in [
+            (c"PLACED", &counters.placed),
             (c"UNKNOWN", &counters.unknown),
             (c"LATE", &counters.late),
             (c"CROSSED", &counters.crossed),

@@ -221,7 +221,9 @@ fn write(
     let destination = set.destinations.get(chosen.at)?;
     msg.send_to(set.text(destination.uri), destination.send_from, target).then_some(())?;
     if rule.algorithm == PARALLEL {
-        let all = chosen.alternatives(module.root).into_iter().all(|at| {
+        // With the list only, the request itself stays as it is and the first gets a branch too.
+        let first = (target == Target::ListOnly).then_some(chosen.at);
+        let all = first.into_iter().chain(chosen.alternatives(module.root)).all(|at| {
             let branch = set.destinations.get(at);
             branch.is_some_and(|one| msg.add_branch(set.text(one.uri), one.send_from, target))
         });

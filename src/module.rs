@@ -55,35 +55,35 @@ static FUNCTIONS: [Function; 31] = [
 ];
 
 static KEMI: [KemiFunction; 29] = [
-    kemi_function!("ds_select", (int set, int alg), select::select),
-    kemi_function!("ds_select_limit", (int set, int alg, int limit), select::select),
-    kemi_function!("ds_select_dst", (int set, int alg), select::select_dst),
-    kemi_function!("ds_select_dst_limit", (int set, int alg, int limit), select::select_dst),
-    kemi_function!("ds_select_domain", (int set, int alg), select::select_domain),
-    kemi_function!("ds_select_domain_limit", (int set, int alg, int limit), select::select_domain),
-    kemi_function!("ds_select_routes", (text rules, text mode), select::select_routes),
-    kemi_function!("ds_select_routes_limit", (text rules, text mode, int limit), select::select_routes),
-    kemi_function!("ds_next_dst", (), failover::next_dst),
-    kemi_function!("ds_next_domain", (), failover::next_domain),
-    kemi_function!("ds_set_dst", (), failover::set_dst),
-    kemi_function!("ds_set_domain", (), failover::set_domain),
-    kemi_function!("ds_mark_dst", (), failover::mark_dst),
-    kemi_function!("ds_mark_dst_state", (text state), failover::mark_dst),
-    kemi_function!("ds_mark_addr", (text state, int set, text uri), failover::mark_addr),
-    kemi_function!("ds_is_from_lists", (), membership::is_from_list),
-    kemi_function!("ds_is_from_list", (int set), membership::is_from_list),
-    kemi_function!("ds_is_from_list_mode", (int set, int mode), membership::is_from_list),
-    kemi_function!("ds_is_from_list_uri", (int set, int mode, text uri), membership::is_from_list),
-    kemi_function!("ds_is_active", (int set), membership::is_active),
-    kemi_function!("ds_is_active_uri", (int set, text uri), membership::is_active),
-    kemi_function!("ds_list_exists", (int set), membership::list_exists),
-    kemi_function!("ds_load_update", (), load::load_update),
-    kemi_function!("ds_load_unset", (), load::load_unset),
-    kemi_function!("ds_reload", (), reload::ds_reload),
-    kemi_function!("ds_dsg_fetch", (int set), group::fetch),
-    kemi_function!("ds_dsg_fetch_uri", (int set, text uri), group::fetch_uri),
+    kemi_function!(c"ds_select", (int set, int alg), select::select),
+    kemi_function!(c"ds_select_limit", (int set, int alg, int limit), select::select),
+    kemi_function!(c"ds_select_dst", (int set, int alg), select::select_dst),
+    kemi_function!(c"ds_select_dst_limit", (int set, int alg, int limit), select::select_dst),
+    kemi_function!(c"ds_select_domain", (int set, int alg), select::select_domain),
+    kemi_function!(c"ds_select_domain_limit", (int set, int alg, int limit), select::select_domain),
+    kemi_function!(c"ds_select_routes", (text rules, text mode), select::select_routes),
+    kemi_function!(c"ds_select_routes_limit", (text rules, text mode, int limit), select::select_routes),
+    kemi_function!(c"ds_next_dst", (), failover::next_dst),
+    kemi_function!(c"ds_next_domain", (), failover::next_domain),
+    kemi_function!(c"ds_set_dst", (), failover::set_dst),
+    kemi_function!(c"ds_set_domain", (), failover::set_domain),
+    kemi_function!(c"ds_mark_dst", (), failover::mark_dst),
+    kemi_function!(c"ds_mark_dst_state", (text state), failover::mark_dst),
+    kemi_function!(c"ds_mark_addr", (text state, int set, text uri), failover::mark_addr),
+    kemi_function!(c"ds_is_from_lists", (), membership::is_from_list),
+    kemi_function!(c"ds_is_from_list", (int set), membership::is_from_list),
+    kemi_function!(c"ds_is_from_list_mode", (int set, int mode), membership::is_from_list),
+    kemi_function!(c"ds_is_from_list_uri", (int set, int mode, text uri), membership::is_from_list),
+    kemi_function!(c"ds_is_active", (int set), membership::is_active),
+    kemi_function!(c"ds_is_active_uri", (int set, text uri), membership::is_active),
+    kemi_function!(c"ds_list_exists", (int set), membership::list_exists),
+    kemi_function!(c"ds_load_update", (), load::load_update),
+    kemi_function!(c"ds_load_unset", (), load::load_unset),
+    kemi_function!(c"ds_reload", (), reload::ds_reload),
+    kemi_function!(c"ds_dsg_fetch", (int set), group::fetch),
+    kemi_function!(c"ds_dsg_fetch_uri", (int set, text uri), group::fetch_uri),
     kemi_function!(
-        "ds_oc_set_attrs",
+        c"ds_oc_set_attrs",
         (int set, text uri, int rate, int interval, int sequence),
         group::oc_set_attrs
     ),
@@ -91,8 +91,8 @@ static KEMI: [KemiFunction; 29] = [
 ];
 
 static VARIABLES: [Variable; 3] = [
-    script_variable!("dsv", group::DSV, group::dsv),
-    script_variable!("dsg", group::DSG, group::dsg),
+    script_variable!(c"dsv", group::DSV, group::dsv),
+    script_variable!(c"dsg", group::DSG, group::dsg),
     Variable::END,
 ];
 
@@ -100,13 +100,13 @@ static VARIABLES: [Variable; 3] = [
 mod raw {
     use super::{Int, Text};
 
-    pub static LIST_FILE: Text = Text::new("");
+    pub static LIST_FILE: Text = Text::new(c"");
     pub static FLAGS: Int = Int::new(0);
     pub static USE_DEFAULT: Int = Int::new(0);
     pub static FORCE_DST: Int = Int::new(1);
-    pub static XAVP_DST: Text = Text::new("_dsdst_");
+    pub static XAVP_DST: Text = Text::new(c"_dsdst_");
     pub static XAVP_DST_MODE: Int = Int::new(0);
-    pub static XAVP_CTX: Text = Text::new("_dsctx_");
+    pub static XAVP_CTX: Text = Text::new(c"_dsctx_");
     pub static XAVP_CTX_MODE: Int = Int::new(0);
     /// Accepted for configurations that tune the stock module; the call table grows by itself.
     pub static DS_HASH_SIZE: Int = Int::new(0);
@@ -116,11 +116,11 @@ mod raw {
     pub static RELOAD_DELTA: Int = Int::new(0);
     pub static DS_PROBING_THRESHOLD: Int = Int::new(1);
     pub static DS_INACTIVE_THRESHOLD: Int = Int::new(1);
-    pub static HASH_PVAR: Text = Text::new("");
-    pub static SETID_PVNAME: Text = Text::new("");
-    pub static ATTRS_PVNAME: Text = Text::new("");
-    pub static DS_DEFAULT_SOCKET: Text = Text::new("");
-    pub static DS_DEFAULT_SOCKNAME: Text = Text::new("");
+    pub static HASH_PVAR: Text = Text::new(c"");
+    pub static SETID_PVNAME: Text = Text::new(c"");
+    pub static ATTRS_PVNAME: Text = Text::new(c"");
+    pub static DS_DEFAULT_SOCKET: Text = Text::new(c"");
+    pub static DS_DEFAULT_SOCKNAME: Text = Text::new(c"");
 }
 
 static PARAMETERS: [Parameter; 21] = [

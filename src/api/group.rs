@@ -45,7 +45,8 @@ fn content(module: &Module, name: &str) -> Option<Content> {
     let count = set.destinations.len();
     let active = records.filter(|record| record.flags().usable()).count();
     let wish = || {
-        let found = set.destinations.iter().find(|one| set.text(one.uri) == fetched.uri)?;
+        let found =
+            set.destinations.iter().find(|one| set.text(one.uri).eq_ignore_ascii_case(&fetched.uri))?;
         module.root.registry.record(found.record).map(|record| &record.overload)
     };
     let percent = |part: usize| (part * 100).checked_div(count).unwrap_or(0) as i64;

@@ -51,8 +51,11 @@ fn from_message(msg: &Message) -> Option<Source> {
 }
 
 fn from_uri(text: &[u8]) -> Option<Source> {
-    let Some(parsed) = uri::parse(text) else {
-        log::error(format_args!("ds_is_from_list: argument 'uri': {} is no SIP URI", shown(text)));
+    let Some(parsed) = uri::parse(text).filter(|parsed| !parsed.host.is_empty()) else {
+        log::error(format_args!(
+            "ds_is_from_list: argument 'uri': {} is no SIP URI with a host",
+            shown(text)
+        ));
         return None;
     };
     let host = text.get(parsed.host.clone()).unwrap_or_default();

@@ -75,13 +75,13 @@ fn show(
     if detail != Detail::Short && !body.is_empty() {
         let attrs = to.structure(c"ATTRS")?;
         attrs.text(c"BODY", body)?;
-        attrs.text(c"DUID", set.text(destination.duid))?;
+        attrs.text_or_null(c"DUID", set.text(destination.duid))?;
         attrs.int(c"MAXLOAD", destination.maxload as i32)?;
         attrs.int(c"WEIGHT", destination.weight as i32)?;
         attrs.int(c"RWEIGHT", destination.rweight as i32)?;
-        attrs.text(c"SOCKET", set.text(destination.socket))?;
-        attrs.text(c"SOCKNAME", set.text(destination.sockname))?;
-        attrs.text(c"OBPROXY", set.text(destination.obproxy))?;
+        attrs.text_or_null(c"SOCKET", set.text(destination.socket))?;
+        attrs.text_or_null(c"SOCKNAME", set.text(destination.sockname))?;
+        attrs.text_or_null(c"OBPROXY", set.text(destination.obproxy))?;
     }
     let load = record.map_or(0, |record| record.load.get());
     to.structure(c"RUNTIME")?.int(c"DLGLOAD", i32::try_from(load).unwrap_or(i32::MAX))

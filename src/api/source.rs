@@ -34,7 +34,8 @@ impl Source for ListFile<'_> {
             entry.uri = if parsed.is_some() { with_scheme } else { entry.uri };
         }
         let found = shown(&entry.uri);
-        let parsed = parsed.ok_or_else(|| wrong(format!("{found} is no SIP URI")))?;
+        let parsed = parsed.filter(|parsed| !parsed.host.is_empty());
+        let parsed = parsed.ok_or_else(|| wrong(format!("{found} is no SIP URI with a host")))?;
         let host = entry.uri.get(parsed.host.clone()).unwrap_or_default().to_vec();
         if host.len() > MAX_HOST {
             return Err(wrong(format!("{found}: a host name has at most {MAX_HOST} characters")));

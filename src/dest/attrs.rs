@@ -3,7 +3,7 @@
 use super::problem::shown;
 
 /// What the module reads of the attributes, and the whole text for scripts.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attrs {
     /// All of them as written, unknown ones too, without a `;` at the end.
     pub body: Vec<u8>,
@@ -33,14 +33,28 @@ pub type Finding = (usize, String);
 /// Largest value of a number attribute: what fits the answer of `dispatcher.list`.
 pub const MAX_NUMBER: u32 = i32::MAX as u32;
 
-/// `ocmin` where it is not given.
-const DEFAULT_OCMIN: u32 = 10;
+impl Default for Attrs {
+    fn default() -> Self {
+        Self {
+            body: Vec::new(),
+            duid: Vec::new(),
+            maxload: 0,
+            latency: 0,
+            ocmin: 10,
+            weight: 0,
+            rweight: 0,
+            socket: Vec::new(),
+            sockname: Vec::new(),
+            obproxy: Vec::new(),
+        }
+    }
+}
 
 impl Attrs {
     /// Reads the text. Names are compared without regard to case; values may stand in single or double quotes.
     pub fn parse(text: &[u8]) -> Result<Self, Finding> {
         let body = text.strip_suffix(b";").unwrap_or(text);
-        let mut attrs = Self { body: body.to_vec(), ocmin: DEFAULT_OCMIN, ..Self::default() };
+        let mut attrs = Self { body: body.to_vec(), ..Self::default() };
         for (at, name, value) in Parts::of(body) {
             let value = value?;
             let slot = match name.to_ascii_lowercase().as_slice() {

@@ -3,7 +3,7 @@
 //! The host checks the number and types of arguments against the row before it calls.
 
 use super::{ffi, text};
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::{CStr, c_int, c_void};
 
 pub use ffi::str_ as RawText;
 
@@ -14,10 +14,6 @@ pub struct KemiFunction(ffi::sr_kemi_t);
 // SAFETY: constants and addresses of statics; the host only reads them.
 unsafe impl Sync for KemiFunction {}
 
-const fn literal(text: &'static str) -> ffi::str_ {
-    ffi::str_ { s: text.as_ptr().cast_mut().cast::<c_char>(), len: text.len() as c_int }
-}
-
 /// The host's mark of an integer.
 pub const INT: c_int = ffi::SR_KEMIP_INT as c_int;
 /// The host's mark of a text.
@@ -25,10 +21,10 @@ pub const TEXT: c_int = ffi::SR_KEMIP_STR as c_int;
 
 impl KemiFunction {
     /// A function that answers with an integer.
-    pub const fn new(name: &'static str, kinds: [c_int; 6], entry: *const c_void) -> Self {
+    pub const fn new(name: &'static CStr, kinds: [c_int; 6], entry: *const c_void) -> Self {
         Self(ffi::sr_kemi_t {
-            mname: literal("dispatcher"),
-            fname: literal(name),
+            mname: text::literal(c"dispatcher"),
+            fname: text::literal(name),
             rtype: INT,
             func: entry.cast_mut(),
             ptypes: kinds,

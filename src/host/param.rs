@@ -2,7 +2,7 @@
 
 use super::{ffi, text};
 use core::cell::UnsafeCell;
-use core::ffi::{c_int, c_void};
+use core::ffi::{CStr, c_int, c_void};
 
 /// An integer parameter.
 #[repr(transparent)]
@@ -36,11 +36,8 @@ impl Int {
 
 impl Text {
     /// With its default.
-    pub const fn new(default: &'static str) -> Self {
-        Self(UnsafeCell::new(ffi::str_ {
-            s: default.as_ptr().cast_mut().cast(),
-            len: default.len() as c_int,
-        }))
+    pub const fn new(default: &'static CStr) -> Self {
+        Self(UnsafeCell::new(text::literal(default)))
     }
 
     /// What the configuration says. In `mod_init` or later.

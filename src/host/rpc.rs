@@ -116,8 +116,14 @@ impl Struct<'_> {
         self.add(c"j", name, number)
     }
 
-    /// Adds a text. An empty one is `null` where the transport has that.
+    /// Adds a text.
     pub fn text(&self, name: &CStr, text: &[u8]) -> Result<(), Broken> {
+        let mut text = text::lent(text);
+        self.add(c"S", name, &raw mut text)
+    }
+
+    /// Adds a text, or nothing for an empty one: `null` where the transport has that.
+    pub fn text_or_null(&self, name: &CStr, text: &[u8]) -> Result<(), Broken> {
         let mut text = text::lent(text);
         if text.len == 0 {
             text.s = null_mut();

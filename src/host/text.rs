@@ -1,7 +1,7 @@
 //! The host's `str`: a pointer and a length.
 
 use super::ffi::str_;
-use core::ffi::c_int;
+use core::ffi::{CStr, c_int};
 
 /// The bytes of a `str` of the host.
 ///
@@ -19,4 +19,16 @@ pub unsafe fn bytes<'a>(text: str_) -> &'a [u8] {
 /// only read it are the ones that this is for.
 pub fn lent(bytes: &[u8]) -> str_ {
     str_ { s: bytes.as_ptr().cast_mut().cast(), len: c_int::try_from(bytes.len()).unwrap_or(c_int::MAX) }
+}
+
+/// A name in a table. The host has it with a length, but parts of it go on to a zero at the end.
+pub const fn literal(name: &'static CStr) -> str_ {
+    str_ { s: name.as_ptr().cast_mut(), len: name.count_bytes() as c_int }
+}
+
+/// A copy that lives as long as the process, with a zero behind its end for the same reason.
+pub fn kept(bytes: &[u8]) -> str_ {
+    let copy = [bytes, &[0]].concat();
+    let len = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
+    str_ { s: Box::leak(copy.into_boxed_slice()).as_mut_ptr().cast(), len }
 }

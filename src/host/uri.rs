@@ -14,7 +14,7 @@ use std::ffi::CString;
 pub struct Uri {
     /// User; empty where there is none.
     pub user: Range<usize>,
-    /// Host name.
+    /// Host name; empty for a scheme without one (`tel:`), whose number is the user.
     pub host: Range<usize>,
     /// Port; 0 where the text has none.
     pub port: u16,
@@ -29,12 +29,12 @@ pub struct Uri {
 impl Uri {
     /// Host, with the port behind it if that is not the one that the scheme implies.
     pub fn host_and_unusual_port(&self) -> Range<usize> {
-        let end = self.port_end.filter(|_| self.port != self.usual_port);
+        let end = self.port_end.filter(|_| self.port != self.usual_port && !self.host.is_empty());
         self.host.start..end.unwrap_or(self.host.end)
     }
 }
 
-/// Reads a URI. `None` if it is none, or none with a host.
+/// Reads a URI. `None` if it is none.
 pub fn parse(uri: &[u8]) -> Option<Uri> {
     let len = c_int::try_from(uri.len()).ok()?;
     // SAFETY: a struct of numbers and pointers, for which zero is the empty value that the host starts from too.
@@ -50,7 +50,12 @@ pub fn parse(uri: &[u8]) -> Option<Uri> {
     };
     Some(Uri {
         user: part(parsed.user).unwrap_or(0..0),
-        host: part(parsed.host).filter(|host| !host.is_empty())?,
+        host: match parsed.host {
+            none if none.s.is_null() => return None,
+            // Not a place in the text: the host points to an empty text of its own.
+            empty if empty.len == 0 => 0..0,
+            host => part(host)?,
+        },
         port: parsed.port_no,
         proto: parsed.proto,
         port_end: part(parsed.port).map(|port| port.end),

@@ -2,7 +2,7 @@
 
 use super::message::Message;
 use super::{ffi, guard::guard, log, text};
-use core::ffi::c_int;
+use core::ffi::{CStr, c_int};
 use core::ptr::null_mut;
 
 pub use ffi::{pv_param_t as RawParam, pv_spec_t as RawSpec, pv_value_t as RawValue, str_ as RawText};
@@ -21,9 +21,9 @@ pub type Parse = unsafe extern "C" fn(*mut RawSpec, *mut RawText) -> c_int;
 
 impl Variable {
     /// A variable that only gives.
-    pub const fn new(name: &'static str, get: Get, parse: Parse) -> Self {
+    pub const fn new(name: &'static CStr, get: Get, parse: Parse) -> Self {
         Self(ffi::pv_export_t {
-            name: ffi::str_ { s: name.as_ptr().cast_mut().cast(), len: name.len() as c_int },
+            name: text::literal(name),
             type_: ffi::PVT_OTHER,
             getf: Some(get),
             setf: None,
@@ -138,7 +138,7 @@ unsafe impl Sync for Format {}
 impl Format {
     /// Reads a text; `None` if it is malformed. The text is kept.
     pub fn parse(format: &[u8]) -> Option<Self> {
-        let mut kept = text::lent(Box::leak(format.to_vec().into_boxed_slice()));
+        let mut kept = text::kept(format);
         let mut elements = null_mut();
         // SAFETY: the text lives as long as the process.
         let done = unsafe { ffi::pv_parse_format(&raw mut kept, &raw mut elements) };
@@ -166,7 +166,7 @@ unsafe impl Sync for Settable {}
 impl Settable {
     /// Reads the name of a variable, as in `$var(x)`; `None` if there is none that can be set.
     pub fn parse(name: &[u8]) -> Option<Self> {
-        let mut kept = text::lent(Box::leak(name.to_vec().into_boxed_slice()));
+        let mut kept = text::kept(name);
         // SAFETY: a struct of numbers and pointers, for which zero is the empty value.
         let mut spec: Box<ffi::pv_spec_t> = Box::new(unsafe { core::mem::zeroed() });
         // SAFETY: the text and the struct live as long as the process.

@@ -1,6 +1,6 @@
-//! Algorithm 6: any.
+//! Algorithm 6: any of the usable ones, all with the same chance.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, usable_from};
+use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal};
 
 /// Chooses by chance.
 pub struct Random;
@@ -11,6 +11,29 @@ impl Algorithm for Random {
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
-        usable_from(pool, draw)
+        let field = draw.field(pool.len());
+        if field == 0 {
+            return Err(Refusal::NoSet);
+        }
+        let usable = || (0..field).filter(|&at| pool.usable(at));
+        let one = draw.number.checked_rem(usable().count() as u64);
+        let chosen = one.and_then(|one| usable().nth(one as usize));
+        let spared = || (field..pool.len()).find(|&at| pool.usable(at));
+        chosen.or_else(spared).map(Choice::at).ok_or(Refusal::NoneActive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::tests::{at, number, sparing, usable};
+
+    #[test]
+    fn each_usable_one_has_the_same_share_of_numbers() {
+        let set = usable(&[true, false, true, true]);
+        let picks: Vec<_> = (0..6).map(|random| at(6, &set, number(random)).unwrap()).collect();
+        assert_eq!(picks, [0, 2, 3, 0, 2, 3]);
+        assert_eq!(at(6, &usable(&[false, true]), sparing(5)), Ok(1));
+        assert_eq!(at(6, &usable(&[false, false]), sparing(5)), Err(Refusal::NoneActive));
     }
 }

@@ -31,7 +31,7 @@ pub fn set<A: Alloc>(root: &Root<A>, set: &Set<A>, state: Flags, matches: impl F
 }
 
 /// A destination's wish to be left out of some selections. False if there is no such destination, or the wish is not newer
-/// than the last. A rate below the configured least is raised to it.
+/// than the last. A rate below the configured least is raised to it; 0 is the end of the overload and stays.
 pub fn wish<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
@@ -43,7 +43,8 @@ pub fn wish<A: Alloc>(
     let mut taken = false;
     for destination in set.destinations.iter().filter(|one| matches(set.text(one.uri))) {
         if let Some(record) = root.registry.record(destination.record) {
-            taken |= record.overload.wish(rate.max(destination.ocmin), until, sequence);
+            let rate = if rate == 0 { 0 } else { rate.max(destination.ocmin) };
+            taken |= record.overload.wish(rate, until, sequence);
         }
     }
     taken

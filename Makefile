@@ -8,7 +8,8 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 # Where the module goes: a folder of its own, put before the stock one in mpath.
 MODULES ?= /usr/local/lib/kamailio/dispatcher
 
-PACKAGES = kamailio kamailio-extra-modules sip-tester clang libclang-dev gcc libc6-dev make dpkg-dev patch
+PACKAGES = kamailio kamailio-extra-modules kamailio-lua-modules kamailio-python3-modules sip-tester \
+    clang libclang-dev gcc libc6-dev make dpkg-dev patch
 
 .PHONY: help deps headers build check unit model sanitize it test demo bench install uninstall clean
 .DEFAULT_GOAL := help

@@ -39,7 +39,8 @@ fn next_is_the_least_loaded_of_those_usable_by_then(workers: u32) {
     // Its failover list is made while all are idle.
     let mut call = ringing(&mut agent);
     let first = gateways.of_call(&call.id).unwrap();
-    let [inactive, full, busy, least] = [1, 2, 3, 4].map(|n| (first + n) % 5);
+    // The list goes from the last line to the first: in this order it meets full, inactive, busy, least.
+    let [least, busy, inactive, full] = [1, 2, 3, 4].map(|n| (first + n) % 5);
     let mut wanted = [0; 5];
     (wanted[full], wanted[busy], wanted[least], wanted[first]) = (4, 3, 2, 3);
     let mut held = fill(&mut agent, &gateways, &wanted);

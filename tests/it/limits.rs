@@ -7,6 +7,7 @@ use crate::support::{Agent, Call, Gateways, Kamailio};
 
 at_one_and_eight_workers! {
     bursts_fill_every_gateway_to_its_limit_and_no_further,
+    every_place_is_taken_once,
     zero_or_absent_maxload_is_no_limit,
     short_calls_over_idle_gateways_are_shared_evenly,
     loads_of_long_calls_differ_by_one_at_most,
@@ -45,6 +46,48 @@ fn bursts_fill_every_gateway_to_its_limit_and_no_further(workers: u32) {
         }
         assert_eq!(assert_no_drift(&server).calls, 0, "burst {burst}");
     }
+    all_over(server);
+}
+
+/// The script answers by itself: next to nothing but choosing and counting is left for the workers to meet in.
+const ANSWER: &str = r#"
+request_route {
+	if (is_method("ACK")) exit;
+	if (is_method("CANCEL")) ds_load_update();
+	else if (!ds_select_dst("100", "10")) { sl_send_reply("404", "No destination"); exit; }
+	sl_send_reply("200", "OK");
+}
+"#;
+
+const PLACES: usize = 200;
+const AT_ONCE: usize = 52;
+const ROUNDS: usize = 40;
+
+fn every_place_is_taken_once(workers: u32) {
+    let line = |n: usize| format!("100 sip:127.0.{}.{}:5060 0 0 maxload=1\n", n / 100 + 1, n % 100 + 1);
+    let list: String = (0..PLACES).map(line).collect();
+    let server = Kamailio::builder().workers(workers).list(list).route(ANSWER).start();
+    let mut agent = server.agent();
+    for round in 0..ROUNDS {
+        let mut accepted = Vec::new();
+        for _ in 0..4 {
+            let mut calls: Vec<Call> = (0..AT_ONCE).map(|_| agent.call()).collect();
+            for call in &mut calls {
+                agent.send(&call.invite());
+            }
+            calls.retain(|call| agent.answer(call, "INVITE").status() == Some(200));
+            accepted.append(&mut calls);
+        }
+        let loads: Vec<i64> = server.list().iter().filter_map(|d| d.load).collect();
+        assert!(loads == [1; PLACES], "round {round}: {loads:?}");
+        assert_eq!(accepted.len(), PLACES, "round {round}");
+        for call in &accepted {
+            agent.send(&call.cancel());
+            agent.answer(call, "CANCEL");
+        }
+    }
+    let audit = assert_no_drift(&server);
+    assert_eq!((audit.calls, audit.released), (0, (PLACES * ROUNDS) as i64));
     all_over(server);
 }
 

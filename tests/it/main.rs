@@ -5,6 +5,7 @@
 mod support;
 
 mod calls;
+mod picks;
 
 mod crossing;
 mod expiry;
@@ -21,3 +22,24 @@ mod repeats;
 mod stock;
 mod stock_rpc;
 mod storm;
+
+mod odd_messages;
+mod selections;
+mod side_by_side;
+
+mod differences;
+mod differential;
+
+mod from_list;
+mod membership;
+mod overload;
+mod weights;
+
+mod bad_arguments;
+mod binding;
+mod failover_network;
+mod kemi;
+mod kemi_calls;
+mod parallel;
+mod platforms;
+mod route_kinds;

@@ -1,1 +1,130 @@
-//! To come.
+//! RPC beside the stock module's: tools read these answers.
+
+use serde_json::{Value, json};
+
+use crate::support::{Kamailio, RpcError};
+
+const LIST: &str = "\
+    # a comment\n\
+    30 sip:127.0.30.1:5060 0 0 duid=a;maxload=5;weight=20;rweight=3;note=x\n\
+    2  sip:127.0.2.1:5061;transport=tcp 1 7\n\
+    2  sip:127.0.2.2 8 9 weight=50;\n\
+    2  sip:127.0.2.3:5062 2 9 duid=b;my=y;obproxy=sip:127.0.0.7\n\
+    100 sip:127.0.2.5:5070 0 0 duid=six\n\
+    100 sips:127.0.2.4 16\n";
+
+struct Pair {
+    ours: Kamailio,
+    stock: Kamailio,
+}
+
+impl Pair {
+    fn start() -> Pair {
+        Pair {
+            ours: Kamailio::builder().list(LIST).start(),
+            stock: Kamailio::builder().list(LIST).stock().start(),
+        }
+    }
+
+    /// Asks both, asserts that they answer the same after `tidy`, and gives the answer.
+    #[track_caller]
+    fn same(&self, method: &str, params: &Value, tidy: fn(&mut Value)) -> Result<Value, RpcError> {
+        let ask = |server: &Kamailio| {
+            server.rpc(method, params.clone()).map(|mut answer| {
+                tidy(&mut answer);
+                answer
+            })
+        };
+        let (ours, stock) = (ask(&self.ours), ask(&self.stock));
+        assert!(ours == stock, "{method} {params}:\n{}", difference(&ours, &stock));
+        ours
+    }
+
+    #[track_caller]
+    fn same_list(&self, params: &Value) {
+        self.same("dispatcher.list", params, sets_in_order).unwrap();
+    }
+
+    fn stop(self) {
+        self.ours.stop();
+        // The stock one may end as it likes: it logs CRITICAL when it lists a destination without an address.
+    }
+}
+
+/// The lines that only one of both has.
+fn difference(ours: &Result<Value, RpcError>, stock: &Result<Value, RpcError>) -> String {
+    let [ours, stock] = [ours, stock].map(|answer| format!("{answer:#?}"));
+    let only = |who: &str, these: &str, others: &str| -> String {
+        let lines = these.lines().filter(|line| !others.lines().any(|other| other == *line));
+        lines.map(|line| format!("{who}: {}\n", line.trim())).collect()
+    };
+    only("ours", &ours, &stock) + &only("stock", &stock, &ours) + &format!("in {ours}")
+}
+
+/// The order of sets is the one difference between both lists.
+fn sets_in_order(answer: &mut Value) {
+    if let Some(records) = answer["RECORDS"].as_array_mut() {
+        records.sort_by_key(|record| record["SET"]["ID"].as_i64());
+    }
+}
+
+#[test]
+fn list_is_the_same_plain_short_and_full() {
+    let pair = Pair::start();
+    for params in [json!([]), json!(["short"]), json!(["full"]), json!(["FULL"]), json!(["what"])] {
+        pair.same_list(&params);
+    }
+    pair.stop();
+}
+
+#[test]
+fn fields_come_in_the_same_order() {
+    let pair = Pair::start();
+    let names = |server: &Kamailio| {
+        let text = server.rpc_handle().raw("dispatcher.list", json!(["full"])).unwrap();
+        let (_, from) = text.split_once("sip:127.0.30.1").unwrap();
+        let (these, _) = from.split_once("DLGLOAD").unwrap();
+        field_names(these)
+    };
+    assert_eq!(names(&pair.ours).len(), 18);
+    assert_eq!(names(&pair.ours), names(&pair.stock));
+    pair.stop();
+}
+
+/// The words before a colon, in their order.
+fn field_names(json: &str) -> Vec<String> {
+    let words: Vec<&str> = json.split('"').collect();
+    let is_name = |pair: &&[&str]| pair[1].trim_start().starts_with(':');
+    words.windows(2).filter(is_name).map(|pair| pair[0].to_owned()).collect()
+}
+
+#[test]
+fn set_state_says_and_does_the_same() {
+    let pair = Pair::start();
+    for state in ["a", "i", "d", "t", "ip", "ap", "tp", "dp", "1", "0", "2", "3", "0p", "A", "IP", "x", ""] {
+        for (set, uri) in [(2, "sip:127.0.2.2"), (2, "all"), (2, "sip:nobody"), (100, "sip:127.0.2.5:5070")] {
+            drop(pair.same("dispatcher.set_state", &json!([state, set, uri]), |_| {}));
+            pair.same_list(&json!([]));
+        }
+    }
+    drop(pair.same("dispatcher.set_state", &json!(["a", 2]), |_| {}));
+    drop(pair.same("dispatcher.set_state", &json!([]), |_| {}));
+    pair.stop();
+}
+
+#[test]
+fn all_of_a_set_that_is_not_there_is_an_error_only_here() {
+    let pair = Pair::start();
+    let ask = |server: &Kamailio| server.rpc("dispatcher.set_state", json!(["i", 3, "all"]));
+    assert!(ask(&pair.stock).is_ok());
+    assert_eq!(ask(&pair.ours).unwrap_err().message, "State Update Failed");
+    pair.stop();
+}
+
+#[test]
+fn reload_says_the_same() {
+    let pair = Pair::start();
+    assert!(pair.same("dispatcher.reload", &json!([]), |_| {}).is_ok());
+    pair.same_list(&json!([]));
+    pair.stop();
+}

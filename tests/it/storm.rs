@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::calls::{self, NO_FAILOVER, all_over, assert_no_drift, obedient, reload_by_script};
 use crate::support::{Agent, Call, Gateways, Kamailio, Rpc, eventually};
 
-const STORM: Duration = Duration::from_secs(8);
+const STORM: Duration = Duration::from_secs(30);
 const DESTINATIONS: usize = 200;
 /// Calls that each caller holds at a time.
 const HELD: usize = 50;

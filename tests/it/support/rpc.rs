@@ -53,13 +53,21 @@ impl Rpc {
     }
 
     pub fn call_within(&self, timeout: Duration, method: &str, params: Value) -> Result<Value, RpcError> {
+        read_answer(&self.ask(timeout, method, params)?)
+    }
+
+    /// The whole answer as it came, for the order of its fields.
+    pub fn raw(&self, method: &str, params: Value) -> Result<String, RpcError> {
+        self.ask(TIMEOUT, method, params).map(|answer| String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    fn ask(&self, timeout: Duration, method: &str, params: Value) -> Result<Vec<u8>, RpcError> {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
         let own = self.run_dir.join(format!("rpc.{id}"));
         let answer = exchange(&own, &self.server, request.to_string().as_bytes(), timeout);
         drop(std::fs::remove_file(&own));
-        let answer = answer.map_err(|e| RpcError { code: 0, message: format!("{method}: {e}") })?;
-        read_answer(&answer)
+        answer.map_err(|e| RpcError { code: 0, message: format!("{method}: {e}") })
     }
 
     pub fn list(&self) -> Result<Vec<Destination>, RpcError> {

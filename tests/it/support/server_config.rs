@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -37,6 +38,7 @@ pub struct Builder {
     shm_megabytes: u32,
     allocator: &'static str,
     file: Option<PathBuf>,
+    files: Vec<(String, String)>,
 }
 
 impl Default for Builder {
@@ -53,6 +55,7 @@ impl Default for Builder {
             shm_megabytes: 256,
             allocator: "qm",
             file: None,
+            files: Vec::new(),
         }
     }
 }
@@ -90,9 +93,17 @@ impl Builder {
         self
     }
 
-    /// Everything from `request_route {` on. An OPTIONS that asks whether the server is up never reaches it.
+    /// Everything from `request_route {` on. An OPTIONS that asks whether the server is up never reaches it. Without
+    /// any text there is no native routing: a script of another language answers that OPTIONS as well.
     pub fn route(mut self, text: &str) -> Builder {
         self.route = text.into();
+        self
+    }
+
+    /// One more file in the run directory, such as a script of another language. RUN_DIR in the configuration's
+    /// strings is that directory.
+    pub fn with_file(mut self, name: &str, text: &str) -> Builder {
+        self.files.push((name.into(), text.into()));
         self
     }
 
@@ -128,11 +139,31 @@ impl Builder {
 
     #[track_caller]
     pub fn start(self) -> Kamailio {
+        let (config, run_dir) = self.write();
+        Kamailio::start(&config, run_dir)
+    }
+
+    /// Lets Kamailio read the configuration and no more: whether it may start, what it says, and what it has read.
+    #[track_caller]
+    pub fn check(self) -> (bool, String, String) {
+        let (config, run_dir) = self.write();
+        let mut command = Command::new("kamailio");
+        command.args(["-c", "-E", "-f"]).arg(&config.file).arg("-Y").arg(run_dir.path());
+        let output = command.output().expect("kamailio is installed");
+        let text = std::fs::read_to_string(&config.file).expect("the configuration can be read");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned(), text)
+    }
+
+    #[track_caller]
+    fn write(self) -> (Config, TempDir) {
         let run_dir = tempfile::Builder::new().prefix("kamailio-").tempdir().expect("a run directory");
         let dir = run_dir.path().to_owned();
         let address = net::free_port(net::address());
         let list = dir.join("dispatcher.list");
         std::fs::write(&list, &self.list).expect("the list file can be written");
+        for (name, text) in &self.files {
+            std::fs::write(dir.join(name), text).expect("the file can be written");
+        }
         let stock = self.stock || std::env::var_os("DISPATCHER_SO").is_some_and(|so| so == "stock");
         let module = if stock { "dispatcher.so".into() } else { dispatcher_so() };
         let (file, defines) = match &self.file {
@@ -152,14 +183,14 @@ impl Builder {
             }
         };
         let (shm_megabytes, allocator) = (self.shm_megabytes, self.allocator);
-        Kamailio::start(&Config { file, address, shm_megabytes, allocator, defines }, run_dir)
+        (Config { file, address, shm_megabytes, allocator, defines }, run_dir)
     }
 
     fn text(&self, dir: &Path, address: SocketAddr, dispatcher: &str, stock: bool) -> String {
         let dir = dir.display();
         let mut text = format!(
-            "#!KAMAILIO\ndebug={}\nchildren={}\nlisten=udp:{address}\ndisable_tcp=yes\n\
-             auto_aliases=no\ndns=no\nrev_dns=no\n{}\n",
+            "#!KAMAILIO\n#!substdef \"!RUN_DIR!{dir}!g\"\n\
+             debug={}\nchildren={}\nlisten=udp:{address}\ndisable_tcp=yes\nauto_aliases=no\ndns=no\nrev_dns=no\n{}\n",
             self.debug, self.workers, self.globals
         );
         for module in MODULES.iter().copied().chain(self.modules.iter().map(String::as_str)) {
@@ -180,6 +211,9 @@ impl Builder {
         text.push_str(&self.modparams);
         let ready = "request_route {\n\
                      \tif (is_method(\"OPTIONS\") && $rU == \"ready\") { sl_send_reply(\"200\", \"Ready\"); exit; }\n";
+        if self.route.is_empty() {
+            return text;
+        }
         assert!(self.route.contains("request_route {"), "the routing has no `request_route {{`");
         text.push_str(&self.route.replacen("request_route {", ready, 1));
         text.push('\n');

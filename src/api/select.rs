@@ -167,7 +167,7 @@ fn apply(
             _ => Call::None,
         },
         now: clock::seconds(),
-        now_ms: clock::wall_millis(),
+        now_ms: &clock::wall_millis,
         random: &process::random_number,
         spare_last: module.conf.use_default,
         hash: &|text| hashed(module, msg, text),
@@ -230,9 +230,8 @@ fn write(
         return Some(if all { Verdict::True } else { Verdict::InPart });
     }
     if conf.failover && !conf.xavp_dst.is_empty() {
-        let mut listed = vec![chosen.at];
-        listed.extend(chosen.alternatives(module.root));
-        for at in listed.into_iter().take(written.left) {
+        let listed = core::iter::once(chosen.at).chain(chosen.alternatives(module.root));
+        for at in listed.take(written.left) {
             let entry = Listed { set, at, counted: chosen.counted };
             list.add(list::fields(conf, &entry).ok()?).ok()?;
             written.count += 1;

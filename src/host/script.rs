@@ -106,11 +106,12 @@ pub unsafe fn enter(
     function: Function,
 ) -> c_int {
     let call = |message: &mut Message| {
-        let mut values = Vec::with_capacity(arguments.len());
-        for (argument, raw) in arguments.iter().zip(raw) {
+        // No function has more arguments, and the way to a selection has no room for an allocation.
+        let mut values = [Value::Int(0); MOST];
+        for ((argument, raw), place) in arguments.iter().zip(raw).zip(&mut values) {
             // SAFETY: from the host, prepared.
             match unsafe { read(msg, *raw, *argument) } {
-                Ok(value) => values.push(value),
+                Ok(value) => *place = value,
                 Err(found) => {
                     let due = match argument.kind {
                         Kind::Int => "a whole number",
@@ -123,12 +124,14 @@ pub unsafe fn enter(
                 }
             }
         }
-        function(message, &Values(&values)).code()
+        function(message, &Values(values.get(..arguments.len()).unwrap_or_default())).code()
     };
     // SAFETY: from the host.
     unsafe { with_message(msg, call) }
 }
 
+/// Arguments of a function, at most.
+const MOST: usize = 6;
 /// Bytes of an argument that a log line shows.
 const SHOWN: usize = 60;
 

@@ -22,7 +22,7 @@ pub enum NotPlaced {
 /// An INVITE that comes again goes where the first one went, without being counted again.
 fn stay<A: Alloc>(root: &Root<A>, set: &Set<A>, key: &Key, now: u32, shard: &mut Shard<A>) -> Option<usize> {
     let call = shard.get_mut(key).filter(|call| call.counts())?;
-    let view = View::new(root, set, 0);
+    let view = View::new(root, set);
     let at = set.destinations.iter().position(|destination| destination.record == call.record())?;
     if !view.usable(at) {
         return None;
@@ -42,7 +42,7 @@ pub fn place<A: Alloc>(
     may_stay: bool,
     choose: impl Fn(&View<'_, A>) -> Result<Choice, Refusal>,
 ) -> Result<usize, NotPlaced> {
-    let view = View::new(root, set, 0);
+    let view = View::new(root, set);
     // Held to the end: a second copy of the INVITE in another process waits here and then finds the call.
     let mut shard = root.calls.shard(&key);
     if may_stay {

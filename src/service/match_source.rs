@@ -42,7 +42,7 @@ pub fn find<'a, A: Alloc>(
     mode: Mode,
     source: Source,
 ) -> Option<&'a Destination> {
-    let view = View::new(root, set, 0);
+    let view = View::new(root, set);
     let matches = |at: usize, one: &Destination| {
         one.address == Some(source.address)
             && (mode.has(Mode::NO_PORT) || one.port == 0 || one.port == source.port)

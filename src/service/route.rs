@@ -18,7 +18,7 @@ pub struct Ask<'a> {
     /// Seconds, as the call table counts them.
     pub now: u32,
     /// The wall clock in milliseconds, for overload control.
-    pub now_ms: u64,
+    pub now_ms: &'a dyn Fn() -> u64,
     /// A random number, for algorithms that want one.
     pub random: &'a dyn Fn() -> u64,
     /// `use_default`.
@@ -93,7 +93,7 @@ pub fn select<'g, A: Alloc>(
         Needs::Random => (ask.random)(),
     };
     let draw = Draw { number, spare_last: ask.spare_last };
-    let view = View::new(root, set, ask.now_ms);
+    let view = View::with_clock(root, set, ask.now_ms);
     let at = match ask.call {
         Call::Goes(key) if choosing.counts() => {
             let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
@@ -117,7 +117,7 @@ pub fn select<'g, A: Alloc>(
 impl<A: Alloc> Selection<'_, A> {
     /// The positions to try after the chosen one fails, in their order.
     pub fn alternatives(&self, root: &Root<A>) -> Vec<usize> {
-        self.choosing.alternatives(&View::new(root, self.set, 0), self.at, self.draw)
+        self.choosing.alternatives(&View::new(root, self.set), self.at, self.draw)
     }
 }
 
@@ -141,5 +141,5 @@ pub fn retry<A: Alloc>(
 
 /// Whether the position may get calls that are not counted.
 pub fn is_usable<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) -> bool {
-    View::new(root, set, 0).record(at).is_some_and(|record| record.flags().usable())
+    View::new(root, set).record(at).is_some_and(|record| record.flags().usable())
 }

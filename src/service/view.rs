@@ -9,12 +9,17 @@ use crate::state::{Destination, Record, Root, Set};
 pub struct View<'a, A: Alloc> {
     root: &'a Root<A>,
     set: &'a Set<A>,
-    now_ms: u64,
+    now_ms: &'a dyn Fn() -> u64,
 }
 
 impl<'a, A: Alloc> View<'a, A> {
-    /// A view at a moment of the wall clock, which only overload control looks at.
-    pub fn new(root: &'a Root<A>, set: &'a Set<A>, now_ms: u64) -> Self {
+    /// A view for choices that overload control has no part in.
+    pub fn new(root: &'a Root<A>, set: &'a Set<A>) -> Self {
+        Self::with_clock(root, set, &|| 0)
+    }
+
+    /// A view with a wall clock, which only overload control looks at.
+    pub fn with_clock(root: &'a Root<A>, set: &'a Set<A>, now_ms: &'a dyn Fn() -> u64) -> Self {
         Self { root, set, now_ms }
     }
 
@@ -58,7 +63,10 @@ impl<A: Alloc> Pool for View<'_, A> {
     }
     fn overloaded(&self, at: usize) -> bool {
         self.record(at).is_some_and(|record| {
-            record.overload.ask(self.now_ms).is_some_and(|n| overload::leaves_out(n, record.overload.rate()))
+            record
+                .overload
+                .ask((self.now_ms)())
+                .is_some_and(|n| overload::leaves_out(n, record.overload.rate()))
         })
     }
 }

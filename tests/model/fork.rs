@@ -84,7 +84,7 @@ fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32)
         algorithm: 10,
         call: Call::Goes(&|| Some(key)),
         now,
-        now_ms: 0,
+        now_ms: &|| 0,
         random: &|| 0,
         spare_last: false,
         hash: &|_| None,

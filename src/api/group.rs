@@ -1,6 +1,6 @@
 //! `$dsg(…)` with `ds_dsg_fetch` and `ds_dsg_fetch_uri`, overload control with `ds_oc_set_attrs`, and `$dsv(…)`.
 
-use super::{Module, module};
+use super::{Module, module, select};
 use crate::host::clock;
 use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
@@ -88,7 +88,12 @@ pub fn oc_set_attrs(_: &mut Message, values: &Values<'_>) -> Verdict {
 /// Names of `$dsv(…)`.
 pub const DSV: &[&str] = &["code", "reason", "flags"];
 
-/// `$dsv(name)`: the reply that changed a state, inside the event routes of a destination; there are none yet, so nothing.
-pub fn dsv(_: usize) -> Content {
-    Content::Null
+/// `$dsv(name)`: why the last selection was false. In the event routes of a destination, which are to come, it is about the
+/// reply that changed the state.
+pub fn dsv(place: usize) -> Content {
+    match (select::last_cause(), DSV.get(place)) {
+        (Some((code, _)), Some(&"code")) => Content::Int(code.into()),
+        (Some((_, reason)), Some(&"reason")) => Content::Text(reason.as_bytes()),
+        _ => Content::Null,
+    }
 }

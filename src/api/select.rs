@@ -10,7 +10,7 @@ use crate::load::Event;
 use crate::select::{self, PARALLEL, Refusal, Text, hash};
 use crate::service::calls::{self, Report};
 use crate::service::route::{self, Ask, Call, NoRoute, Selection};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// The codes of a false answer, by cause.
 mod code {
@@ -18,6 +18,26 @@ mod code {
     pub const NO_SET: i32 = -2;
     pub const NONE_ACTIVE: i32 = -3;
     pub const NO_ROOM: i32 = -4;
+}
+
+/// The answer of the last selection in this process, for `$dsv(…)`.
+static LAST: AtomicI32 = AtomicI32::new(1);
+
+fn answer(verdict: Verdict) -> Verdict {
+    LAST.store(verdict.code(), Ordering::Relaxed);
+    verdict
+}
+
+/// Why the last selection was false: its code, and in words.
+pub fn last_cause() -> Option<(i32, &'static str)> {
+    let code = LAST.load(Ordering::Relaxed);
+    let reason = match code {
+        code::NO_SET => "no such set",
+        code::NONE_ACTIVE => "none active",
+        code::NO_ROOM => "no room",
+        _ => "error",
+    };
+    (code < 0).then_some((code, reason))
 }
 
 /// `ds_select_dst(set, alg [, limit])`: sets the destination URI.
@@ -57,7 +77,7 @@ pub fn select_routes(msg: &mut Message, values: &Values<'_>) -> Verdict {
         Ok(rules) => rules,
         Err(error) => {
             log::error(format_args!("ds_select_routes: argument 'rules': {error}"));
-            return Verdict::False(code::ERROR);
+            return answer(Verdict::False(code::ERROR));
         }
     };
     let target = match values.text(1).first() {
@@ -69,7 +89,7 @@ pub fn select_routes(msg: &mut Message, values: &Values<'_>) -> Verdict {
             log::error(format_args!(
                 "ds_select_routes: argument 'mode': 0 or d, 1 or r, 2 or x is due, found {found}"
             ));
-            return Verdict::False(code::ERROR);
+            return answer(Verdict::False(code::ERROR));
         }
     };
     run(msg, &rules, target, values.int(2))
@@ -114,7 +134,7 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
         if let Some(there) = msg.destination() {
             let there = shown(there);
             log::error(format_args!("selection: the destination is {there} already and force_dst is 0"));
-            return Verdict::False(code::ERROR);
+            return answer(Verdict::False(code::ERROR));
         }
     }
     // Not above zero is no limit, as in the stock module.
@@ -144,7 +164,7 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
             ));
         }
     }
-    verdict
+    answer(verdict)
 }
 
 fn apply(

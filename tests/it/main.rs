@@ -5,6 +5,7 @@
 mod support;
 
 mod calls;
+mod causes;
 mod picks;
 
 mod crossing;

@@ -1,0 +1,40 @@
+//! Why a selection is false, as a script can tell.
+
+use serde_json::json;
+
+use crate::calls::with;
+use crate::support::{Agent, Kamailio};
+
+const LIST: &str = "1 sip:127.0.1.1:5060 0 0 duid=a;maxload=1\n2 sip:127.0.2.1:5060\n2 sip:127.0.2.2:5060\n";
+
+const ROUTE: &str = r#"
+request_route {
+	if (!is_method("INVITE")) exit;
+	$var(rules) = $hdr(X-Rules);
+	$var(mode) = $hdr(X-Mode);
+	ds_select_routes("$var(rules)", "$var(mode)");
+	append_to_reply("X-Cause: $rc $dsv(code) $dsv(reason) $dsv(flags)\r\n");
+	sl_send_reply("200", "OK");
+}
+"#;
+
+fn cause(agent: &mut Agent, rules: &str, mode: &str) -> String {
+    let mut call = with(with(agent.call(), "X-Rules", rules), "X-Mode", mode);
+    agent.place(&mut call).header("X-Cause").unwrap().to_owned()
+}
+
+#[test]
+fn each_cause_has_a_code_and_words() {
+    let server = Kamailio::builder().list(LIST).route(ROUTE).start();
+    let mut agent = server.agent();
+    assert_eq!(cause(&mut agent, "1=10", "d"), "1 <null> <null> <null>");
+    assert_eq!(cause(&mut agent, "1=10", "d"), "-4 -4 no room <null>");
+    assert_eq!(cause(&mut agent, "9=10", "d"), "-2 -2 no such set <null>");
+    server.rpc("dispatcher.set_state", json!(["i", 2, "all"])).unwrap();
+    assert_eq!(cause(&mut agent, "2=4", "d"), "-3 -3 none active <null>");
+    assert_eq!(cause(&mut agent, "2=4", "what"), "-1 -1 error <null>");
+    // Of several rules the last one tells, as its set was the last hope.
+    assert_eq!(cause(&mut agent, "2=4;1=10", "d"), "-4 -4 no room <null>");
+    assert_eq!(cause(&mut agent, "1=4", "d"), "1 <null> <null> <null>");
+    server.stop();
+}

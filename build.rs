@@ -39,7 +39,7 @@ fn build() -> Result<()> {
         .clang_arg(format!("-I{}", tree.display()))
         .clang_arg("-w")
         .allowlist_function("shim_.*")
-        .allowlist_function("fixup_igp_null|fixup_spve_null")
+        .allowlist_function("fixup_(free_)?(igp|spve)_null")
         .allowlist_function("get_is_fparam|get_str_fparam|sr_kemi_modules_add")
         .allowlist_function("parse_headers|parse_uri|parse_from_header|parse_credentials|set_dst_uri|append_branch")
         .allowlist_function("xavp_(add_value|add_value_after|add_xavp_value|get|get_next|rm|destroy_list)")

@@ -31,8 +31,8 @@
 //! # What always holds
 //!
 //! - A destination's load is the number of calls in the table that count for it; both change under one lock.
-//! - No choice takes a destination past its `maxload`. (A call that is up already counts even beyond it: a 2xx that
-//!   crossed its CANCEL, or a limit lowered by a reload.)
+//! - No choice by call load takes a destination past its `maxload`. (A call that is there already counts even beyond it: a
+//!   2xx that crossed its CANCEL, a limit lowered by a reload, a call sent on by an algorithm that does not count.)
 //! - A reader of the sets never waits, and never sees half a reload.
 //! - What served before serves on when something new is wrong.
 //! - A panic does not reach the host.

@@ -6,7 +6,8 @@ use crate::dest::{Flags, problem::shown};
 use crate::host::message::{Kind, Message, Method, Target};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, xavp::List};
-use crate::service::calls::{self, NotPlaced};
+use crate::load::{Event, key::Key};
+use crate::service::calls::{self, NotPlaced, Report};
 use crate::service::{route, states};
 use crate::state::Set;
 use std::collections::HashSet;
@@ -31,12 +32,42 @@ pub fn next_for_module(msg: &mut Message, values: &Values<'_>) -> Verdict {
 
 /// `ds_set_dst()`: sends the request to the first destination of the list.
 pub fn set_dst(msg: &mut Message, _: &Values<'_>) -> Verdict {
-    module().map_or(Verdict::FALSE, |module| use_front(module, msg, Target::DestinationUri))
+    set(msg, Target::DestinationUri)
 }
 
 /// `ds_set_domain()`: the same for host and port of the request URI.
 pub fn set_domain(msg: &mut Message, _: &Values<'_>) -> Verdict {
-    module().map_or(Verdict::FALSE, |module| use_front(module, msg, Target::RequestUri))
+    set(msg, Target::RequestUri)
+}
+
+fn set(msg: &mut Message, target: Target) -> Verdict {
+    let Some(module) = module() else { return Verdict::FALSE };
+    follow_front(module, msg);
+    use_front(module, msg, target)
+}
+
+/// A call that counts goes to the first destination of the list, and its count with it.
+fn follow_front(module: &Module, msg: &Message) -> Option<()> {
+    let key = call_key(module, msg)?;
+    let (list, sets) = (List::of(&module.conf.xavp_dst), module.sets()?);
+    let front = list.front()?;
+    let set = sets.set(front.int(b"grp")?)?;
+    let destination = set.destinations.get(list::position(set, &front, 0)?)?;
+    calls::follow(module.root, || Some(key), destination.record);
+    Some(())
+}
+
+/// The key of the call that the request starts, if it starts one.
+fn call_key(module: &Module, msg: &Message) -> Option<Key> {
+    let invite = msg.kind() == Some(Kind::Request(Method::Invite));
+    msg.call_id().filter(|_| invite).map(|call_id| module.root.secret.call(call_id))
+}
+
+/// The call goes nowhere, or to what is not configured.
+fn release(module: &Module, key: Option<Key>) {
+    if let Some(key) = key.filter(|key| calls::counts(module.root, key)) {
+        calls::report(module.root, &Report { key, event: Event::Unset, now: clock::seconds(), from: None });
+    }
 }
 
 /// Whether there are lists at all; a script that asks without is told.
@@ -49,14 +80,19 @@ fn has_lists(module: &Module, function: &str) -> bool {
 }
 
 fn next(msg: &mut Message, target: Target) -> Verdict {
-    let Some(module) = module().filter(|module| has_lists(module, "ds_next_dst")) else {
+    let Some(module) = module().filter(|module| has_lists(module, "ds_next_dst or ds_next_domain")) else {
         return Verdict::FALSE;
     };
     let mut list = List::of(&module.conf.xavp_dst);
-    if !list.remove_front() || next_usable(module, msg, &mut list).is_none() {
+    let key = call_key(module, msg);
+    if !list.remove_front() || next_usable(module, key, &mut list).is_none() {
         return Verdict::FALSE;
     }
-    use_front(module, msg, target)
+    let done = use_front(module, msg, target);
+    if done != Verdict::True {
+        release(module, key);
+    }
+    done
 }
 
 fn use_front(module: &Module, msg: &mut Message, target: Target) -> Verdict {
@@ -69,32 +105,34 @@ fn use_front(module: &Module, msg: &mut Message, target: Target) -> Verdict {
     if msg.send_to(uri, record.socket(b"sock"), target) { Verdict::True } else { Verdict::FALSE }
 }
 
-/// Brings the entry to use next to the front of the list; nothing if none is usable.
-fn next_usable(module: &Module, msg: &Message, list: &mut List<'_>) -> Option<()> {
+/// Brings the entry to use next to the front of the list, with the call of this key; nothing if none is usable.
+fn next_usable(module: &Module, key: Option<Key>, list: &mut List<'_>) -> Option<()> {
     let sets = module.sets()?;
-    let starts_call = msg.kind() == Some(Kind::Request(Method::Invite));
     loop {
         let front = list.front()?;
         let set = front.int(b"grp").and_then(|id| sets.set(id));
-        if front.text(b"dstid").is_none() || !starts_call {
-            // An entry that a script made, or whose destination is gone by now, is used as it is.
-            let position = set.and_then(|set| list::position(set, &front, 0).map(|at| (set, at)));
-            if position.is_none_or(|(set, at)| route::is_usable(module.root, set, at)) {
-                let destination = position.and_then(|(set, at)| set.destinations.get(at));
-                if let Some(destination) = destination.filter(|_| starts_call) {
-                    let key = || msg.call_id().map(|call_id| module.root.secret.call(call_id));
-                    calls::follow(module.root, key, destination.record);
+        let counted = key.filter(|_| front.text(b"dstid").is_some());
+        let Some(key_of_counted) = counted else {
+            match set.and_then(|set| list::position(set, &front, 0).map(|at| (set, at))) {
+                // An entry that a script made, or whose destination is gone by now, is used as it is.
+                None => release(module, key),
+                Some((set, at)) if route::may_follow(module.root, set, at, key.as_ref()) => {
+                    if let Some(destination) = set.destinations.get(at) {
+                        calls::follow(module.root, || key, destination.record);
+                    }
                 }
-                return Some(());
+                Some(_) => {
+                    list.remove_front();
+                    continue;
+                }
             }
-            list.remove_front();
-            continue;
-        }
+            return Some(());
+        };
         let (entries, length) = match set {
             Some(set) => counted_entries(set, list),
             None => (Vec::new(), 1),
         };
-        match set.and_then(|set| least_loaded(module, msg, set, &entries)) {
+        match set.and_then(|set| least_loaded(module, key_of_counted, set, &entries)) {
             Some(at) => {
                 list.bring_to_front(at);
                 return Some(());
@@ -115,7 +153,8 @@ fn counted_entries(set: &Set<Pool>, list: &List<'_>) -> (Vec<(usize, usize)>, us
     for (place, record) in list.records().enumerate() {
         // A name for the second time begins what an earlier selection from the same set left.
         match record.text(b"dstid") {
-            Some(name) if record.int(b"grp") == Some(set.id) && names.insert(name) => {}
+            Some(name)
+                if record.int(b"grp") == Some(set.id) && names.insert((name, record.socket(b"sock"))) => {}
             _ => break,
         }
         if let Some(at) = list::position(set, &record, hint) {
@@ -127,20 +166,14 @@ fn counted_entries(set: &Set<Pool>, list: &List<'_>) -> (Vec<(usize, usize)>, us
 }
 
 /// Counts the call at the least loaded of these entries; its place in the list.
-fn least_loaded(
-    module: &Module,
-    msg: &Message,
-    set: &Set<Pool>,
-    entries: &[(usize, usize)],
-) -> Option<usize> {
+fn least_loaded(module: &Module, key: Key, set: &Set<Pool>, entries: &[(usize, usize)]) -> Option<usize> {
     let positions: Vec<usize> = entries.iter().map(|(_, at)| *at).collect();
-    let key = module.root.secret.call(msg.call_id()?);
     let spare_last = module.conf.use_default;
     match route::retry(module.root, set, &positions, key, clock::seconds(), spare_last) {
         Ok(chosen) => entries.iter().find(|(_, at)| *at == chosen).map(|(place, _)| *place),
         Err(NotPlaced::Refused(_)) => None,
         Err(NotPlaced::OutOfMemory(error)) => {
-            log::error(format_args!("ds_next_dst: the call is not counted: {error}"));
+            log::error(format_args!("failover: the call is not counted: {error}"));
             None
         }
     }

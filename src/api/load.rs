@@ -30,6 +30,7 @@ pub fn load_unset(msg: &mut Message, _: &Values<'_>) -> Verdict {
     let in_dialog = msg.in_dialog();
     let event = |kind| match kind {
         Kind::Request(Method::Invite) if in_dialog => Some(Event::Refused),
+        Kind::Request(Method::Cancel) => Some(Event::Cancelled),
         Kind::Request(_) => Some(Event::Unset),
         Kind::Reply(Method::Invite, 408 | 481) => Some(Event::Lost),
         Kind::Reply(Method::Invite, 300..) => Some(Event::Refused),

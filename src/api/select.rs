@@ -7,7 +7,7 @@ use crate::host::message::{Kind, Message, Method, Target, UriOf};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, process, xavp};
 use crate::load::Event;
-use crate::select::{self, PARALLEL, Refusal, Text, hash};
+use crate::select::{self, CALL_LOAD, PARALLEL, Refusal, Text, hash};
 use crate::service::calls::{self, Report};
 use crate::service::route::{self, Ask, Call, NoRoute, Selection};
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -142,6 +142,7 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
     let mut written = Written { sent: false, count: 0, left };
     let mut list = xavp::Writer::new(&module.conf.xavp_dst);
     let mut verdict = Verdict::False(code::ERROR);
+    let mut cause = code::ERROR;
     for rule in rules {
         // Once a destination is set, further rules only add to the list.
         let target = if written.sent { Target::ListOnly } else { target };
@@ -151,7 +152,11 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
                 written.sent = true;
             }
             Ok(_) => {}
-            Err(code) if !written.sent => verdict = Verdict::False(code),
+            Err(code) if !written.sent => {
+                // Of several rules the one that came nearest tells why.
+                cause = cause.min(code);
+                verdict = Verdict::False(cause);
+            }
             Err(_) => {}
         }
     }
@@ -178,12 +183,15 @@ fn apply(
     let sets = module.sets().ok_or(code::ERROR)?;
     warn_of_unknown(rule.algorithm);
     let key = || msg.call_id().map(|call_id| module.root.secret.call(call_id));
+    // What only goes to the list is for later. Call load counts even then, as in the stock module.
+    let waits = written.sent || target == Target::ListOnly && rule.algorithm != CALL_LOAD;
     let ask = Ask {
         set: rule.set,
         algorithm: rule.algorithm,
         call: match msg.kind() {
-            Some(Kind::Request(Method::Invite)) if written.sent => Call::Waits,
-            Some(Kind::Request(Method::Invite)) => Call::Goes(&key),
+            Some(Kind::Request(Method::Invite)) if waits => Call::Waits,
+            // After a failure the gateway that failed is not the one to stay at.
+            Some(Kind::Request(Method::Invite)) => Call::Goes { key: &key, may_stay: !msg.has_failed() },
             _ => Call::None,
         },
         now: clock::seconds(),
@@ -193,7 +201,7 @@ fn apply(
         hash: &|text| hashed(module, msg, text),
     };
     let chosen = route::select(module.root, &sets, &ask).map_err(|error| refused(rule, &error))?;
-    let key = if chosen.counted && !written.sent { key() } else { None };
+    let key = if chosen.new { key() } else { None };
     write(module, msg, rule, &chosen, target, written, list).ok_or_else(|| {
         log::error(format_args!("selection: the host has no more memory for the destination or its list"));
         if let Some(key) = key {

@@ -33,10 +33,12 @@ pub fn offer(functions: Functions) {
 /// # Safety
 /// `msg` is what another module passed to the interface.
 unsafe fn call(msg: *mut RawMessage, numbers: &[c_int], which: fn(&Functions) -> Function) -> c_int {
-    let values: Vec<Value<'_>> = numbers.iter().map(|&number| Value::Int(number)).collect();
+    let mut values = [Value::Int(0); 3];
+    values.iter_mut().zip(numbers).for_each(|(value, number)| *value = Value::Int(*number));
+    let values = values.get(..numbers.len()).unwrap_or_default();
     match FUNCTIONS.get() {
         // SAFETY: from another module of the host, as from the host.
-        Some(functions) => unsafe { enter_with(msg, &values, which(functions)) },
+        Some(functions) => unsafe { enter_with(msg, values, which(functions)) },
         None => -1,
     }
 }

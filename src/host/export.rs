@@ -100,6 +100,21 @@ unsafe extern "C" fn fixup<const TEXTS: u32>(param: *mut *mut c_void, number: c_
     }
 }
 
+/// Undoes [`fixup`]: without it the host takes constants only.
+///
+/// # Safety
+/// Called by the host with what [`fixup`] prepared.
+unsafe extern "C" fn free<const TEXTS: u32>(param: *mut *mut c_void, number: c_int) -> c_int {
+    // SAFETY: handed through.
+    unsafe {
+        if TEXTS >> (number - 1) & 1 == 1 {
+            ffi::fixup_free_spve_null(param, 1)
+        } else {
+            ffi::fixup_free_igp_null(param, 1)
+        }
+    }
+}
+
 impl Function {
     /// With up to two arguments.
     pub const fn two<const TEXTS: u32>(
@@ -113,7 +128,7 @@ impl Function {
             function: Some(entry),
             param_no: arguments as c_int,
             fixup: if arguments == 0 { None } else { Some(fixup::<TEXTS>) },
-            free_fixup: None,
+            free_fixup: if arguments == 0 { None } else { Some(free::<TEXTS>) },
             flags: routes,
         })
     }

@@ -256,6 +256,13 @@ impl Message {
         Some(user).filter(|user| !user.is_empty()).map(<[u8]>::trim_ascii)
     }
 
+    /// Whether the script handles the failure of an earlier attempt to send it on.
+    pub fn has_failed(&self) -> bool {
+        // SAFETY: reads a word of the process.
+        let route = unsafe { ffi::shim_route_type() };
+        u32::try_from(route).is_ok_and(|route| route & ffi::FAILURE_ROUTE != 0)
+    }
+
     /// Transport by which it came, as the host numbers them.
     pub fn transport(&self) -> u16 {
         self.raw().rcv.proto as u16

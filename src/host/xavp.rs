@@ -99,7 +99,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Adds a number to the record `name`, which is made if there is none.
+/// Adds a record `name` with this one number, before all others of the name.
 pub fn add_int(name: &[u8], field: &[u8], number: i32) -> Result<(), NoMemory> {
     let (mut name, mut field, mut number) = (text::lent(name), text::lent(field), int_value(number));
     // SAFETY: the host copies all three; the null list is the transaction's own.

@@ -5,15 +5,20 @@ use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, usable_from};
 /// Round robin if all have one priority above 0, else serial.
 pub struct TurnOrFirst;
 
+/// All of one priority above 0.
+fn are_equals(pool: &dyn Pool) -> bool {
+    let first = if pool.is_empty() { 0 } else { pool.priority(0) };
+    first > 0 && (0..pool.len()).all(|at| pool.priority(at) == first)
+}
+
 impl Algorithm for TurnOrFirst {
-    fn needs(&self) -> Needs {
-        Needs::Turn
+    /// A ranked set keeps its turn for round robin.
+    fn needs(&self, pool: &dyn Pool) -> Needs {
+        if are_equals(pool) { Needs::Turn } else { Needs::Nothing }
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
-        let first = if pool.is_empty() { 0 } else { pool.priority(0) };
-        let equals = first > 0 && (0..pool.len()).all(|at| pool.priority(at) == first);
-        usable_from(pool, if equals { draw } else { Draw { number: 0, ..draw } })
+        usable_from(pool, if are_equals(pool) { draw } else { Draw { number: 0, ..draw } })
     }
 }
 

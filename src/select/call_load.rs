@@ -9,7 +9,7 @@ use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, around, is_full};
 pub struct CallLoad;
 
 impl Algorithm for CallLoad {
-    fn needs(&self) -> Needs {
+    fn needs(&self, _: &dyn Pool) -> Needs {
         Needs::Nothing
     }
 

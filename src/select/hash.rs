@@ -6,7 +6,7 @@ use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, Text, usable_from};
 pub struct ByHash(pub Text);
 
 impl Algorithm for ByHash {
-    fn needs(&self) -> Needs {
+    fn needs(&self, _: &dyn Pool) -> Needs {
         Needs::Hash(self.0)
     }
 
@@ -19,7 +19,7 @@ impl Algorithm for ByHash {
 pub struct ByHashOrTurn(pub Text);
 
 impl Algorithm for ByHashOrTurn {
-    fn needs(&self) -> Needs {
+    fn needs(&self, _: &dyn Pool) -> Needs {
         Needs::HashOrTurn(self.0)
     }
 

@@ -28,7 +28,7 @@ fn ranked(pool: &dyn Pool, draw: Draw) -> Vec<usize> {
 }
 
 impl Algorithm for Latency {
-    fn needs(&self) -> Needs {
+    fn needs(&self, _: &dyn Pool) -> Needs {
         Needs::Turn
     }
 

@@ -33,13 +33,13 @@ pub const ALGORITHMS: &[(i32, &dyn Algorithm)] = &[
     (6, &random::Random),
     (7, &hash::ByHash(Text::HashPvar)),
     (8, &priority::Priority),
-    (9, &Weighted { share: |pool, at| pool.weight(at), tiers: false }),
+    (9, &Weighted { share: |pool, at| pool.weight(at), tickets: Tickets::Weight }),
     (CALL_LOAD, &call_load::CallLoad),
-    (11, &Weighted { share: |pool, at| pool.rweight(at), tiers: false }),
+    (11, &Weighted { share: |pool, at| pool.rweight(at), tickets: Tickets::RelativeWeight }),
     (PARALLEL, &parallel::Parallel),
     (13, &latency::Latency),
     (14, &by_priority::TurnOrFirst),
-    (15, &Weighted { share: |pool, at| pool.weight(at), tiers: true }),
+    (15, &Weighted { share: |pool, at| pool.weight(at), tickets: Tickets::Tier }),
     (64, &round_robin::Overload),
 ];
 
@@ -95,10 +95,19 @@ pub enum Needs {
     HashOrTurn(Text),
     /// The set's turn: the position after the one chosen last.
     Turn,
-    /// One more than the last time, whatever was chosen.
-    Ticket,
+    /// One more than the last time, whatever was chosen. Each algorithm has a row of its own.
+    Ticket(Tickets),
     /// Any.
     Random,
+}
+
+/// A row of tickets of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // what the algorithms weigh
+pub enum Tickets {
+    Weight,
+    RelativeWeight,
+    Tier,
 }
 
 /// A text of the message that is hashed.
@@ -132,8 +141,8 @@ impl Draw {
 
 /// A way to choose.
 pub trait Algorithm: Sync {
-    /// What to bring.
-    fn needs(&self) -> Needs;
+    /// What to bring for this set.
+    fn needs(&self, pool: &dyn Pool) -> Needs;
     /// The position to use.
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal>;
     /// Whether the call must be counted in one step with the choice.

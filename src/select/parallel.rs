@@ -6,7 +6,7 @@ use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, usable_from};
 pub struct Parallel;
 
 impl Algorithm for Parallel {
-    fn needs(&self) -> Needs {
+    fn needs(&self, _: &dyn Pool) -> Needs {
         Needs::Nothing
     }
 

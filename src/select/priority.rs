@@ -6,7 +6,7 @@ use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, usable_from};
 pub struct Priority;
 
 impl Algorithm for Priority {
-    fn needs(&self) -> Needs {
+    fn needs(&self, _: &dyn Pool) -> Needs {
         Needs::Nothing
     }
 

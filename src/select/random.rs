@@ -6,7 +6,7 @@ use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal};
 pub struct Random;
 
 impl Algorithm for Random {
-    fn needs(&self) -> Needs {
+    fn needs(&self, _: &dyn Pool) -> Needs {
         Needs::Random
     }
 

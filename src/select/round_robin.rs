@@ -6,7 +6,7 @@ use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, first_from, usable_fr
 pub struct RoundRobin;
 
 impl Algorithm for RoundRobin {
-    fn needs(&self) -> Needs {
+    fn needs(&self, _: &dyn Pool) -> Needs {
         Needs::Turn
     }
 
@@ -19,7 +19,7 @@ impl Algorithm for RoundRobin {
 pub struct Overload;
 
 impl Algorithm for Overload {
-    fn needs(&self) -> Needs {
+    fn needs(&self, _: &dyn Pool) -> Needs {
         Needs::Turn
     }
 

@@ -8,19 +8,20 @@
 //!
 //! When one goes down the ring is made of the others: the proportions are theirs at once. The stock module has 100 slots.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal};
+use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, Tickets};
 
 /// Chooses in proportion.
 pub struct Weighted {
     /// The share of a position.
     pub share: fn(&dyn Pool, usize) -> u32,
-    /// Only those of the lowest priority value that has a usable one are in play (as in DNS SRV, RFC 2782).
-    pub tiers: bool,
+    /// Its row of tickets. With [`Tickets::Tier`] only those of the lowest priority value that has a usable one are in play
+    /// (as in DNS SRV, RFC 2782).
+    pub tickets: Tickets,
 }
 
 impl Algorithm for Weighted {
-    fn needs(&self) -> Needs {
-        Needs::Ticket
+    fn needs(&self, _: &dyn Pool) -> Needs {
+        Needs::Ticket(self.tickets)
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
@@ -29,7 +30,9 @@ impl Algorithm for Weighted {
             return Err(Refusal::NoSet);
         }
         let tier = (0..field).filter(|&at| pool.usable(at)).map(|at| pool.priority(at)).min();
-        let in_play = |at: &usize| pool.usable(*at) && (!self.tiers || Some(pool.priority(*at)) == tier);
+        let in_play = |at: &usize| {
+            pool.usable(*at) && (self.tickets != Tickets::Tier || Some(pool.priority(*at)) == tier)
+        };
         let shares = || (0..field).filter(in_play).map(|at| (at, u64::from((self.share)(pool, at))));
         let common = shares().fold(0, |common, (_, share)| gcd(common, share));
         // Without any share all have the same.

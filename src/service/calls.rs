@@ -31,6 +31,15 @@ fn stay<A: Alloc>(root: &Root<A>, set: &Set<A>, key: &Key, now: u32, shard: &mut
     Some(at)
 }
 
+/// Where a call counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The position.
+    pub at: usize,
+    /// It did not count there before.
+    pub new: bool,
+}
+
 /// Counts the call at the position that `choose` finds, as one step; takes it off where it counted before.
 ///
 /// If it `may_stay`, a call that counts at a usable destination of this set remains there and nothing is chosen.
@@ -41,13 +50,13 @@ pub fn place<A: Alloc>(
     now: u32,
     may_stay: bool,
     choose: impl Fn(&View<'_, A>) -> Result<Choice, Refusal>,
-) -> Result<usize, NotPlaced> {
+) -> Result<Placed, NotPlaced> {
     let view = View::new(root, set);
     // Held to the end: a second copy of the INVITE in another process waits here and then finds the call.
     let mut shard = root.calls.shard(&key);
     if may_stay {
         if let Some(at) = stay(root, set, &key, now, &mut shard) {
-            return Ok(at);
+            return Ok(Placed { at, new: false });
         }
     }
     let (at, number, record) = loop {
@@ -67,7 +76,12 @@ pub fn place<A: Alloc>(
         record.load.give();
         NotPlaced::OutOfMemory(error)
     })?;
-    Ok(at)
+    Ok(Placed { at, new: true })
+}
+
+/// Whether the call counts somewhere.
+pub fn counts<A: Alloc>(root: &Root<A>, key: &Key) -> bool {
+    root.counters.placed.get() > 0 && root.calls.shard(key).get(key).is_some_and(|call| call.counts())
 }
 
 /// Notes in the table that the call counts for `record`, which has taken it.

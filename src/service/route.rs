@@ -1,9 +1,9 @@
 //! Choosing a destination for a request.
 
-use super::calls::{self, NotPlaced};
+use super::calls::{self, NotPlaced, Placed};
 use super::view::View;
 use crate::load::key::Key;
-use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Refusal, Text};
+use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Refusal, Text, Tickets};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Root, Set};
 
@@ -33,7 +33,12 @@ pub enum Call<'a> {
     /// It starts none: not an INVITE.
     None,
     /// It starts one, which goes where is chosen now.
-    Goes(&'a dyn Fn() -> Option<Key>),
+    Goes {
+        /// Its key.
+        key: &'a dyn Fn() -> Option<Key>,
+        /// It stays where it counts already, if that is usable.
+        may_stay: bool,
+    },
     /// It starts one, which goes elsewhere first; this choice is for later.
     Waits,
 }
@@ -46,6 +51,8 @@ pub struct Selection<'g, A: Alloc> {
     pub at: usize,
     /// Whether the call counts where it goes.
     pub counted: bool,
+    /// Whether it came to count there by this selection.
+    pub new: bool,
     draw: Draw,
     choosing: &'static dyn Algorithm,
 }
@@ -82,36 +89,39 @@ pub fn select<'g, A: Alloc>(
     let number = if ask.algorithm == CALL_LOAD && starts_none { FIRST } else { ask.algorithm };
     let choosing = select::algorithm(number).or_else(|| select::algorithm(FIRST)).ok_or(Refusal::NoSet)?;
 
+    let view = View::with_clock(root, set, ask.now_ms);
     let mut turn = None;
     let mut take_turn = || u64::from(*turn.insert(set.take_turn()));
-    let number = match choosing.needs() {
+    let number = match choosing.needs(&view) {
         Needs::Nothing => 0,
         Needs::Hash(text) => (ask.hash)(text).ok_or(NoRoute::NoText(text))?.into(),
         Needs::HashOrTurn(text) => (ask.hash)(text).map_or_else(&mut take_turn, u64::from),
         Needs::Turn => take_turn(),
-        Needs::Ticket => set.next_choice(),
+        Needs::Ticket(row) => set.next_ticket(row_of(row)),
         Needs::Random => (ask.random)(),
     };
     let draw = Draw { number, spare_last: ask.spare_last };
-    let view = View::with_clock(root, set, ask.now_ms);
-    let at = match ask.call {
-        Call::Goes(key) if choosing.counts() => {
+    let placed = match ask.call {
+        Call::Goes { key, may_stay } if choosing.counts() => {
             let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
-            let placed = calls::place(root, set, key, ask.now, true, |view| choosing.choose(view, draw));
+            let placed = calls::place(root, set, key, ask.now, may_stay, |view| choosing.choose(view, draw));
             placed.map_err(|error| match error {
                 NotPlaced::Refused(refusal) => NoRoute::Refused(refusal),
                 NotPlaced::OutOfMemory(error) => NoRoute::OutOfMemory(error),
             })?
         }
-        _ => choosing.choose(&view, draw)?.at,
+        _ => Placed { at: choosing.choose(&view, draw)?.at, new: false },
     };
-    if let (Call::Goes(key), false, Some(chosen)) = (ask.call, choosing.counts(), set.destinations.get(at)) {
+    let Placed { at, new } = placed;
+    if let (Call::Goes { key, .. }, false, Some(chosen)) =
+        (ask.call, choosing.counts(), set.destinations.get(at))
+    {
         calls::follow(root, key, chosen.record);
     }
     if let Some(turn) = turn {
         set.settle_turn(turn, at);
     }
-    Ok(Selection { set, at, counted: choosing.counts(), draw, choosing })
+    Ok(Selection { set, at, counted: choosing.counts(), new, draw, choosing })
 }
 
 impl<A: Alloc> Selection<'_, A> {
@@ -137,9 +147,21 @@ pub fn retry<A: Alloc>(
         let choice = select::least_loaded(view, first.iter().copied());
         choice.or_else(|refusal| select::least_loaded(view, spared.iter().copied()).map_err(|_| refusal))
     })
+    .map(|placed| placed.at)
 }
 
-/// Whether the position may get calls that are not counted.
-pub fn is_usable<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) -> bool {
-    View::new(root, set).record(at).is_some_and(|record| record.flags().usable())
+/// Whether a request may go on to this position: it is usable, and has room for a call that counts.
+pub fn may_follow<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, call: Option<&Key>) -> bool {
+    let view = View::new(root, set);
+    let full = || select::is_full(&view, at) && call.is_some_and(|key| calls::counts(root, key));
+    view.record(at).is_some_and(|record| record.flags().usable()) && !full()
+}
+
+/// The number of a row of tickets.
+fn row_of(row: Tickets) -> usize {
+    match row {
+        Tickets::Weight => 0,
+        Tickets::RelativeWeight => 1,
+        Tickets::Tier => 2,
+    }
 }

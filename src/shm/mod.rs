@@ -82,7 +82,7 @@ unsafe impl<T: Shared> Shared for Option<T> {}
 
 /// The address of something that the host made before the fork (a socket, say): the same thing in every process, for as
 /// long as the server runs. Here it is only kept and handed back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Foreign(pub NonNull<core::ffi::c_void>);
 
 // SAFETY: never followed, only compared and handed back to the host.

@@ -9,6 +9,9 @@ use crate::shm::slice::Slice;
 use crate::shm::{Alloc, Foreign, OutOfMemory, Shared};
 use core::net::IpAddr;
 
+/// Rows of tickets of a set.
+pub const ROWS: usize = 3;
+
 /// All sets, by id.
 pub struct Generation<A: Alloc> {
     sets: Slice<Set<A>, A>,
@@ -28,6 +31,8 @@ pub struct Set<A: Alloc> {
     turn: AtomicU32,
     /// Choices by call load so far. Carried over by a reload.
     choices: AtomicU64,
+    /// Tickets given so far, by row. Carried over by a reload.
+    tickets: [AtomicU64; ROWS],
 }
 
 // SAFETY: shared slices and atomics.
@@ -106,6 +111,10 @@ impl<A: Alloc> Set<A> {
             text: Slice::try_copy_in(&text.0, alloc)?,
             turn: AtomicU32::new(before.map_or(0, |set| set.turn.load(Ordering::Relaxed))),
             choices: AtomicU64::new(before.map_or(0, |set| set.choices.load(Ordering::Relaxed))),
+            tickets: core::array::from_fn(|row| {
+                let given = before.and_then(|set| set.tickets.get(row));
+                AtomicU64::new(given.map_or(0, |given| given.load(Ordering::Relaxed)))
+            }),
         })
     }
 
@@ -132,6 +141,11 @@ impl<A: Alloc> Set<A> {
     /// The number of a choice by call load, larger than all before it.
     pub fn next_choice(&self) -> u64 {
         self.choices.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The next ticket of a row.
+    pub fn next_ticket(&self, row: usize) -> u64 {
+        self.tickets.get(row).map_or(0, |given| given.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Destinations, at least 1 so that it can divide.

@@ -33,8 +33,10 @@ fn each_cause_has_a_code_and_words() {
     server.rpc("dispatcher.set_state", json!(["i", 2, "all"])).unwrap();
     assert_eq!(cause(&mut agent, "2=4", "d"), "-3 -3 none active <null>");
     assert_eq!(cause(&mut agent, "2=4", "what"), "-1 -1 error <null>");
-    // Of several rules the last one tells, as its set was the last hope.
-    assert_eq!(cause(&mut agent, "2=4;1=10", "d"), "-4 -4 no room <null>");
+    // Of several rules the one that came nearest tells.
+    for rules in ["2=4;1=10", "1=10;2=4", "9=1;1=10;2=4"] {
+        assert_eq!(cause(&mut agent, rules, "d"), "-4 -4 no room <null>");
+    }
     assert_eq!(cause(&mut agent, "1=4", "d"), "1 <null> <null> <null>");
     server.stop();
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod arguments;
 mod calls;
 mod causes;
 mod picks;

@@ -82,7 +82,7 @@ fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32)
     let ask = Ask {
         set: 1,
         algorithm: 10,
-        call: Call::Goes(&|| Some(key)),
+        call: Call::Goes { key: &|| Some(key), may_stay: true },
         now,
         now_ms: &|| 0,
         random: &|| 0,

@@ -9,6 +9,7 @@
 #include "core/parser/parse_to.h"
 #include "core/rand/kam_rand.h"
 #include "core/resolve.h"
+#include "core/route.h"
 #include "shim.h"
 
 int shim_cseq_method(struct sip_msg *msg)
@@ -49,6 +50,11 @@ int shim_resolve(char *name, struct ip_addr *ip)
 		return -1;
 	hostent2ip_addr(ip, found, 0);
 	return 0;
+}
+
+int shim_route_type(void)
+{
+	return get_route_type();
 }
 
 str *shim_ruri(struct sip_msg *msg)

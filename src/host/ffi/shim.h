@@ -13,6 +13,7 @@ int shim_is_faked_reply(struct sip_msg *msg);
 void shim_log(int level, const char *text, int len);
 long shim_random(void);
 int shim_resolve(char *name, struct ip_addr *ip);
+int shim_route_type(void);
 str *shim_ruri(struct sip_msg *msg);
 void shim_ruri_mark_new(void);
 int shim_set_host(struct sip_msg *msg, char *host);

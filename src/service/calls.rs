@@ -42,7 +42,8 @@ pub struct Placed {
 
 /// Counts the call at the position that `choose` finds, as one step; takes it off where it counted before.
 ///
-/// If it `may_stay`, a call that counts at a usable destination of this set remains there and nothing is chosen.
+/// If it `may_stay`, a call that counts at a usable destination of this set remains there and nothing is chosen; else it
+/// goes to another.
 pub fn place<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
@@ -51,14 +52,16 @@ pub fn place<A: Alloc>(
     may_stay: bool,
     choose: impl Fn(&View<'_, A>) -> Result<Choice, Refusal>,
 ) -> Result<Placed, NotPlaced> {
-    let view = View::new(root, set);
     // Held to the end: a second copy of the INVITE in another process waits here and then finds the call.
     let mut shard = root.calls.shard(&key);
+    let counts_at = shard.get(&key).filter(|call| call.counts()).map(|call| call.record());
     if may_stay {
         if let Some(at) = stay(root, set, &key, now, &mut shard) {
             return Ok(Placed { at, new: false });
         }
     }
+    // Where it may not stay it does not return to either.
+    let view = View::new(root, set).without(counts_at);
     let (at, number, record) = loop {
         let choice = choose(&view).map_err(NotPlaced::Refused)?;
         let (Some(destination), Some(record)) = (set.destinations.get(choice.at), view.record(choice.at))

@@ -10,6 +10,8 @@ pub struct View<'a, A: Alloc> {
     root: &'a Root<A>,
     set: &'a Set<A>,
     now_ms: &'a dyn Fn() -> u64,
+    /// A record whose destinations are not usable in this view.
+    without: Option<u32>,
 }
 
 impl<'a, A: Alloc> View<'a, A> {
@@ -20,7 +22,12 @@ impl<'a, A: Alloc> View<'a, A> {
 
     /// A view with a wall clock, which only overload control looks at.
     pub fn with_clock(root: &'a Root<A>, set: &'a Set<A>, now_ms: &'a dyn Fn() -> u64) -> Self {
-        Self { root, set, now_ms }
+        Self { root, set, now_ms, without: None }
+    }
+
+    /// The same view without the destinations of this record.
+    pub fn without(self, record: Option<u32>) -> Self {
+        Self { without: record, ..self }
     }
 
     /// The record of the destination at this position.
@@ -38,7 +45,8 @@ impl<A: Alloc> Pool for View<'_, A> {
         self.set.destinations.len()
     }
     fn usable(&self, at: usize) -> bool {
-        self.record(at).is_some_and(|record| record.flags().usable())
+        let left_out = self.without.is_some() && self.configured(at, |one| one.record) == self.without;
+        !left_out && self.record(at).is_some_and(|record| record.flags().usable())
     }
     fn load(&self, at: usize) -> u32 {
         self.record(at).map_or(u32::MAX, |record| record.load.get())

@@ -17,6 +17,7 @@ at_one_and_eight_workers! {
     count_follows_the_call_from_gateway_to_gateway,
     call_that_nobody_takes_counts_nowhere,
     silent_gateway_loses_the_call_to_the_next,
+    selection_after_a_failure_leaves_the_gateway_that_failed,
     late_refusal_of_the_gateway_before_changes_nothing,
     late_refusal_from_the_set_before_changes_nothing,
 }
@@ -115,6 +116,30 @@ fn silent_gateway_loses_the_call_to_the_next(workers: u32) {
     }
     assert_eq!(loads(&server, 2), [0, 3]);
     assert_no_drift(&server);
+    hang_up_all(&mut agent, &mut held);
+    all_over(server);
+}
+
+/// A failure route that selects again, in place of going on in the list.
+const ANEW: &str = r#"
+	if (t_check_status("408") && ds_select_dst("100", "10")) { t_relay(); exit; }
+	ds_load_unset();
+"#;
+
+fn selection_after_a_failure_leaves_the_gateway_that_failed(workers: u32) {
+    let gateways = Gateways::start(2, |gateway, request| match request.method() {
+        Some("INVITE") if gateway == 0 => vec![],
+        _ => vec![200],
+    });
+    let server = calls::plain(workers, gateways.list(100, ""), ANEW).modparam(SHORT).start();
+    let mut agent = server.agent();
+    // The silent one has the fewest calls, and this call among them, each time.
+    let mut held: Vec<Call> = (0..4).map(|_| agent.call()).collect();
+    for call in &mut held {
+        assert_eq!(agent.place(call).status(), Some(200));
+        assert_eq!(gateways.of_call(&call.id), Some(1));
+    }
+    assert_eq!(loads(&server, 2), [0, 4]);
     hang_up_all(&mut agent, &mut held);
     all_over(server);
 }

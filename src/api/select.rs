@@ -163,10 +163,8 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
     let conf = &module.conf;
     if written.sent && conf.with_count && !conf.xavp_ctx.is_empty() {
         if let Err(xavp::NoMemory) = xavp::add_int(&conf.xavp_ctx, b"cnt", written.count) {
-            log::error(format_args!(
-                "selection: the host has no more memory for the xavp {:?}",
-                conf.xavp_ctx
-            ));
+            let name = shown(&conf.xavp_ctx);
+            log::error(format_args!("selection: the host has no more memory for the xavp {name}"));
         }
     }
     answer(verdict)

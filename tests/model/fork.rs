@@ -8,12 +8,13 @@
 mod mapping;
 
 use core::sync::atomic::{AtomicU32, Ordering};
-use dispatcher::dest::{self, list};
+use dispatcher::dest::{self, Entry, Severity, list};
 use dispatcher::load::key::{Key, SECRET_LEN};
 use dispatcher::load::{Event, Expiry, Secret};
 use dispatcher::select::Refusal;
 use dispatcher::service::calls::Report;
 use dispatcher::service::publish::{Located, publish};
+use dispatcher::service::reload::{NotLoaded, NotLocated, Source, first_load, reload};
 use dispatcher::service::route::{Ask, Call, NoRoute, select};
 use dispatcher::service::{audit, calls, upkeep};
 use dispatcher::shm::lock::Mutex;
@@ -281,4 +282,51 @@ fn a_full_pool_is_an_error_and_the_old_sets_serve_on() {
     upkeep::tidy(root);
     assert_eq!(audit::audit(root).accounts.len(), before);
     publish(root, &located("1 sip:b")).unwrap();
+}
+
+/// A list file in which some names do not resolve.
+struct Names<'a> {
+    text: &'a str,
+    resolving: bool,
+}
+
+impl Source for Names<'_> {
+    fn read(&self) -> std::io::Result<Vec<u8>> {
+        Ok(self.text.into())
+    }
+
+    fn locate(&self, entry: Entry) -> Result<Located, NotLocated> {
+        let address = self.resolving.then(|| "192.0.2.7".parse().unwrap());
+        let one = Located { host: 4..entry.uri.len(), port: 0, proto: 0, address, send_from: None, entry };
+        if self.resolving { Ok(one) } else { Err(NotLocated::Unresolved(Box::new(one))) }
+    }
+}
+
+#[test]
+fn a_name_that_does_not_resolve_any_more_keeps_its_address() {
+    let root = root(Mapping::new(1 << 20));
+    let source = |text, resolving| Names { text, resolving };
+    assert!(first_load(root, &source("1 sip:gw", true)).unwrap().is_empty());
+    let problems = reload(root, &source("1 sip:gw\n1 sip:new", false), 0, 0).unwrap();
+    let told: Vec<_> = problems.iter().map(|problem| (problem.line, problem.severity)).collect();
+    assert_eq!(told, [(1, Severity::Warning), (2, Severity::Error)]);
+    let sets = root.sets.pin(0).unwrap();
+    let serving = &sets.set(1).unwrap().destinations;
+    assert_eq!(serving.len(), 1);
+    assert_eq!(serving[0].address, Some("192.0.2.7".parse().unwrap()));
+}
+
+#[test]
+fn a_source_without_destinations_or_too_soon_leaves_what_serves() {
+    let root = root(Mapping::new(1 << 20));
+    let source = |text| Names { text, resolving: true };
+    first_load(root, &source("1 sip:gw")).unwrap();
+    for nothing in ["", "# all gone\n", "x sip:gw\n"] {
+        assert!(matches!(reload(root, &source(nothing), 0, 0), Err(NotLoaded::Nothing(_))));
+    }
+    // A refused reload does not use up the time between two.
+    assert!(reload(root, &source("1 sip:gw"), 5, 100).is_ok());
+    assert!(matches!(reload(root, &source("1 sip:gw"), 5, 104), Err(NotLoaded::TooSoon)));
+    assert!(reload(root, &source("1 sip:gw"), 5, 105).is_ok());
+    assert_eq!(root.sets.pin(0).unwrap().set(1).unwrap().destinations.len(), 1);
 }

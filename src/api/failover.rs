@@ -6,8 +6,8 @@ use crate::dest::{Flags, problem::shown};
 use crate::host::message::{Kind, Message, Method, Target};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, xavp::List};
-use crate::load::{Event, key::Key};
-use crate::service::calls::{self, NotPlaced, Report};
+use crate::load::key::Key;
+use crate::service::calls::{self, NotPlaced};
 use crate::service::{route, states};
 use crate::state::Set;
 use std::collections::HashSet;
@@ -42,8 +42,11 @@ pub fn set_domain(msg: &mut Message, _: &Values<'_>) -> Verdict {
 
 fn set(msg: &mut Message, target: Target) -> Verdict {
     let Some(module) = module() else { return Verdict::FALSE };
-    follow_front(module, msg);
-    use_front(module, msg, target)
+    let done = use_front(module, msg, target);
+    if done == Verdict::True {
+        follow_front(module, msg);
+    }
+    done
 }
 
 /// A call that counts goes to the first destination of the list, and its count with it.
@@ -65,8 +68,8 @@ fn call_key(module: &Module, msg: &Message) -> Option<Key> {
 
 /// The call goes nowhere, or to what is not configured.
 fn release(module: &Module, key: Option<Key>) {
-    if let Some(key) = key.filter(|key| calls::counts(module.root, key)) {
-        calls::report(module.root, &Report { key, event: Event::Unset, now: clock::seconds(), from: None });
+    if let Some(key) = key {
+        calls::release(module.root, key, clock::seconds());
     }
 }
 

@@ -6,9 +6,8 @@ use crate::dest::problem::shown;
 use crate::host::message::{Kind, Message, Method, Target, UriOf};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, process, xavp};
-use crate::load::Event;
 use crate::select::{self, CALL_LOAD, PARALLEL, Refusal, Text, hash};
-use crate::service::calls::{self, Report};
+use crate::service::calls;
 use crate::service::route::{self, Ask, Call, NoRoute, Selection};
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
@@ -204,10 +203,7 @@ fn apply(
         log::error(format_args!("selection: the host has no more memory for the destination or its list"));
         if let Some(key) = key {
             // The script is told that there is no destination: the call does not go there.
-            calls::report(
-                module.root,
-                &Report { key, event: Event::Unset, now: clock::seconds(), from: None },
-            );
+            calls::release(module.root, key, clock::seconds());
         }
         code::ERROR
     })

@@ -25,10 +25,7 @@ impl Algorithm for CallLoad {
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
-        let field = draw.field(pool.len());
-        if field == 0 {
-            return Err(Refusal::NoSet);
-        }
+        let field = draw.field_of(pool)?;
         match least_loaded(pool, 0..field) {
             Err(_) if field < pool.len() => least_loaded(pool, field..pool.len()),
             choice => choice,

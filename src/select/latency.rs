@@ -3,7 +3,7 @@
 //! A destination's priority is lowered by one point each time its latency is as high as its priority; the highest after
 //! that take turns. Manual of the stock module, `ds_select_dst`, algorithm 13.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal};
+use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, spared};
 
 /// Chooses by priority less latency.
 pub struct Latency;
@@ -33,12 +33,9 @@ impl Algorithm for Latency {
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
-        if pool.is_empty() {
-            return Err(Refusal::NoSet);
-        }
+        draw.field_of(pool)?;
         let best = ranked(pool, draw).first().copied();
-        let spared = || (draw.field(pool.len())..pool.len()).find(|&at| pool.usable(at));
-        best.or_else(spared).map(Choice::at).ok_or(Refusal::NoneActive)
+        best.map(Choice::at).map_or_else(|| spared(pool, draw), Ok)
     }
 
     fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw) -> Vec<usize> {

@@ -137,6 +137,14 @@ impl Draw {
     pub fn field(self, len: usize) -> usize {
         if self.spare_last && len > 1 { len - 1 } else { len }
     }
+
+    /// The same for a set that must not be empty.
+    fn field_of(self, pool: &dyn Pool) -> Result<usize, Refusal> {
+        match self.field(pool.len()) {
+            0 => Err(Refusal::NoSet),
+            field => Ok(field),
+        }
+    }
 }
 
 /// A way to choose.
@@ -195,13 +203,16 @@ fn usable_from(pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
 
 /// The same for what else a destination must be.
 fn first_from(pool: &dyn Pool, draw: Draw, fits: impl Fn(usize) -> bool) -> Result<Choice, Refusal> {
-    let field = draw.field(pool.len());
-    if field == 0 {
-        return Err(Refusal::NoSet);
-    }
+    let field = draw.field_of(pool)?;
     let start = (draw.number % field as u64) as usize;
     let mut order = (start..field).chain(0..start).chain(field..pool.len());
     order.find(|&at| fits(at)).map(Choice::at).ok_or(Refusal::NoneActive)
+}
+
+/// The spared last one, when no other is usable.
+fn spared(pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    let mut rest = draw.field(pool.len())..pool.len();
+    rest.find(|&at| pool.usable(at)).map(Choice::at).ok_or(Refusal::NoneActive)
 }
 
 /// The usable positions after `first`, then those before it, then the spared last one, if it is not `first`: that one

@@ -1,6 +1,6 @@
 //! Algorithm 6: any of the usable ones, all with the same chance.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal};
+use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, spared};
 
 /// Chooses by chance.
 pub struct Random;
@@ -11,15 +11,11 @@ impl Algorithm for Random {
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
-        let field = draw.field(pool.len());
-        if field == 0 {
-            return Err(Refusal::NoSet);
-        }
+        let field = draw.field_of(pool)?;
         let usable = || (0..field).filter(|&at| pool.usable(at));
         let one = draw.number.checked_rem(usable().count() as u64);
         let chosen = one.and_then(|one| usable().nth(one as usize));
-        let spared = || (field..pool.len()).find(|&at| pool.usable(at));
-        chosen.or_else(spared).map(Choice::at).ok_or(Refusal::NoneActive)
+        chosen.map(Choice::at).map_or_else(|| spared(pool, draw), Ok)
     }
 }
 

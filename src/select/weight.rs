@@ -8,7 +8,7 @@
 //!
 //! When one goes down the ring is made of the others: the proportions are theirs at once. The stock module has 100 slots.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, Tickets};
+use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, Tickets, spared};
 
 /// Chooses in proportion.
 pub struct Weighted {
@@ -25,10 +25,7 @@ impl Algorithm for Weighted {
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
-        let field = draw.field(pool.len());
-        if field == 0 {
-            return Err(Refusal::NoSet);
-        }
+        let field = draw.field_of(pool)?;
         let tier = (0..field).filter(|&at| pool.usable(at)).map(|at| pool.priority(at)).min();
         let in_play = |at: &usize| {
             pool.usable(*at) && (self.tickets != Tickets::Tier || Some(pool.priority(*at)) == tier)
@@ -39,8 +36,7 @@ impl Algorithm for Weighted {
         let share = |share: u64| share.checked_div(common).unwrap_or(1);
         let sum: u64 = shares().map(|(_, of)| share(of)).sum();
         if sum == 0 {
-            let spared = (field..pool.len()).find(|&at| pool.usable(at));
-            return spared.map(Choice::at).ok_or(Refusal::NoneActive);
+            return spared(pool, draw);
         }
         let mut slot = slot(draw.number, sum);
         for (at, of) in shares() {

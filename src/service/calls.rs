@@ -101,12 +101,7 @@ fn enter<A: Alloc>(
             let old = *call;
             *call = old.moved(number, now);
             record.entries.take();
-            if let Some(before) = root.registry.record(old.record()) {
-                if old.counts() {
-                    before.load.give();
-                }
-                before.entries.give();
-            }
+            leave(root, old);
         }
         None => {
             shard.insert(key, Call::new(number, now))?;
@@ -114,6 +109,16 @@ fn enter<A: Alloc>(
         }
     }
     Ok(())
+}
+
+/// The entry of `call` names its record no more, and the call stops counting there if it did.
+pub(super) fn leave<A: Alloc>(root: &Root<A>, call: Call) {
+    if let Some(record) = root.registry.record(call.record()) {
+        if call.counts() {
+            record.load.give();
+        }
+        record.entries.give();
+    }
 }
 
 /// A call that is sent on by something that does not count: if it counts somewhere, it counts here now.
@@ -185,6 +190,13 @@ pub fn report<A: Alloc>(root: &Root<A>, report: &Report<'_, A>) -> bool {
     step.fits
 }
 
+/// Releases a call that goes nowhere, if it counts.
+pub fn release<A: Alloc>(root: &Root<A>, key: Key, now: u32) {
+    if counts(root, &key) {
+        report(root, &Report { key, event: Event::Unset, now, from: None });
+    }
+}
+
 /// The record of another destination, of any set, if the reply comes from that one and not from the call's own.
 ///
 /// Only until the call is confirmed: inside a dialog either side may answer, and the caller's side may be a destination
@@ -208,14 +220,11 @@ const DEFAULT_PORT: u16 = 5060;
 
 /// Moves a call to another record as it is.
 fn change_record<A: Alloc>(root: &Root<A>, call: &mut Call, number: u32) {
-    let (Some(old), Some(new)) = (root.registry.record(call.record()), root.registry.record(number)) else {
-        return;
-    };
+    let Some(new) = root.registry.record(number) else { return };
     new.entries.take();
     if call.counts() {
         new.load.take();
-        old.load.give();
     }
-    old.entries.give();
+    leave(root, *call);
     *call = call.renamed(number);
 }

@@ -3,7 +3,7 @@
 use super::calls::{self, NotPlaced, Placed};
 use super::view::View;
 use crate::load::key::Key;
-use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Refusal, Text, Tickets};
+use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Refusal, Text};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Root, Set};
 
@@ -97,7 +97,7 @@ pub fn select<'g, A: Alloc>(
         Needs::Hash(text) => (ask.hash)(text).ok_or(NoRoute::NoText(text))?.into(),
         Needs::HashOrTurn(text) => (ask.hash)(text).map_or_else(&mut take_turn, u64::from),
         Needs::Turn => take_turn(),
-        Needs::Ticket(row) => set.next_ticket(row_of(row)),
+        Needs::Ticket(row) => set.next_ticket(row as usize),
         Needs::Random => (ask.random)(),
     };
     let draw = Draw { number, spare_last: ask.spare_last };
@@ -155,13 +155,4 @@ pub fn may_follow<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, call: Optio
     let view = View::new(root, set);
     let full = || select::is_full(&view, at) && call.is_some_and(|key| calls::counts(root, key));
     view.record(at).is_some_and(|record| record.flags().usable()) && !full()
-}
-
-/// The number of a row of tickets.
-fn row_of(row: Tickets) -> usize {
-    match row {
-        Tickets::Weight => 0,
-        Tickets::RelativeWeight => 1,
-        Tickets::Tier => 2,
-    }
 }

@@ -1,6 +1,6 @@
 //! What a timer does once a second: memory ahead of need, calls that nobody ended, generations that nobody reads.
 
-use super::publish;
+use super::{calls, publish};
 use crate::load::Expiry;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::Root;
@@ -28,13 +28,8 @@ pub fn expire<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32) -> u64 {
         shard.lock().retain(|_, call| {
             let due = expiry.is_due(*call, now);
             if due {
-                if let Some(record) = root.registry.record(call.record()) {
-                    if call.counts() {
-                        record.load.give();
-                        dropped += 1;
-                    }
-                    record.entries.give();
-                }
+                dropped += u64::from(call.counts());
+                calls::leave(root, *call);
             }
             !due
         });

@@ -102,11 +102,16 @@ fn call_that_nobody_takes_counts_nowhere(workers: u32) {
 
 const SHORT: &str = r#"modparam("tm", "fr_timer", 600)"#;
 
-fn silent_gateway_loses_the_call_to_the_next(workers: u32) {
-    let gateways = Gateways::start(2, |gateway, request| match request.method() {
+/// Two gateways, the first of which says nothing to an INVITE.
+fn first_is_silent() -> Gateways {
+    Gateways::start(2, |gateway, request| match request.method() {
         Some("INVITE") if gateway == 0 => vec![],
         _ => vec![200],
-    });
+    })
+}
+
+fn silent_gateway_loses_the_call_to_the_next(workers: u32) {
+    let gateways = first_is_silent();
     let server = calls::relaying(workers, gateways.list(100, ""), FAILOVER).modparam(SHORT).start();
     let mut agent = server.agent();
     let mut held: Vec<Call> = (0..3).map(|_| agent.call()).collect();
@@ -127,10 +132,7 @@ const ANEW: &str = r#"
 "#;
 
 fn selection_after_a_failure_leaves_the_gateway_that_failed(workers: u32) {
-    let gateways = Gateways::start(2, |gateway, request| match request.method() {
-        Some("INVITE") if gateway == 0 => vec![],
-        _ => vec![200],
-    });
+    let gateways = first_is_silent();
     let server = calls::plain(workers, gateways.list(100, ""), ANEW).modparam(SHORT).start();
     let mut agent = server.agent();
     // The silent one has the fewest calls, and this call among them, each time.

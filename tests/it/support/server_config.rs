@@ -1,12 +1,14 @@
 //! The configuration of a test server: made here around a test's own routing, or a given file.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::dns::Dns;
 use super::net;
+use super::resolver::{QUICK_DNS, write_resolv_conf};
 use super::server::Kamailio;
 
 const MODULES: &[&str] = &[
@@ -23,6 +25,7 @@ pub(super) struct Config {
     pub address: SocketAddr,
     pub shm_megabytes: u32,
     pub allocator: &'static str,
+    pub resolv_conf: Option<PathBuf>,
     pub defines: Vec<String>,
 }
 
@@ -35,6 +38,8 @@ pub struct Builder {
     route: String,
     debug: u32,
     stock: bool,
+    tcp: bool,
+    resolver: Option<Ipv4Addr>,
     shm_megabytes: u32,
     allocator: &'static str,
     file: Option<PathBuf>,
@@ -52,6 +57,8 @@ impl Default for Builder {
             route: "request_route {\n}\n".into(),
             debug: 2,
             stock: false,
+            tcp: false,
+            resolver: None,
             shm_megabytes: 256,
             allocator: "qm",
             file: None,
@@ -119,6 +126,18 @@ impl Builder {
         self
     }
 
+    /// Listens on TCP as well, at the same port.
+    pub fn tcp(mut self) -> Builder {
+        self.tcp = true;
+        self
+    }
+
+    /// Asks this server for names and no other, quickly (see [`QUICK_DNS`]).
+    pub fn dns(mut self, dns: &Dns) -> Builder {
+        self.resolver = Some(dns.address());
+        self
+    }
+
     pub fn shm_megabytes(mut self, megabytes: u32) -> Builder {
         self.shm_megabytes = megabytes;
         self
@@ -183,14 +202,17 @@ impl Builder {
             }
         };
         let (shm_megabytes, allocator) = (self.shm_megabytes, self.allocator);
-        (Config { file, address, shm_megabytes, allocator, defines }, run_dir)
+        let resolv_conf = self.resolver.map(|server| write_resolv_conf(&dir, server));
+        (Config { file, address, shm_megabytes, allocator, resolv_conf, defines }, run_dir)
     }
 
     fn text(&self, dir: &Path, address: SocketAddr, dispatcher: &str, stock: bool) -> String {
         let dir = dir.display();
+        let tcp = if self.tcp { format!("listen=tcp:{address}") } else { "disable_tcp=yes".into() };
+        let quick = self.resolver.map_or("", |_| QUICK_DNS);
         let mut text = format!(
             "#!KAMAILIO\n#!substdef \"!RUN_DIR!{dir}!g\"\n\
-             debug={}\nchildren={}\nlisten=udp:{address}\ndisable_tcp=yes\nauto_aliases=no\ndns=no\nrev_dns=no\n{}\n",
+             debug={}\nchildren={}\nlisten=udp:{address}\n{tcp}\nauto_aliases=no\ndns=no\nrev_dns=no\n{quick}{}\n",
             self.debug, self.workers, self.globals
         );
         for module in MODULES.iter().copied().chain(self.modules.iter().map(String::as_str)) {

@@ -13,6 +13,8 @@ mod crossing;
 mod expiry;
 mod failover;
 mod harness;
+mod harness_dns;
+mod harness_probing;
 mod identity;
 mod limits;
 mod main_job;

@@ -1,5 +1,8 @@
 //! The module's parameters, checked: one struct that holds only values that make sense.
 
+use crate::dest::ReplyCodes;
+use crate::health::event::Events;
+use crate::health::probing::Mode;
 use crate::load::Expiry;
 use core::fmt;
 use std::ffi::OsString;
@@ -29,6 +32,26 @@ pub struct Raw {
     pub attrs_pvname: Vec<u8>,
     pub ds_default_socket: Vec<u8>,
     pub ds_default_sockname: Vec<u8>,
+    pub ds_ping_method: Vec<u8>,
+    pub ds_ping_from: Vec<u8>,
+    pub ds_ping_interval: i32,
+    pub ds_ping_fr_timer: i32,
+    pub ds_ping_reply_codes: Vec<u8>,
+    pub ds_ping_socket: Vec<u8>,
+    pub ds_probing_mode: i32,
+    pub outbound_proxy: Vec<u8>,
+    pub ds_timer_mode: i32,
+    pub event_callback: Vec<u8>,
+    pub event_callback_mode: i32,
+    pub ds_ping_latency_stats: i32,
+    pub ds_latency_estimator_alpha: i32,
+    pub ds_retain_latency_stats: i32,
+    pub ds_retain_state: i32,
+    pub ds_dns_mode: i32,
+    pub ds_dns_interval: i32,
+    pub ds_dns_ttl: i32,
+    pub ds_dns_match_all: i32,
+    pub ds_dns_hold: i32,
 }
 
 /// The checked parameters.
@@ -72,6 +95,60 @@ pub struct Conf {
     pub default_socket: Vec<u8>,
     /// `ds_default_sockname`, which wins over it; empty is none.
     pub default_sockname: Vec<u8>,
+    /// Which destinations are probed.
+    pub probing_mode: Mode,
+    /// How they are probed; `None` is not at all (`ds_ping_interval` 0).
+    pub probing: Option<Probing>,
+    /// `ds_ping_reply_codes`.
+    pub reply_codes: ReplyCodes,
+    /// `ds_timer_mode`: housekeeping is done in the secondary timer process.
+    pub secondary_timer: bool,
+    /// `event_callback`, the function that stands for event routes; empty is none.
+    pub event_callback: Vec<u8>,
+    /// `event_callback_mode`.
+    pub events: Events,
+    /// `ds_ping_latency_stats` with `ds_latency_estimator_alpha`: the weight of the newest sample, from 0 to 1.
+    pub latency_alpha: Option<f64>,
+    /// `ds_retain_state`: a reload keeps states and failure counts of what stays.
+    pub retain_state: bool,
+    /// `ds_retain_latency_stats`: a reload keeps their latencies.
+    pub retain_latency: bool,
+    /// What names are looked up for.
+    pub dns: Dns,
+}
+
+/// How destinations are probed.
+#[derive(Debug, Clone)]
+pub struct Probing {
+    /// `ds_ping_method`.
+    pub method: Vec<u8>,
+    /// `ds_ping_from`.
+    pub from: Vec<u8>,
+    /// `ds_ping_interval`, seconds.
+    pub interval: u32,
+    /// `ds_ping_fr_timer`, milliseconds; 0 leaves it to tm.
+    pub timeout: u32,
+    /// `ds_ping_socket`; empty is none.
+    pub socket: Vec<u8>,
+    /// `outbound_proxy`; empty is none.
+    pub outbound_proxy: Vec<u8>,
+}
+
+/// `ds_dns_mode`, and what belongs to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Dns {
+    /// Any bit: names are looked up.
+    pub on: bool,
+    /// Seconds between looks: 1 for bit 2 (value 2), `ds_dns_interval` for bit 3 (value 4), else once.
+    pub refresh: Option<u32>,
+    /// Bit 4 (value 8): SRV and NAPTR records too.
+    pub srv: bool,
+    /// `ds_dns_ttl`, seconds; 0 as the DNS says.
+    pub ttl: u32,
+    /// `ds_dns_match_all`.
+    pub match_all: bool,
+    /// `ds_dns_hold`, seconds that a destination whose name stopped resolving stays up; `None` is for ever.
+    pub hold: Option<u32>,
 }
 
 /// `xavp_dst_mode`.
@@ -89,14 +166,24 @@ pub struct DstMode {
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadParameter {
     name: &'static str,
-    found: i32,
-    due: &'static str,
+    found: String,
+    due: String,
+}
+
+impl BadParameter {
+    fn number(name: &'static str, found: i32, due: &str) -> Self {
+        Self { name, found: found.to_string(), due: format!("{due} is due") }
+    }
+
+    fn text(name: &'static str, found: &[u8], due: String) -> Self {
+        Self { name, found: format!("\"{}\"", found.escape_ascii()), due }
+    }
 }
 
 impl fmt::Display for BadParameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, found, due } = self;
-        write!(f, "modparam(\"dispatcher\", \"{name}\", {found}): {due} is due")
+        write!(f, "modparam(\"dispatcher\", \"{name}\", {found}): {due}")
     }
 }
 
@@ -107,12 +194,25 @@ impl Conf {
     /// Checks all values; the first that makes no sense is told.
     pub fn check(raw: Raw) -> Result<Self, BadParameter> {
         let whole =
-            |name, found: i32| u32::try_from(found).map_err(|_| BadParameter { name, found, due: WHOLE });
+            |name, found: i32| u32::try_from(found).map_err(|_| BadParameter::number(name, found, WHOLE));
         let positive = |name, found: i32| match u32::try_from(found) {
             Ok(number) if number > 0 => Ok(number),
-            _ => Err(BadParameter { name, found, due: POSITIVE }),
+            _ => Err(BadParameter::number(name, found, POSITIVE)),
         };
         let mode = whole("xavp_dst_mode", raw.xavp_dst_mode)?;
+        let choice =
+            |name, found, most| BadParameter::number(name, found, &format!("a number from 0 to {most}"));
+        let reply_codes = ReplyCodes::parse(&raw.ds_ping_reply_codes)
+            .map_err(|error| BadParameter::text("ds_ping_reply_codes", &raw.ds_ping_reply_codes, error))?;
+        let alpha = match raw.ds_latency_estimator_alpha {
+            // As the stock module reads it.
+            found @ 1..1000 => f64::from(found) / 1000.0,
+            found => {
+                let due = "a number from 1 to 999 (thousandths)";
+                return Err(BadParameter::number("ds_latency_estimator_alpha", found, due));
+            }
+        };
+        let dns_mode = whole("ds_dns_mode", raw.ds_dns_mode)?;
         Ok(Self {
             list_file: PathBuf::from(OsString::from_vec(raw.list_file)),
             user_only: whole("flags", raw.flags)? & 1 != 0,
@@ -136,7 +236,48 @@ impl Conf {
             attrs_pvname: raw.attrs_pvname,
             default_socket: raw.ds_default_socket,
             default_sockname: raw.ds_default_sockname,
+            probing_mode: Mode::from_number(raw.ds_probing_mode)
+                .ok_or_else(|| choice("ds_probing_mode", raw.ds_probing_mode, 3))?,
+            probing: match whole("ds_ping_interval", raw.ds_ping_interval)? {
+                0 => None,
+                interval => Some(Probing {
+                    method: raw.ds_ping_method,
+                    from: raw.ds_ping_from,
+                    interval,
+                    timeout: whole("ds_ping_fr_timer", raw.ds_ping_fr_timer)?,
+                    socket: raw.ds_ping_socket,
+                    outbound_proxy: raw.outbound_proxy,
+                }),
+            },
+            reply_codes,
+            secondary_timer: raw.ds_timer_mode == 1,
+            event_callback: raw.event_callback,
+            events: Events::from_number(raw.event_callback_mode)
+                .ok_or_else(|| choice("event_callback_mode", raw.event_callback_mode, 2))?,
+            latency_alpha: (raw.ds_ping_latency_stats != 0).then_some(alpha),
+            retain_state: raw.ds_retain_state != 0,
+            retain_latency: raw.ds_retain_latency_stats != 0,
+            dns: Dns {
+                on: dns_mode != 0,
+                refresh: match dns_mode {
+                    mode if mode & 2 != 0 => Some(1),
+                    mode if mode & 4 != 0 => Some(positive("ds_dns_interval", raw.ds_dns_interval)?),
+                    _ => None,
+                },
+                srv: dns_mode & 8 != 0,
+                // As in the stock module, below zero is as the DNS says.
+                ttl: u32::try_from(raw.ds_dns_ttl).unwrap_or(0),
+                match_all: raw.ds_dns_match_all != 0,
+                // Below zero is for ever.
+                hold: u32::try_from(raw.ds_dns_hold).ok(),
+            },
         })
+    }
+
+    /// Whether `ds_latency_estimator_alpha` looks as if it was written for releases before 6.1, in which it was the weight
+    /// of the old estimate and 900 by default.
+    pub fn alpha_looks_old(&self) -> bool {
+        self.latency_alpha.is_some_and(|alpha| alpha > 0.5)
     }
 }
 
@@ -165,6 +306,26 @@ mod tests {
             attrs_pvname: Vec::new(),
             ds_default_socket: Vec::new(),
             ds_default_sockname: Vec::new(),
+            ds_ping_method: b"OPTIONS".to_vec(),
+            ds_ping_from: b"sip:dispatcher@localhost".to_vec(),
+            ds_ping_interval: 10,
+            ds_ping_fr_timer: 0,
+            ds_ping_reply_codes: Vec::new(),
+            ds_ping_socket: Vec::new(),
+            ds_probing_mode: 0,
+            outbound_proxy: Vec::new(),
+            ds_timer_mode: 0,
+            event_callback: Vec::new(),
+            event_callback_mode: 0,
+            ds_ping_latency_stats: 1,
+            ds_latency_estimator_alpha: 900,
+            ds_retain_latency_stats: 1,
+            ds_retain_state: 1,
+            ds_dns_mode: 1,
+            ds_dns_interval: 600,
+            ds_dns_ttl: -1,
+            ds_dns_match_all: 0,
+            ds_dns_hold: 1800,
         }
     }
 
@@ -185,5 +346,27 @@ mod tests {
             "modparam(\"dispatcher\", \"ds_hash_check_interval\", 0): a number from 1 to 2147483647 is due"
         );
         assert!(Conf::check(Raw { ds_hash_expire: -1, ..raw() }).is_err());
+        assert!(Conf::check(Raw { ds_probing_mode: 4, ..raw() }).is_err());
+        assert!(Conf::check(Raw { ds_latency_estimator_alpha: 1000, ..raw() }).is_err());
+        let error = Conf::check(Raw { ds_ping_reply_codes: b"code=2".to_vec(), ..raw() }).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "modparam(\"dispatcher\", \"ds_ping_reply_codes\", \"code=2\"): \
+             'code=2': code=100 to code=699 or class=1 to class=6 is due"
+        );
+    }
+
+    #[test]
+    fn probing_and_names_are_what_the_manual_says() {
+        let conf = Conf::check(raw()).unwrap();
+        assert_eq!((conf.probing.as_ref().unwrap().interval, conf.latency_alpha), (10, Some(0.9)));
+        assert!(conf.alpha_looks_old());
+        assert_eq!((conf.dns.on, conf.dns.refresh, conf.dns.srv), (true, None, false));
+        assert!(Conf::check(Raw { ds_ping_interval: 0, ..raw() }).unwrap().probing.is_none());
+        let dns = |ds_dns_mode| Conf::check(Raw { ds_dns_mode, ..raw() }).unwrap().dns;
+        assert_eq!(
+            (dns(2).refresh, dns(5).refresh, dns(9).srv, dns(0).on),
+            (Some(1), Some(600), true, false)
+        );
     }
 }

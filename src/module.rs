@@ -1,12 +1,12 @@
 //! What the server finds when it loads the module: the table of exports, one row each, and the life cycle.
 
-use crate::api::{self, Module, failover, group, load, membership, reload, rpc, select};
+use crate::api::{self, Module, failover, group, load, membership, names, probing, reload, rpc, select};
 use crate::conf::{Conf, Raw};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
 use crate::host::kemi::KemiFunction;
 use crate::host::param::{Int, Text};
 use crate::host::variable::Variable;
-use crate::host::{CFG_DIR, capi, clock, guard, kemi, log, mem::Pool, process, timer};
+use crate::host::{CFG_DIR, capi, clock, guard, kemi, log, mem::Pool, process, timer, tm};
 use crate::load::Secret;
 use crate::service::upkeep;
 use crate::shm::boxed::Boxed;
@@ -121,9 +121,29 @@ mod raw {
     pub static ATTRS_PVNAME: Text = Text::new(c"");
     pub static DS_DEFAULT_SOCKET: Text = Text::new(c"");
     pub static DS_DEFAULT_SOCKNAME: Text = Text::new(c"");
+    pub static DS_PING_METHOD: Text = Text::new(c"OPTIONS");
+    pub static DS_PING_FROM: Text = Text::new(c"sip:dispatcher@localhost");
+    pub static DS_PING_INTERVAL: Int = Int::new(0);
+    pub static DS_PING_FR_TIMER: Int = Int::new(0);
+    pub static DS_PING_REPLY_CODES: Text = Text::new(c"");
+    pub static DS_PING_SOCKET: Text = Text::new(c"");
+    pub static DS_PROBING_MODE: Int = Int::new(0);
+    pub static OUTBOUND_PROXY: Text = Text::new(c"");
+    pub static DS_TIMER_MODE: Int = Int::new(0);
+    pub static EVENT_CALLBACK: Text = Text::new(c"");
+    pub static EVENT_CALLBACK_MODE: Int = Int::new(0);
+    pub static DS_PING_LATENCY_STATS: Int = Int::new(0);
+    pub static DS_LATENCY_ESTIMATOR_ALPHA: Int = Int::new(100);
+    pub static DS_RETAIN_LATENCY_STATS: Int = Int::new(1);
+    pub static DS_RETAIN_STATE: Int = Int::new(1);
+    pub static DS_DNS_MODE: Int = Int::new(1);
+    pub static DS_DNS_INTERVAL: Int = Int::new(600);
+    pub static DS_DNS_TTL: Int = Int::new(0);
+    pub static DS_DNS_MATCH_ALL: Int = Int::new(0);
+    pub static DS_DNS_HOLD: Int = Int::new(1800);
 }
 
-static PARAMETERS: [Parameter; 21] = [
+static PARAMETERS: [Parameter; 41] = [
     Parameter::text(c"list_file", &raw::LIST_FILE),
     Parameter::int(c"flags", &raw::FLAGS),
     Parameter::int(c"use_default", &raw::USE_DEFAULT),
@@ -144,13 +164,34 @@ static PARAMETERS: [Parameter; 21] = [
     Parameter::text(c"attrs_pvname", &raw::ATTRS_PVNAME),
     Parameter::text(c"ds_default_socket", &raw::DS_DEFAULT_SOCKET),
     Parameter::text(c"ds_default_sockname", &raw::DS_DEFAULT_SOCKNAME),
+    Parameter::text(c"ds_ping_method", &raw::DS_PING_METHOD),
+    Parameter::text(c"ds_ping_from", &raw::DS_PING_FROM),
+    Parameter::int(c"ds_ping_interval", &raw::DS_PING_INTERVAL),
+    Parameter::int(c"ds_ping_fr_timer", &raw::DS_PING_FR_TIMER),
+    Parameter::text(c"ds_ping_reply_codes", &raw::DS_PING_REPLY_CODES),
+    Parameter::text(c"ds_ping_socket", &raw::DS_PING_SOCKET),
+    Parameter::int(c"ds_probing_mode", &raw::DS_PROBING_MODE),
+    Parameter::text(c"outbound_proxy", &raw::OUTBOUND_PROXY),
+    Parameter::int(c"ds_timer_mode", &raw::DS_TIMER_MODE),
+    Parameter::text(c"event_callback", &raw::EVENT_CALLBACK),
+    Parameter::int(c"event_callback_mode", &raw::EVENT_CALLBACK_MODE),
+    Parameter::int(c"ds_ping_latency_stats", &raw::DS_PING_LATENCY_STATS),
+    Parameter::int(c"ds_latency_estimator_alpha", &raw::DS_LATENCY_ESTIMATOR_ALPHA),
+    Parameter::int(c"ds_retain_latency_stats", &raw::DS_RETAIN_LATENCY_STATS),
+    Parameter::int(c"ds_retain_state", &raw::DS_RETAIN_STATE),
+    Parameter::int(c"ds_dns_mode", &raw::DS_DNS_MODE),
+    Parameter::int(c"ds_dns_interval", &raw::DS_DNS_INTERVAL),
+    Parameter::int(c"ds_dns_ttl", &raw::DS_DNS_TTL),
+    Parameter::int(c"ds_dns_match_all", &raw::DS_DNS_MATCH_ALL),
+    Parameter::int(c"ds_dns_hold", &raw::DS_DNS_HOLD),
     Parameter::END,
 ];
 
-static COMMANDS: [Command; 5] = [
+static COMMANDS: [Command; 6] = [
     rpc_command!(c"dispatcher.list", c"Return the content of dispatcher sets", rpc::list),
     rpc_command!(c"dispatcher.reload", c"Reload dispatcher destination sets", rpc::reload),
     rpc_command!(c"dispatcher.set_state", c"Set the state of a destination by address", rpc::set_state),
+    rpc_command!(c"dispatcher.ping_active", c"Show or set whether destinations are probed", rpc::ping_active),
     rpc_command!(
         c"dispatcher.load_audit",
         c"Recount the calls; show recorded and counted load of each destination",
@@ -219,9 +260,39 @@ fn start() -> Result<(), String> {
         mark: failover::mark_for_module,
         is_from: membership::is_from_list,
     });
+    if module.conf.alpha_looks_old() {
+        log::warning(format_args!(
+            "ds_latency_estimator_alpha: since 6.1 this is the weight of the newest answer, not of the estimate; \
+             where 900 was meant before, it is 100 now"
+        ));
+    }
+    let mut processes = 0;
+    if module.conf.probing.is_some() {
+        tm::load(probing::answered).map_err(|error| format!("ds_ping_interval is set, but {error}"))?;
+        processes += 1;
+    }
+    processes += u32::from(looks_names_up(&module));
+    timer::announce(processes)?;
+    let process = if module.conf.secondary_timer { timer::Process::Secondary } else { timer::Process::Main };
+    timer::every(1, each_second, process)?;
     reload::first(&module)?;
     api::set_up(module)?;
-    timer::every(1, each_second)?;
+    Ok(())
+}
+
+/// Whether there is a process for names. Without it none is looked up: destinations with names are matched by nothing.
+fn looks_names_up(module: &Module) -> bool {
+    module.conf.dns.on || module.conf.probing.is_some()
+}
+
+/// Starts the processes that `start` announced.
+fn fork(module: &Module) -> Result<(), &'static str> {
+    if module.conf.probing.is_some() {
+        timer::spawn(c"Dispatcher probes", probing::PAUSE, probing::work)?;
+    }
+    if looks_names_up(module) {
+        timer::spawn(c"Dispatcher names", names::PAUSE, names::work)?;
+    }
     Ok(())
 }
 
@@ -251,17 +322,39 @@ fn read() -> Raw {
         attrs_pvname: raw::ATTRS_PVNAME.get(),
         ds_default_socket: raw::DS_DEFAULT_SOCKET.get(),
         ds_default_sockname: raw::DS_DEFAULT_SOCKNAME.get(),
+        ds_ping_method: raw::DS_PING_METHOD.get(),
+        ds_ping_from: raw::DS_PING_FROM.get(),
+        ds_ping_interval: raw::DS_PING_INTERVAL.get(),
+        ds_ping_fr_timer: raw::DS_PING_FR_TIMER.get(),
+        ds_ping_reply_codes: raw::DS_PING_REPLY_CODES.get(),
+        ds_ping_socket: raw::DS_PING_SOCKET.get(),
+        ds_probing_mode: raw::DS_PROBING_MODE.get(),
+        outbound_proxy: raw::OUTBOUND_PROXY.get(),
+        ds_timer_mode: raw::DS_TIMER_MODE.get(),
+        event_callback: raw::EVENT_CALLBACK.get(),
+        event_callback_mode: raw::EVENT_CALLBACK_MODE.get(),
+        ds_ping_latency_stats: raw::DS_PING_LATENCY_STATS.get(),
+        ds_latency_estimator_alpha: raw::DS_LATENCY_ESTIMATOR_ALPHA.get(),
+        ds_retain_latency_stats: raw::DS_RETAIN_LATENCY_STATS.get(),
+        ds_retain_state: raw::DS_RETAIN_STATE.get(),
+        ds_dns_mode: raw::DS_DNS_MODE.get(),
+        ds_dns_interval: raw::DS_DNS_INTERVAL.get(),
+        ds_dns_ttl: raw::DS_DNS_TTL.get(),
+        ds_dns_match_all: raw::DS_DNS_MATCH_ALL.get(),
+        ds_dns_hold: raw::DS_DNS_HOLD.get(),
     }
 }
 
-/// In each process; once before any fork, when the number of processes is known.
+/// In each process; once before any fork, when the number of processes is known, and once in the process that forks.
 unsafe extern "C" fn child_init(rank: c_int) -> c_int {
-    if rank != export::BEFORE_FORK {
-        return 0;
-    }
     guard::guard(-1, || {
         let Some(module) = api::module() else { return -1 };
-        match module.root.sets.open(process::count()) {
+        let done = match rank {
+            export::BEFORE_FORK => module.root.sets.open(process::count()).map_err(|error| error.to_string()),
+            export::FORKING => fork(module).map_err(str::to_string),
+            _ => Ok(()),
+        };
+        match done {
             Ok(()) => 0,
             Err(error) => {
                 log::error(format_args!("{error}"));

@@ -1,15 +1,17 @@
 //! `ds_next_dst`, `ds_next_domain`, `ds_set_dst`, `ds_set_domain`, `ds_mark_dst` and `ds_mark_addr`: what a script does with
 //! the list that a selection left, and when a destination fails.
 
-use super::{Module, list, module};
+use super::{Module, event, list, module};
 use crate::dest::{Flags, problem::shown};
 use crate::host::message::{Kind, Message, Method, Target};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, xavp::List};
 use crate::load::key::Key;
 use crate::service::calls::{self, NotPlaced};
-use crate::service::{route, states};
-use crate::state::Set;
+use crate::service::route;
+use crate::service::states::{self, Mark};
+use crate::state::health::Report;
+use crate::state::{Generation, Set};
 use std::collections::HashSet;
 
 /// `ds_next_dst()`: sends the request to the next destination of the list.
@@ -182,56 +184,82 @@ fn least_loaded(module: &Module, key: Key, set: &Set<Pool>, entries: &[(usize, u
     }
 }
 
-/// The state that a script reports; nothing, with a word in the log, if the text is none.
-fn reported(function: &str, text: &[u8]) -> Option<Flags> {
-    let report = if text.is_empty() { Some(Flags::INACTIVE) } else { Flags::from_mark(text) };
-    if report.is_none() {
+/// `ds_mark_dst([state])`: changes the state of the destination that was used last. Inactive, if nothing is said.
+pub fn mark_dst(msg: &mut Message, values: &Values<'_>) -> Verdict {
+    with_reported("ds_mark_dst", values.text(0), |module, state| mark_front(module, msg, state))
+}
+
+/// For other modules: state as flags.
+pub fn mark_for_module(msg: &mut Message, values: &Values<'_>) -> Verdict {
+    verdict(module().and_then(|module| mark_front(module, msg, Flags(values.int(0) as u32))))
+}
+
+/// `ds_mark_addr(state, set, uri)`: changes the state of that destination.
+pub fn mark_addr(msg: &mut Message, values: &Values<'_>) -> Verdict {
+    let (id, uri) = (values.int(1), values.text(2));
+    with_reported("ds_mark_addr", values.text(0), |module, state| {
+        mark(module, msg, state, |sets| {
+            let set = sets.set(id)?;
+            let at = set.destinations.iter().position(|one| set.text(one.uri).eq_ignore_ascii_case(uri))?;
+            Some((set, at))
+        })
+    })
+}
+
+fn verdict(done: Option<()>) -> Verdict {
+    if done.is_some() { Verdict::True } else { Verdict::FALSE }
+}
+
+/// Does something with the state that a script reports; nothing, with a word in the log, if the text is none.
+fn with_reported(
+    function: &str,
+    text: &[u8],
+    act: impl FnOnce(&'static Module, Flags) -> Option<()>,
+) -> Verdict {
+    let Some(module) = module() else { return Verdict::FALSE };
+    let state = if text.is_empty() { Some(module.conf.probing_mode.mark()) } else { Flags::from_mark(text) };
+    if state.is_none() {
         let found = shown(text);
         log::error(format_args!(
             "{function}: argument 'state': letters of a, i, d, t, p are due, found {found}"
         ));
     }
-    report
+    verdict(state.and_then(|state| act(module, state)))
 }
 
-/// `ds_mark_dst([state])`: changes the state of the destination that was used last. Inactive, if nothing is said.
-pub fn mark_dst(_: &mut Message, values: &Values<'_>) -> Verdict {
-    reported("ds_mark_dst", values.text(0)).map_or(Verdict::FALSE, mark_front)
-}
-
-/// For other modules: state as flags.
-pub fn mark_for_module(_: &mut Message, values: &Values<'_>) -> Verdict {
-    mark_front(Flags(values.int(0) as u32))
-}
-
-fn mark_front(report: Flags) -> Verdict {
-    let Some(module) = module().filter(|module| has_lists(module, "ds_mark_dst")) else {
-        return Verdict::FALSE;
-    };
-    let marked = || {
+fn mark_front(module: &'static Module, msg: &Message, state: Flags) -> Option<()> {
+    has_lists(module, "ds_mark_dst").then_some(())?;
+    mark(module, msg, state, |sets| {
         let list = List::of(&module.conf.xavp_dst);
         let used = list.front()?;
-        let sets = module.sets()?;
         let set = sets.set(used.int(b"grp")?)?;
-        let at = list::position(set, &used, 0)?;
-        states::mark(module.root, set, at, report, module.thresholds())
-    };
-    if marked().is_some() { Verdict::True } else { Verdict::FALSE }
+        Some((set, list::position(set, &used, 0)?))
+    })
 }
 
-/// `ds_mark_addr(state, set, uri)`: changes the state of that destination.
-pub fn mark_addr(_: &mut Message, values: &Values<'_>) -> Verdict {
-    let (id, uri) = (values.int(1), values.text(2));
-    let marked = |module: &Module, report| {
-        let sets = module.sets()?;
-        let set = sets.set(id)?;
-        let at = set.destinations.iter().position(|one| set.text(one.uri).eq_ignore_ascii_case(uri))?;
-        states::mark(module.root, set, at, report, module.thresholds())
+/// Reports about what `find` finds; the event that this makes runs when nothing is held any more.
+fn mark(
+    module: &'static Module,
+    msg: &Message,
+    state: Flags,
+    find: impl FnOnce(&Generation<Pool>) -> Option<(&Set<Pool>, usize)>,
+) -> Option<()> {
+    let report = match msg.status() {
+        Some((code, reason)) => Report { code, reason: reason.into(), received: true },
+        None => Report { code: REQUEST, ..Report::default() },
     };
-    let report = reported("ds_mark_addr", values.text(0));
-    if module().zip(report).and_then(|(module, report)| marked(module, report)).is_some() {
-        Verdict::True
-    } else {
-        Verdict::FALSE
+    let (thresholds, events) = (module.probe_rules.thresholds, module.probe_rules.events);
+    let mark = Mark { state, report, thresholds, events, now: clock::wall_millis() };
+    let told = {
+        let sets = module.sets()?;
+        let (set, at) = find(&sets)?;
+        states::mark(module.root, set, at, &mark)?
+    };
+    if let Some(told) = told {
+        event::tell(module, told);
     }
+    Some(())
 }
+
+/// `$dsv(code)` where a script marks a destination while it handles a request, as in the stock module.
+const REQUEST: u16 = 820;

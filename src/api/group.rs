@@ -1,6 +1,6 @@
 //! `$dsg(…)` with `ds_dsg_fetch` and `ds_dsg_fetch_uri`, overload control with `ds_oc_set_attrs`, and `$dsv(…)`.
 
-use super::{Module, module, select};
+use super::{Module, event, module, select};
 use crate::host::clock;
 use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
@@ -86,14 +86,26 @@ pub fn oc_set_attrs(_: &mut Message, values: &Values<'_>) -> Verdict {
 }
 
 /// Names of `$dsv(…)`.
-pub const DSV: &[&str] = &["code", "reason", "flags"];
+pub const DSV: &[&str] = &["code", "reason", "flags", "uri", "setid"];
 
-/// `$dsv(name)`: why the last selection was false. In the event routes of a destination, which are to come, it is about the
-/// reply that changed the state.
+/// `$dsv(name)`: in an event route, why the destination goes up or down, its URI and its set, and as `flags` 1 if a reply
+/// from the network said so. Elsewhere why the last selection was false.
 pub fn dsv(place: usize) -> Content {
-    match (select::last_cause(), DSV.get(place)) {
-        (Some((code, _)), Some(&"code")) => Content::Int(code.into()),
-        (Some((_, reason)), Some(&"reason")) => Content::Text(reason.as_bytes()),
+    let name = DSV.get(place).copied().unwrap_or_default();
+    let of_event = event::current(|told| match name {
+        "code" => Content::Int(told.report.code.into()),
+        "reason" => text_or_null(told.report.reason.bytes()),
+        "flags" => Content::Int(told.report.received.into()),
+        "uri" => text_or_null(&told.uri),
+        _ => Content::Int(told.set.into()),
+    });
+    of_event.unwrap_or_else(|| match (select::last_cause(), name) {
+        (Some((code, _)), "code") => Content::Int(code.into()),
+        (Some((_, reason)), "reason") => Content::Text(reason.as_bytes().into()),
         _ => Content::Null,
-    }
+    })
+}
+
+fn text_or_null(text: &[u8]) -> Content {
+    if text.is_empty() { Content::Null } else { Content::Text(text.to_vec().into()) }
 }

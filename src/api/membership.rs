@@ -59,7 +59,7 @@ fn from_uri(text: &[u8]) -> Option<Source> {
         return None;
     };
     let host = text.get(parsed.host.clone()).unwrap_or_default();
-    let Some(address) = uri::resolve(host) else {
+    let Some(address) = uri::resolve(host).first().copied() else {
         log::error(format_args!("ds_is_from_list: argument 'uri': {} does not resolve", shown(host)));
         return None;
     };

@@ -3,11 +3,14 @@
 //!
 //! Not here: a lock between processes, a decision.
 
+pub mod event;
 pub mod failover;
 pub mod group;
 pub mod list;
 pub mod load;
 pub mod membership;
+pub mod names;
+pub mod probing;
 pub mod reload;
 pub mod rpc;
 pub mod select;
@@ -17,9 +20,11 @@ use crate::conf::Conf;
 use crate::health::mark::Thresholds;
 use crate::host::variable::{Format, Settable};
 use crate::host::{log, mem::Pool, process, uri};
+use crate::service::{names as names_service, probe};
 use crate::shm::Foreign;
 use crate::shm::snapshot::Pin;
-use crate::state::{Generation, Root};
+use crate::state::{Generation, Keep, Root};
+use event::Handlers;
 use once_cell::sync::OnceCell;
 
 /// What every process knows from before the fork.
@@ -36,6 +41,14 @@ pub struct Module {
     pub attrs_variable: Option<Settable>,
     /// The socket to send from where a destination names none.
     pub default_socket: Option<Foreign>,
+    /// The socket to send probes from where a destination names none.
+    pub ping_socket: Option<Foreign>,
+    /// What probing goes by.
+    pub probe_rules: probe::Rules,
+    /// What names are looked up for.
+    pub name_rules: names_service::Rules,
+    /// Who handles events.
+    pub handlers: Handlers,
 }
 
 static MODULE: OnceCell<Module> = OnceCell::new();
@@ -67,6 +80,7 @@ impl Module {
             read(text).map(Some).ok_or_else(error)
         }
         let settable = "a variable that can be set";
+        let due = "a socket that the server listens on (proto:address:port)";
         let sockname = named(
             "ds_default_sockname",
             &conf.default_sockname,
@@ -75,16 +89,37 @@ impl Module {
         )?;
         let socket = match sockname {
             Some(socket) => Some(socket),
-            None => {
-                let due = "a socket that the server listens on (proto:address:port)";
-                named("ds_default_socket", &conf.default_socket, uri::socket_by_address, due)?
-            }
+            None => named("ds_default_socket", &conf.default_socket, uri::socket_by_address, due)?,
+        };
+        let ping_socket = match &conf.probing {
+            Some(probing) => named("ds_ping_socket", &probing.socket, uri::socket_by_address, due)?,
+            None => None,
         };
         Ok(Self {
             hash_pvar: named("hash_pvar", &conf.hash_pvar, Format::parse, "a text with variables")?,
             setid_variable: named("setid_pvname", &conf.setid_pvname, Settable::parse, settable)?,
             attrs_variable: named("attrs_pvname", &conf.attrs_pvname, Settable::parse, settable)?,
             default_socket: socket,
+            ping_socket,
+            probe_rules: probe::Rules {
+                mode: conf.probing_mode,
+                thresholds: Thresholds { failures: conf.probing_threshold, replies: conf.inactive_threshold },
+                codes: conf.reply_codes.clone(),
+                events: conf.events,
+                alpha: conf.latency_alpha,
+            },
+            name_rules: names_service::Rules {
+                addresses: conf.dns.on,
+                all: conf.dns.match_all,
+                refresh: conf.dns.refresh.map(|seconds| u64::from(seconds) * 1_000_000),
+                hold: conf.dns.hold.map(|seconds| u64::from(seconds) * 1000),
+                probing: conf
+                    .probing
+                    .as_ref()
+                    .map(|probing| (conf.probing_mode, u64::from(probing.interval) * 1_000_000)),
+                events: conf.events,
+            },
+            handlers: Handlers::find(&conf.event_callback),
             conf,
             root,
         })
@@ -101,8 +136,8 @@ impl Module {
             .ok()
     }
 
-    /// How many reports in a row change a state.
-    pub fn thresholds(&self) -> Thresholds {
-        Thresholds { failures: self.conf.probing_threshold, replies: self.conf.inactive_threshold }
+    /// What a reload keeps.
+    pub fn keep(&self) -> Keep {
+        Keep { state: self.conf.retain_state, latency: self.conf.retain_latency }
     }
 }

@@ -37,7 +37,8 @@ pub fn ds_reload(_: &mut Message, _: &Values<'_>) -> Verdict {
 
 /// Reads the file again; the log, and the answer, say what is wrong. On an error the serving sets stay.
 pub fn again(module: &Module) -> Result<Vec<Problem>, String> {
-    told(module, reload::reload(module.root, &file(module), module.conf.reload_delta, clock::seconds()))
+    let (delta, now) = (module.conf.reload_delta, clock::seconds());
+    told(module, reload::reload(module.root, &file(module), delta, now, module.keep()))
 }
 
 /// Reads the file for the first time.
@@ -46,7 +47,7 @@ pub fn first(module: &Module) -> Result<Vec<Problem>, String> {
 }
 
 fn file(module: &Module) -> ListFile<'_> {
-    ListFile { path: &module.conf.list_file, default_socket: module.default_socket }
+    ListFile { path: &module.conf.list_file, default_socket: module.default_socket, dns: module.conf.dns }
 }
 
 fn told(module: &Module, result: Result<Vec<Problem>, NotLoaded>) -> Result<Vec<Problem>, String> {

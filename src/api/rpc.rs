@@ -1,12 +1,13 @@
 //! The RPC commands. Field names and order are those of the stock module: tools read them.
 
 use super::reload::{self, Findings};
-use super::{Module, module};
+use super::{Module, module, probing};
 use crate::dest::Flags;
+use crate::host::clock;
 use crate::host::mem::Pool;
 use crate::host::rpc::{Broken, Rpc, Struct};
 use crate::service::{audit, states};
-use crate::state::{Destination, Set};
+use crate::state::{Destination, Health, Record, Set};
 use core::net::IpAddr;
 
 /// How much `dispatcher.list` shows.
@@ -59,17 +60,18 @@ fn show(
     to: &Struct<'_>,
 ) -> Result<(), Broken> {
     let record = module.root.registry.record(destination.record);
+    let health = record.map(Record::health).unwrap_or_default();
     to.text(c"URI", set.text(destination.uri))?;
     to.text(c"FLAGS", record.map_or(destination.flags, |record| record.flags()).letters().as_bytes())?;
     to.int(c"PRIORITY", destination.priority)?;
     if detail == Detail::Full {
         to.text(c"HOST", set.text(destination.host))?;
-        to.text(c"IPADDR", destination.address.map_or_else(String::new, address).as_bytes())?;
+        let first = set.addresses(destination).first();
+        to.text(c"IPADDR", first.copied().map_or_else(String::new, address).as_bytes())?;
         to.int(c"PORT", destination.port.into())?;
         to.int(c"PROTOID", destination.proto.into())?;
-        // Set when a timer looks names up again; nothing does yet.
-        to.unsigned_long(c"DNSTIME_SEC", 0)?;
-        to.unsigned_long(c"DNSTIME_USEC", 0)?;
+        to.unsigned_long(c"DNSTIME_SEC", health.name.looked_up / 1000)?;
+        to.unsigned_long(c"DNSTIME_USEC", health.name.looked_up % 1000 * 1000)?;
     }
     let body = set.text(destination.attrs);
     if detail != Detail::Short && !body.is_empty() {
@@ -83,8 +85,37 @@ fn show(
         attrs.text_or_null(c"SOCKNAME", set.text(destination.sockname))?;
         attrs.text_or_null(c"OBPROXY", set.text(destination.obproxy))?;
     }
+    if module.conf.latency_alpha.is_some() {
+        let latency = to.structure(c"LATENCY")?;
+        latency.double(c"AVG", health.latency.average)?;
+        latency.double(c"STD", health.latency.deviation())?;
+        latency.double(c"EST", health.latency.estimate)?;
+        latency.int(c"MAX", health.latency.most as i32)?;
+        latency.int(c"TIMEOUT", health.latency.timeouts as i32)?;
+    }
     let load = record.map_or(0, |record| record.load.get());
-    to.structure(c"RUNTIME")?.int(c"DLGLOAD", i32::try_from(load).unwrap_or(i32::MAX))
+    to.structure(c"RUNTIME")?.int(c"DLGLOAD", i32::try_from(load).unwrap_or(i32::MAX))?;
+    if detail == Detail::Full {
+        show_health(module, destination, &health, &to.structure(c"HEALTH")?)?;
+    }
+    Ok(())
+}
+
+/// Why the state is what it is. Times are seconds of the wall clock; 0 is never.
+fn show_health(
+    module: &Module,
+    destination: &Destination,
+    health: &Health,
+    to: &Struct<'_>,
+) -> Result<(), Broken> {
+    to.int(c"CODE", health.last.code.into())?;
+    to.text(c"REASON", health.last.reason.bytes())?;
+    to.int(c"FAILURES", health.failures as i32)?;
+    to.int(c"SUCCESSES", health.successes as i32)?;
+    to.unsigned_long(c"CHANGED", health.changed / 1000)?;
+    to.unsigned_long(c"PROBED", health.probed / 1000)?;
+    to.unsigned_long(c"NEXT_PROBE", probing::next(module, destination).unwrap_or(0))?;
+    to.unsigned_long(c"NAME_LOST", health.name.lost / 1000)
 }
 
 /// As the host writes addresses: the groups of an IPv6 address in full, without leading zeros.
@@ -130,12 +161,28 @@ pub fn set_state(rpc: &Rpc) {
         let sets = module.sets();
         let set = sets.as_ref().and_then(|sets| sets.set(group));
         let matches = |uri: &[u8]| all || uri.eq_ignore_ascii_case(address);
-        if set.is_some_and(|set| states::set(module.root, set, state, matches)) {
+        if set.is_some_and(|set| states::set(module.root, set, state, clock::wall_millis(), matches)) {
             rpc.say("Ok. Dispatcher state updated.");
         } else {
             rpc.fault(500, "State Update Failed");
         }
         Ok(())
+    });
+}
+
+/// `dispatcher.ping_active [state]`: whether destinations are probed.
+pub fn ping_active(rpc: &Rpc) {
+    with_module(rpc, |module| {
+        let switch = &module.root.ping_active;
+        let top = rpc.structure()?;
+        match rpc.optional_int() {
+            None => top.int(c"OldPingState", switch.is_on().into()),
+            Some(state) => {
+                let before = switch.turn(state != 0);
+                top.int(c"NewPingState", state)?;
+                top.int(c"OldPingState", before.into())
+            }
+        }
     });
 }
 
@@ -156,6 +203,9 @@ pub fn load_audit(rpc: &Rpc) {
             (c"LATE", &counters.late),
             (c"CROSSED", &counters.crossed),
             (c"EXPIRED", &counters.expired),
+            (c"PROBES", &counters.probes),
+            (c"FAILED_PROBES", &counters.failed_probes),
+            (c"STALE_PROBES", &counters.stale_probes),
         ] {
             top.unsigned_long(name, counter.get())?;
         }

@@ -1,10 +1,13 @@
 //! The list file as a source of destinations, with the host to ask about names and sockets.
 
+use super::names;
+use crate::conf::Dns;
 use crate::dest::problem::{Problem, shown};
 use crate::dest::{Entry, Flags};
 use crate::host::uri;
-use crate::service::publish::Located;
-use crate::service::reload::{NotLocated, Source};
+use crate::service::names::kept;
+use crate::service::publish::{Located, Meaning};
+use crate::service::reload::Source;
 use crate::shm::Foreign;
 use std::path::Path;
 
@@ -14,6 +17,8 @@ pub struct ListFile<'a> {
     pub path: &'a Path,
     /// The socket to send from where a destination names none.
     pub default_socket: Option<Foreign>,
+    /// What names are looked up for.
+    pub dns: Dns,
 }
 
 /// Host names longer than this the host cannot look up.
@@ -24,9 +29,9 @@ impl Source for ListFile<'_> {
         std::fs::read(self.path)
     }
 
-    fn locate(&self, mut entry: Entry) -> Result<Located, NotLocated> {
+    fn locate(&self, mut entry: Entry) -> Result<Located, Problem> {
         let (line, column) = (entry.line, entry.column);
-        let wrong = |text: String| NotLocated::Wrong(Problem::error(line, column, text));
+        let wrong = |text: String| Problem::error(line, column, text);
         let mut parsed = uri::parse(&entry.uri);
         if parsed.is_none() && !entry.uri.starts_with(b"sip:") {
             let with_scheme = [b"sip:", entry.uri.as_slice()].concat();
@@ -40,24 +45,56 @@ impl Source for ListFile<'_> {
         if host.len() > MAX_HOST {
             return Err(wrong(format!("{found}: a host name has at most {MAX_HOST} characters")));
         }
-        let (name, address) = (&entry.attrs.sockname, &entry.attrs.socket);
-        let send_from = if !name.is_empty() {
-            let found = uri::socket_by_name(name);
-            Some(found.ok_or_else(|| wrong(format!("sockname={}: no listen has that name", shown(name))))?)
-        } else if !address.is_empty() {
+        let socket = |attribute: &str, address: &[u8]| {
             let due = "not a socket that the server listens on (proto:address:port)";
             let found = uri::socket_by_address(address);
-            Some(found.ok_or_else(|| wrong(format!("socket={}: {due}", shown(address))))?)
+            found.ok_or_else(|| wrong(format!("{attribute}={}: {due}", shown(address))))
+        };
+        let attrs = &entry.attrs;
+        let send_from = if !attrs.sockname.is_empty() {
+            let name = &attrs.sockname;
+            let found = uri::socket_by_name(name);
+            Some(found.ok_or_else(|| wrong(format!("sockname={}: no listen has that name", shown(name))))?)
+        } else if !attrs.socket.is_empty() {
+            Some(socket("socket", &attrs.socket)?)
         } else {
             self.default_socket
         };
-        let looked_up = !entry.flags.has(Flags::NO_DNS);
-        let address = if looked_up { uri::resolve(&host) } else { None };
-        let located =
-            Located { host: parsed.host, port: parsed.port, proto: parsed.proto, address, send_from, entry };
-        if looked_up && address.is_none() {
-            return Err(NotLocated::Unresolved(Box::new(located)));
+        let ping_from_socket = match attrs.ping_socket.as_slice() {
+            [] => None,
+            address => Some(socket("ping_socket", address)?),
+        };
+        if !attrs.obproxy.is_empty() && uri::parse(&attrs.obproxy).is_none() {
+            return Err(wrong(format!("obproxy={}: a SIP URI is due", shown(&attrs.obproxy))));
         }
-        Ok(located)
+        let named = uri::literal(&host).is_none();
+        let no_address = named || entry.flags.has(Flags::NO_DNS);
+        let addresses = if no_address { Vec::new() } else { uri::resolve(&host) };
+        if !no_address && addresses.is_empty() {
+            return Err(wrong(format!("{found}: the server listens on no address of this family")));
+        }
+        Ok(Located {
+            host: parsed.host,
+            port: parsed.port,
+            proto: parsed.proto,
+            named,
+            addresses,
+            send_from,
+            ping_from_socket,
+            entry,
+        })
+    }
+
+    fn look_up(&self, one: &Located) -> Option<Meaning> {
+        if !self.dns.on || one.entry.flags.has(Flags::NO_DNS) {
+            return None;
+        }
+        uri::keep_results_for(self.dns.ttl);
+        let host = one.entry.uri.get(one.host.clone())?;
+        let nothing = Meaning { addresses: Vec::new(), port_and_proto: None };
+        let mut found = names::meaning(host, (one.port, one.proto), self.dns.srv).unwrap_or(nothing);
+        uri::keep_results_for(0);
+        kept(&mut found.addresses, &[], self.dns.match_all);
+        Some(found)
     }
 }

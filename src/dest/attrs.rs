@@ -1,6 +1,7 @@
 //! The attributes of a destination: `name=value;name=value`, as in the last column of the list file.
 
 use super::problem::shown;
+use super::reply_codes::ReplyCodes;
 
 /// What the module reads of the attributes, and the whole text for scripts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,18 @@ pub struct Attrs {
     pub sockname: Vec<u8>,
     /// Outbound proxy for probes.
     pub obproxy: Vec<u8>,
+    /// From URI of probes.
+    pub ping_from: Vec<u8>,
+    /// Local socket to send probes from, `proto:host:port`.
+    pub ping_socket: Vec<u8>,
+    /// Seconds between probes; 0 is `ds_ping_interval`.
+    pub ping_interval: u32,
+    /// Milliseconds after which a probe has failed; 0 is `ds_ping_fr_timer`.
+    pub ping_timeout: u32,
+    /// Replies that are good besides 2xx; empty is `ds_ping_reply_codes`.
+    pub ping_reply_codes: Vec<u8>,
+    /// Congestion control: algorithms 11 and 13 look at how much slower than usual it is.
+    pub cc: bool,
 }
 
 /// A finding in the text: offset in bytes and what is wrong.
@@ -46,6 +59,12 @@ impl Default for Attrs {
             socket: Vec::new(),
             sockname: Vec::new(),
             obproxy: Vec::new(),
+            ping_from: Vec::new(),
+            ping_socket: Vec::new(),
+            ping_interval: 0,
+            ping_timeout: 0,
+            ping_reply_codes: Vec::new(),
+            cc: false,
         }
     }
 }
@@ -62,20 +81,26 @@ impl Attrs {
                 b"socket" => Slot::Text(&mut attrs.socket),
                 b"sockname" => Slot::Text(&mut attrs.sockname),
                 b"obproxy" => Slot::Text(&mut attrs.obproxy),
-                b"latency" => Slot::Number(&mut attrs.latency),
-                b"maxload" => Slot::Number(&mut attrs.maxload),
-                b"ocmin" => Slot::Percent(&mut attrs.ocmin),
-                b"weight" => Slot::Number(&mut attrs.weight),
-                b"rweight" => Slot::Number(&mut attrs.rweight),
+                b"ping_from" => Slot::Text(&mut attrs.ping_from),
+                b"ping_socket" => Slot::Text(&mut attrs.ping_socket),
+                b"ping_reply_codes" => Slot::Codes(&mut attrs.ping_reply_codes),
+                b"ping_interval" => Slot::Number(&mut attrs.ping_interval, MAX_NUMBER),
+                b"ping_timeout" => Slot::Number(&mut attrs.ping_timeout, MAX_NUMBER),
+                b"latency" => Slot::Number(&mut attrs.latency, MAX_NUMBER),
+                b"maxload" => Slot::Number(&mut attrs.maxload, MAX_NUMBER),
+                b"ocmin" => Slot::Number(&mut attrs.ocmin, 100),
+                b"weight" => Slot::Number(&mut attrs.weight, MAX_NUMBER),
+                b"rweight" => Slot::Number(&mut attrs.rweight, MAX_NUMBER),
+                b"cc" => Slot::Switch(&mut attrs.cc),
                 _ => continue,
             };
             match slot {
                 Slot::Text(slot) => *slot = value.to_vec(),
-                Slot::Number(slot) => {
-                    *slot = number(value, MAX_NUMBER).map_err(|due| wrong(at, name, value, due))?
-                }
-                Slot::Percent(slot) => {
-                    *slot = number(value, 100).map_err(|due| wrong(at, name, value, due))?
+                Slot::Number(slot, most) => *slot = number(at, name, value, most)?,
+                Slot::Switch(slot) => *slot = number(at, name, value, MAX_NUMBER)? != 0,
+                Slot::Codes(slot) => {
+                    ReplyCodes::parse(value).map_err(|error| (at, format!("ping_reply_codes: {error}")))?;
+                    *slot = value.to_vec();
                 }
             }
         }
@@ -85,20 +110,20 @@ impl Attrs {
 
 enum Slot<'a> {
     Text(&'a mut Vec<u8>),
-    Number(&'a mut u32),
-    Percent(&'a mut u32),
+    /// With its largest value.
+    Number(&'a mut u32, u32),
+    Switch(&'a mut bool),
+    Codes(&'a mut Vec<u8>),
 }
 
-fn wrong(at: usize, name: &[u8], value: &[u8], most: u32) -> Finding {
-    let name = String::from_utf8_lossy(name);
-    (at, format!("{name}={}: a whole number from 0 to {most} is due", shown(value)))
-}
-
-/// Digits only, `most` at most; else what is due.
-fn number(text: &[u8], most: u32) -> Result<u32, u32> {
+/// Digits only, `most` at most.
+fn number(at: usize, name: &[u8], text: &[u8], most: u32) -> Result<u32, Finding> {
     let digits = text.iter().all(u8::is_ascii_digit);
     let number = core::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    number.filter(|&number| digits && number <= most).ok_or(most)
+    number.filter(|&number| digits && number <= most).ok_or_else(|| {
+        let name = String::from_utf8_lossy(name);
+        (at, format!("{name}={}: a whole number from 0 to {most} is due", shown(text)))
+    })
 }
 
 /// The `name=value` parts of a text, each with its offset; a `;` in quotes does not part.

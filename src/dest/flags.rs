@@ -15,9 +15,12 @@ impl Flags {
     pub const PROBING: Self = Self(8);
     /// Its host name is not resolved when it is loaded.
     pub const NO_DNS: Self = Self(16);
+    /// Is never probed.
+    pub const NO_PING: Self = Self(32);
     /// The bits that a change of state replaces.
     ///
-    /// The stock module also counts [`Flags::NO_DNS`] to them and so forgets it with the first change.
+    /// The stock module also counts [`Flags::NO_DNS`] and [`Flags::NO_PING`] to them and so forgets both with the first
+    /// change.
     pub const STATES: Self = Self(1 | 2 | 4 | 8);
 
     /// Whether all bits of `other` are set.

@@ -11,10 +11,12 @@ pub mod attrs;
 pub mod flags;
 pub mod list;
 pub mod problem;
+pub mod reply_codes;
 
 pub use attrs::Attrs;
 pub use flags::Flags;
 pub use problem::{Problem, Severity};
+pub use reply_codes::ReplyCodes;
 
 /// One destination as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]

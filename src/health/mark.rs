@@ -19,12 +19,16 @@ pub struct Thresholds {
 /// | inactive | inactive                                    | inactive                                   |
 /// | active   | active                                      | inactive; at the threshold active          |
 ///
-/// Disabled, as a report, is disabled at once. Probing goes with the report, except that an inactive destination which
-/// waits for more replies keeps being probed.
+/// Disabled, as a report, is disabled at once; and stays so until somebody reports active, whatever fails meanwhile.
+/// Probing goes with the report, except that an inactive destination which waits for more replies keeps being probed.
 pub fn mark(old: Flags, streak: u32, report: Flags, thresholds: Thresholds) -> (Flags, u32) {
     let options = old.without(Flags::STATES);
     if report.has(Flags::DISABLED) {
         return (options.with(Flags::DISABLED), 0);
+    }
+    let failure = report.has(Flags::TRYING) || report.has(Flags::INACTIVE);
+    if failure && old.has(Flags::DISABLED) {
+        return (old, streak);
     }
     let probing = Flags(report.0 & Flags::PROBING.0);
     let (was_down, streak_after) = (old.has(Flags::INACTIVE), streak.saturating_add(1));
@@ -81,5 +85,11 @@ mod tests {
             (Flags(16 | 4), 0)
         );
         assert_eq!(run((Flags(16), 0), &[DOWN], 1, 1), [Flags(16 | 1)]);
+    }
+
+    #[test]
+    fn a_failure_does_not_lift_what_an_operator_disabled() {
+        let disabled = Flags::DISABLED;
+        assert_eq!(run((disabled, 0), &[TRY, DOWN, UP], 1, 1), [disabled, disabled, UP]);
     }
 }

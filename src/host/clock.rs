@@ -8,6 +8,14 @@ pub fn seconds() -> u32 {
     now.tv_sec as u32
 }
 
+/// Microseconds of a clock that only goes forward.
+pub fn micros() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: as above.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
+}
+
 /// Milliseconds of the wall clock.
 pub fn wall_millis() -> u64 {
     std::time::SystemTime::now()

@@ -248,6 +248,8 @@ impl Exports {
 
 /// The `rank` of `child_init` that runs before any fork, when the number of processes is known.
 pub const BEFORE_FORK: c_int = ffi::PROC_INIT;
+/// The rank of the process that starts all others, when it may start some of ours.
+pub const FORKING: c_int = ffi::PROC_MAIN as c_int;
 
 /// A text that the loader finds under a symbol.
 #[repr(transparent)]

@@ -111,6 +111,16 @@ impl Message {
         Some(Kind::Reply(Method::from_host(method as u32), status))
     }
 
+    /// Status code and reason phrase, if it is a reply.
+    pub fn status(&self) -> Option<(u16, &[u8])> {
+        let line = &self.raw().first_line;
+        if u32::try_from(line.type_) == Ok(ffi::SIP_REQUEST) {
+            return None;
+        }
+        // SAFETY: the host tags the union with the type; the text belongs to the message.
+        unsafe { Some((line.u.reply.statuscode as u16, text::bytes(line.u.reply.reason))) }
+    }
+
     fn parse(&self, header: ffi::_hdr_types_t) -> bool {
         // SAFETY: the message is valid; parsing fills its header list, to which no reference is held here.
         unsafe { ffi::parse_headers(self.0.as_ptr(), 1 << header, 0) == 0 }

@@ -10,6 +10,7 @@
 
 pub mod capi;
 pub mod clock;
+pub mod event;
 pub mod export;
 mod ffi;
 pub mod guard;
@@ -23,6 +24,7 @@ pub mod rpc;
 pub mod script;
 mod text;
 pub mod timer;
+pub mod tm;
 pub mod uri;
 pub mod variable;
 pub mod xavp;

@@ -69,6 +69,15 @@ impl Rpc {
         (got == 1).then(|| unsafe { text::bytes(first) })
     }
 
+    /// The first parameter as a number, where there is one.
+    pub fn optional_int(&self) -> Option<i32> {
+        let mut first: c_int = 0;
+        let scan = self.table().scan?;
+        // SAFETY: the format takes one number.
+        let got = unsafe { scan(self.ctx, c"*d".as_ptr().cast_mut(), &raw mut first) };
+        (got == 1).then_some(first)
+    }
+
     /// Three parameters: a text (a number is taken as one), a number, a text.
     pub fn text_int_text(&self) -> Option<(&[u8], i32, &[u8])> {
         let (mut first, mut second, mut third) = (text::lent(&[]), 0 as c_int, text::lent(&[]));
@@ -114,6 +123,11 @@ impl Struct<'_> {
     /// Adds a number without sign.
     pub fn unsigned_long(&self, name: &CStr, number: u64) -> Result<(), Broken> {
         self.add(c"j", name, number)
+    }
+
+    /// Adds a number with a fraction.
+    pub fn double(&self, name: &CStr, number: f64) -> Result<(), Broken> {
+        self.add(c"f", name, number)
     }
 
     /// Adds a text.

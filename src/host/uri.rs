@@ -1,10 +1,9 @@
 //! URIs, host names and local sockets, as the host reads them.
 
-use super::message::address;
 use super::{ffi, text};
 use crate::shm::Foreign;
 use core::ffi::{c_char, c_int};
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::ops::Range;
 use core::ptr::{NonNull, null_mut};
 use std::ffi::CString;
@@ -63,16 +62,76 @@ pub fn parse(uri: &[u8]) -> Option<Uri> {
     })
 }
 
-/// The address of a host name or of a literal address; asks the DNS if it must.
-pub fn resolve(name: &[u8]) -> Option<IpAddr> {
-    let name = CString::new(name).ok()?;
-    // SAFETY: zero is a valid value of this struct of numbers.
-    let mut ip: ffi::ip_addr = unsafe { core::mem::zeroed() };
-    // SAFETY: a text with an end, which the host only reads, and a struct to fill.
-    if unsafe { ffi::shim_resolve(name.as_ptr().cast_mut(), &raw mut ip) } != 0 {
-        return None;
+/// The address that a host is, if it is no name. An IPv6 address may stand in brackets.
+pub fn literal(host: &[u8]) -> Option<IpAddr> {
+    let inner = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
+    core::str::from_utf8(inner).ok()?.parse().ok()
+}
+
+/// The addresses of a host; asks the DNS if it is a name. Empty if there is none that the server can send to: it knows no
+/// IPv6 address while it listens on none.
+pub fn resolve(host: &[u8]) -> Vec<IpAddr> {
+    let Ok(name) = CString::new(host) else { return Vec::new() };
+    // SAFETY: a text with an end, which the host only reads.
+    unsafe { addresses(ffi::shim_resolve_name(name.as_ptr().cast_mut()).cast()) }
+}
+
+/// Where a request to this host goes, as RFC 3263 finds it: SRV and NAPTR records are asked for where port or transport are
+/// 0. Port and transport are filled in.
+pub fn resolve_for_sip(host: &[u8], port: u16, proto: u16) -> Option<(Vec<IpAddr>, u16, u16)> {
+    let mut name = text::lent(host);
+    let (mut port, mut proto) = (port, proto as c_char);
+    // SAFETY: the host only reads the text; the rest is ours to fill.
+    let found =
+        unsafe { addresses(ffi::shim_resolve_for_sip(&raw mut name, &raw mut port, &raw mut proto).cast()) };
+    (!found.is_empty()).then_some((found, port, u16::try_from(proto).unwrap_or(0)))
+}
+
+/// How long, in seconds, the results of this process are kept in the host's cache; 0 as the DNS says.
+pub fn keep_results_for(seconds: u32) {
+    // SAFETY: sets a word of the process.
+    unsafe { ffi::dns_set_local_ttl(c_int::try_from(seconds).unwrap_or(c_int::MAX)) }
+}
+
+/// # Safety
+/// `found` is null or what the host's resolver returned last.
+unsafe fn addresses(found: *const libc::hostent) -> Vec<IpAddr> {
+    // SAFETY: null or valid until the next look-up.
+    let Some(found) = (unsafe { found.as_ref() }) else { return Vec::new() };
+    let mut all = Vec::new();
+    for at in 0.. {
+        // SAFETY: a list with a null at its end.
+        let Some(address) = (unsafe { found.h_addr_list.add(at).read().cast::<u8>().as_ref() }) else {
+            break;
+        };
+        let first: *const u8 = address;
+        // SAFETY: an address of the type that the entry names.
+        all.push(unsafe {
+            match found.h_addrtype {
+                libc::AF_INET => IpAddr::from(first.cast::<[u8; 4]>().read()),
+                _ => IpAddr::from(first.cast::<[u8; 16]>().read()),
+            }
+        });
     }
-    address(&ip)
+    all
+}
+
+/// A SIP URI that goes to this address, without a name in it.
+pub fn of_address(address: SocketAddr, proto: u16) -> Vec<u8> {
+    let host = match address.ip() {
+        IpAddr::V4(four) => four.to_string(),
+        IpAddr::V6(six) => format!("[{six}]"),
+    };
+    let port = if address.port() == 0 { String::new() } else { format!(":{}", address.port()) };
+    let transport = match u32::from(proto) {
+        ffi::PROTO_TCP => ";transport=tcp",
+        ffi::PROTO_TLS => ";transport=tls",
+        ffi::PROTO_SCTP => ";transport=sctp",
+        ffi::PROTO_WS => ";transport=ws",
+        ffi::PROTO_WSS => ";transport=wss",
+        _ => "",
+    };
+    format!("sip:{host}{port}{transport}").into_bytes()
 }
 
 /// The local socket of this name (`listen=… name "…"`).

@@ -4,6 +4,8 @@ use super::message::Message;
 use super::{ffi, guard::guard, log, text};
 use core::ffi::{CStr, c_int};
 use core::ptr::null_mut;
+use parking_lot::Mutex;
+use std::borrow::Cow;
 
 pub use ffi::{pv_param_t as RawParam, pv_spec_t as RawSpec, pv_value_t as RawValue, str_ as RawText};
 
@@ -51,11 +53,14 @@ impl Variable {
 pub enum Content {
     /// A number.
     Int(i64),
-    /// A text that stays as it is until the variable is read again in this process.
-    Text(&'static [u8]),
+    /// A text.
+    Text(Cow<'static, [u8]>),
     /// Nothing: `$null`.
     Null,
 }
+
+/// The last text that was given.
+static LAST: Mutex<Option<Cow<'static, [u8]>>> = Mutex::new(None);
 
 /// Reads the name in parentheses: its place among `names` is kept for [`get`].
 ///
@@ -95,6 +100,9 @@ pub unsafe fn get(
         match found {
             Content::Int(number) => ffi::pv_get_sintval(msg, param, value, number as _),
             Content::Text(text) => {
+                // The host only lends the text: it stays until this process reads a variable of ours again.
+                let mut last = LAST.lock();
+                let text = last.insert(text);
                 let mut text = text::lent(text);
                 ffi::pv_get_strval(msg, param, value, &raw mut text)
             }

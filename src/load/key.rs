@@ -40,6 +40,16 @@ impl Secret {
         }
         halves(hash.digest128())
     }
+
+    /// A hash of several texts.
+    pub fn word(&self, texts: &[&[u8]]) -> u64 {
+        let mut hash = Xxh3Builder::new().with_secret(self.0).build();
+        for text in texts {
+            hash.update(&text.len().to_ne_bytes());
+            hash.update(text);
+        }
+        hash.digest()
+    }
 }
 
 fn halves(hash: u128) -> Key {

@@ -71,6 +71,7 @@ mod tests {
         weight: 0,
         latency: 0,
         overloaded: false,
+        congestion: 0,
     };
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod by_priority;
 mod call_load;
+mod congestion;
 pub mod hash;
 mod latency;
 mod parallel;
@@ -35,7 +36,7 @@ pub const ALGORITHMS: &[(i32, &dyn Algorithm)] = &[
     (8, &priority::Priority),
     (9, &Weighted { share: |pool, at| pool.weight(at), tickets: Tickets::Weight }),
     (CALL_LOAD, &call_load::CallLoad),
-    (11, &Weighted { share: |pool, at| pool.rweight(at), tickets: Tickets::RelativeWeight }),
+    (11, &congestion::RelativeWeight),
     (PARALLEL, &parallel::Parallel),
     (13, &latency::Latency),
     (14, &by_priority::TurnOrFirst),
@@ -78,8 +79,11 @@ pub trait Pool {
     fn weight(&self, at: usize) -> u32;
     /// Its share in algorithm 11.
     fn rweight(&self, at: usize) -> u32;
-    /// How long its replies take, in milliseconds; 0 where it is not known.
+    /// How long its replies take, in milliseconds; 0 where it is not known. With congestion control how much longer than
+    /// usual.
     fn latency(&self, at: usize) -> u32;
+    /// With congestion control (`cc=1`): how much longer than usual its replies take, in milliseconds.
+    fn congestion(&self, at: usize) -> Option<u32>;
     /// Whether overload control takes it out of this one selection. Asking moves its account on.
     fn overloaded(&self, at: usize) -> bool;
 }
@@ -239,6 +243,8 @@ pub(crate) mod tests {
         pub weight: u32,
         pub latency: u32,
         pub overloaded: bool,
+        /// 0 is without congestion control, 1 no congestion, and so on.
+        pub congestion: u32,
     }
 
     pub struct Set(pub Vec<Dest>);
@@ -270,6 +276,9 @@ pub(crate) mod tests {
         }
         fn latency(&self, at: usize) -> u32 {
             self.0[at].latency
+        }
+        fn congestion(&self, at: usize) -> Option<u32> {
+            self.0[at].congestion.checked_sub(1)
         }
         fn overloaded(&self, at: usize) -> bool {
             self.0[at].overloaded

@@ -1,4 +1,4 @@
-//! Algorithms 9, 11 and 15: in proportion to shares, exactly, for any number of destinations and any shares.
+//! Algorithms 9 and 15, and the ring of 11: in proportion to shares, exactly, for any number of destinations and any shares.
 //!
 //! The shares of those in play, divided by what they have in common, lie one after the other on a ring of as many slots as
 //! their sum. The `n`th selection takes slot `n × step` around the ring, where `step` has nothing in common with the sum
@@ -27,27 +27,40 @@ impl Algorithm for Weighted {
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
         let field = draw.field_of(pool)?;
         let tier = (0..field).filter(|&at| pool.usable(at)).map(|at| pool.priority(at)).min();
-        let in_play = |at: &usize| {
-            pool.usable(*at) && (self.tickets != Tickets::Tier || Some(pool.priority(*at)) == tier)
-        };
-        let shares = || (0..field).filter(in_play).map(|at| (at, u64::from((self.share)(pool, at))));
-        let common = shares().fold(0, |common, (_, share)| gcd(common, share));
-        // Without any share all have the same.
-        let share = |share: u64| share.checked_div(common).unwrap_or(1);
-        let sum: u64 = shares().map(|(_, of)| share(of)).sum();
-        if sum == 0 {
-            return spared(pool, draw);
-        }
-        let mut slot = slot(draw.number, sum);
-        for (at, of) in shares() {
-            match slot.checked_sub(share(of)) {
-                Some(rest) => slot = rest,
-                None => return Ok(Choice::at(at)),
-            }
-        }
-        // Not reached: the slot is below the sum of the shares. Unless states change between two looks.
-        shares().next().map(|(at, _)| Choice::at(at)).ok_or(Refusal::NoneActive)
+        let in_play =
+            |at| pool.usable(at) && (self.tickets != Tickets::Tier || Some(pool.priority(at)) == tier);
+        in_proportion(pool, draw, field, &in_play, &|at| (self.share)(pool, at).into())
     }
+}
+
+/// A position's share.
+pub type Shares<'a> = dyn Fn(usize) -> u64 + 'a;
+
+/// The position at the slot of the number drawn, of the first `field` that are in play; else the spared last one.
+pub fn in_proportion(
+    pool: &dyn Pool,
+    draw: Draw,
+    field: usize,
+    in_play: &dyn Fn(usize) -> bool,
+    share: &Shares<'_>,
+) -> Result<Choice, Refusal> {
+    let shares = || (0..field).filter(|&at| in_play(at)).map(|at| (at, share(at)));
+    let common = shares().fold(0, |common, (_, share)| gcd(common, share));
+    // Without any share all have the same.
+    let share = |share: u64| share.checked_div(common).unwrap_or(1);
+    let sum: u64 = shares().map(|(_, of)| share(of)).sum();
+    if sum == 0 {
+        return spared(pool, draw);
+    }
+    let mut slot = slot(draw.number, sum);
+    for (at, of) in shares() {
+        match slot.checked_sub(share(of)) {
+            Some(rest) => slot = rest,
+            None => return Ok(Choice::at(at)),
+        }
+    }
+    // Not reached: the slot is below the sum of the shares. Unless states change between two looks.
+    shares().next().map(|(at, _)| Choice::at(at)).ok_or(Refusal::NoneActive)
 }
 
 /// The slot of the `n`th selection on a ring of `sum`.

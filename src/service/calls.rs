@@ -203,16 +203,17 @@ pub fn release<A: Alloc>(root: &Root<A>, key: Key, now: u32) {
 /// too. A reply from an address that is no destination's is taken for the call's own: gateways may answer from elsewhere.
 fn answered_by_another<A: Alloc>(root: &Root<A>, report: &Report<'_, A>, call: Call) -> Option<u32> {
     let (from, sets) = report.from.filter(|_| call.phase() != Phase::Confirmed)?;
-    let from_it = |destination: &&Destination| {
+    let from_it = |set: &Set<A>, destination: &Destination| {
         let port = if destination.port == 0 { DEFAULT_PORT } else { destination.port };
-        destination.address == Some(from.ip()) && port == from.port()
+        port == from.port() && set.addresses(destination).contains(&from.ip())
     };
     let own = sets.set(root.registry.record(call.record())?.set())?;
-    if own.destinations.iter().any(|one| one.record == call.record() && from_it(&one)) {
+    if own.destinations.iter().any(|one| one.record == call.record() && from_it(own, one)) {
         return None;
     }
     let others = core::iter::once(own).chain(sets.sets());
-    others.flat_map(|set| set.destinations.iter()).find(from_it).map(|other| other.record)
+    let mut all = others.flat_map(|set| set.destinations.iter().map(move |one| (set, one)));
+    all.find(|(set, one)| from_it(set, one)).map(|(_, other)| other.record)
 }
 
 /// The port of a SIP URI without one (RFC 3261 section 19.1.2).

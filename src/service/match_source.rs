@@ -44,7 +44,7 @@ pub fn find<'a, A: Alloc>(
 ) -> Option<&'a Destination> {
     let view = View::new(root, set);
     let matches = |at: usize, one: &Destination| {
-        one.address == Some(source.address)
+        set.addresses(one).contains(&source.address)
             && (mode.has(Mode::NO_PORT) || one.port == 0 || one.port == source.port)
             && (mode.has(Mode::NO_PROTOCOL) || one.proto == source.protocol)
             && (!mode.has(Mode::ACTIVE) || view.usable(at))

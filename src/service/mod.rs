@@ -8,6 +8,8 @@
 pub mod audit;
 pub mod calls;
 pub mod match_source;
+pub mod names;
+pub mod probe;
 pub mod publish;
 pub mod reload;
 pub mod route;

@@ -1,55 +1,114 @@
 //! Putting a new generation of sets in the place of the serving one.
 
-use crate::dest::{Entry, Flags};
+use crate::dest::Entry;
 use crate::shm::slice::Slice;
 use crate::shm::snapshot::Retired;
 use crate::shm::{Alloc, Foreign, OutOfMemory};
-use crate::state::generation::Texts;
+use crate::state::generation::Parts;
 use crate::state::registry::Hold;
-use crate::state::{Destination, Generation, Root, Set};
+use crate::state::{Configured, Destination, Generation, Keep, Root, Set};
 use core::net::IpAddr;
 use core::ops::Range;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// An entry with what only the host knows of it.
 #[derive(Debug, Clone)]
 pub struct Located {
     /// The entry; its URI has a scheme by now.
     pub entry: Entry,
-    /// Where the host name is in the URI.
+    /// Where the host is in the URI.
     pub host: Range<usize>,
     /// Port of the URI; 0 where it has none.
     pub port: u16,
     /// Transport of the URI, as the host numbers them.
     pub proto: u16,
-    /// Address of the host name.
-    pub address: Option<IpAddr>,
-    /// The local socket to send from, where one is set, with its text for the identity.
+    /// Whether the host is a name.
+    pub named: bool,
+    /// What it means, as far as that is known.
+    pub addresses: Vec<IpAddr>,
+    /// The local socket to send from, where one is set.
     pub send_from: Option<Foreign>,
+    /// The local socket to send probes from, where one is set for that.
+    pub ping_from_socket: Option<Foreign>,
 }
 
 /// Makes these destinations serve, all at once. They must be in the order of [`crate::dest::arrange`].
 ///
 /// On an error the old ones go on serving and nothing is changed.
-pub fn publish<A: Alloc>(root: &Root<A>, all: &[Located]) -> Result<(), OutOfMemory> {
+pub fn publish<A: Alloc>(root: &Root<A>, all: &[Located], keep: Keep) -> Result<(), OutOfMemory> {
     let mut retired = root.writer.lock();
     let mut held = Held { root, holds: Vec::new() };
     let mut sets = Vec::new();
+    let number;
     {
         let before = root.sets.current(&retired);
+        number = before.map_or(1, |generation| generation.number + 1);
         for group in all.chunk_by(|one, next| one.entry.set == next.entry.set) {
             let Some(first) = group.first() else { continue };
             let id = first.entry.set;
-            let mut texts = Texts::default();
-            let destinations =
-                group.iter().map(|one| held.hold(one, &mut texts)).collect::<Result<Vec<_>, _>>()?;
+            let mut parts = Parts::default();
+            let destinations = group
+                .iter()
+                .enumerate()
+                .map(|(place, one)| held.hold(one, place, &mut parts))
+                .collect::<Result<Vec<_>, _>>()?;
             let old = before.and_then(|generation| generation.set(id));
-            sets.push(Set::try_new_in(id, &destinations, &texts, old, root.alloc)?);
+            sets.push(Set::try_new_in(id, &destinations, &parts, old, root.alloc)?);
         }
     }
-    let generation = Generation::new(Slice::try_from_vec_in(sets, root.alloc)?);
+    let generation = Generation::new(number, Slice::try_from_vec_in(sets, root.alloc)?);
     root.sets.publish(generation, &mut retired)?;
-    held.settle();
+    held.settle(keep);
+    tidy(root, &mut retired);
+    Ok(())
+}
+
+/// What a name was found to mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meaning {
+    /// Addresses, the first answer first.
+    pub addresses: Vec<IpAddr>,
+    /// Port and transport, where the name says them (SRV, NAPTR).
+    pub port_and_proto: Option<(u16, u16)>,
+}
+
+impl Meaning {
+    /// Makes it what a destination's name means.
+    pub fn give_to(self, one: &mut Located) {
+        one.addresses = self.addresses;
+        (one.port, one.proto) = self.port_and_proto.unwrap_or((one.port, one.proto));
+    }
+}
+
+/// Makes the same destinations serve with other addresses, given by record.
+pub fn readdress<A: Alloc>(root: &Root<A>, found: &HashMap<u32, Meaning>) -> Result<(), OutOfMemory> {
+    let mut retired = root.writer.lock();
+    let mut held = Held { root, holds: Vec::new() };
+    let mut sets = Vec::new();
+    let number;
+    {
+        let Some(before) = root.sets.current(&retired) else { return Ok(()) };
+        number = before.number + 1;
+        for set in before.sets() {
+            let mut parts = set.parts().without_addresses();
+            let mut destinations = set.destinations.to_vec();
+            for (one, old) in destinations.iter_mut().zip(set.destinations.iter()) {
+                held.hold_again(one);
+                match found.get(&one.record) {
+                    Some(meaning) => {
+                        one.addresses = parts.add_addresses(&meaning.addresses);
+                        (one.port, one.proto) = meaning.port_and_proto.unwrap_or((one.port, one.proto));
+                    }
+                    None => one.addresses = parts.add_addresses(set.addresses(old)),
+                }
+            }
+            sets.push(Set::try_new_in(set.id, &destinations, &parts, Some(set), root.alloc)?);
+        }
+    }
+    let generation = Generation::new(number, Slice::try_from_vec_in(sets, root.alloc)?);
+    root.sets.publish(generation, &mut retired)?;
+    // The holds are the generation's own now; nothing else of the records changes.
+    held.holds.clear();
     tidy(root, &mut retired);
     Ok(())
 }
@@ -64,47 +123,49 @@ pub fn tidy<A: Alloc>(root: &Root<A>, retired: &mut Retired<Generation<A>>) {
     root.registry.sweep();
 }
 
-/// Records held for a generation that may yet fail, each with the flags of its line.
+/// Records held for a generation that may yet fail, each with what its line says.
 struct Held<'a, A: Alloc> {
     root: &'a Root<A>,
-    holds: Vec<(Hold, Flags)>,
+    holds: Vec<(Hold, Configured)>,
 }
 
 impl<A: Alloc> Held<'_, A> {
-    /// The generation serves and the holds are its own: its flags come to hold. Of several lines for one identity the
+    /// The generation serves and the holds are its own: what it says comes to hold. Of several lines for one identity the
     /// first counts.
-    fn settle(&mut self) {
+    fn settle(&mut self, keep: Keep) {
         let mut seen = HashSet::new();
-        for (hold, flags) in self.holds.drain(..) {
-            let Some(record) = self.root.registry.record(hold.number).filter(|_| seen.insert(hold.number))
-            else {
-                continue;
-            };
-            // What comes back has the state that the source says; what stayed keeps its own, if the source says the same
-            // as before.
-            if hold.back { record.reconfigure(flags) } else { record.configure(flags) }
+        for (hold, configured) in self.holds.drain(..) {
+            if let Some(record) = self.root.registry.record(hold.number).filter(|_| seen.insert(hold.number))
+            {
+                record.configure(configured, hold.back, keep);
+            }
         }
     }
 
-    fn hold(&mut self, one: &Located, texts: &mut Texts) -> Result<Destination, OutOfMemory> {
+    fn hold(&mut self, one: &Located, place: usize, parts: &mut Parts) -> Result<Destination, OutOfMemory> {
         let Entry { set, uri, flags, priority, attrs, .. } = &one.entry;
         let socket = if attrs.sockname.is_empty() { &attrs.socket } else { &attrs.sockname };
-        let key = self.root.secret.destination(*set, &attrs.duid, uri, socket);
+        let secret = &self.root.secret;
+        let key = secret.destination(*set, &attrs.duid, uri, socket);
         let name = if attrs.duid.is_empty() { uri } else { &attrs.duid };
         let hold = self.root.registry.hold(key, *set, name, *flags)?;
-        if let Some(record) = self.root.registry.record(hold.number) {
-            record.assume_latency(attrs.latency);
-        }
-        self.holds.push((hold, *flags));
-        let span = texts.add(uri);
+        let asked = secret.word(&[uri, socket, &attrs.ping_socket, &attrs.obproxy]);
+        let configured = Configured { flags: *flags, latency: attrs.latency, asked, place: place as u32 };
+        self.holds.push((hold, configured));
+        let span = parts.add(uri);
         Ok(Destination {
             uri: span,
-            host: Texts::part(span, one.host.start, one.host.len()),
-            attrs: texts.add(&attrs.body),
-            duid: texts.add(&attrs.duid),
-            socket: texts.add(&attrs.socket),
-            sockname: texts.add(&attrs.sockname),
-            obproxy: texts.add(&attrs.obproxy),
+            host: Parts::part(span, one.host.start, one.host.len()),
+            attrs: parts.add(&attrs.body),
+            duid: parts.add(&attrs.duid),
+            socket: parts.add(&attrs.socket),
+            sockname: parts.add(&attrs.sockname),
+            obproxy: parts.add(&attrs.obproxy),
+            ping_from: parts.add(&attrs.ping_from),
+            ping_reply_codes: parts.add(&attrs.ping_reply_codes),
+            ping_interval: attrs.ping_interval,
+            ping_timeout: attrs.ping_timeout,
+            cc: attrs.cc,
             priority: *priority,
             maxload: attrs.maxload,
             weight: attrs.weight,
@@ -113,10 +174,18 @@ impl<A: Alloc> Held<'_, A> {
             flags: *flags,
             record: hold.number,
             send_from: one.send_from,
-            address: one.address,
+            ping_from_socket: one.ping_from_socket,
+            named: one.named,
+            addresses: parts.add_addresses(&one.addresses),
             port: one.port,
             proto: one.proto,
         })
+    }
+
+    fn hold_again(&mut self, one: &Destination) {
+        self.root.registry.hold_again(one.record);
+        let hold = Hold { number: one.record, back: false };
+        self.holds.push((hold, Configured { flags: one.flags, latency: 0, asked: 0, place: 0 }));
     }
 }
 

@@ -1,26 +1,20 @@
 //! Reading the destinations again, from wherever they come.
 
-use super::publish::{self, Located};
+use super::publish::{self, Located, Meaning};
 use crate::dest::{self, Entry, Problem, problem::shown};
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::{Generation, Root};
-use core::net::IpAddr;
+use crate::state::{Generation, Keep, Root};
+use std::collections::HashMap;
 
 /// Where destinations come from, and who knows names and sockets.
 pub trait Source {
     /// The whole text.
     fn read(&self) -> std::io::Result<Vec<u8>>;
-    /// What the host knows of an entry.
-    fn locate(&self, entry: Entry) -> Result<Located, NotLocated>;
-}
-
-/// Why an entry cannot serve.
-#[derive(Debug)]
-pub enum NotLocated {
-    /// It is wrong.
-    Wrong(Problem),
-    /// Its name does not resolve; everything else is known.
-    Unresolved(Box<Located>),
+    /// What the host knows of an entry, but for what its name means.
+    fn locate(&self, entry: Entry) -> Result<Located, Problem>;
+    /// What the name of a destination means, without an address if it means nothing; `None` for one whose name nobody
+    /// wants to know. Only at start: it may take long.
+    fn look_up(&self, one: &Located) -> Option<Meaning>;
 }
 
 /// Why the sets were not replaced.
@@ -45,6 +39,7 @@ pub fn reload<A: Alloc>(
     source: &dyn Source,
     delta: u32,
     now: u32,
+    keep: Keep,
 ) -> Result<Vec<Problem>, NotLoaded> {
     let begun_before = root.reloads_begun.get();
     let mut last = root.reload.lock();
@@ -56,17 +51,30 @@ pub fn reload<A: Alloc>(
     }
     root.reloads_begun.bump();
     let number = root.reloads_begun.get();
-    let problems = load(root, source, true)?;
+    let problems = load(root, source, Occasion::Reload(keep))?;
     (last.number, last.at) = (number, now);
     Ok(problems)
 }
 
 /// Reads the source for the first time. One without destinations starts a server without sets.
 pub fn first_load<A: Alloc>(root: &Root<A>, source: &dyn Source) -> Result<Vec<Problem>, NotLoaded> {
-    load(root, source, false)
+    load(root, source, Occasion::Start)
 }
 
-fn load<A: Alloc>(root: &Root<A>, source: &dyn Source, needs_some: bool) -> Result<Vec<Problem>, NotLoaded> {
+#[derive(Clone, Copy)]
+enum Occasion {
+    /// Nothing serves yet, and nobody waits.
+    Start,
+    /// A worker may wait: nothing is looked up here. A name that serves keeps its addresses, a new one has none until the
+    /// process for names has looked it up, at once.
+    Reload(Keep),
+}
+
+fn load<A: Alloc>(
+    root: &Root<A>,
+    source: &dyn Source,
+    occasion: Occasion,
+) -> Result<Vec<Problem>, NotLoaded> {
     let text = source.read().map_err(NotLoaded::Unreadable)?;
     let (mut entries, mut problems) = dest::list::parse(&text);
     problems.extend(dest::shared_identities(&entries));
@@ -75,41 +83,72 @@ fn load<A: Alloc>(root: &Root<A>, source: &dyn Source, needs_some: bool) -> Resu
     for entry in entries {
         match source.locate(entry) {
             Ok(one) => located.push(one),
-            Err(NotLocated::Wrong(problem)) => problems.push(problem),
-            Err(NotLocated::Unresolved(one)) => located.extend(unresolved(root, *one, &mut problems)),
+            Err(problem) => problems.push(problem),
         }
+    }
+    match occasion {
+        Occasion::Start => problems.extend(look_up(source, &mut located)),
+        Occasion::Reload(_) => keep_addresses(root, &mut located),
     }
     problems.sort_by_key(|problem| (problem.line, problem.column));
     // A file that is being written, or was cut off, is not the wish to have no destinations.
-    if needs_some && located.is_empty() {
+    if matches!(occasion, Occasion::Reload(_)) && located.is_empty() {
         return Err(NotLoaded::Nothing(problems));
     }
-    publish::publish(root, &located).map_err(NotLoaded::OutOfMemory)?;
+    let keep = match occasion {
+        Occasion::Start => Keep { state: true, latency: true },
+        Occasion::Reload(keep) => keep,
+    };
+    publish::publish(root, &located, keep).map_err(NotLoaded::OutOfMemory)?;
     Ok(problems)
 }
 
-/// A destination that serves already keeps its address while the DNS is away; a new one cannot begin.
-fn unresolved<A: Alloc>(root: &Root<A>, mut one: Located, problems: &mut Vec<Problem>) -> Option<Located> {
-    let Entry { line, column, .. } = one.entry;
-    let name = shown(one.entry.uri.get(one.host.clone()).unwrap_or_default());
-    let retired = root.writer.lock();
-    one.address = root.sets.current(&retired).and_then(|sets| serving_address(sets, &one.entry));
-    if one.address.is_none() {
-        let text =
-            format!("{name} does not resolve (flag 16 keeps a destination whose name is not looked up)");
-        problems.push(Problem::error(line, column, text));
-        return None;
+/// How long looking up all names at start may take; the rest is left to the process for names.
+const PATIENCE: core::time::Duration = core::time::Duration::from_secs(5);
+
+fn look_up(source: &dyn Source, all: &mut [Located]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let begun = std::time::Instant::now();
+    for one in all.iter_mut().filter(|one| one.named).take_while(|_| begun.elapsed() < PATIENCE) {
+        let Some(meaning) = source.look_up(one) else { continue };
+        if meaning.addresses.is_empty() {
+            let name = shown(one.entry.uri.get(one.host.clone()).unwrap_or_default());
+            let text = format!("{name} does not resolve: the destination is down until it does");
+            problems.push(Problem::warning(one.entry.line, one.entry.column, text));
+        }
+        meaning.give_to(one);
     }
-    problems.push(Problem::warning(
-        line,
-        column,
-        format!("{name} does not resolve, its last address serves on"),
-    ));
-    Some(one)
+    problems
 }
 
-fn serving_address<A: Alloc>(sets: &Generation<A>, entry: &Entry) -> Option<IpAddr> {
-    let set = sets.set(entry.set)?;
-    let same = set.destinations.iter().find(|one| set.text(one.uri).eq_ignore_ascii_case(&entry.uri))?;
-    same.address
+fn keep_addresses<A: Alloc>(root: &Root<A>, all: &mut [Located]) {
+    let retired = root.writer.lock();
+    let Some(sets) = root.sets.current(&retired) else { return };
+    let serving = ByUri::of(sets);
+    for one in all.iter_mut().filter(|one| one.named) {
+        if let Some(meaning) = serving.meaning(&one.entry) {
+            meaning.give_to(one);
+        }
+    }
+}
+
+/// What the names that serve mean, by set and URI.
+struct ByUri(HashMap<(i32, Vec<u8>), Meaning>);
+
+impl ByUri {
+    fn of<A: Alloc>(sets: &Generation<A>) -> Self {
+        let named = sets.sets().iter().flat_map(|set| {
+            let named = set.destinations.iter().filter(|one| one.named);
+            named.map(|one| {
+                let addresses = set.addresses(one).to_vec();
+                let meaning = Meaning { addresses, port_and_proto: Some((one.port, one.proto)) };
+                ((set.id, set.text(one.uri).to_ascii_lowercase()), meaning)
+            })
+        });
+        Self(named.collect())
+    }
+
+    fn meaning(&self, entry: &Entry) -> Option<Meaning> {
+        self.0.get(&(entry.set, entry.uri.to_ascii_lowercase())).cloned()
+    }
 }

@@ -1,29 +1,81 @@
-//! Changes of a destination's state, by script or operator.
+//! Changes of a destination's state, by script or operator, and what they mean to others.
 
 use crate::dest::Flags;
+use crate::health::event::{By, Event, Events};
 use crate::health::mark::{self, Thresholds};
 use crate::shm::Alloc;
-use crate::state::{Root, Set};
+use crate::state::health::Report;
+use crate::state::{Change, Destination, Root, Set};
 
-/// A script's report about one destination; the thresholds decide what it means.
-pub fn mark<A: Alloc>(
-    root: &Root<A>,
-    set: &Set<A>,
-    at: usize,
-    report: Flags,
-    thresholds: Thresholds,
-) -> Option<()> {
-    let record = root.registry.record(set.destinations.get(at)?.record)?;
-    record.change_state(|old, streak| mark::mark(old, streak, report, thresholds));
-    Some(())
+/// An event, with what event routes may ask about it. It owns its texts: a route runs without a pin.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// What happened.
+    pub event: Event,
+    /// The destination's set.
+    pub set: i32,
+    /// The destination's URI.
+    pub uri: Vec<u8>,
+    /// Why.
+    pub report: Report,
+}
+
+impl Told {
+    /// What a change is to others, if it is anything.
+    pub fn of<A: Alloc>(
+        events: Events,
+        by: By,
+        change: Change,
+        set: &Set<A>,
+        destination: &Destination,
+        report: Report,
+    ) -> Option<Self> {
+        let event = events.event(by, change.from, change.to, change.first)?;
+        Some(Self { event, set: set.id, uri: set.text(destination.uri).to_vec(), report })
+    }
+}
+
+/// A script's word about one destination; the thresholds decide what it means.
+pub struct Mark {
+    /// The state.
+    pub state: Flags,
+    /// Why.
+    pub report: Report,
+    /// How many it takes.
+    pub thresholds: Thresholds,
+    /// When it is an event.
+    pub events: Events,
+    /// Milliseconds of the wall clock.
+    pub now: u64,
+}
+
+/// Reports about the destination at this position. `None` if there is none.
+pub fn mark<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, mark: &Mark) -> Option<Option<Told>> {
+    let destination = set.destinations.get(at)?;
+    let record = root.registry.record(destination.record)?;
+    let change = record.change(mark.now, |old, health| {
+        health.last = mark.report;
+        Some(mark::mark(old, health.streak, mark.state, mark.thresholds))
+    })?;
+    Some(Told::of(mark.events, By::Script, change, set, destination, mark.report))
 }
 
 /// An operator's word about all destinations whose URI matches: it holds at once. False if there is none.
-pub fn set<A: Alloc>(root: &Root<A>, set: &Set<A>, state: Flags, matches: impl Fn(&[u8]) -> bool) -> bool {
+pub fn set<A: Alloc>(
+    root: &Root<A>,
+    set: &Set<A>,
+    state: Flags,
+    now: u64,
+    matches: impl Fn(&[u8]) -> bool,
+) -> bool {
     let mut found = false;
     for destination in set.destinations.iter().filter(|one| matches(set.text(one.uri))) {
         if let Some(record) = root.registry.record(destination.record) {
-            record.change_state(|old, _| (old.without(Flags::STATES).with(state), 0));
+            record.change(now, |old, health| {
+                // What the name means has no part in this state any more.
+                health.name.down = false;
+                Some((old.without(Flags::STATES).with(state), 0))
+            });
             found = true;
         }
     }

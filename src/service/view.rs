@@ -67,7 +67,11 @@ impl<A: Alloc> Pool for View<'_, A> {
         self.configured(at, |one| one.rweight).unwrap_or(0)
     }
     fn latency(&self, at: usize) -> u32 {
-        self.record(at).map_or(0, Record::latency)
+        self.congestion(at).or_else(|| self.record(at).map(Record::latency)).unwrap_or(0)
+    }
+    fn congestion(&self, at: usize) -> Option<u32> {
+        self.configured(at, |one| one.cc).filter(|&cc| cc)?;
+        self.record(at).map(Record::congestion)
     }
     fn overloaded(&self, at: usize) -> bool {
         self.record(at).is_some_and(|record| {

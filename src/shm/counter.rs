@@ -69,3 +69,26 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// Something that is on or off.
+pub struct Switch(AtomicU32);
+
+// SAFETY: an atomic.
+unsafe impl Shared for Switch {}
+
+impl Switch {
+    /// On.
+    pub fn on() -> Self {
+        Self(AtomicU32::new(1))
+    }
+
+    /// Whether it is on.
+    pub fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// Turns it on or off; says what it was.
+    pub fn turn(&self, on: bool) -> bool {
+        self.0.swap(on.into(), Ordering::Relaxed) != 0
+    }
+}

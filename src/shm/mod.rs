@@ -77,6 +77,8 @@ shared!(atomic::AtomicU32, atomic::AtomicU64, atomic::AtomicUsize);
 
 // SAFETY: as shareable as its elements.
 unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
+// SAFETY: bytes.
+unsafe impl Shared for core::net::IpAddr {}
 // SAFETY: as shareable as its value.
 unsafe impl<T: Shared> Shared for Option<T> {}
 

@@ -16,6 +16,12 @@ pub struct Counters {
     pub crossed: Counter,
     /// Calls dropped because nobody said that they ended.
     pub expired: Counter,
+    /// Probes begun.
+    pub probes: Counter,
+    /// Probes that failed.
+    pub failed_probes: Counter,
+    /// Answers to probes that meant nothing any more.
+    pub stale_probes: Counter,
 }
 
 // SAFETY: atomics only.

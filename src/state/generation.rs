@@ -1,8 +1,9 @@
 //! The configured sets as they serve: built aside, published whole, never changed.
 //!
-//! A set owns one run of destinations and one run of text; a destination names its texts by position, so there is no
-//! pointer to mend and one set is two blocks of memory.
+//! A set owns one run of destinations, one of text and one of addresses; a destination names its texts and addresses by
+//! position, so there is no pointer to mend and one set is three blocks of memory.
 
+use super::record::Record;
 use crate::dest::Flags;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::shm::slice::Slice;
@@ -14,6 +15,8 @@ pub const ROWS: usize = 3;
 
 /// All sets, by id.
 pub struct Generation<A: Alloc> {
+    /// Each one has a higher number than those before it.
+    pub number: u64,
     sets: Slice<Set<A>, A>,
 }
 
@@ -27,6 +30,7 @@ pub struct Set<A: Alloc> {
     /// Its destinations, in the order in which algorithms count them.
     pub destinations: Slice<Destination, A>,
     text: Slice<u8, A>,
+    addresses: Slice<IpAddr, A>,
     /// Whose turn it is in round robin. Carried over by a reload.
     turn: AtomicU32,
     /// Choices by call load so far. Carried over by a reload.
@@ -56,6 +60,11 @@ pub struct Destination {
     pub socket: Span,
     pub sockname: Span,
     pub obproxy: Span,
+    pub ping_from: Span,
+    pub ping_reply_codes: Span,
+    pub ping_interval: u32,
+    pub ping_timeout: u32,
+    pub cc: bool,
     pub priority: i32,
     pub maxload: u32,
     pub weight: u32,
@@ -67,21 +76,33 @@ pub struct Destination {
     pub record: u32,
     /// The local socket to send from, where one is set.
     pub send_from: Option<Foreign>,
-    /// Address of the host name when it was loaded.
-    pub address: Option<IpAddr>,
+    /// The local socket to send probes from, where one is set for that.
+    pub ping_from_socket: Option<Foreign>,
+    /// Whether its host is a name, not an address.
+    pub named: bool,
+    /// What its host means; read through [`Set::addresses`].
+    pub addresses: Span,
     /// Port of the URI; 0 where it has none.
     pub port: u16,
     /// Transport of the URI, as the host numbers them.
     pub proto: u16,
 }
 
-// SAFETY: numbers, and the address of a socket that was made before the fork.
+// SAFETY: numbers, and addresses of sockets that were made before the fork.
 unsafe impl Shared for Destination {}
 
 impl<A: Alloc> Generation<A> {
     /// From sets in the order of their ids.
-    pub fn new(sets: Slice<Set<A>, A>) -> Self {
-        Self { sets }
+    pub fn new(number: u64, sets: Slice<Set<A>, A>) -> Self {
+        Self { number, sets }
+    }
+
+    /// The destination of this record, with its set. One record may have several destinations: the first of its set.
+    pub fn of_record(&self, number: u32, record: &Record) -> Option<(&Set<A>, &Destination)> {
+        let set = self.set(record.set())?;
+        let is_it = |one: &&Destination| one.record == number;
+        let here = set.destinations.get(record.place()).filter(is_it);
+        Some((set, here.or_else(|| set.destinations.iter().find(is_it))?))
     }
 
     /// All sets, by id.
@@ -97,18 +118,19 @@ impl<A: Alloc> Generation<A> {
 }
 
 impl<A: Alloc> Set<A> {
-    /// A set of `destinations` whose texts are in `text`, going on where `before` was.
+    /// A set of `destinations` whose texts and addresses are in `parts`, going on where `before` was.
     pub fn try_new_in(
         id: i32,
         destinations: &[Destination],
-        text: &Texts,
+        parts: &Parts,
         before: Option<&Self>,
         alloc: A,
     ) -> Result<Self, OutOfMemory> {
         Ok(Self {
             id,
             destinations: Slice::try_copy_in(destinations, alloc)?,
-            text: Slice::try_copy_in(&text.0, alloc)?,
+            text: Slice::try_copy_in(&parts.text, alloc)?,
+            addresses: Slice::try_from_vec_in(parts.addresses.clone(), alloc)?,
             turn: AtomicU32::new(before.map_or(0, |set| set.turn.load(Ordering::Relaxed))),
             choices: AtomicU64::new(before.map_or(0, |set| set.choices.load(Ordering::Relaxed))),
             tickets: core::array::from_fn(|row| {
@@ -122,6 +144,17 @@ impl<A: Alloc> Set<A> {
     pub fn text(&self, span: Span) -> &[u8] {
         let start = span.start as usize;
         self.text.get(start..start + span.len as usize).unwrap_or_default()
+    }
+
+    /// What the host of a destination of this set means, the first answer first; empty where nobody knows.
+    pub fn addresses(&self, destination: &Destination) -> &[IpAddr] {
+        let start = destination.addresses.start as usize;
+        self.addresses.get(start..start + destination.addresses.len as usize).unwrap_or_default()
+    }
+
+    /// Its texts and addresses, to make another set of.
+    pub fn parts(&self) -> Parts {
+        Parts { text: self.text.to_vec(), addresses: self.addresses.to_vec() }
     }
 
     /// Takes the next turn; the one after it is the next position.
@@ -154,20 +187,35 @@ impl<A: Alloc> Set<A> {
     }
 }
 
-/// Texts of a set while it is built.
+/// Texts and addresses of a set while it is built.
 #[derive(Default)]
-pub struct Texts(Vec<u8>);
+pub struct Parts {
+    text: Vec<u8>,
+    addresses: Vec<IpAddr>,
+}
 
-impl Texts {
+impl Parts {
     /// Adds a text.
     pub fn add(&mut self, text: &[u8]) -> Span {
-        let start = self.0.len() as u32;
-        self.0.extend_from_slice(text);
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(text);
         Span { start, len: text.len() as u32 }
     }
 
     /// A part of a text that was added.
     pub fn part(whole: Span, start: usize, len: usize) -> Span {
         Span { start: whole.start + start as u32, len: len as u32 }
+    }
+
+    /// Adds addresses.
+    pub fn add_addresses(&mut self, addresses: &[IpAddr]) -> Span {
+        let start = self.addresses.len() as u32;
+        self.addresses.extend_from_slice(addresses);
+        Span { start, len: addresses.len() as u32 }
+    }
+
+    /// Forgets all addresses.
+    pub fn without_addresses(self) -> Self {
+        Self { addresses: Vec::new(), ..self }
     }
 }

@@ -9,14 +9,15 @@
 //! Timeline: made in `mod_init`, slots opened in `child_init(PROC_INIT)`, both before the fork. Nothing is freed at
 //! shutdown: the pool goes with the server.
 //!
-//! Locks, in this order where more than one is held: `reload`, `writer`, `registry`, shards of `calls` by number.
-//! Readers of a generation take none.
+//! Locks, in this order where more than one is held: `reload`, `writer`, `registry`, shards of `calls` by number, a
+//! record's health. Readers of a generation take none.
 //!
 //! Not here: behaviour (`service`), anything that belongs to one process.
 
 pub mod calls;
 pub mod counters;
 pub mod generation;
+pub mod health;
 pub mod overload;
 pub mod record;
 pub mod registry;
@@ -24,11 +25,12 @@ pub mod registry;
 pub use calls::Calls;
 pub use counters::Counters;
 pub use generation::{Destination, Generation, Set};
-pub use record::Record;
+pub use health::Health;
+pub use record::{Change, Configured, Keep, Record};
 pub use registry::Registry;
 
 use crate::load::Secret;
-use crate::shm::counter::Counter;
+use crate::shm::counter::{Counter, Switch};
 use crate::shm::lock::Mutex;
 use crate::shm::snapshot::{Retired, Snapshot};
 use crate::shm::{Alloc, OutOfMemory, Shared};
@@ -49,6 +51,8 @@ pub struct Root<A: Alloc> {
     pub calls: Calls<A>,
     /// Events that no destination owns.
     pub counters: Counters,
+    /// Whether destinations are probed: `dispatcher.ping_active`.
+    pub ping_active: Switch,
     /// Makes the keys of calls and destinations.
     pub secret: Secret,
     /// The memory of all this.
@@ -83,6 +87,7 @@ impl<A: Alloc> Root<A> {
             registry: Registry::new_in(alloc),
             calls: Calls::try_new_in(alloc)?,
             counters: Counters::default(),
+            ping_active: Switch::on(),
             secret,
             alloc,
         })

@@ -1,12 +1,18 @@
 //! What happens to one destination while calls run.
 
+use super::health::Health;
 use super::overload::Overload;
 use crate::dest::Flags;
+use crate::health::latency::Latency;
 use crate::shm::Shared;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::shm::counter::Gauge;
+use crate::shm::lock::{Guard, Mutex};
 
 /// The runtime record of a destination. All fields change under way, from any process.
+///
+/// What a selection looks at is atomic; everything about health is behind a lock, and the atomic copies of its results
+/// change under it. So a change of state is one step, however many reports come in at one instant.
 #[derive(Default)]
 pub struct Record {
     /// Calls that count for it.
@@ -19,18 +25,53 @@ pub struct Record {
     configured: AtomicU32,
     /// The set of its destination, as bits.
     set: AtomicU32,
-    /// Failures in a row, or replies in a row while inactive.
-    streak: AtomicU32,
+    /// Where its destination is in the set that serves, most likely.
+    place: AtomicU32,
     /// When call load last chose it, in choices of its set.
     last_chosen: AtomicU64,
-    /// How long its replies take, in milliseconds; 0 where it is not known.
+    /// How long its replies take and how much longer than usual, in milliseconds; 0 where it is not known.
     latency: AtomicU32,
+    congestion: AtomicU32,
     /// Its wish to get less.
     pub overload: Overload,
+    health: Mutex<Health>,
 }
 
-// SAFETY: atomics only.
+// SAFETY: atomics, and numbers behind a lock between processes.
 unsafe impl Shared for Record {}
+
+/// A change of state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// The flags before.
+    pub from: Flags,
+    /// The flags now.
+    pub to: Flags,
+    /// Nothing was known of the state before.
+    pub first: bool,
+}
+
+/// What a source, or the parameters, say of what a reload keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// State and failure counts of what stays.
+    pub state: bool,
+    /// Latencies of what stays.
+    pub latency: bool,
+}
+
+/// A destination's configuration, as far as its record has to do with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Configured {
+    /// State and options.
+    pub flags: Flags,
+    /// Milliseconds that its replies take, until something is measured; 0 is not known.
+    pub latency: u32,
+    /// What is probed, as a hash.
+    pub asked: u64,
+    /// Its position in the set.
+    pub place: u32,
+}
 
 impl Record {
     /// State and options now.
@@ -38,43 +79,84 @@ impl Record {
         Flags(self.flags.load(Ordering::Relaxed))
     }
 
-    /// Replaces the state and the streak together, as `change` says from what they are. Returns old and new state.
-    pub fn change_state(&self, change: impl Fn(Flags, u32) -> (Flags, u32)) -> (Flags, Flags) {
-        loop {
-            let old = self.flags.load(Ordering::Relaxed);
-            let streak = self.streak.load(Ordering::Relaxed);
-            let (new, next_streak) = change(Flags(old), streak);
-            // The streak is a tally for thresholds: two reports at one instant may count as one, the state may not.
-            if self.flags.compare_exchange(old, new.0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                self.streak.store(next_streak, Ordering::Relaxed);
-                return (Flags(old), new);
-            }
+    /// What is known of its health now.
+    pub fn health(&self) -> Health {
+        *self.health.lock()
+    }
+
+    /// The health, to change what has nothing to do with the state.
+    pub fn lock(&self) -> Guard<'_, Health> {
+        self.health.lock()
+    }
+
+    /// Changes the state as `change` says from what it is and what is known; `None` leaves it. `now` in milliseconds of the
+    /// wall clock.
+    pub fn change(
+        &self,
+        now: u64,
+        change: impl FnOnce(Flags, &mut Health) -> Option<(Flags, u32)>,
+    ) -> Option<Change> {
+        let mut health = self.health.lock();
+        let from = self.flags();
+        let (to, streak) = change(from, &mut health)?;
+        health.streak = streak;
+        if to != from {
+            self.flags.store(to.0, Ordering::Relaxed);
+            health.changed = now;
+        }
+        let first = !core::mem::replace(&mut health.judged, true);
+        Some(Change { from, to, first })
+    }
+
+    /// One more measured latency.
+    pub fn sample(&self, health: &mut Health, milliseconds: f64, alpha: f64) {
+        health.latency.sample(milliseconds, alpha);
+        self.show(&health.latency);
+    }
+
+    fn show(&self, latency: &Latency) {
+        self.latency.store(latency.estimate as u32, Ordering::Relaxed);
+        self.congestion.store(latency.congestion(), Ordering::Relaxed);
+    }
+
+    /// Takes over what a source configures. What the source says of the state counts if the destination comes `back`, if
+    /// the source says something else than before, or if nothing is to be kept.
+    pub fn configure(&self, configured: Configured, back: bool, keep: Keep) {
+        let Configured { flags, latency, asked, place } = configured;
+        let mut health = self.health.lock();
+        self.place.store(place, Ordering::Relaxed);
+        let said = self.configured.swap(flags.0, Ordering::Relaxed);
+        if back || !keep.state || said != flags.0 {
+            self.flags.store(flags.0, Ordering::Relaxed);
+            (health.streak, health.failures, health.successes, health.judged) = (0, 0, 0, false);
+            health.name.down = false;
+        }
+        if back || !keep.latency || health.latency == Latency::default() {
+            health.latency = Latency::known(latency);
+            self.show(&health.latency);
+        }
+        if health.asked != asked {
+            health.asked = asked;
+            health.waiting.give_up();
+            health.name = Default::default();
         }
     }
 
-    /// Takes over what a source configures, unless it is what the source said before: then the state stays.
-    pub fn configure(&self, flags: Flags) {
-        if self.configured.load(Ordering::Relaxed) != flags.0 {
-            self.reconfigure(flags);
-        }
-    }
-
-    /// Takes over what a source configures for a destination that comes back: its state is what the source says.
-    pub fn reconfigure(&self, flags: Flags) {
-        self.configured.store(flags.0, Ordering::Relaxed);
-        self.flags.store(flags.0, Ordering::Relaxed);
-        self.streak.store(0, Ordering::Relaxed);
-    }
-
-    /// Makes it the record of a destination seen for the first time.
+    /// Makes it the record of a destination seen for the first time. Its configuration follows.
     pub fn begin(&self, set: i32, flags: Flags) {
         self.set.store(set as u32, Ordering::Relaxed);
         self.load.reset();
         self.entries.reset();
-        self.reconfigure(flags);
-        self.latency.store(0, Ordering::Relaxed);
         self.overload.reset();
         self.last_chosen.store(0, Ordering::Relaxed);
+        self.configured.store(flags.0, Ordering::Relaxed);
+        self.flags.store(flags.0, Ordering::Relaxed);
+        let mut health = self.health.lock();
+        // The count of probes goes on: an answer to one of the destination before is none to this one's.
+        let mut waiting = health.waiting;
+        waiting.give_up();
+        *health = Health { waiting, ..Health::default() };
+        self.show(&health.latency);
     }
 
     /// How long its replies take, in milliseconds; 0 where it is not known.
@@ -82,14 +164,19 @@ impl Record {
         self.latency.load(Ordering::Relaxed)
     }
 
-    /// What the source says of its latency, unless something is known already.
-    pub fn assume_latency(&self, latency: u32) {
-        let _ = self.latency.compare_exchange(0, latency, Ordering::Relaxed, Ordering::Relaxed);
+    /// How much longer than usual they take, in milliseconds.
+    pub fn congestion(&self) -> u32 {
+        self.congestion.load(Ordering::Relaxed)
     }
 
     /// The set of its destination.
     pub fn set(&self) -> i32 {
         self.set.load(Ordering::Relaxed) as i32
+    }
+
+    /// Where its destination is in the set, most likely.
+    pub fn place(&self) -> usize {
+        self.place.load(Ordering::Relaxed) as usize
     }
 
     /// When call load last chose it.
@@ -107,17 +194,69 @@ impl Record {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_reload_keeps_the_state_unless_the_source_changed_it() {
+    const KEEP: Keep = Keep { state: true, latency: true };
+
+    fn configured(flags: Flags) -> Configured {
+        Configured { flags, latency: 0, asked: 1, place: 0 }
+    }
+
+    fn begun() -> Record {
         let record = Record::default();
         record.begin(1, Flags::default());
-        record.change_state(|_, _| (Flags::INACTIVE, 0));
-        record.configure(Flags::default());
-        assert_eq!(record.flags(), Flags::INACTIVE);
-        record.configure(Flags::PROBING);
+        record.configure(configured(Flags::default()), false, KEEP);
+        record
+    }
+
+    fn down(record: &Record) {
+        record.change(7, |_, _| Some((Flags::INACTIVE, 3)));
+    }
+
+    #[test]
+    fn a_reload_keeps_the_state_unless_the_source_changed_it() {
+        let record = begun();
+        down(&record);
+        record.configure(configured(Flags::default()), false, KEEP);
+        assert_eq!((record.flags(), record.health().streak), (Flags::INACTIVE, 3));
+        record.configure(configured(Flags::PROBING), false, KEEP);
+        assert_eq!((record.flags(), record.health().streak), (Flags::PROBING, 0));
+        down(&record);
+        record.configure(configured(Flags::PROBING), true, KEEP);
         assert_eq!(record.flags(), Flags::PROBING);
-        record.change_state(|_, _| (Flags::INACTIVE, 0));
-        record.reconfigure(Flags::PROBING);
-        assert_eq!(record.flags(), Flags::PROBING);
+    }
+
+    #[test]
+    fn a_reload_keeps_nothing_where_nothing_is_to_be_kept() {
+        let record = begun();
+        down(&record);
+        record.sample(&mut record.lock(), 40.0, 0.1);
+        record.configure(configured(Flags::default()), false, Keep { state: false, latency: true });
+        assert_eq!((record.flags(), record.latency()), (Flags::default(), 40));
+        down(&record);
+        record.configure(configured(Flags::default()), false, Keep { state: true, latency: false });
+        assert_eq!((record.flags(), record.latency()), (Flags::INACTIVE, 0));
+    }
+
+    #[test]
+    fn a_change_says_what_it_was_and_whether_it_is_the_first() {
+        let record = begun();
+        let to = |flags| record.change(9, |_, _| Some((flags, 0)));
+        let change = |from, to, first| Some(Change { from, to, first });
+        assert_eq!(to(Flags::INACTIVE), change(Flags::default(), Flags::INACTIVE, true));
+        assert_eq!(to(Flags::INACTIVE), change(Flags::INACTIVE, Flags::INACTIVE, false));
+        assert_eq!(record.health().changed, 9);
+    }
+
+    #[test]
+    fn an_answer_to_what_is_no_longer_asked_is_none() {
+        let record = begun();
+        let ticket = record.lock().waiting.begin(0, 0);
+        record.configure(configured(Flags::default()), false, KEEP);
+        assert!(record.lock().waiting.end(ticket));
+        let ticket = record.lock().waiting.begin(0, 0);
+        record.configure(Configured { asked: 2, ..configured(Flags::default()) }, false, KEEP);
+        assert!(!record.lock().waiting.end(ticket));
+        let ticket = record.lock().waiting.begin(0, 0);
+        record.begin(2, Flags::default());
+        assert!(!record.lock().waiting.end(ticket));
     }
 }

@@ -146,6 +146,13 @@ impl<A: Alloc> Registry<A> {
         Ok(Hold { number, back: false })
     }
 
+    /// One generation more has the destination of a record that is held already.
+    pub fn hold_again(&self, number: u32) {
+        if let Some(label) = self.index.lock().labels.get_mut(number as usize) {
+            label.held += 1;
+        }
+    }
+
     /// One generation less has the destination.
     pub fn let_go(&self, number: u32) {
         let mut index = self.index.lock();

@@ -61,10 +61,14 @@ fn difference(ours: &Result<Value, RpcError>, stock: &Result<Value, RpcError>) -
     only("ours", &ours, &stock) + &only("stock", &stock, &ours) + &format!("in {ours}")
 }
 
-/// The order of sets is the one difference between both lists.
+/// The order of sets, and `HEALTH` in the full form, are the differences between both lists.
 fn sets_in_order(answer: &mut Value) {
-    if let Some(records) = answer["RECORDS"].as_array_mut() {
-        records.sort_by_key(|record| record["SET"]["ID"].as_i64());
+    let Some(records) = answer["RECORDS"].as_array_mut() else { return };
+    records.sort_by_key(|record| record["SET"]["ID"].as_i64());
+    for record in records {
+        for target in record["SET"]["TARGETS"].as_array_mut().into_iter().flatten() {
+            target["DEST"].as_object_mut().map(|fields| fields.remove("HEALTH"));
+        }
     }
 }
 

@@ -7,22 +7,24 @@
 
 mod mapping;
 
+use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
-use dispatcher::dest::{self, Entry, Severity, list};
+use dispatcher::dest::{self, Entry, Problem, Severity, list};
 use dispatcher::load::key::{Key, SECRET_LEN};
 use dispatcher::load::{Event, Expiry, Secret};
 use dispatcher::select::Refusal;
 use dispatcher::service::calls::Report;
-use dispatcher::service::publish::{Located, publish};
-use dispatcher::service::reload::{NotLoaded, NotLocated, Source, first_load, reload};
+use dispatcher::service::publish::{Located, Meaning, publish};
+use dispatcher::service::reload::{NotLoaded, Source, first_load, reload};
 use dispatcher::service::route::{Ask, Call, NoRoute, select};
 use dispatcher::service::{audit, calls, upkeep};
 use dispatcher::shm::lock::Mutex;
 use dispatcher::shm::{Alloc, Shared};
-use dispatcher::state::{Generation, Root};
+use dispatcher::state::{Generation, Keep, Root};
 use mapping::Mapping;
 
 const WORKERS: usize = 8;
+const KEEP: Keep = Keep { state: true, latency: true };
 
 /// Runs `work` in forked processes and waits for all; `meanwhile` runs here until they are done.
 fn fork_workers(work: impl Fn(usize), mut meanwhile: impl FnMut()) {
@@ -58,17 +60,20 @@ fn located(text: &str) -> Vec<Located> {
     let (mut entries, problems) = list::parse(text.as_bytes());
     assert!(problems.is_empty(), "{problems:?}");
     dest::arrange(&mut entries);
-    entries
-        .into_iter()
-        .map(|entry| Located {
-            host: 4..entry.uri.len(),
-            port: 0,
-            proto: 0,
-            address: None,
-            send_from: None,
-            entry,
-        })
-        .collect()
+    entries.into_iter().map(unlocated).collect()
+}
+
+fn unlocated(entry: Entry) -> Located {
+    Located {
+        host: 4..entry.uri.len(),
+        port: 0,
+        proto: 0,
+        named: true,
+        addresses: Vec::new(),
+        send_from: None,
+        ping_from_socket: None,
+        entry,
+    }
 }
 
 fn root(mapping: Mapping) -> &'static Root<Mapping> {
@@ -134,7 +139,7 @@ fn the_lock_counts_right_between_processes() {
 fn no_destination_passes_its_limit_and_all_places_are_used() {
     let mapping = Mapping::new(16 << 20);
     let root = root(mapping);
-    publish(root, &located("1 sip:a 0 0 maxload=50\n1 sip:b 0 0 maxload=50\n1 sip:c 0 0 maxload=50"))
+    publish(root, &located("1 sip:a 0 0 maxload=50\n1 sip:b 0 0 maxload=50\n1 sip:c 0 0 maxload=50"), KEEP)
         .unwrap();
     let placed = mapping.keep(AtomicU32::new(0));
     fork_workers(
@@ -159,7 +164,7 @@ fn no_destination_passes_its_limit_and_all_places_are_used() {
 fn one_invite_in_all_workers_at_once_counts_once() {
     let mapping = Mapping::new(16 << 20);
     let root = root(mapping);
-    publish(root, &located("1 sip:a\n1 sip:b\n1 sip:c")).unwrap();
+    publish(root, &located("1 sip:a\n1 sip:b\n1 sip:c"), KEEP).unwrap();
     fork_workers(
         |worker| {
             let sets = root.sets.pin(worker).unwrap();
@@ -185,7 +190,7 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
             located(&(0..8).filter(|name| (name + turn) % 5 != 0).map(line).collect::<String>())
         })
         .collect();
-    publish(root, &lists[0]).unwrap();
+    publish(root, &lists[0], KEEP).unwrap();
     let mut turn = 0;
     fork_workers(
         |worker| {
@@ -211,7 +216,7 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
         },
         || {
             turn += 1;
-            publish(root, &lists[turn % lists.len()]).unwrap();
+            publish(root, &lists[turn % lists.len()], KEEP).unwrap();
             upkeep::make_room(root).unwrap();
             let audit = audit::audit(root);
             assert!(audit.accounts.iter().all(|account| account.drift() == 0), "{:?}", audit.accounts);
@@ -229,7 +234,7 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
 fn calls_use_the_room_made_for_them_without_an_allocation() {
     let mapping = Mapping::new(16 << 20);
     let root = root(mapping);
-    publish(root, &located("1 sip:a\n1 sip:b")).unwrap();
+    publish(root, &located("1 sip:a\n1 sip:b"), KEEP).unwrap();
     upkeep::make_room(root).unwrap();
     let before = mapping.allocations();
     fork_workers(
@@ -259,7 +264,7 @@ fn replaced_sets_give_their_memory_back() {
         .collect();
     let mut level = 0;
     for turn in 0..200 {
-        publish(root, &lists[turn % 2]).unwrap();
+        publish(root, &lists[turn % 2], KEEP).unwrap();
         upkeep::tidy(root);
         if turn == 9 {
             level = mapping.used();
@@ -272,16 +277,16 @@ fn replaced_sets_give_their_memory_back() {
 fn a_full_pool_is_an_error_and_the_old_sets_serve_on() {
     let mapping = Mapping::new(2 << 20);
     let root = root(mapping);
-    publish(root, &located("1 sip:a")).unwrap();
+    publish(root, &located("1 sip:a"), KEEP).unwrap();
     let huge = located(&(0..20_000).map(|name| format!("1 sip:gw{name} 0 0 x=y\n")).collect::<String>());
     let before = audit::audit(root).accounts.len();
-    assert!(publish(root, &huge).is_err());
+    assert!(publish(root, &huge, KEEP).is_err());
     let sets = root.sets.pin(0).unwrap();
     assert_eq!(sets.set(1).unwrap().destinations.len(), 1);
     drop(sets);
     upkeep::tidy(root);
     assert_eq!(audit::audit(root).accounts.len(), before);
-    publish(root, &located("1 sip:b")).unwrap();
+    publish(root, &located("1 sip:b"), KEEP).unwrap();
 }
 
 /// A list file in which some names do not resolve.
@@ -295,25 +300,34 @@ impl Source for Names<'_> {
         Ok(self.text.into())
     }
 
-    fn locate(&self, entry: Entry) -> Result<Located, NotLocated> {
-        let address = self.resolving.then(|| "192.0.2.7".parse().unwrap());
-        let one = Located { host: 4..entry.uri.len(), port: 0, proto: 0, address, send_from: None, entry };
-        if self.resolving { Ok(one) } else { Err(NotLocated::Unresolved(Box::new(one))) }
+    fn locate(&self, entry: Entry) -> Result<Located, Problem> {
+        Ok(unlocated(entry))
+    }
+
+    fn look_up(&self, _: &Located) -> Option<Meaning> {
+        let addresses = if self.resolving { vec!["192.0.2.7".parse().unwrap()] } else { Vec::new() };
+        Some(Meaning { addresses, port_and_proto: None })
     }
 }
 
 #[test]
-fn a_name_that_does_not_resolve_any_more_keeps_its_address() {
+fn a_reload_looks_no_name_up_and_keeps_the_addresses_that_serve() {
     let root = root(Mapping::new(1 << 20));
     let source = |text, resolving| Names { text, resolving };
     assert!(first_load(root, &source("1 sip:gw", true)).unwrap().is_empty());
-    let problems = reload(root, &source("1 sip:gw\n1 sip:new", false), 0, 0).unwrap();
-    let told: Vec<_> = problems.iter().map(|problem| (problem.line, problem.severity)).collect();
-    assert_eq!(told, [(1, Severity::Warning), (2, Severity::Error)]);
+    assert!(reload(root, &source("1 sip:new\n1 sip:gw", true), 0, 0, KEEP).unwrap().is_empty());
     let sets = root.sets.pin(0).unwrap();
-    let serving = &sets.set(1).unwrap().destinations;
-    assert_eq!(serving.len(), 1);
-    assert_eq!(serving[0].address, Some("192.0.2.7".parse().unwrap()));
+    let set = sets.set(1).unwrap();
+    let addresses: Vec<_> = set.destinations.iter().map(|one| set.addresses(one).to_vec()).collect();
+    assert_eq!(addresses, [vec!["192.0.2.7".parse::<IpAddr>().unwrap()], Vec::new()]);
+}
+
+#[test]
+fn a_name_that_means_nothing_at_start_is_loaded_and_told() {
+    let root = root(Mapping::new(1 << 20));
+    let problems = first_load(root, &Names { text: "1 sip:gw", resolving: false }).unwrap();
+    assert_eq!((problems[0].line, problems[0].severity), (1, Severity::Warning));
+    assert_eq!(root.sets.pin(0).unwrap().set(1).unwrap().destinations.len(), 1);
 }
 
 #[test]
@@ -322,11 +336,11 @@ fn a_source_without_destinations_or_too_soon_leaves_what_serves() {
     let source = |text| Names { text, resolving: true };
     first_load(root, &source("1 sip:gw")).unwrap();
     for nothing in ["", "# all gone\n", "x sip:gw\n"] {
-        assert!(matches!(reload(root, &source(nothing), 0, 0), Err(NotLoaded::Nothing(_))));
+        assert!(matches!(reload(root, &source(nothing), 0, 0, KEEP), Err(NotLoaded::Nothing(_))));
     }
     // A refused reload does not use up the time between two.
-    assert!(reload(root, &source("1 sip:gw"), 5, 100).is_ok());
-    assert!(matches!(reload(root, &source("1 sip:gw"), 5, 104), Err(NotLoaded::TooSoon)));
-    assert!(reload(root, &source("1 sip:gw"), 5, 105).is_ok());
+    assert!(reload(root, &source("1 sip:gw"), 5, 100, KEEP).is_ok());
+    assert!(matches!(reload(root, &source("1 sip:gw"), 5, 104, KEEP), Err(NotLoaded::TooSoon)));
+    assert!(reload(root, &source("1 sip:gw"), 5, 105, KEEP).is_ok());
     assert_eq!(root.sets.pin(0).unwrap().set(1).unwrap().destinations.len(), 1);
 }

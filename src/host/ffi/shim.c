@@ -10,6 +10,7 @@
 #include "core/rand/kam_rand.h"
 #include "core/resolve.h"
 #include "core/route.h"
+#include "modules/tm/tm_load.h"
 #include "shim.h"
 
 int shim_cseq_method(struct sip_msg *msg)
@@ -32,6 +33,11 @@ int shim_is_faked_reply(struct sip_msg *msg)
 	return msg == FAKED_REPLY;
 }
 
+int shim_load_tm(struct tm_binds *tm)
+{
+	return load_tm_api(tm);
+}
+
 /* The module's name is the whole prefix: a line of the shim tells an operator nothing. */
 void shim_log(int level, const char *text, int len)
 {
@@ -43,13 +49,15 @@ long shim_random(void)
 	return kam_rand();
 }
 
-int shim_resolve(char *name, struct ip_addr *ip)
+/* With an empty port or protocol the host asks for SRV and NAPTR records too, and fills both in. */
+struct hostent *shim_resolve_for_sip(str *name, unsigned short *port, char *proto)
 {
-	struct hostent *found = resolvehost(name);
-	if(found == NULL)
-		return -1;
-	hostent2ip_addr(ip, found, 0);
-	return 0;
+	return sip_resolvehost(name, port, proto);
+}
+
+struct hostent *shim_resolve_name(char *name)
+{
+	return resolvehost(name);
 }
 
 int shim_route_type(void)

@@ -4,15 +4,19 @@
 
 #include <stddef.h>
 #include "core/parser/msg_parser.h"
+#include "core/resolve.h"
 #include "core/socket_info.h"
+#include "modules/tm/tm_load.h"
 
 int shim_cseq_method(struct sip_msg *msg);
 str shim_from_uri(struct sip_msg *msg);
 int shim_has_to_tag(struct sip_msg *msg);
 int shim_is_faked_reply(struct sip_msg *msg);
+int shim_load_tm(struct tm_binds *tm);
 void shim_log(int level, const char *text, int len);
 long shim_random(void);
-int shim_resolve(char *name, struct ip_addr *ip);
+struct hostent *shim_resolve_for_sip(str *name, unsigned short *port, char *proto);
+struct hostent *shim_resolve_name(char *name);
 int shim_route_type(void);
 str *shim_ruri(struct sip_msg *msg);
 void shim_ruri_mark_new(void);

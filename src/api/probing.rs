@@ -1,0 +1,209 @@
+//! Probes of destinations: a process that sends them, and what comes back.
+
+use super::{Module, event, module};
+use crate::conf::Probing;
+use crate::health::pace::{self, Agenda, Item};
+use crate::host::mem::Pool;
+use crate::host::tm::{self, Outcome};
+use crate::host::{clock, event as host_event, uri};
+use crate::service::probe::{self, Begun, End, Now, Way};
+use crate::service::states::Told;
+use crate::shm::Foreign;
+use crate::state::{Destination, Generation, Set};
+use core::cmp::Reverse;
+use parking_lot::Mutex;
+use std::collections::{BinaryHeap, HashSet};
+
+/// Microseconds between two looks at who is due.
+pub const PAUSE: u32 = 10_000;
+
+/// Positions of a set and of a destination in it.
+type Place = (u32, u32);
+
+/// What the process that probes knows; every other has none.
+struct Prober {
+    /// The generation that the agenda is about.
+    generation: u64,
+    agenda: Agenda<Place>,
+    /// When probes under way are over, and which.
+    ends: BinaryHeap<Reverse<(u64, u64)>>,
+}
+
+static PROBER: Mutex<Option<Prober>> = Mutex::new(None);
+
+fn now() -> Now {
+    Now { micros: clock::micros(), wall: clock::wall_millis() }
+}
+
+/// Microseconds from one probe of this destination to the next.
+pub fn interval(probing: &Probing, destination: &Destination) -> u64 {
+    let own = destination.ping_interval;
+    u64::from(if own > 0 { own } else { probing.interval }) * 1_000_000
+}
+
+/// Whether a name stands for where probes of this destination go.
+pub fn by_name(probing: &Probing, set: &Set<Pool>, destination: &Destination) -> bool {
+    let proxy = proxy(probing, set, destination);
+    if proxy.is_empty() { destination.named } else { host_is_named(proxy) }
+}
+
+/// The URI of the proxy that probes of this destination go through; empty where there is none.
+pub fn proxy<'a>(probing: &'a Probing, set: &'a Set<Pool>, destination: &Destination) -> &'a [u8] {
+    let own = set.text(destination.obproxy);
+    if own.is_empty() { &probing.outbound_proxy } else { own }
+}
+
+fn host_is_named(text: &[u8]) -> bool {
+    let host = uri::parse(text).and_then(|parsed| text.get(parsed.host));
+    host.is_some_and(|host| uri::literal(host).is_none())
+}
+
+/// Sends what is due, and ends what has waited long enough. In the process of its own.
+pub fn work() {
+    let Some((module, probing)) = module().and_then(|module| Some((module, module.conf.probing.as_ref()?)))
+    else {
+        return;
+    };
+    let mut events = Vec::new();
+    {
+        let mut prober = PROBER.lock();
+        let prober = prober.get_or_insert_with(|| Prober {
+            generation: 0,
+            agenda: Agenda::new(clock::micros()),
+            ends: BinaryHeap::new(),
+        });
+        let Some(sets) = module.sets() else { return };
+        prober.follow(probing, &sets);
+        events.extend(prober.end_overdue(module, &sets));
+        prober.send_due(module, probing, &sets, &mut events);
+    }
+    if !events.is_empty() {
+        events.into_iter().for_each(|told| event::tell(module, told));
+        host_event::forget();
+    }
+}
+
+impl Prober {
+    fn follow(&mut self, probing: &Probing, sets: &Generation<Pool>) {
+        if self.generation == sets.number {
+            return;
+        }
+        self.generation = sets.number;
+        // Lines that mean one destination are probed as one.
+        let mut seen = HashSet::new();
+        let all = sets.sets().iter().enumerate().flat_map(|(at, set)| {
+            set.destinations.iter().enumerate().map(move |(place, one)| ((at as u32, place as u32), one))
+        });
+        let items =
+            all.filter(|(_, one)| seen.insert(one.record)).map(|(place, one)| item(probing, place, one));
+        self.agenda.replace(items);
+    }
+
+    fn end_overdue(&mut self, module: &Module, sets: &Generation<Pool>) -> Vec<Told> {
+        let now = now();
+        let mut events = Vec::new();
+        while let Some(Reverse((due, ticket))) = self.ends.peek().copied() {
+            if due > now.micros {
+                break;
+            }
+            self.ends.pop();
+            events.extend(probe::overdue(module.root, sets, &module.probe_rules, ticket, now));
+        }
+        events
+    }
+
+    fn send_due(
+        &mut self,
+        module: &Module,
+        probing: &Probing,
+        sets: &Generation<Pool>,
+        events: &mut Vec<Told>,
+    ) {
+        let round = clock::micros();
+        self.agenda.begin_round(round);
+        while let Some((due, place)) = self.agenda.pop(round) {
+            let set = sets.sets().get(place.0 as usize);
+            let Some((set, one)) = set.and_then(|set| Some((set, set.destinations.get(place.1 as usize)?)))
+            else {
+                continue;
+            };
+            self.agenda.again(due, item(probing, place, one));
+            if !module.root.ping_active.is_on() {
+                continue;
+            }
+            let now = now();
+            let named = by_name(probing, set, one);
+            let begun = probe::begin(module.root, &module.probe_rules, one, named, now);
+            let Some(begun) = begun else { continue };
+            let timeout = if one.ping_timeout > 0 { one.ping_timeout } else { probing.timeout };
+            if timeout > 0 {
+                self.ends.push(Reverse((now.micros + u64::from(timeout) * 1000, begun.ticket)));
+            }
+            if let Some(fault) = send(module, probing, set, one, begun) {
+                events.extend(probe::end(module.root, sets, &module.probe_rules, begun.ticket, fault, now));
+            }
+        }
+    }
+}
+
+fn item(probing: &Probing, what: Place, one: &Destination) -> Item<Place> {
+    Item { number: one.record, interval: interval(probing, one), what }
+}
+
+/// Sends a probe; what kept it from being sent.
+fn send(
+    module: &Module,
+    probing: &Probing,
+    set: &Set<Pool>,
+    one: &Destination,
+    begun: Begun,
+) -> Option<End<'static>> {
+    let next_hop = match begun.way {
+        Way::Straight => proxy(probing, set, one).to_vec(),
+        Way::By(hop) => uri::of_address(hop.address, hop.proto),
+        Way::Nowhere => return Some(End::NoName),
+    };
+    let from = set.text(one.ping_from);
+    let request = tm::Request {
+        method: &probing.method,
+        uri: set.text(one.uri),
+        from: if from.is_empty() { &probing.from } else { from },
+        next_hop: &next_hop,
+        socket: socket(module, set, one),
+    };
+    (!tm::send(&request, begun.ticket)).then_some(End::NotSent)
+}
+
+/// `ping_socket`, then the destination's own, then `ds_ping_socket`, then the default of all.
+fn socket(module: &Module, set: &Set<Pool>, one: &Destination) -> Option<Foreign> {
+    let has_own = !set.text(one.socket).is_empty() || !set.text(one.sockname).is_empty();
+    let own = one.send_from.filter(|_| has_own);
+    one.ping_from_socket.or(own).or(module.ping_socket).or(module.default_socket)
+}
+
+/// A probe's transaction has ended; in whatever process saw that.
+pub fn answered(ticket: u64, outcome: Outcome<'_>) {
+    let Some(module) = module() else { return };
+    let end = match outcome {
+        Outcome::Reply(code, reason) => End::Reply(code, reason),
+        Outcome::NoReply => End::NoAnswer,
+    };
+    let told = {
+        let Some(sets) = module.sets() else { return };
+        probe::end(module.root, &sets, &module.probe_rules, ticket, end, now())
+    };
+    if let Some(told) = told {
+        event::tell(module, told);
+    }
+}
+
+/// When a destination is probed next, in seconds of the wall clock, if it is to be.
+pub fn next(module: &Module, one: &Destination) -> Option<u64> {
+    let probing = module.conf.probing.as_ref().filter(|_| module.root.ping_active.is_on())?;
+    let record = module.root.registry.record(one.record)?;
+    module.conf.probing_mode.probes(record.flags()).then(|| {
+        let now = now();
+        let due = pace::next_due(one.record, interval(probing, one), now.micros);
+        (now.wall + (due - now.micros) / 1000) / 1000
+    })
+}

@@ -1,0 +1,73 @@
+//! When a change of state is an event: `event_callback_mode`.
+
+use crate::dest::Flags;
+
+/// `event_callback_mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Events {
+    /// 0: changes found by probes and made by scripts.
+    Changes,
+    /// 1: changes found by probes.
+    OfProbes,
+    /// 2: as 0, and the first finding about a destination even if it changes nothing.
+    FirstToo,
+}
+
+/// Who changed a state. An operator's RPC command makes no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// A probe, or what became of its name.
+    Probe,
+    /// A script function.
+    Script,
+}
+
+/// A destination goes up or down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // as the event routes are called
+pub enum Event {
+    Up,
+    Down,
+}
+
+impl Events {
+    /// The mode of this number.
+    pub fn from_number(number: i32) -> Option<Self> {
+        [Self::Changes, Self::OfProbes, Self::FirstToo].get(usize::try_from(number).ok()?).copied()
+    }
+
+    /// The event that a change is, if it is one. `first`: nothing was known of the destination before.
+    pub fn event(self, by: By, from: Flags, to: Flags, first: bool) -> Option<Event> {
+        if self == Self::OfProbes && by == By::Script {
+            return None;
+        }
+        let changed = from.usable() != to.usable() || first && self == Self::FirstToo;
+        changed.then_some(if to.usable() { Event::Up } else { Event::Down })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UP: Flags = Flags(8);
+    const DOWN: Flags = Flags::INACTIVE;
+
+    #[test]
+    fn only_a_change_between_usable_and_not_is_an_event() {
+        let event = |from, to| Events::Changes.event(By::Probe, from, to, true);
+        assert_eq!(event(UP, DOWN), Some(Event::Down));
+        assert_eq!(event(DOWN, UP), Some(Event::Up));
+        assert_eq!(event(DOWN, Flags::DISABLED), None);
+        assert_eq!(event(UP, Flags::TRYING), None);
+    }
+
+    #[test]
+    fn the_mode_says_whose_changes_count_and_whether_the_first_finding_does() {
+        assert_eq!(Events::OfProbes.event(By::Script, UP, DOWN, false), None);
+        assert_eq!(Events::OfProbes.event(By::Probe, UP, DOWN, false), Some(Event::Down));
+        assert_eq!(Events::FirstToo.event(By::Probe, UP, UP, true), Some(Event::Up));
+        assert_eq!(Events::FirstToo.event(By::Script, DOWN, DOWN, true), Some(Event::Down));
+        assert_eq!(Events::FirstToo.event(By::Probe, UP, UP, false), None);
+    }
+}

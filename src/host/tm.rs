@@ -1,0 +1,111 @@
+//! Requests of our own, through the server's transaction module.
+
+use super::{ffi, guard::guard, text};
+use crate::shm::Foreign;
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+
+/// How a transaction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// A final reply from the network: code and reason phrase.
+    Reply(u16, &'a [u8]),
+    /// None came in time.
+    NoReply,
+}
+
+/// Is told how the transaction of a word ended, in whatever process sees it.
+pub type Done = fn(u64, Outcome<'_>);
+
+struct Api {
+    binds: ffi::tm_binds,
+    done: Done,
+}
+
+// SAFETY: addresses of functions, filled in before the fork.
+unsafe impl Send for Api {}
+// SAFETY: as above.
+unsafe impl Sync for Api {}
+
+static API: OnceLock<Api> = OnceLock::new();
+
+/// Gets the transaction module's functions; `done` is told of every end. Once, in `mod_init`.
+pub fn load(done: Done) -> Result<(), &'static str> {
+    // SAFETY: a struct of addresses, for which zero is none.
+    let mut binds: ffi::tm_binds = unsafe { core::mem::zeroed() };
+    // SAFETY: the struct is ours to fill.
+    if unsafe { ffi::shim_load_tm(&raw mut binds) } != 0 {
+        return Err("the module tm is not loaded");
+    }
+    API.set(Api { binds, done }).map_err(|_| "tm is loaded twice")
+}
+
+/// A request outside any dialog.
+pub struct Request<'a> {
+    /// Its method.
+    pub method: &'a [u8],
+    /// Request URI and To.
+    pub uri: &'a [u8],
+    /// From.
+    pub from: &'a [u8],
+    /// Where it goes; empty is where its URI says.
+    pub next_hop: &'a [u8],
+    /// The local socket to send it from.
+    pub socket: Option<Foreign>,
+}
+
+/// The word of the request that this process has sent last.
+static SENT: AtomicU64 = AtomicU64::new(0);
+
+/// Sends a request. `word` is not 0 and comes back with its end. False if the host cannot send it; what comes back after
+/// that means nothing.
+pub fn send(request: &Request<'_>, word: u64) -> bool {
+    let Some(send) = API.get().and_then(|api| api.binds.t_request) else { return false };
+    let (mut method, mut uri) = (text::lent(request.method), text::lent(request.uri));
+    let (mut to, mut from) = (text::lent(request.uri), text::lent(request.from));
+    let mut next_hop = text::lent(request.next_hop);
+    // An empty text would be read as a URI.
+    let next_hop = if next_hop.len > 0 { &raw mut next_hop } else { core::ptr::null_mut() };
+    // SAFETY: the socket lives as long as the server, and so does its name.
+    let mut socket =
+        request.socket.map(|socket| unsafe { socket.0.cast::<ffi::socket_info>().as_ref().sock_str });
+    // SAFETY: a struct of addresses and numbers, for which zero is the empty value that the host starts from too.
+    let mut uac: ffi::uac_req_t = unsafe { core::mem::zeroed() };
+    uac.method = &raw mut method;
+    uac.ssock = socket.as_mut().map_or(core::ptr::null_mut(), |socket| &raw mut *socket);
+    uac.cb_flags = (ffi::TMCB_LOCAL_COMPLETED | ffi::TMCB_REQUEST_SENT) as c_int;
+    uac.cb = Some(completed);
+    uac.cbp = word as usize as *mut c_void;
+    SENT.store(0, Ordering::Relaxed);
+    // SAFETY: the host copies all texts before it returns, and keeps only the callback's address and the word.
+    let taken = unsafe { send(&raw mut uac, &raw mut uri, &raw mut to, &raw mut from, next_hop) >= 0 };
+    // The host takes a request even when it cannot send it (a refused connection, say), and would tell only when its time
+    // is over. That it was sent comes back before `send` returns.
+    taken && SENT.load(Ordering::Relaxed) == word
+}
+
+const _: () = assert!(size_of::<usize>() == 8, "a ticket passes through a pointer");
+
+unsafe extern "C" fn completed(_: *mut ffi::cell, what: c_int, params: *mut ffi::tmcb_params) {
+    guard((), || {
+        // SAFETY: null or the host's, for the time of the call.
+        let Some(params) = (unsafe { params.as_ref() }) else { return };
+        // SAFETY: `send` gave the word; the host hands out where it keeps it.
+        let Some(word) = (unsafe { params.param.as_ref() }) else { return };
+        if what & ffi::TMCB_REQUEST_SENT as c_int != 0 {
+            return SENT.store(*word as usize as u64, Ordering::Relaxed);
+        }
+        let Some(api) = API.get() else { return };
+        // SAFETY: the shim only compares the pointer.
+        let made_up = params.rpl.is_null() || unsafe { ffi::shim_is_faked_reply(params.rpl) } != 0;
+        let outcome = if made_up {
+            Outcome::NoReply
+        } else {
+            // SAFETY: a reply, whose first line the host has read.
+            let reason = unsafe { text::bytes((*params.rpl).first_line.u.reply.reason) };
+            Outcome::Reply(u16::try_from(params.code).unwrap_or(0), reason)
+        };
+        (api.done)(*word as usize as u64, outcome);
+    });
+}

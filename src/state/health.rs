@@ -1,0 +1,104 @@
+//! What is known of a destination's health, and why its state is what it is.
+
+use crate::health::latency::Latency;
+use crate::health::ticket::Waiting;
+use crate::shm::Shared;
+use core::net::SocketAddr;
+
+/// Behind the record's lock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Health {
+    /// Failures in a row, or replies in a row while inactive: what thresholds look at. A change of state begins it anew.
+    pub streak: u32,
+    /// Failed probes in a row, or good ones.
+    pub failures: u32,
+    /// See `failures`; one of the two is 0.
+    pub successes: u32,
+    /// What the last report said.
+    pub last: Report,
+    /// When the state changed last, in milliseconds of the wall clock; 0 is never.
+    pub changed: u64,
+    /// When it was probed last, likewise.
+    pub probed: u64,
+    /// Whether anything was found out about it since it was configured.
+    pub judged: bool,
+    /// Probes under way.
+    pub waiting: Waiting,
+    /// How long it takes to answer.
+    pub latency: Latency,
+    /// What its name means.
+    pub name: Name,
+    /// What is probed, as a hash: an answer from before a change means nothing.
+    pub asked: u64,
+}
+
+// SAFETY: numbers and bytes.
+unsafe impl Shared for Health {}
+
+/// A report, kept for whoever asks why.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Report {
+    /// A SIP status code, or one of the module's own; 0 is none.
+    pub code: u16,
+    /// In words.
+    pub reason: Reason,
+    /// From the network, not made up here.
+    pub received: bool,
+}
+
+/// A short text: a reason phrase, cut.
+#[derive(Debug, Clone, Copy)]
+pub struct Reason {
+    len: u8,
+    bytes: [u8; 62],
+}
+
+impl Default for Reason {
+    fn default() -> Self {
+        Self { len: 0, bytes: [0; 62] }
+    }
+}
+
+impl From<&[u8]> for Reason {
+    fn from(text: &[u8]) -> Self {
+        let mut reason = Self::default();
+        for (to, from) in reason.bytes.iter_mut().zip(text) {
+            *to = *from;
+            reason.len += 1;
+        }
+        reason
+    }
+}
+
+impl Reason {
+    /// The text.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+/// What a destination's host name means, as far as somebody looked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Name {
+    /// Where a probe goes; none before the first look, and while there is nothing.
+    pub next_hop: Option<NextHop>,
+    /// When it was looked up last, in microseconds of a clock that only goes forward; 0 is never.
+    pub looked: u64,
+    /// The same in milliseconds of the wall clock.
+    pub looked_up: u64,
+    /// Since when it means nothing, in milliseconds of the wall clock; 0 if it means something.
+    pub lost: u64,
+    /// The state was changed because of that outage.
+    pub told: bool,
+    /// The destination is down because of it, and for no other reason.
+    pub down: bool,
+}
+
+/// An address to send to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextHop {
+    /// Address and port; port 0 is the usual one.
+    pub address: SocketAddr,
+    /// Transport, as the host numbers them.
+    pub proto: u16,
+}

@@ -143,6 +143,8 @@ pub struct Dns {
     pub refresh: Option<u32>,
     /// Bit 4 (value 8): SRV and NAPTR records too.
     pub srv: bool,
+    /// Bit 5 (value 16): each target of a name is a destination of its own.
+    pub each: bool,
     /// `ds_dns_ttl`, seconds; 0 as the DNS says.
     pub ttl: u32,
     /// `ds_dns_match_all`.
@@ -265,6 +267,7 @@ impl Conf {
                     _ => None,
                 },
                 srv: dns_mode & 8 != 0,
+                each: dns_mode & 16 != 0,
                 // As in the stock module, below zero is as the DNS says.
                 ttl: u32::try_from(raw.ds_dns_ttl).unwrap_or(0),
                 match_all: raw.ds_dns_match_all != 0,

@@ -1,16 +1,19 @@
 //! The process that looks host names up, so that nobody else has to wait for the DNS.
 
 use super::{Module, event, module, probing};
+use crate::conf::Dns;
 use crate::dest::problem::shown;
 use crate::host::mem::Pool;
 use crate::host::{clock, event as host_event, log, uri};
-use crate::service::names::{self, Look, Wants};
+use crate::service::names::{self, Learned, Look, Wants};
 use crate::service::probe::Now;
 use crate::service::publish::{self, Meaning};
+use crate::service::states::Told;
+use crate::service::targets::{self, Line, Target};
 use crate::state::health::NextHop;
 use crate::state::{Destination, Generation, Set};
 use core::cmp::Reverse;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use parking_lot::Mutex;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
@@ -36,33 +39,63 @@ static AGENDA: Mutex<Agenda> = Mutex::new(Agenda { generation: 0, due: BinaryHea
 pub fn work() {
     let Some(module) = module() else { return };
     let mut events = Vec::new();
-    let mut changed = HashMap::new();
+    let (mut changed, mut lines) = (HashMap::new(), HashMap::new());
     {
         let mut agenda = AGENDA.lock();
         let Some(sets) = module.sets() else { return };
         agenda.follow(module, &sets);
         let begun = clock::micros();
-        while let Some(place) = agenda.next().filter(|_| clock::micros() < begun + ENOUGH) {
+        while clock::micros() < begun + ENOUGH {
+            let Some(place) = agenda.next() else { break };
             let Some((set, one)) = at(&sets, place) else { continue };
             let wants = wants(module, set, one);
-            let look = look_up(module, set, one, wants);
-            let now = Now { micros: clock::micros(), wall: clock::wall_millis() };
-            let learned = names::learn(module.root, &module.name_rules, set, one, wants, look, now);
-            tell_turn(set, one, learned.turned);
-            events.extend(learned.told);
-            changed.extend(learned.meaning.map(|meaning| (one.record, meaning)));
+            if !set.text(one.written).is_empty() && wants.addresses {
+                lines.extend(look_up_line(module, set, one, wants, &mut events));
+            } else {
+                let look = look_up(module, set, one, wants);
+                let learned = learn(module, set, one, wants, look);
+                events.extend(learned.told);
+                changed.extend(learned.meaning.map(|meaning| (one.record, meaning)));
+            }
             agenda.put(module, &sets, place);
         }
     }
-    if !changed.is_empty() {
-        if let Err(error) = publish::readdress(module.root, &changed) {
-            log::error(format_args!("what names mean now cannot be published: {error}"));
-        }
+    let readdressed = if changed.is_empty() { Ok(()) } else { publish::readdress(module.root, &changed) };
+    let retargeted = if lines.is_empty() { Ok(()) } else { targets::retarget(module.root, &lines) };
+    if let Err(error) = readdressed.and(retargeted) {
+        log::error(format_args!("what names mean now cannot be published: {error}"));
     }
     if !events.is_empty() {
         events.into_iter().for_each(|told| event::tell(module, told));
         host_event::forget();
     }
+}
+
+fn learn(module: &Module, set: &Set<Pool>, one: &Destination, wants: Wants, look: Look) -> Learned {
+    let now = Now { micros: clock::micros(), wall: clock::wall_millis() };
+    let learned = names::learn(module.root, &module.name_rules, set, one, wants, look, now);
+    tell_turn(set, one, learned.turned);
+    learned
+}
+
+/// Looks up the line that this destination is of, for all of them; its targets, if they are others now.
+fn look_up_line(
+    module: &Module,
+    set: &Set<Pool>,
+    first: &Destination,
+    wants: Wants,
+    events: &mut Vec<Told>,
+) -> Option<(Line, Vec<Target>)> {
+    let written = set.text(first.written);
+    let found = targets(written, &module.conf.dns);
+    for one in targets::of_line(set, first) {
+        // Their addresses are their own; what matters is whether the name still means something.
+        let addresses = set.addresses(one).to_vec();
+        let meaning = (!found.is_empty()).then_some(Meaning { addresses, port_and_proto: None });
+        events.extend(learn(module, set, one, wants, Look { meaning, next_hop: None }).told);
+    }
+    let differ = !found.is_empty() && !targets::same(&found, &targets::serving(set, first));
+    differ.then(|| (targets::line(set.id, written), found))
 }
 
 fn at(sets: &Generation<Pool>, place: (u32, u32)) -> Option<(&Set<Pool>, &Destination)> {
@@ -77,10 +110,13 @@ impl Agenda {
         }
         self.generation = sets.number;
         self.due.clear();
-        let mut seen = HashSet::new();
+        let (mut seen, mut lines) = (HashSet::new(), HashSet::new());
         for (at, set) in sets.sets().iter().enumerate() {
             for (place, one) in set.destinations.iter().enumerate() {
-                if seen.insert(one.record) {
+                // Of the destinations of one line the first stands for all.
+                let line = set.text(one.written);
+                let new = line.is_empty() || lines.insert((set.id, line));
+                if seen.insert(one.record) && new {
                     self.put(module, sets, (at as u32, place as u32));
                 }
             }
@@ -110,40 +146,75 @@ fn wants(module: &Module, set: &Set<Pool>, one: &Destination) -> Wants {
 }
 
 fn look_up(module: &Module, set: &Set<Pool>, one: &Destination, wants: Wants) -> Look {
-    let dns = module.conf.dns;
-    uri::keep_results_for(dns.ttl);
+    let dns = &module.conf.dns;
     let host = set.text(one.host);
-    let written = || uri::parse(set.text(one.uri)).map_or((0, 0), |parsed| (parsed.port, parsed.proto));
+    let written = uri::parse(set.text(one.uri)).map_or((0, 0), |parsed| (parsed.port, parsed.proto));
     let mut look = Look::default();
     if wants.addresses {
-        look.meaning = meaning(host, written(), dns.srv);
+        look.meaning = meaning(host, written, dns);
     }
     if let Some(probing) = module.conf.probing.as_ref().filter(|_| wants.next_hop) {
         let proxy = probing::proxy(probing, set, one);
         let hop = if proxy.is_empty() {
-            let (port, proto) = written();
-            uri::resolve_for_sip(host, port, proto)
+            for_sip(host, written, dns)
         } else {
-            uri::parse(proxy).and_then(|parsed| {
-                uri::resolve_for_sip(proxy.get(parsed.host.clone())?, parsed.port, parsed.proto)
-            })
+            uri::parse(proxy)
+                .and_then(|parsed| for_sip(proxy.get(parsed.host.clone())?, (parsed.port, parsed.proto), dns))
         };
         look.next_hop = hop.and_then(|(addresses, port, proto)| {
             Some(NextHop { address: SocketAddr::new(*addresses.first()?, port), proto })
         });
     }
-    uri::keep_results_for(0);
     look
 }
 
-/// What a name means: its addresses, and with `srv` the port and transport that the DNS names. `None` if nothing.
-pub fn meaning(host: &[u8], (port, proto): (u16, u16), srv: bool) -> Option<Meaning> {
-    if srv {
-        let (addresses, port, proto) = uri::resolve_for_sip(host, port, proto)?;
+/// What a name means: its addresses, and by SRV the port and transport that the DNS names. `None` if nothing.
+pub fn meaning(host: &[u8], (port, proto): (u16, u16), dns: &Dns) -> Option<Meaning> {
+    if dns.srv {
+        let (addresses, port, proto) = for_sip(host, (port, proto), dns)?;
         return Some(Meaning { addresses, port_and_proto: Some((port, proto)) });
     }
-    let addresses = uri::resolve(host);
+    let addresses = kept_for(dns, || uri::resolve(host));
     (!addresses.is_empty()).then_some(Meaning { addresses, port_and_proto: None })
+}
+
+fn for_sip(host: &[u8], (port, proto): (u16, u16), dns: &Dns) -> Option<(Vec<IpAddr>, u16, u16)> {
+    kept_for(dns, || uri::resolve_for_sip(host, port, proto))
+}
+
+/// What a look-up gives is cached for `ds_dns_ttl`.
+fn kept_for<T>(dns: &Dns, look_up: impl FnOnce() -> T) -> T {
+    uri::keep_results_for(dns.ttl);
+    let found = look_up();
+    uri::keep_results_for(0);
+    found
+}
+
+/// The destinations that a written URI stands for: the targets of its SRV records where they are asked for and its port
+/// lets them be (RFC 3263 section 4.2), else its addresses. In the order of SRV priorities, the heaviest first.
+pub fn targets(written: &[u8], dns: &Dns) -> Vec<Target> {
+    let Some(parsed) = uri::parse(written) else { return Vec::new() };
+    let host = written.get(parsed.host.clone()).unwrap_or_default();
+    let mut records = if dns.srv && parsed.port == 0 { uri::srv(host, parsed.proto) } else { Vec::new() };
+    if records.is_empty() {
+        records.push(uri::Srv { priority: 0, weight: 0, port: parsed.port, target: host.to_vec() });
+    }
+    records.sort_by_key(|record| (record.priority, Reverse(record.weight)));
+    let of_record = |record: &uri::Srv| {
+        let mut addresses = kept_for(dns, || uri::resolve(&record.target));
+        // In whatever order the DNS gives them, they are the same destinations.
+        addresses.sort_unstable();
+        let target = |address: IpAddr| {
+            let (uri, place) = uri::with_address(written, &parsed, address, record.port, parsed.proto);
+            let (port, proto, weight) = (record.port, parsed.proto, record.weight.into());
+            Target { uri, host: place, address, port, proto, weight }
+        };
+        addresses.into_iter().map(target).collect::<Vec<_>>()
+    };
+    let mut all: Vec<Target> = records.iter().flat_map(of_record).collect();
+    let mut seen = HashSet::new();
+    all.retain(|target| seen.insert(target.uri.clone()));
+    all
 }
 
 fn tell_turn(set: &Set<Pool>, one: &Destination, turned: Option<bool>) {

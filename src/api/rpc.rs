@@ -96,7 +96,7 @@ fn show(
     let load = record.map_or(0, |record| record.load.get());
     to.structure(c"RUNTIME")?.int(c"DLGLOAD", i32::try_from(load).unwrap_or(i32::MAX))?;
     if detail == Detail::Full {
-        show_health(module, destination, &health, &to.structure(c"HEALTH")?)?;
+        show_health(module, set, destination, &health, &to.structure(c"HEALTH")?)?;
     }
     Ok(())
 }
@@ -104,6 +104,7 @@ fn show(
 /// Why the state is what it is. Times are seconds of the wall clock; 0 is never.
 fn show_health(
     module: &Module,
+    set: &Set<Pool>,
     destination: &Destination,
     health: &Health,
     to: &Struct<'_>,
@@ -115,7 +116,8 @@ fn show_health(
     to.unsigned_long(c"CHANGED", health.changed / 1000)?;
     to.unsigned_long(c"PROBED", health.probed / 1000)?;
     to.unsigned_long(c"NEXT_PROBE", probing::next(module, destination).unwrap_or(0))?;
-    to.unsigned_long(c"NAME_LOST", health.name.lost / 1000)
+    to.unsigned_long(c"NAME_LOST", health.name.lost / 1000)?;
+    to.text(c"NAME", set.text(destination.written))
 }
 
 /// As the host writes addresses: the groups of an IPv6 address in full, without leading zeros.

@@ -6,8 +6,8 @@ use crate::dest::problem::{Problem, shown};
 use crate::dest::{Entry, Flags};
 use crate::host::uri;
 use crate::service::names::kept;
-use crate::service::publish::{Located, Meaning};
-use crate::service::reload::Source;
+use crate::service::publish::Located;
+use crate::service::reload::{Found, Source};
 use crate::shm::Foreign;
 use std::path::Path;
 
@@ -73,7 +73,9 @@ impl Source for ListFile<'_> {
         if !no_address && addresses.is_empty() {
             return Err(wrong(format!("{found}: the server listens on no address of this family")));
         }
+        let spreads = named && self.dns.each && !entry.flags.has(Flags::NO_DNS);
         Ok(Located {
+            written: if spreads { entry.uri.clone() } else { Vec::new() },
             host: parsed.host,
             port: parsed.port,
             proto: parsed.proto,
@@ -85,16 +87,19 @@ impl Source for ListFile<'_> {
         })
     }
 
-    fn look_up(&self, one: &Located) -> Option<Meaning> {
+    fn look_up(&self, one: &Located) -> Found {
         if !self.dns.on || one.entry.flags.has(Flags::NO_DNS) {
-            return None;
+            return Found::Unwanted;
         }
-        uri::keep_results_for(self.dns.ttl);
-        let host = one.entry.uri.get(one.host.clone())?;
-        let nothing = Meaning { addresses: Vec::new(), port_and_proto: None };
-        let mut found = names::meaning(host, (one.port, one.proto), self.dns.srv).unwrap_or(nothing);
-        uri::keep_results_for(0);
+        if !one.written.is_empty() {
+            let targets = names::targets(&one.written, &self.dns);
+            return if targets.is_empty() { Found::Nothing } else { Found::Targets(targets) };
+        }
+        let host = one.entry.uri.get(one.host.clone()).unwrap_or_default();
+        let Some(mut found) = names::meaning(host, (one.port, one.proto), &self.dns) else {
+            return Found::Nothing;
+        };
         kept(&mut found.addresses, &[], self.dns.match_all);
-        Some(found)
+        Found::Meaning(found)
     }
 }

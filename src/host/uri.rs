@@ -87,6 +87,91 @@ pub fn resolve_for_sip(host: &[u8], port: u16, proto: u16) -> Option<(Vec<IpAddr
     (!found.is_empty()).then_some((found, port, u16::try_from(proto).unwrap_or(0)))
 }
 
+/// An SRV record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields of RFC 2782
+pub struct Srv {
+    pub priority: u16,
+    pub weight: u16,
+    pub port: u16,
+    pub target: Vec<u8>,
+}
+
+/// The SRV records for SIP over this transport at a host (RFC 3263 section 4.2); 0 is UDP.
+pub fn srv(host: &[u8], proto: u16) -> Vec<Srv> {
+    let service: &[u8] = match u32::from(proto) {
+        ffi::PROTO_TCP => b"_sip._tcp.",
+        ffi::PROTO_TLS => b"_sips._tcp.",
+        ffi::PROTO_SCTP => b"_sip._sctp.",
+        _ => b"_sip._udp.",
+    };
+    let Ok(name) = CString::new([service, host].concat()) else { return Vec::new() };
+    let mut all = Vec::new();
+    // SAFETY: a text with an end; a list of records that the host made for us and takes back, in which those of this type
+    // hold an SRV record with the length of its name.
+    unsafe {
+        let first = ffi::get_record(name.as_ptr().cast_mut(), ffi::ns_t_srv as c_int, 0);
+        let mut next = first;
+        while let Some(record) = next.as_ref() {
+            if let Some(srv) = record
+                .rdata
+                .cast::<ffi::srv_rdata>()
+                .as_ref()
+                .filter(|_| u32::from(record.type_) == ffi::ns_t_srv)
+            {
+                let target = core::slice::from_raw_parts(srv.name.as_ptr().cast::<u8>(), srv.name_len.into());
+                let target = target.to_vec();
+                all.push(Srv { priority: srv.priority, weight: srv.weight, port: srv.port, target });
+            }
+            next = record.next;
+        }
+        ffi::free_rdata_list(first);
+    }
+    all
+}
+
+/// The URI with another host, and the port and transport that belong to it where the URI says none; and where the new host
+/// is in it.
+pub fn with_address(
+    text: &[u8],
+    parsed: &Uri,
+    address: IpAddr,
+    port: u16,
+    proto: u16,
+) -> (Vec<u8>, Range<usize>) {
+    let host = match address {
+        IpAddr::V4(four) => four.to_string(),
+        IpAddr::V6(six) => format!("[{six}]"),
+    };
+    let own_port = if parsed.port == 0 && port != 0 { format!(":{port}") } else { String::new() };
+    let transport = if parsed.proto == 0 { transport(proto) } else { "" };
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    let (start, end) = (parsed.host.start, parsed.host.end);
+    // A transport belongs to the parameters, so before any headers.
+    let headers = text.iter().position(|&byte| byte == b'?').unwrap_or(text.len()).max(end);
+    let parts = [
+        part(0, start),
+        host.as_bytes(),
+        own_port.as_bytes(),
+        part(end, headers),
+        transport.as_bytes(),
+        part(headers, text.len()),
+    ];
+    (parts.concat(), start..start + host.len())
+}
+
+/// The parameter for a transport; UDP needs none.
+fn transport(proto: u16) -> &'static str {
+    match u32::from(proto) {
+        ffi::PROTO_TCP => ";transport=tcp",
+        ffi::PROTO_TLS => ";transport=tls",
+        ffi::PROTO_SCTP => ";transport=sctp",
+        ffi::PROTO_WS => ";transport=ws",
+        ffi::PROTO_WSS => ";transport=wss",
+        _ => "",
+    }
+}
+
 /// How long, in seconds, the results of this process are kept in the host's cache; 0 as the DNS says.
 pub fn keep_results_for(seconds: u32) {
     // SAFETY: sets a word of the process.
@@ -123,14 +208,7 @@ pub fn of_address(address: SocketAddr, proto: u16) -> Vec<u8> {
         IpAddr::V6(six) => format!("[{six}]"),
     };
     let port = if address.port() == 0 { String::new() } else { format!(":{}", address.port()) };
-    let transport = match u32::from(proto) {
-        ffi::PROTO_TCP => ";transport=tcp",
-        ffi::PROTO_TLS => ";transport=tls",
-        ffi::PROTO_SCTP => ";transport=sctp",
-        ffi::PROTO_WS => ";transport=ws",
-        ffi::PROTO_WSS => ";transport=wss",
-        _ => "",
-    };
+    let transport = transport(proto);
     format!("sip:{host}{port}{transport}").into_bytes()
 }
 

@@ -14,5 +14,6 @@ pub mod publish;
 pub mod reload;
 pub mod route;
 pub mod states;
+pub mod targets;
 pub mod upkeep;
 pub mod view;

@@ -50,7 +50,9 @@ impl Rules {
     pub fn wants(&self, destination: &Destination, probed_by_name: bool) -> Wants {
         let flags = destination.flags;
         Wants {
-            addresses: self.addresses && destination.named && !flags.has(Flags::NO_DNS),
+            addresses: self.addresses
+                && (destination.named || destination.is_target())
+                && !flags.has(Flags::NO_DNS),
             next_hop: self.probing.is_some() && probed_by_name && !flags.has(Flags::NO_PING),
         }
     }

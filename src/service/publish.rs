@@ -16,6 +16,8 @@ use std::collections::{HashMap, HashSet};
 pub struct Located {
     /// The entry; its URI has a scheme by now.
     pub entry: Entry,
+    /// The URI as written, if it is a name that stands for many destinations; else empty.
+    pub written: Vec<u8>,
     /// Where the host is in the URI.
     pub host: Range<usize>,
     /// Port of the URI; 0 where it has none.
@@ -82,6 +84,8 @@ impl Meaning {
 
 /// Makes the same destinations serve with other addresses, given by record.
 pub fn readdress<A: Alloc>(root: &Root<A>, found: &HashMap<u32, Meaning>) -> Result<(), OutOfMemory> {
+    // A reload that took over the old addresses would undo this.
+    let _no_reload = root.reload.lock();
     let mut retired = root.writer.lock();
     let mut held = Held { root, holds: Vec::new() };
     let mut sets = Vec::new();
@@ -156,6 +160,7 @@ impl<A: Alloc> Held<'_, A> {
         Ok(Destination {
             uri: span,
             host: Parts::part(span, one.host.start, one.host.len()),
+            written: parts.add(&one.written),
             attrs: parts.add(&attrs.body),
             duid: parts.add(&attrs.duid),
             socket: parts.add(&attrs.socket),

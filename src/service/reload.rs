@@ -1,6 +1,7 @@
 //! Reading the destinations again, from wherever they come.
 
 use super::publish::{self, Located, Meaning};
+use super::targets::{self, Target};
 use crate::dest::{self, Entry, Problem, problem::shown};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Keep, Root};
@@ -12,9 +13,20 @@ pub trait Source {
     fn read(&self) -> std::io::Result<Vec<u8>>;
     /// What the host knows of an entry, but for what its name means.
     fn locate(&self, entry: Entry) -> Result<Located, Problem>;
-    /// What the name of a destination means, without an address if it means nothing; `None` for one whose name nobody
-    /// wants to know. Only at start: it may take long.
-    fn look_up(&self, one: &Located) -> Option<Meaning>;
+    /// What the name of a destination means. Only at start: it may take long.
+    fn look_up(&self, one: &Located) -> Found;
+}
+
+/// What a look-up gave.
+pub enum Found {
+    /// Nobody wants to know.
+    Unwanted,
+    /// The name means nothing.
+    Nothing,
+    /// What it means.
+    Meaning(Meaning),
+    /// The destinations that it stands for.
+    Targets(Vec<Target>),
 }
 
 /// Why the sets were not replaced.
@@ -86,10 +98,10 @@ fn load<A: Alloc>(
             Err(problem) => problems.push(problem),
         }
     }
-    match occasion {
-        Occasion::Start => problems.extend(look_up(source, &mut located)),
-        Occasion::Reload(_) => keep_addresses(root, &mut located),
-    }
+    let located = match occasion {
+        Occasion::Start => look_up(source, located, &mut problems),
+        Occasion::Reload(_) => as_serving(root, located),
+    };
     problems.sort_by_key(|problem| (problem.line, problem.column));
     // A file that is being written, or was cut off, is not the wish to have no destinations.
     if matches!(occasion, Occasion::Reload(_)) && located.is_empty() {
@@ -106,49 +118,54 @@ fn load<A: Alloc>(
 /// How long looking up all names at start may take; the rest is left to the process for names.
 const PATIENCE: core::time::Duration = core::time::Duration::from_secs(5);
 
-fn look_up(source: &dyn Source, all: &mut [Located]) -> Vec<Problem> {
-    let mut problems = Vec::new();
+fn look_up(source: &dyn Source, all: Vec<Located>, problems: &mut Vec<Problem>) -> Vec<Located> {
     let begun = std::time::Instant::now();
-    for one in all.iter_mut().filter(|one| one.named).take_while(|_| begun.elapsed() < PATIENCE) {
-        let Some(meaning) = source.look_up(one) else { continue };
-        if meaning.addresses.is_empty() {
-            let name = shown(one.entry.uri.get(one.host.clone()).unwrap_or_default());
-            let text = format!("{name} does not resolve: the destination is down until it does");
-            problems.push(Problem::warning(one.entry.line, one.entry.column, text));
+    let mut told = |one: &Located| {
+        let name = shown(one.entry.uri.get(one.host.clone()).unwrap_or_default());
+        let text = format!("{name} does not resolve: the destination is down until it does");
+        problems.push(Problem::warning(one.entry.line, one.entry.column, text));
+    };
+    let look_up = |mut one: Located| {
+        let wanted = one.named && begun.elapsed() < PATIENCE;
+        match wanted.then(|| source.look_up(&one)) {
+            None | Some(Found::Unwanted) => {}
+            Some(Found::Nothing) => told(&one),
+            Some(Found::Meaning(meaning)) => meaning.give_to(&mut one),
+            Some(Found::Targets(found)) => return targets::expand(one, &found),
         }
-        meaning.give_to(one);
-    }
-    problems
+        vec![one]
+    };
+    all.into_iter().flat_map(look_up).collect()
 }
 
-fn keep_addresses<A: Alloc>(root: &Root<A>, all: &mut [Located]) {
+/// Names mean what they mean in the sets that serve.
+fn as_serving<A: Alloc>(root: &Root<A>, all: Vec<Located>) -> Vec<Located> {
     let retired = root.writer.lock();
-    let Some(sets) = root.sets.current(&retired) else { return };
-    let serving = ByUri::of(sets);
-    for one in all.iter_mut().filter(|one| one.named) {
-        if let Some(meaning) = serving.meaning(&one.entry) {
-            meaning.give_to(one);
+    let Some(sets) = root.sets.current(&retired) else { return all };
+    let (meanings, lines) = (meanings(sets), targets::lines(sets));
+    let take_over = |mut one: Located| {
+        if !one.named {
+            return vec![one];
         }
-    }
+        let line = targets::line(one.entry.set, &one.entry.uri);
+        if let Some(meaning) = meanings.get(&line) {
+            meaning.clone().give_to(&mut one);
+        }
+        let found = lines.get(&line).filter(|_| !one.written.is_empty());
+        targets::expand(one, found.map_or(&[], Vec::as_slice))
+    };
+    all.into_iter().flat_map(take_over).collect()
 }
 
-/// What the names that serve mean, by set and URI.
-struct ByUri(HashMap<(i32, Vec<u8>), Meaning>);
-
-impl ByUri {
-    fn of<A: Alloc>(sets: &Generation<A>) -> Self {
-        let named = sets.sets().iter().flat_map(|set| {
-            let named = set.destinations.iter().filter(|one| one.named);
-            named.map(|one| {
-                let addresses = set.addresses(one).to_vec();
-                let meaning = Meaning { addresses, port_and_proto: Some((one.port, one.proto)) };
-                ((set.id, set.text(one.uri).to_ascii_lowercase()), meaning)
-            })
-        });
-        Self(named.collect())
-    }
-
-    fn meaning(&self, entry: &Entry) -> Option<Meaning> {
-        self.0.get(&(entry.set, entry.uri.to_ascii_lowercase())).cloned()
-    }
+/// What the names that serve mean.
+fn meanings<A: Alloc>(sets: &Generation<A>) -> HashMap<targets::Line, Meaning> {
+    let named = sets.sets().iter().flat_map(|set| {
+        let named = set.destinations.iter().filter(|one| one.named);
+        named.map(|one| {
+            let addresses = set.addresses(one).to_vec();
+            let meaning = Meaning { addresses, port_and_proto: Some((one.port, one.proto)) };
+            (targets::line(set.id, set.text(one.uri)), meaning)
+        })
+    });
+    named.collect()
 }

@@ -60,7 +60,7 @@ pub fn mark<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, mark: &Mark) -> O
     Some(Told::of(mark.events, By::Script, change, set, destination, mark.report))
 }
 
-/// An operator's word about all destinations whose URI matches: it holds at once. False if there is none.
+/// An operator's word about all destinations whose URI, as it is or as it was written, matches: it holds at once. False if there is none.
 pub fn set<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
@@ -69,7 +69,8 @@ pub fn set<A: Alloc>(
     matches: impl Fn(&[u8]) -> bool,
 ) -> bool {
     let mut found = false;
-    for destination in set.destinations.iter().filter(|one| matches(set.text(one.uri))) {
+    let matches = |one: &&Destination| matches(set.text(one.uri)) || matches(set.text(one.written));
+    for destination in set.destinations.iter().filter(matches) {
         if let Some(record) = root.registry.record(destination.record) {
             record.change(now, |old, health| {
                 // What the name means has no part in this state any more.

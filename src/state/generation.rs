@@ -9,6 +9,7 @@ use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::shm::slice::Slice;
 use crate::shm::{Alloc, Foreign, OutOfMemory, Shared};
 use core::net::IpAddr;
+use core::ops::Range;
 
 /// Rows of tickets of a set.
 pub const ROWS: usize = 3;
@@ -55,6 +56,8 @@ pub struct Span {
 pub struct Destination {
     pub uri: Span,
     pub host: Span,
+    /// The URI that was written, if that is a name which stands for many destinations.
+    pub written: Span,
     pub attrs: Span,
     pub duid: Span,
     pub socket: Span,
@@ -90,6 +93,19 @@ pub struct Destination {
 
 // SAFETY: numbers, and addresses of sockets that were made before the fork.
 unsafe impl Shared for Destination {}
+
+impl Destination {
+    /// Whether it is one of the destinations that a written name stands for.
+    pub fn is_target(&self) -> bool {
+        self.written.len > 0 && !self.named
+    }
+
+    /// Where the host is in the URI.
+    pub fn host_range(&self) -> Range<usize> {
+        let start = (self.host.start - self.uri.start) as usize;
+        start..start + self.host.len as usize
+    }
+}
 
 impl<A: Alloc> Generation<A> {
     /// From sets in the order of their ids.

@@ -26,6 +26,7 @@ mod repeats;
 mod stock;
 mod stock_rpc;
 mod storm;
+mod targets;
 
 mod odd_messages;
 mod selections;

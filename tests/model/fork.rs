@@ -15,7 +15,7 @@ use dispatcher::load::{Event, Expiry, Secret};
 use dispatcher::select::Refusal;
 use dispatcher::service::calls::Report;
 use dispatcher::service::publish::{Located, Meaning, publish};
-use dispatcher::service::reload::{NotLoaded, Source, first_load, reload};
+use dispatcher::service::reload::{Found, NotLoaded, Source, first_load, reload};
 use dispatcher::service::route::{Ask, Call, NoRoute, select};
 use dispatcher::service::{audit, calls, upkeep};
 use dispatcher::shm::lock::Mutex;
@@ -66,6 +66,7 @@ fn located(text: &str) -> Vec<Located> {
 fn unlocated(entry: Entry) -> Located {
     Located {
         host: 4..entry.uri.len(),
+        written: Vec::new(),
         port: 0,
         proto: 0,
         named: true,
@@ -304,9 +305,13 @@ impl Source for Names<'_> {
         Ok(unlocated(entry))
     }
 
-    fn look_up(&self, _: &Located) -> Option<Meaning> {
-        let addresses = if self.resolving { vec!["192.0.2.7".parse().unwrap()] } else { Vec::new() };
-        Some(Meaning { addresses, port_and_proto: None })
+    fn look_up(&self, _: &Located) -> Found {
+        let addresses = vec!["192.0.2.7".parse().unwrap()];
+        if self.resolving {
+            Found::Meaning(Meaning { addresses, port_and_proto: None })
+        } else {
+            Found::Nothing
+        }
     }
 }
 

@@ -1,0 +1,241 @@
+//! A name as many destinations (`ds_dns_mode` 16): each target of its SRV records, or each of its addresses, is a
+//! destination of its own, with its own state, load and probes, in the place of the line that names them all.
+//!
+//! Which targets there are is known from the sets themselves: each says what was written for it. So a reload needs no
+//! look-up, and the process for names no source.
+
+use super::publish::{self, Located};
+use crate::dest::{Attrs, Entry};
+use crate::shm::{Alloc, OutOfMemory};
+use crate::state::{Destination, Generation, Keep, Root, Set};
+use core::net::IpAddr;
+use core::ops::Range;
+use std::collections::HashMap;
+
+/// One of the destinations that a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The written URI with the target's address in the place of the name.
+    pub uri: Vec<u8>,
+    /// Where the address is in it.
+    pub host: Range<usize>,
+    /// The address.
+    pub address: IpAddr,
+    /// The port; 0 is the usual one.
+    pub port: u16,
+    /// The transport, as the host numbers them.
+    pub proto: u16,
+    /// The weight of its SRV record; 0 where there is none.
+    pub weight: u32,
+}
+
+/// A line with a name, by set and URI as written, in small letters.
+pub type Line = (i32, Vec<u8>);
+
+/// The line of an entry.
+pub fn line(set: i32, uri: &[u8]) -> Line {
+    (set, uri.to_ascii_lowercase())
+}
+
+/// The destinations that a line stands for; while its name means nothing, one that waits for it.
+///
+/// The `duid` gets the target's address behind it, so that each is known apart. Where the line has no weight, that of the
+/// SRV record counts.
+pub fn expand(one: Located, targets: &[Target]) -> Vec<Located> {
+    if targets.is_empty() {
+        return vec![one];
+    }
+    let of_target = |target: &Target| {
+        let mut located = Located { named: false, ..one.clone() };
+        let attrs = &mut located.entry.attrs;
+        if !attrs.duid.is_empty() {
+            let address = target.uri.get(target.host.start..).unwrap_or_default();
+            attrs.duid = [attrs.duid.as_slice(), b"/", address].concat();
+        }
+        for share in [&mut attrs.weight, &mut attrs.rweight] {
+            *share = if *share == 0 { target.weight } else { *share };
+        }
+        located.entry.uri = target.uri.clone();
+        located.host = target.host.clone();
+        (located.port, located.proto) = (target.port, target.proto);
+        located.addresses = vec![target.address];
+        located
+    };
+    targets.iter().map(of_target).collect()
+}
+
+/// The destinations of a set that were written as this one was: those of its line, in their order.
+pub fn of_line<'a, A: Alloc>(
+    set: &'a Set<A>,
+    one: &'a Destination,
+) -> impl Iterator<Item = &'a Destination> + 'a {
+    let written = set.text(one.written);
+    set.destinations.iter().filter(move |other| set.text(other.written).eq_ignore_ascii_case(written))
+}
+
+/// The targets that serve for the line of this destination; none while its name means nothing.
+pub fn serving<A: Alloc>(set: &Set<A>, one: &Destination) -> Vec<Target> {
+    of_line(set, one).filter_map(|one| target(set, one)).collect()
+}
+
+/// Whether these are the same targets; weights do not count, since a line may have its own.
+pub fn same(one: &[Target], other: &[Target]) -> bool {
+    let address = |target: &Target| (target.address, target.port, target.proto);
+    one.iter().map(address).eq(other.iter().map(address))
+}
+
+fn target<A: Alloc>(set: &Set<A>, one: &Destination) -> Option<Target> {
+    let address = set.addresses(one).first().copied().filter(|_| !one.named)?;
+    let (port, proto) = (one.port, one.proto);
+    Some(Target {
+        uri: set.text(one.uri).to_vec(),
+        host: one.host_range(),
+        address,
+        port,
+        proto,
+        weight: one.weight,
+    })
+}
+
+/// All lines of a generation, with their targets.
+pub fn lines<A: Alloc>(sets: &Generation<A>) -> HashMap<Line, Vec<Target>> {
+    let mut lines = HashMap::<Line, Vec<Target>>::new();
+    for set in sets.sets() {
+        for one in set.destinations.iter().filter(|one| !set.text(one.written).is_empty()) {
+            lines.entry(line(set.id, set.text(one.written))).or_default().extend(target(set, one));
+        }
+    }
+    lines
+}
+
+/// Makes the sets serve with other targets for these lines; everything else stays, states too.
+pub fn retarget<A: Alloc>(root: &Root<A>, found: &HashMap<Line, Vec<Target>>) -> Result<(), OutOfMemory> {
+    let _no_reload = root.reload.lock();
+    let all = {
+        let retired = root.writer.lock();
+        let Some(sets) = root.sets.current(&retired) else { return Ok(()) };
+        sets.sets().iter().flat_map(|set| again(set, found)).collect::<Vec<_>>()
+    };
+    publish::publish(root, &all, Keep { state: true, latency: true })
+}
+
+/// The destinations of a set as they were located, the lines in question with their new targets.
+fn again<A: Alloc>(set: &Set<A>, found: &HashMap<Line, Vec<Target>>) -> Vec<Located> {
+    let mut done = Vec::new();
+    let mut all = Vec::new();
+    for one in set.destinations.iter() {
+        let written = set.text(one.written);
+        let key = line(set.id, written);
+        match found.get(&key).filter(|targets| !written.is_empty() && !targets.is_empty()) {
+            None => all.push(located(set, one)),
+            Some(_) if done.contains(&key) => {}
+            Some(targets) => {
+                let mut original = located(set, one);
+                original.entry.attrs = Attrs::parse(set.text(one.attrs)).unwrap_or_default();
+                original.entry.uri = written.to_vec();
+                all.extend(expand(original, targets));
+                done.push(key);
+            }
+        }
+    }
+    all
+}
+
+fn located<A: Alloc>(set: &Set<A>, one: &Destination) -> Located {
+    // Read once already, when it was loaded.
+    let mut attrs = Attrs::parse(set.text(one.attrs)).unwrap_or_default();
+    attrs.duid = set.text(one.duid).to_vec();
+    (attrs.weight, attrs.rweight) = (one.weight, one.rweight);
+    Located {
+        entry: Entry {
+            line: 0,
+            column: 0,
+            set: set.id,
+            uri: set.text(one.uri).to_vec(),
+            flags: one.flags,
+            priority: one.priority,
+            attrs,
+        },
+        written: set.text(one.written).to_vec(),
+        host: one.host_range(),
+        port: one.port,
+        proto: one.proto,
+        named: one.named,
+        addresses: set.addresses(one).to_vec(),
+        send_from: one.send_from,
+        ping_from_socket: one.ping_from_socket,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dest::{Flags, list};
+    use crate::load::Secret;
+    use crate::load::key::SECRET_LEN;
+    use crate::shm::Heap;
+
+    const KEEP: Keep = Keep { state: true, latency: true };
+
+    fn line_of(text: &str) -> Located {
+        let (mut entries, _) = list::parse(text.as_bytes());
+        let entry = entries.remove(0);
+        Located {
+            written: entry.uri.clone(),
+            host: 4..entry.uri.len(),
+            port: 0,
+            proto: 0,
+            named: true,
+            addresses: Vec::new(),
+            send_from: None,
+            ping_from_socket: None,
+            entry,
+        }
+    }
+
+    fn target(last: u8, weight: u32) -> Target {
+        let address = IpAddr::from([10, 0, 0, last]);
+        let uri = format!("sip:{address}:5070").into_bytes();
+        Target { host: 4..uri.len() - 5, uri, address, port: 5070, proto: 0, weight }
+    }
+
+    fn serving_uris(root: &Root<Heap>) -> Vec<String> {
+        let sets = root.sets.pin(0).unwrap();
+        let set = sets.set(1).unwrap();
+        let text = |one: &Destination| {
+            let duid = String::from_utf8_lossy(set.text(one.duid)).into_owned();
+            format!("{} {duid} {}", String::from_utf8_lossy(set.text(one.uri)), one.weight)
+        };
+        set.destinations.iter().map(text).collect()
+    }
+
+    #[test]
+    fn targets_come_and_go_and_those_that_stay_keep_their_state() {
+        let secret = Secret::new(core::array::from_fn::<_, SECRET_LEN, _>(|at| (at * 151 % 251) as u8));
+        let root = Root::try_new_in(secret, Heap).unwrap();
+        let named = line_of("1 sip:gw 0 0 duid=g");
+        let other = Located { written: Vec::new(), named: false, ..line_of("1 sip:10.0.0.9") };
+        let mut all = expand(named, &[target(1, 10), target(2, 20)]);
+        all.push(other);
+        publish::publish(&root, &all, KEEP).unwrap();
+        let there = ["sip:10.0.0.1:5070 g/10.0.0.1:5070 10", "sip:10.0.0.2:5070 g/10.0.0.2:5070 20"];
+        assert_eq!(serving_uris(&root), [there[0], there[1], "sip:10.0.0.9  0"]);
+
+        let number = root.sets.pin(0).unwrap().set(1).unwrap().destinations[1].record;
+        let record = root.registry.record(number).unwrap();
+        record.change(1, |_, _| Some((Flags::INACTIVE, 0)));
+        let found = HashMap::from([(line(1, b"SIP:gw"), vec![target(2, 20), target(3, 30)])]);
+        retarget(&root, &found).unwrap();
+        let third = "sip:10.0.0.3:5070 g/10.0.0.3:5070 30";
+        assert_eq!(serving_uris(&root), [there[1], third, "sip:10.0.0.9  0"]);
+        assert_eq!(root.sets.pin(0).unwrap().set(1).unwrap().destinations[0].record, number);
+        assert_eq!(record.flags(), Flags::INACTIVE);
+        assert_eq!(lines(&root.sets.pin(0).unwrap())[&line(1, b"sip:gw")], [target(2, 20), target(3, 30)]);
+    }
+
+    #[test]
+    fn a_weight_of_the_line_counts_before_that_of_the_record() {
+        let all = expand(line_of("1 sip:gw 0 0 weight=7"), &[target(1, 10)]);
+        assert_eq!((all[0].entry.attrs.weight, all[0].entry.attrs.rweight), (7, 10));
+    }
+}

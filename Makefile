@@ -34,7 +34,7 @@ check: headers ## format and clippy, warnings denied
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 unit: headers ## tests without a server
-	$(CARGO) test --locked --lib --test structure
+	$(CARGO) test --locked --lib --test structure --test states
 
 model: headers ## lock-free pieces under the model checker, shared types in forked processes
 	$(CARGO) test --locked --test fork

@@ -19,11 +19,11 @@
 //! | [`module`]  | the table of exports, one row each; start                                 |
 //! | [`conf`]    | the parameters, checked                                                   |
 //! | [`api`]     | what operators see: script functions, RPC                                 |
-//! | [`service`] | what happens when: route, calls, publish, upkeep, audit                   |
+//! | [`service`] | what happens when: route, calls, publish, probe, names, upkeep, audit     |
 //! | [`dest`]    | destinations as written: list file, attributes, flags                     |
 //! | [`select`]  | algorithms, one file each                                                 |
 //! | [`load`]    | the life of a call: key, phases, expiry                                   |
-//! | [`health`]  | when a destination is down                                                |
+//! | [`health`]  | when a destination is down, whom to probe when                            |
 //! | [`state`]   | all that processes share: generations, records, calls                     |
 //! | [`shm`]     | types that may live in shared memory                                      |
 //! | [`host`]    | Kamailio, in safe words                                                   |
@@ -33,7 +33,8 @@
 //! - A destination's load is the number of calls in the table that count for it; both change under one lock.
 //! - No choice by call load takes a destination past its `maxload`. (A call that is there already counts even beyond it: a
 //!   2xx that crossed its CANCEL, a limit lowered by a reload, a call sent on by an algorithm that does not count.)
-//! - A reader of the sets never waits, and never sees half a reload.
+//! - A reader of the sets never waits, and never sees half a reload. No worker waits for the DNS or for a probe.
+//! - No answer to a probe changes what an operator disabled.
 //! - What served before serves on when something new is wrong.
 //! - A panic does not reach the host.
 //!

@@ -99,8 +99,8 @@ pub struct Conf {
     pub probing_mode: Mode,
     /// How they are probed; `None` is not at all (`ds_ping_interval` 0).
     pub probing: Option<Probing>,
-    /// `ds_ping_reply_codes`.
-    pub reply_codes: ReplyCodes,
+    /// `ds_ping_reply_codes`, which makes sense.
+    pub reply_codes: Vec<u8>,
     /// `ds_timer_mode`: housekeeping is done in the secondary timer process.
     pub secondary_timer: bool,
     /// `event_callback`, the function that stands for event routes; empty is none.
@@ -204,7 +204,7 @@ impl Conf {
         let mode = whole("xavp_dst_mode", raw.xavp_dst_mode)?;
         let choice =
             |name, found, most| BadParameter::number(name, found, &format!("a number from 0 to {most}"));
-        let reply_codes = ReplyCodes::parse(&raw.ds_ping_reply_codes)
+        ReplyCodes::parse(&raw.ds_ping_reply_codes)
             .map_err(|error| BadParameter::text("ds_ping_reply_codes", &raw.ds_ping_reply_codes, error))?;
         let alpha = match raw.ds_latency_estimator_alpha {
             // As the stock module reads it.
@@ -251,7 +251,7 @@ impl Conf {
                     outbound_proxy: raw.outbound_proxy,
                 }),
             },
-            reply_codes,
+            reply_codes: raw.ds_ping_reply_codes,
             secondary_timer: raw.ds_timer_mode == 1,
             event_callback: raw.event_callback,
             events: Events::from_number(raw.event_callback_mode)

@@ -266,6 +266,7 @@ fn start() -> Result<(), String> {
              where 900 was meant before, it is 100 now"
         ));
     }
+    api::declare_settings(&module.conf)?;
     let mut processes = 0;
     if module.conf.probing.is_some() {
         tm::load(probing::answered).map_err(|error| format!("ds_ping_interval is set, but {error}"))?;

@@ -248,7 +248,7 @@ fn mark(
         Some((code, reason)) => Report { code, reason: reason.into(), received: true },
         None => Report { code: REQUEST, ..Report::default() },
     };
-    let (thresholds, events) = (module.probe_rules.thresholds, module.probe_rules.events);
+    let (thresholds, events) = (super::thresholds(), module.conf.events);
     let mark = Mark { state, report, thresholds, events, now: clock::wall_millis() };
     let told = {
         let sets = module.sets()?;

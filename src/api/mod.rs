@@ -17,9 +17,10 @@ pub mod select;
 mod source;
 
 use crate::conf::Conf;
+use crate::dest::ReplyCodes;
 use crate::health::mark::Thresholds;
 use crate::host::variable::{Format, Settable};
-use crate::host::{log, mem::Pool, process, uri};
+use crate::host::{log, mem::Pool, process, runtime, uri};
 use crate::service::{names as names_service, probe};
 use crate::shm::Foreign;
 use crate::shm::snapshot::Pin;
@@ -43,8 +44,6 @@ pub struct Module {
     pub default_socket: Option<Foreign>,
     /// The socket to send probes from where a destination names none.
     pub ping_socket: Option<Foreign>,
-    /// What probing goes by.
-    pub probe_rules: probe::Rules,
     /// What names are looked up for.
     pub name_rules: names_service::Rules,
     /// Who handles events.
@@ -61,6 +60,38 @@ pub fn set_up(module: Module) -> Result<(), &'static str> {
 /// The module, once it is set up; before that the host calls none of this.
 pub fn module() -> Option<&'static Module> {
     MODULE.get()
+}
+
+/// How many reports in a row change a state, at the moment.
+pub fn thresholds() -> Thresholds {
+    let [failures, replies] = runtime::ints().map(|count| u32::try_from(count).unwrap_or(1));
+    Thresholds { failures, replies }
+}
+
+/// What an operator may change while the server runs, as in the stock module.
+pub fn declare_settings(conf: &Conf) -> Result<(), &'static str> {
+    let count = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
+    let ints = [
+        runtime::Int {
+            name: c"probing_threshold",
+            about: c"Failures in a row until a trying destination is inactive.",
+            value: count(conf.probing_threshold),
+        },
+        runtime::Int {
+            name: c"inactive_threshold",
+            about: c"Replies in a row until an inactive destination is active.",
+            value: count(conf.inactive_threshold),
+        },
+    ];
+    let text = runtime::Text {
+        name: c"ping_reply_codes",
+        about: c"Replies to probes that are good besides 2xx.",
+        accepts: |codes| {
+            let read = ReplyCodes::parse(codes);
+            read.inspect_err(|error| log::error(format_args!("ping_reply_codes: {error}"))).is_ok()
+        },
+    };
+    runtime::declare(c"dispatcher", ints, text, &conf.reply_codes)
 }
 
 impl Module {
@@ -101,13 +132,6 @@ impl Module {
             attrs_variable: named("attrs_pvname", &conf.attrs_pvname, Settable::parse, settable)?,
             default_socket: socket,
             ping_socket,
-            probe_rules: probe::Rules {
-                mode: conf.probing_mode,
-                thresholds: Thresholds { failures: conf.probing_threshold, replies: conf.inactive_threshold },
-                codes: conf.reply_codes.clone(),
-                events: conf.events,
-                alpha: conf.latency_alpha,
-            },
             name_rules: names_service::Rules {
                 addresses: conf.dns.on,
                 all: conf.dns.match_all,
@@ -134,6 +158,14 @@ impl Module {
                 log::critical(format_args!("BUG: the destination sets cannot be read: {error:?}"))
             })
             .ok()
+    }
+
+    /// What probing goes by at the moment.
+    pub fn probe_rules(&self) -> probe::Rules {
+        // Accepted when they were set.
+        let codes = runtime::with_text(ReplyCodes::parse).unwrap_or_default();
+        let (mode, events, alpha) = (self.conf.probing_mode, self.conf.events, self.conf.latency_alpha);
+        probe::Rules { mode, thresholds: thresholds(), codes, events, alpha }
     }
 
     /// What a reload keeps.

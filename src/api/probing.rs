@@ -6,7 +6,7 @@ use crate::health::pace::{self, Agenda, Item};
 use crate::host::mem::Pool;
 use crate::host::tm::{self, Outcome};
 use crate::host::{clock, event as host_event, uri};
-use crate::service::probe::{self, Begun, End, Now, Way};
+use crate::service::probe::{self, Begun, End, Now, Rules, Way};
 use crate::service::states::Told;
 use crate::shm::Foreign;
 use crate::state::{Destination, Generation, Set};
@@ -73,9 +73,10 @@ pub fn work() {
             ends: BinaryHeap::new(),
         });
         let Some(sets) = module.sets() else { return };
+        let rules = module.probe_rules();
         prober.follow(probing, &sets);
-        events.extend(prober.end_overdue(module, &sets));
-        prober.send_due(module, probing, &sets, &mut events);
+        events.extend(prober.end_overdue(module, &rules, &sets));
+        prober.send_due(module, probing, &rules, &sets, &mut events);
     }
     if !events.is_empty() {
         events.into_iter().for_each(|told| event::tell(module, told));
@@ -99,7 +100,7 @@ impl Prober {
         self.agenda.replace(items);
     }
 
-    fn end_overdue(&mut self, module: &Module, sets: &Generation<Pool>) -> Vec<Told> {
+    fn end_overdue(&mut self, module: &Module, rules: &Rules, sets: &Generation<Pool>) -> Vec<Told> {
         let now = now();
         let mut events = Vec::new();
         while let Some(Reverse((due, ticket))) = self.ends.peek().copied() {
@@ -107,7 +108,7 @@ impl Prober {
                 break;
             }
             self.ends.pop();
-            events.extend(probe::overdue(module.root, sets, &module.probe_rules, ticket, now));
+            events.extend(probe::overdue(module.root, sets, rules, ticket, now));
         }
         events
     }
@@ -116,6 +117,7 @@ impl Prober {
         &mut self,
         module: &Module,
         probing: &Probing,
+        rules: &Rules,
         sets: &Generation<Pool>,
         events: &mut Vec<Told>,
     ) {
@@ -133,14 +135,14 @@ impl Prober {
             }
             let now = now();
             let named = by_name(probing, set, one);
-            let begun = probe::begin(module.root, &module.probe_rules, one, named, now);
+            let begun = probe::begin(module.root, rules, one, named, now);
             let Some(begun) = begun else { continue };
             let timeout = if one.ping_timeout > 0 { one.ping_timeout } else { probing.timeout };
             if timeout > 0 {
                 self.ends.push(Reverse((now.micros + u64::from(timeout) * 1000, begun.ticket)));
             }
             if let Some(fault) = send(module, probing, set, one, begun) {
-                events.extend(probe::end(module.root, sets, &module.probe_rules, begun.ticket, fault, now));
+                events.extend(probe::end(module.root, sets, rules, begun.ticket, fault, now));
             }
         }
     }
@@ -190,7 +192,7 @@ pub fn answered(ticket: u64, outcome: Outcome<'_>) {
     };
     let told = {
         let Some(sets) = module.sets() else { return };
-        probe::end(module.root, &sets, &module.probe_rules, ticket, end, now())
+        probe::end(module.root, &sets, &module.probe_rules(), ticket, end, now())
     };
     if let Some(told) = told {
         event::tell(module, told);

@@ -21,6 +21,7 @@ pub mod message;
 pub mod param;
 pub mod process;
 pub mod rpc;
+pub mod runtime;
 pub mod script;
 mod text;
 pub mod timer;

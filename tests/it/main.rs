@@ -23,6 +23,7 @@ mod release;
 mod reloads;
 mod removal;
 mod repeats;
+mod settings;
 mod stock;
 mod stock_rpc;
 mod storm;

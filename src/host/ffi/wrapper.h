@@ -18,6 +18,7 @@
 #include "core/timer_proc.h"
 #include "core/dns_cache.h"
 #include "core/receive.h"
+#include "core/cfg/cfg.h"
 #include "core/pt.h"
 #include "core/route.h"
 #include "core/dprint.h"

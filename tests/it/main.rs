@@ -19,6 +19,7 @@ mod identity;
 mod limits;
 mod main_job;
 mod memory;
+mod pace;
 mod release;
 mod reloads;
 mod removal;

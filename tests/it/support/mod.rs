@@ -27,6 +27,7 @@ pub mod server;
 pub mod server_config;
 pub mod sip_sockets;
 pub mod sipp;
+pub mod stalls;
 pub mod wait;
 
 pub use agent::{Agent, Call};
@@ -41,4 +42,5 @@ pub use probes::{Probe, distinct};
 pub use rpc::{Destination, Rpc, RpcError};
 pub use server::Kamailio;
 pub use sipp::Sipp;
+pub use stalls::Stalls;
 pub use wait::{eventually, until};

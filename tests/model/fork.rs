@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod mapping;
+mod probes;
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering};

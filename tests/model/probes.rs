@@ -1,0 +1,92 @@
+//! Probes and marks of one destination from all processes at once.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+use dispatcher::dest::{Flags, ReplyCodes};
+use dispatcher::health::event::{Event, Events};
+use dispatcher::health::mark::Thresholds;
+use dispatcher::health::probing::Mode;
+use dispatcher::service::probe::{self, End, Now, Rules};
+use dispatcher::service::publish::publish;
+use dispatcher::service::states::{self, Mark};
+use dispatcher::shm::Shared;
+use dispatcher::shm::lock::Mutex;
+use dispatcher::state::health::Report;
+
+use super::mapping::Mapping;
+use super::{KEEP, Random, fork_workers, located, root};
+
+const ROUNDS: u64 = 20_000;
+
+struct Tally([AtomicU32; 3]);
+
+// SAFETY: atomics only.
+unsafe impl Shared for Tally {}
+
+/// Of many reports at one instant each counts once, and each change between usable and not is one event.
+#[test]
+fn answers_and_marks_from_all_processes_change_the_state_one_at_a_time() {
+    let mapping = Mapping::new(1 << 20);
+    let root = root(mapping);
+    publish(root, &located("1 sip:a 8"), KEEP).unwrap();
+    let rules = Rules {
+        mode: Mode::All,
+        thresholds: Thresholds { failures: 2, replies: 2 },
+        codes: ReplyCodes::default(),
+        events: Events::Changes,
+        alpha: Some(0.1),
+    };
+    let now = Now { micros: 1, wall: 1 };
+    let tally = mapping.keep(Tally(Default::default()));
+    let [ups, downs, begun] = &tally.0;
+    // Each ticket is here for whoever takes it, and stays for a second one.
+    let tickets = mapping.keep(Mutex::new([0u64; 32]));
+    fork_workers(
+        |number| {
+            let mut random = Random(number as u64 + 1);
+            for _ in 0..ROUNDS {
+                let sets = root.sets.pin(number).unwrap();
+                let set = sets.set(1).unwrap();
+                let told = match random.below(4) {
+                    0 => {
+                        let ticket =
+                            probe::begin(root, &rules, &set.destinations[0], false, now).unwrap().ticket;
+                        begun.fetch_add(1, Ordering::Relaxed);
+                        tickets.lock()[random.below(32) as usize] = ticket;
+                        None
+                    }
+                    1 => {
+                        let state = [Flags::default(), Flags::TRYING][random.below(2) as usize];
+                        let report = Report::default();
+                        let (thresholds, events) = (rules.thresholds, rules.events);
+                        let mark = Mark { state, report, thresholds, events, now: 1 };
+                        states::mark(root, set, 0, &mark).unwrap()
+                    }
+                    _ => {
+                        let ticket = tickets.lock()[random.below(32) as usize];
+                        let code = [200, 503][random.below(2) as usize];
+                        if ticket == 0 {
+                            None
+                        } else {
+                            probe::end(root, &sets, &rules, ticket, End::Reply(code, b""), now)
+                        }
+                    }
+                };
+                match told.map(|told| told.event) {
+                    Some(Event::Up) => drop(ups.fetch_add(1, Ordering::Relaxed)),
+                    Some(Event::Down) => drop(downs.fetch_add(1, Ordering::Relaxed)),
+                    None => {}
+                }
+            }
+        },
+        || {},
+    );
+    let late = root.counters.stale_probes.get();
+    let [ups, downs, begun] = tally.0.each_ref().map(|count| count.load(Ordering::Relaxed));
+    let sets = root.sets.pin(0).unwrap();
+    let record = root.registry.record(sets.set(1).unwrap().destinations[0].record).unwrap();
+    assert_eq!(downs - ups, u32::from(!record.flags().usable()), "{downs} down, {ups} up");
+    assert!(downs > 100 && late > 100, "{downs} down, {late} late");
+    let health = record.health();
+    assert_eq!(u64::from(begun), root.counters.probes.get());
+    assert!(health.latency.average >= 0.0 && health.failures.min(health.successes) == 0);
+}

@@ -273,7 +273,9 @@ fn start() -> Result<(), String> {
         processes += 1;
     }
     processes += u32::from(looks_names_up(&module));
-    timer::announce(processes)?;
+    if processes > 0 {
+        timer::announce(processes)?;
+    }
     let process = if module.conf.secondary_timer { timer::Process::Secondary } else { timer::Process::Main };
     timer::every(1, each_second, process)?;
     reload::first(&module)?;

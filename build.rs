@@ -28,6 +28,10 @@ fn build() -> Result<()> {
     let server = Server::ask()?;
     // An upgraded server is another server.
     println!("cargo:rerun-if-changed={}", server.path.display());
+    // The database interface; only the module is linked to it, tests without a server are not.
+    let database = server.libraries.join("libsrdb1.so.1");
+    println!("cargo:rustc-cdylib-link-arg={}", database.display());
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-rpath,{}", server.libraries.display());
     let tree = source_tree()?;
     println!("cargo:rerun-if-changed={}", tree.join("config.mak").display());
     let defines = defines(&tree, &server)?;
@@ -45,11 +49,11 @@ fn build() -> Result<()> {
         .allowlist_function("xavp_(add_value|add_value_after|add_xavp_value|get|get_next|rm|destroy_list)")
         .allowlist_function("grep_sock_info|parse_phostport|ksr_get_socket_by_name")
         .allowlist_function("register_timer|sr_wtimer_add|register_basic_timers|fork_basic_utimer|get_max_procs")
-        .allowlist_function("dns_set_local_ttl|get_record|free_rdata_list|cfg_declare")
+        .allowlist_function("dns_set_local_ttl|get_record|free_rdata_list|cfg_declare|db_bind_mod|db_table_version")
         .allowlist_function("route_lookup|run_top_route|parse_msg|free_sip_msg|inc_msg_no|ksr_msg_env_reset")
         .allowlist_function("sr_kemi_(eng_get|act_ctx_get|act_ctx_set|route)")
         .allowlist_var("CFG_(VAR_INT|VAR_STR|ATOMIC)|ns_t_srv|event_rt|route_type|EVENT_ROUTE|PROC_(TIMER|MAIN)|TMCB_(LOCAL_COMPLETED|REQUEST_SENT)")
-        .allowlist_type("cfg_def_t|tm_binds|srv_rdata|__ns_type|uac_req_t|tmcb_params|transaction_cb|run_act_ctx|sip_protos")
+        .allowlist_type("db_func_t|db1_con_t|db1_res_t|db_val_t|db_type_t|cfg_def_t|tm_binds|srv_rdata|__ns_type|uac_req_t|tmcb_params|transaction_cb|run_act_ctx|sip_protos")
         .opaque_type("cell|dlg|dlg_t")
         .allowlist_var("EQ_T|PVT_OTHER")
         .allowlist_type("module_exports_t|param_export_t|cmd_export_t|rpc_export_t|rpc_t|sip_msg_t|sr_xval_t")
@@ -91,6 +95,8 @@ struct Server {
     version: String,
     flags: String,
     cfg_dir: String,
+    /// Where its libraries are: the folder above that of its modules.
+    libraries: PathBuf,
 }
 
 impl Server {
@@ -122,11 +128,18 @@ impl Server {
             .filter_map(|rest| rest.split(')').next())
             .find(|path| path.ends_with("/kamailio.cfg"))
             .ok_or("'kamailio -h' names no default configuration file")?;
+        let modules = help
+            .lines()
+            .find(|line| line.contains("Modules search path"))
+            .and_then(|line| line.split("(default: ").nth(1)?.split([')', ':']).next())
+            .ok_or("'kamailio -h' names no folder of modules")?;
+        let libraries = Path::new(modules.trim_end_matches('/')).parent().unwrap_or(Path::new("/"));
         Ok(Self {
             path: in_path(&program).ok_or_else(|| format!("'{program}' is nowhere in PATH"))?,
             version: version[..=end].to_string(),
             flags: field("flags: ")?.trim_end().to_string(),
             cfg_dir: cfg.trim_end_matches("kamailio.cfg").to_string(),
+            libraries: libraries.to_path_buf(),
         })
     }
 

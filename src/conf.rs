@@ -1,6 +1,7 @@
 //! The module's parameters, checked: one struct that holds only values that make sense.
 
 use crate::dest::ReplyCodes;
+use crate::dest::row::Columns;
 use crate::health::event::Events;
 use crate::health::probing::Mode;
 use crate::load::Expiry;
@@ -52,6 +53,16 @@ pub struct Raw {
     pub ds_dns_ttl: i32,
     pub ds_dns_match_all: i32,
     pub ds_dns_hold: i32,
+    pub db_url: Vec<u8>,
+    pub table_name: Vec<u8>,
+    pub setid_col: Vec<u8>,
+    pub destination_col: Vec<u8>,
+    pub flags_col: Vec<u8>,
+    pub priority_col: Vec<u8>,
+    pub attrs_col: Vec<u8>,
+    pub ds_db_extra_attrs: Vec<u8>,
+    pub ds_attrs_none: i32,
+    pub ds_load_mode: i32,
 }
 
 /// The checked parameters.
@@ -115,6 +126,23 @@ pub struct Conf {
     pub retain_latency: bool,
     /// What names are looked up for.
     pub dns: Dns,
+    /// The database that is read in the place of the list file.
+    pub database: Option<Database>,
+    /// `ds_attrs_none`: `none=yes` where a destination has no attributes.
+    pub attrs_none: bool,
+    /// `ds_load_mode` 1: one wrong destination keeps all from being loaded.
+    pub strict: bool,
+}
+
+/// Where destinations are in a database.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// `db_url`.
+    pub url: Vec<u8>,
+    /// `table_name`.
+    pub table: Vec<u8>,
+    /// Set id, destination, flags, priority, attributes: as many as the newest table has.
+    pub columns: Columns,
 }
 
 /// How destinations are probed.
@@ -214,6 +242,8 @@ impl Conf {
                 return Err(BadParameter::number("ds_latency_estimator_alpha", found, due));
             }
         };
+        let extra = Columns::parse_extra(&raw.ds_db_extra_attrs)
+            .map_err(|error| BadParameter::text("ds_db_extra_attrs", &raw.ds_db_extra_attrs, error))?;
         let dns_mode = whole("ds_dns_mode", raw.ds_dns_mode)?;
         Ok(Self {
             list_file: PathBuf::from(OsString::from_vec(raw.list_file)),
@@ -274,6 +304,22 @@ impl Conf {
                 // Below zero is for ever.
                 hold: u32::try_from(raw.ds_dns_hold).ok(),
             },
+            database: (!raw.db_url.is_empty()).then_some(Database {
+                url: raw.db_url,
+                table: raw.table_name,
+                columns: Columns {
+                    names: vec![
+                        raw.setid_col,
+                        raw.destination_col,
+                        raw.flags_col,
+                        raw.priority_col,
+                        raw.attrs_col,
+                    ],
+                    extra,
+                },
+            }),
+            attrs_none: raw.ds_attrs_none != 0,
+            strict: raw.ds_load_mode == 1,
         })
     }
 
@@ -329,6 +375,16 @@ mod tests {
             ds_dns_ttl: -1,
             ds_dns_match_all: 0,
             ds_dns_hold: 1800,
+            db_url: Vec::new(),
+            table_name: b"dispatcher".to_vec(),
+            setid_col: b"setid".to_vec(),
+            destination_col: b"destination".to_vec(),
+            flags_col: b"flags".to_vec(),
+            priority_col: b"priority".to_vec(),
+            attrs_col: b"attrs".to_vec(),
+            ds_db_extra_attrs: Vec::new(),
+            ds_attrs_none: 0,
+            ds_load_mode: 0,
         }
     }
 

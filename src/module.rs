@@ -6,7 +6,7 @@ use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
 use crate::host::kemi::KemiFunction;
 use crate::host::param::{Int, Text};
 use crate::host::variable::Variable;
-use crate::host::{CFG_DIR, capi, clock, guard, kemi, log, mem::Pool, process, timer, tm};
+use crate::host::{CFG_DIR, capi, clock, db, guard, kemi, log, mem::Pool, process, timer, tm};
 use crate::load::Secret;
 use crate::service::upkeep;
 use crate::shm::boxed::Boxed;
@@ -141,9 +141,19 @@ mod raw {
     pub static DS_DNS_TTL: Int = Int::new(0);
     pub static DS_DNS_MATCH_ALL: Int = Int::new(0);
     pub static DS_DNS_HOLD: Int = Int::new(1800);
+    pub static DB_URL: Text = Text::new(c"");
+    pub static TABLE_NAME: Text = Text::new(c"dispatcher");
+    pub static SETID_COL: Text = Text::new(c"setid");
+    pub static DESTINATION_COL: Text = Text::new(c"destination");
+    pub static FLAGS_COL: Text = Text::new(c"flags");
+    pub static PRIORITY_COL: Text = Text::new(c"priority");
+    pub static ATTRS_COL: Text = Text::new(c"attrs");
+    pub static DS_DB_EXTRA_ATTRS: Text = Text::new(c"");
+    pub static DS_ATTRS_NONE: Int = Int::new(0);
+    pub static DS_LOAD_MODE: Int = Int::new(0);
 }
 
-static PARAMETERS: [Parameter; 41] = [
+static PARAMETERS: [Parameter; 51] = [
     Parameter::text(c"list_file", &raw::LIST_FILE),
     Parameter::int(c"flags", &raw::FLAGS),
     Parameter::int(c"use_default", &raw::USE_DEFAULT),
@@ -184,6 +194,16 @@ static PARAMETERS: [Parameter; 41] = [
     Parameter::int(c"ds_dns_ttl", &raw::DS_DNS_TTL),
     Parameter::int(c"ds_dns_match_all", &raw::DS_DNS_MATCH_ALL),
     Parameter::int(c"ds_dns_hold", &raw::DS_DNS_HOLD),
+    Parameter::text(c"db_url", &raw::DB_URL),
+    Parameter::text(c"table_name", &raw::TABLE_NAME),
+    Parameter::text(c"setid_col", &raw::SETID_COL),
+    Parameter::text(c"destination_col", &raw::DESTINATION_COL),
+    Parameter::text(c"flags_col", &raw::FLAGS_COL),
+    Parameter::text(c"priority_col", &raw::PRIORITY_COL),
+    Parameter::text(c"attrs_col", &raw::ATTRS_COL),
+    Parameter::text(c"ds_db_extra_attrs", &raw::DS_DB_EXTRA_ATTRS),
+    Parameter::int(c"ds_attrs_none", &raw::DS_ATTRS_NONE),
+    Parameter::int(c"ds_load_mode", &raw::DS_LOAD_MODE),
     Parameter::END,
 ];
 
@@ -267,6 +287,9 @@ fn start() -> Result<(), String> {
         ));
     }
     api::declare_settings(&module.conf)?;
+    if let Some(database) = &module.conf.database {
+        db::load(&database.url).map_err(|error| format!("db_url is set, but {error}"))?;
+    }
     let mut processes = 0;
     if module.conf.probing.is_some() {
         tm::load(probing::answered).map_err(|error| format!("ds_ping_interval is set, but {error}"))?;
@@ -345,6 +368,16 @@ fn read() -> Raw {
         ds_dns_ttl: raw::DS_DNS_TTL.get(),
         ds_dns_match_all: raw::DS_DNS_MATCH_ALL.get(),
         ds_dns_hold: raw::DS_DNS_HOLD.get(),
+        db_url: raw::DB_URL.get(),
+        table_name: raw::TABLE_NAME.get(),
+        setid_col: raw::SETID_COL.get(),
+        destination_col: raw::DESTINATION_COL.get(),
+        flags_col: raw::FLAGS_COL.get(),
+        priority_col: raw::PRIORITY_COL.get(),
+        attrs_col: raw::ATTRS_COL.get(),
+        ds_db_extra_attrs: raw::DS_DB_EXTRA_ATTRS.get(),
+        ds_attrs_none: raw::DS_ATTRS_NONE.get(),
+        ds_load_mode: raw::DS_LOAD_MODE.get(),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::host::{log, mem::Pool, process, runtime, uri};
 use crate::service::{names as names_service, probe};
 use crate::shm::Foreign;
 use crate::shm::snapshot::Pin;
-use crate::state::{Generation, Keep, Root};
+use crate::state::{Generation, Root};
 use event::Handlers;
 use once_cell::sync::OnceCell;
 
@@ -166,10 +166,5 @@ impl Module {
         let codes = runtime::with_text(ReplyCodes::parse).unwrap_or_default();
         let (mode, events, alpha) = (self.conf.probing_mode, self.conf.events, self.conf.latency_alpha);
         probe::Rules { mode, thresholds: thresholds(), codes, events, alpha }
-    }
-
-    /// What a reload keeps.
-    pub fn keep(&self) -> Keep {
-        Keep { state: self.conf.retain_state, latency: self.conf.retain_latency }
     }
 }

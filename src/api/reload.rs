@@ -1,24 +1,25 @@
 //! `ds_reload` and what an operator is told of a reload.
 
-use super::source::ListFile;
+use super::source::Destinations;
 use super::{Module, module};
 use crate::dest::problem::{Problem, Severity};
 use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log};
-use crate::service::reload::{self, NotLoaded};
+use crate::service::reload::{self, NotLoaded, Policy};
+use crate::state::Keep;
 use core::fmt;
-use std::path::Path;
 
-/// Shows the first findings with the file's name; an operator with a thousand sees the rest in the log.
-pub struct Findings<'a>(pub &'a Path, pub &'a [Problem]);
+/// Shows the first findings with the source's name; an operator with a thousand sees the rest in the log.
+pub struct Findings<'a>(pub &'a Module, pub &'a [Problem]);
 
 impl fmt::Display for Findings<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 5;
+        let source = Destinations::name(&self.0.conf);
         for (at, problem) in self.1.iter().take(SHOWN).enumerate() {
             let gap = if at == 0 { "" } else { "; " };
-            write!(f, "{gap}{}:{problem}", self.0.display())?;
+            write!(f, "{gap}{source}{problem}")?;
         }
         match self.1.len().saturating_sub(SHOWN) {
             0 => Ok(()),
@@ -35,40 +36,47 @@ pub fn ds_reload(_: &mut Message, _: &Values<'_>) -> Verdict {
     }
 }
 
-/// Reads the file again; the log, and the answer, say what is wrong. On an error the serving sets stay.
+/// Reads the source again; the log, and the answer, say what is wrong. On an error the serving sets stay.
 pub fn again(module: &Module) -> Result<Vec<Problem>, String> {
     let (delta, now) = (module.conf.reload_delta, clock::seconds());
-    told(module, reload::reload(module.root, &file(module), delta, now, module.keep()))
+    told(module, reload::reload(module.root, &source(module), delta, now, policy(module)))
 }
 
-/// Reads the file for the first time.
+/// Reads the source for the first time.
 pub fn first(module: &Module) -> Result<Vec<Problem>, String> {
-    told(module, reload::first_load(module.root, &file(module)))
+    told(module, reload::first_load(module.root, &source(module), policy(module)))
 }
 
-fn file(module: &Module) -> ListFile<'_> {
-    ListFile { path: &module.conf.list_file, default_socket: module.default_socket, dns: module.conf.dns }
+fn source(module: &Module) -> Destinations<'_> {
+    Destinations { conf: &module.conf, default_socket: module.default_socket }
+}
+
+fn policy(module: &Module) -> Policy {
+    let conf = &module.conf;
+    let keep = Keep { state: conf.retain_state, latency: conf.retain_latency };
+    Policy { strict: conf.strict, attrs_none: conf.attrs_none, keep }
 }
 
 fn told(module: &Module, result: Result<Vec<Problem>, NotLoaded>) -> Result<Vec<Problem>, String> {
-    let file = &module.conf.list_file;
-    if let Ok(problems) | Err(NotLoaded::Nothing(problems)) = &result {
+    let source = Destinations::name(&module.conf);
+    if let Ok(problems) | Err(NotLoaded::Wrong(problems)) = &result {
         for problem in problems {
             match problem.severity {
-                Severity::Error => log::error(format_args!("{}:{problem}", file.display())),
-                Severity::Warning => log::warning(format_args!("{}:{problem}", file.display())),
+                Severity::Error => log::error(format_args!("{source}{problem}")),
+                Severity::Warning => log::warning(format_args!("{source}{problem}")),
             }
         }
+    }
+    if result.is_ok() && module.sets().is_some_and(|sets| sets.sets().is_empty()) {
+        log::warning(format_args!("{source} there is no destination in it"));
     }
     result.map_err(|error| {
         let text = match error {
             NotLoaded::TooSoon => "Ongoing reload".into(),
-            NotLoaded::Unreadable(error) => format!("Reload Failed: {}: {error}", file.display()),
-            NotLoaded::Nothing(problems) if problems.is_empty() => {
-                format!("Reload Failed: {}: there is no destination in it", file.display())
-            }
-            NotLoaded::Nothing(problems) => {
-                format!("Reload Failed: no line is right: {}", Findings(file, &problems))
+            NotLoaded::Unreadable(error) => format!("Reload Failed: {error}"),
+            NotLoaded::Wrong(problems) => {
+                let what = if module.conf.strict { "something is wrong" } else { "nothing is right" };
+                format!("Reload Failed: {what}: {}", Findings(module, &problems))
             }
             NotLoaded::OutOfMemory(error) => format!("Reload Failed: {error}"),
         };

@@ -131,11 +131,10 @@ fn address(address: IpAddr) -> String {
 /// `dispatcher.reload`.
 pub fn reload(rpc: &Rpc) {
     with_module(rpc, |module| {
-        let file = &module.conf.list_file;
         match reload::again(module) {
             Ok(problems) if problems.is_empty() => rpc.say("Ok. Dispatcher successfully reloaded."),
             Ok(problems) => {
-                let findings = Findings(file, &problems);
+                let findings = Findings(module, &problems);
                 rpc.say(&format!("Ok. Dispatcher successfully reloaded. Findings: {findings}"));
             }
             Err(text) => rpc.fault(500, &text),

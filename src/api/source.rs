@@ -1,37 +1,55 @@
-//! The list file as a source of destinations, with the host to ask about names and sockets.
+//! Where destinations come from: the list file or the database, with the host to ask about names and sockets.
 
 use super::names;
-use crate::conf::Dns;
+use crate::conf::{Conf, Database};
 use crate::dest::problem::{Problem, shown};
-use crate::dest::{Entry, Flags};
-use crate::host::uri;
+use crate::dest::row::{Columns, Value};
+use crate::dest::{Entry, Flags, list};
+use crate::host::{db, uri};
 use crate::service::names::kept;
 use crate::service::publish::Located;
 use crate::service::reload::{Found, Source};
 use crate::shm::Foreign;
-use std::path::Path;
 
-/// The list file.
-pub struct ListFile<'a> {
-    /// Where it is.
-    pub path: &'a Path,
+/// The list file, or the database.
+pub struct Destinations<'a> {
+    /// The parameters.
+    pub conf: &'a Conf,
     /// The socket to send from where a destination names none.
     pub default_socket: Option<Foreign>,
-    /// What names are looked up for.
-    pub dns: Dns,
 }
 
 /// Host names longer than this the host cannot look up.
 const MAX_HOST: usize = 254;
 
-impl Source for ListFile<'_> {
-    fn read(&self) -> std::io::Result<Vec<u8>> {
-        std::fs::read(self.path)
+impl Destinations<'_> {
+    /// What stands before the place of a finding.
+    pub fn name(conf: &Conf) -> String {
+        match &conf.database {
+            Some(database) => format!("table {}, ", String::from_utf8_lossy(&database.table)),
+            None => format!("{}:", conf.list_file.display()),
+        }
+    }
+}
+
+impl Source for Destinations<'_> {
+    fn read(&self) -> Result<(Vec<Entry>, Vec<Problem>), String> {
+        match &self.conf.database {
+            Some(database) => {
+                let table = String::from_utf8_lossy(&database.table);
+                read_table(database).map_err(|error| format!("table {table}: {error}"))
+            }
+            None => {
+                let file = &self.conf.list_file;
+                let text = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+                Ok(list::parse(&text))
+            }
+        }
     }
 
     fn locate(&self, mut entry: Entry) -> Result<Located, Problem> {
-        let (line, column) = (entry.line, entry.column);
-        let wrong = |text: String| Problem::error(line, column, text);
+        let place = entry.place;
+        let wrong = |text: String| Problem::error(place, text);
         let mut parsed = uri::parse(&entry.uri);
         if parsed.is_none() && !entry.uri.starts_with(b"sip:") {
             let with_scheme = [b"sip:", entry.uri.as_slice()].concat();
@@ -73,7 +91,7 @@ impl Source for ListFile<'_> {
         if !no_address && addresses.is_empty() {
             return Err(wrong(format!("{found}: the server listens on no address of this family")));
         }
-        let spreads = named && self.dns.each && !entry.flags.has(Flags::NO_DNS);
+        let spreads = named && self.conf.dns.each && !entry.flags.has(Flags::NO_DNS);
         Ok(Located {
             written: if spreads { entry.uri.clone() } else { Vec::new() },
             host: parsed.host,
@@ -88,18 +106,52 @@ impl Source for ListFile<'_> {
     }
 
     fn look_up(&self, one: &Located) -> Found {
-        if !self.dns.on || one.entry.flags.has(Flags::NO_DNS) {
+        if !self.conf.dns.on || one.entry.flags.has(Flags::NO_DNS) {
             return Found::Unwanted;
         }
         if !one.written.is_empty() {
-            let targets = names::targets(&one.written, &self.dns);
+            let targets = names::targets(&one.written, &self.conf.dns);
             return if targets.is_empty() { Found::Nothing } else { Found::Targets(targets) };
         }
         let host = one.entry.uri.get(one.host.clone()).unwrap_or_default();
-        let Some(mut found) = names::meaning(host, (one.port, one.proto), &self.dns) else {
+        let Some(mut found) = names::meaning(host, (one.port, one.proto), &self.conf.dns) else {
             return Found::Nothing;
         };
-        kept(&mut found.addresses, &[], self.dns.match_all);
+        kept(&mut found.addresses, &[], self.conf.dns.match_all);
         Found::Meaning(found)
+    }
+}
+
+/// Versions of the table that there were, with their number of columns.
+const VERSIONS: [(u32, usize); 4] = [(1, 2), (2, 3), (3, 4), (4, 5)];
+
+fn read_table(database: &Database) -> Result<(Vec<Entry>, Vec<Problem>), String> {
+    let connection = db::Connection::open(&database.url)?;
+    let version = connection.version_of(&database.table)?;
+    let known = VERSIONS.iter().find(|(known, _)| *known == version);
+    let (_, count) = known.ok_or_else(|| format!("its version is {version}, one from 1 to 4 is due"))?;
+    let Columns { names, extra } = &database.columns;
+    let columns = Columns {
+        names: names.iter().take(*count).cloned().collect(),
+        // Those go into the attributes, which older tables do not have.
+        extra: if *count == names.len() { extra.clone() } else { Vec::new() },
+    };
+    let (mut entries, mut problems) = (Vec::new(), Vec::new());
+    connection.read(&database.table, &columns.all(), |number, values| {
+        let values: Vec<_> = values.iter().map(value).collect();
+        match columns.read(number, &values) {
+            Ok(entry) => entries.push(entry),
+            Err(problem) => problems.push(problem),
+        }
+    })?;
+    Ok((entries, problems))
+}
+
+fn value(value: &db::Value<'_>) -> Value {
+    match value {
+        db::Value::Null => Value::Null,
+        db::Value::Int(number) => Value::Int(*number),
+        db::Value::Text(text) => Value::Text(text.to_vec()),
+        db::Value::Other(kind) => Value::Other(kind),
     }
 }

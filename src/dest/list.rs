@@ -3,7 +3,7 @@
 //! Format: manual of the stock module, section "Destination List File". Lines may be of any length (the stock module
 //! reads 1023 bytes and takes the rest for a line of its own).
 
-use super::problem::shown;
+use super::problem::{Place, shown};
 use super::{Attrs, Entry, Flags, Problem};
 
 /// Reads a whole file: the destinations that are right, and what is wrong with the others.
@@ -22,7 +22,10 @@ pub fn parse(text: &[u8]) -> (Vec<Entry>, Vec<Problem>) {
 fn parse_line(number: usize, line: &[u8], problems: &mut Vec<Problem>) -> Result<Option<Entry>, Problem> {
     let mut fields = Fields { line, at: 0 };
     let wrong = |field: Field<'_>, name: &str, due: &str| {
-        Problem::error(number, field.column(), format!("{name} {}: {due} is due", shown(field.text)))
+        Problem::error(
+            Place::Line(number, field.column()),
+            format!("{name} {}: {due} is due", shown(field.text)),
+        )
     };
     let Some(set_field) = fields.next(b"#") else { return Ok(None) };
     let set = decimal(set_field.text).ok_or_else(|| {
@@ -33,11 +36,10 @@ fn parse_line(number: usize, line: &[u8], problems: &mut Vec<Problem>) -> Result
         )
     })?;
     let Some(uri) = fields.next(b"#") else {
-        return Err(Problem::error(number, fields.at + 1, "a SIP URI is due after the set id"));
+        return Err(Problem::error(Place::Line(number, fields.at + 1), "a SIP URI is due after the set id"));
     };
     let mut entry = Entry {
-        line: number,
-        column: uri.column(),
+        place: Place::Line(number, uri.column()),
         set,
         uri: uri.text.to_vec(),
         flags: Flags::default(),
@@ -57,11 +59,10 @@ fn parse_line(number: usize, line: &[u8], problems: &mut Vec<Problem>) -> Result
         return Ok(Some(entry));
     };
     entry.attrs = Attrs::parse(attrs.text)
-        .map_err(|(offset, text)| Problem::error(number, attrs.column() + offset, text))?;
+        .map_err(|(offset, text)| Problem::error(Place::Line(number, attrs.column() + offset), text))?;
     if let Some(rest) = fields.next(b"#") {
         problems.push(Problem::warning(
-            number,
-            rest.column(),
+            Place::Line(number, rest.column()),
             format!("{} after the attributes is ignored: attributes hold no spaces", shown(rest.text)),
         ));
     }
@@ -158,15 +159,21 @@ mod tests {
     #[test]
     fn a_bad_line_is_told_with_its_place_and_the_others_load() {
         let (entries, problems) = parse(b"1 sip:a\nx sip:b\n1 sip:c 0 0 maxload=no\n1 sip:d\n");
-        assert_eq!(entries.iter().map(|entry| entry.line).collect::<Vec<_>>(), [1, 4]);
-        assert_eq!(problems.iter().map(|p| (p.line, p.column)).collect::<Vec<_>>(), [(2, 1), (3, 13)]);
+        assert_eq!(
+            entries.iter().map(|entry| entry.place).collect::<Vec<_>>(),
+            [Place::Line(1, 3), Place::Line(4, 3)]
+        );
+        assert_eq!(
+            problems.iter().map(|p| p.place).collect::<Vec<_>>(),
+            [Place::Line(2, 1), Place::Line(3, 13)]
+        );
     }
 
     #[test]
     fn each_field_says_what_is_due() {
         assert!(refused("sip:a").text.contains("set id 'sip:a'"));
-        assert_eq!(refused("1  # nothing").column, 4);
-        assert_eq!(refused("1 sip:a -1").column, 9);
+        assert_eq!(refused("1  # nothing").place, Place::Line(1, 4));
+        assert_eq!(refused("1 sip:a -1").place, Place::Line(1, 9));
         assert!(refused("1 sip:a 0xfg").text.contains("flags '0xfg'"));
         assert!(refused("1 sip:a 0x").text.contains("hex"));
         assert!(refused("99999999999 sip:a").text.contains("2147483647"));
@@ -184,7 +191,10 @@ mod tests {
     fn text_after_the_attributes_warns_and_loads() {
         let (entries, problems) = parse(b"1 sip:a 0 0 duid=a; maxload=3");
         assert_eq!(entries.len(), 1);
-        assert_eq!((problems[0].severity, problems[0].column), (crate::dest::Severity::Warning, 21));
+        assert_eq!(
+            (problems[0].severity, problems[0].place),
+            (crate::dest::Severity::Warning, Place::Line(1, 21))
+        );
     }
 
     #[test]
@@ -203,7 +213,8 @@ mod tests {
             let lines: Vec<_> = text.split(|&byte| byte == b'\n').collect();
             let (_, problems) = parse(&text);
             for problem in problems {
-                prop_assert!(problem.column <= lines[problem.line - 1].len() + 1);
+                let Place::Line(line, column) = problem.place else { panic!("{problem:?}") };
+                prop_assert!(column <= lines[line - 1].len() + 1);
             }
         }
     }

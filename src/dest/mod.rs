@@ -1,6 +1,6 @@
-//! Destination sets as an operator writes them: lines of a list file turned into checked [`Entry`]s.
+//! Destination sets as an operator writes them: lines of a list file, or rows of a table, turned into checked [`Entry`]s.
 //!
-//! Model: text goes in; entries and [`Problem`]s come out, each problem with line and column. One bad line costs that
+//! Model: text or values go in; entries and [`Problem`]s come out, each problem with its [`Place`]. One bad line costs that
 //! line and nothing else.
 //!
 //! Not here: whether a host name resolves or a socket is ours (the service asks the host), and anything that changes
@@ -12,19 +12,18 @@ pub mod flags;
 pub mod list;
 pub mod problem;
 pub mod reply_codes;
+pub mod row;
 
 pub use attrs::Attrs;
 pub use flags::Flags;
-pub use problem::{Problem, Severity};
+pub use problem::{Place, Problem, Severity};
 pub use reply_codes::ReplyCodes;
 
 /// One destination as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Line in the source, from 1.
-    pub line: usize,
-    /// Column of the URI, from 1: where a finding about the destination as a whole points.
-    pub column: usize,
+    /// Where it stands in its source; a finding about the destination as a whole points there.
+    pub place: Place,
     /// Set (group) id, 0 to 2147483647.
     pub set: i32,
     /// SIP URI.
@@ -56,11 +55,11 @@ pub fn shared_identities(entries: &[Entry]) -> Vec<Problem> {
         let (kind, name) = if duid.is_empty() { ("destination", &entry.uri) } else { ("duid", duid) };
         let through = if duid.is_empty() { [socket.as_slice(), sockname].concat() } else { Vec::new() };
         let identity = (entry.set, kind, name.to_ascii_lowercase(), through);
-        let line = *first.entry(identity).or_insert(entry.line);
-        if line != entry.line {
-            let name = problem::shown(name);
-            let text = format!("{kind} {name} is also on line {line}: both count as one destination");
-            problems.push(Problem::warning(entry.line, entry.column, text));
+        let place = *first.entry(identity).or_insert(entry.place);
+        if place != entry.place {
+            let (name, other) = (problem::shown(name), place.of_other());
+            let text = format!("{kind} {name} is also {other}: both count as one destination");
+            problems.push(Problem::warning(entry.place, text));
         }
     }
     problems
@@ -76,7 +75,8 @@ mod tests {
                     1 sip:c\n1 SIP:C\n1 sip:c 0 0 socket=udp:h:1";
         let (entries, _) = list::parse(text.as_bytes());
         let problems = shared_identities(&entries);
-        assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [2, 5]);
+        let places = [Place::Line(2, 3), Place::Line(5, 3)];
+        assert_eq!(problems.iter().map(|problem| problem.place).collect::<Vec<_>>(), places);
         assert!(problems[0].text.contains("duid 'x' is also on line 1"), "{}", problems[0].text);
     }
 }

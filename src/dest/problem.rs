@@ -7,17 +7,43 @@ use core::fmt;
 pub enum Severity {
     /// The destination is not loaded.
     Error,
-    /// The destination is loaded; something in its line has no effect.
+    /// The destination is loaded; something of it has no effect.
     Warning,
+}
+
+/// Where in its source something stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In a text: line and column in bytes, both from 1.
+    Line(usize, usize),
+    /// In a table: the row, from 1, as the database gave them.
+    Row(usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line, column) => write!(f, "{line}:{column}"),
+            Self::Row(row) => write!(f, "row {row}"),
+        }
+    }
+}
+
+impl Place {
+    /// As another destination is told where this one stands.
+    pub fn of_other(self) -> String {
+        match self {
+            Self::Line(line, _) => format!("on line {line}"),
+            Self::Row(row) => format!("in row {row}"),
+        }
+    }
 }
 
 /// One finding, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// From 1.
-    pub line: usize,
-    /// In bytes, from 1.
-    pub column: usize,
+    /// Where.
+    pub place: Place,
     /// What it costs.
     pub severity: Severity,
     /// What was found and what is accepted.
@@ -26,24 +52,28 @@ pub struct Problem {
 
 impl Problem {
     /// A finding that costs the destination.
-    pub fn error(line: usize, column: usize, text: impl Into<String>) -> Self {
-        Self { line, column, severity: Severity::Error, text: text.into() }
+    pub fn error(place: Place, text: impl Into<String>) -> Self {
+        Self { place, severity: Severity::Error, text: text.into() }
     }
 
     /// A finding that costs nothing but attention.
-    pub fn warning(line: usize, column: usize, text: impl Into<String>) -> Self {
-        Self { line, column, severity: Severity::Warning, text: text.into() }
+    pub fn warning(place: Place, text: impl Into<String>) -> Self {
+        Self { place, severity: Severity::Warning, text: text.into() }
     }
 }
 
-/// `line:column: text`; who prints it puts the file's name before.
+/// `place: text`; who prints it puts the source's name before.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let effect = match self.severity {
-            Severity::Error => "line not loaded",
-            Severity::Warning => "line loaded",
+        let unit = match self.place {
+            Place::Line(..) => "line",
+            Place::Row(_) => "row",
         };
-        write!(f, "{}:{}: {} ({effect})", self.line, self.column, self.text)
+        let effect = match self.severity {
+            Severity::Error => "not loaded",
+            Severity::Warning => "loaded",
+        };
+        write!(f, "{}: {} ({unit} {effect})", self.place, self.text)
     }
 }
 

@@ -10,6 +10,7 @@
 
 pub mod capi;
 pub mod clock;
+pub mod db;
 pub mod event;
 pub mod export;
 mod ffi;

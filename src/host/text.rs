@@ -32,3 +32,17 @@ pub fn kept(bytes: &[u8]) -> str_ {
     let len = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
     str_ { s: Box::leak(copy.into_boxed_slice()).as_mut_ptr().cast(), len }
 }
+
+/// A copy with a zero behind its end, for as long as it is kept.
+pub struct Copied {
+    /// The host's form of it.
+    pub text: str_,
+    _bytes: Box<[u8]>,
+}
+
+/// The text with a zero behind its end.
+pub fn copied(bytes: &[u8]) -> Copied {
+    let mut copy = [bytes, &[0]].concat().into_boxed_slice();
+    let text = str_ { s: copy.as_mut_ptr().cast(), len: c_int::try_from(bytes.len()).unwrap_or(c_int::MAX) };
+    Copied { text, _bytes: copy }
+}

@@ -2,15 +2,15 @@
 
 use super::publish::{self, Located, Meaning};
 use super::targets::{self, Target};
-use crate::dest::{self, Entry, Problem, problem::shown};
+use crate::dest::{self, Entry, Problem, Severity, problem::shown};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Keep, Root};
 use std::collections::HashMap;
 
 /// Where destinations come from, and who knows names and sockets.
 pub trait Source {
-    /// The whole text.
-    fn read(&self) -> std::io::Result<Vec<u8>>;
+    /// All destinations that are right, and what is wrong with the others; or why nothing can be read.
+    fn read(&self) -> Result<(Vec<Entry>, Vec<Problem>), String>;
     /// What the host knows of an entry, but for what its name means.
     fn locate(&self, entry: Entry) -> Result<Located, Problem>;
     /// What the name of a destination means. Only at start: it may take long.
@@ -34,10 +34,10 @@ pub enum Found {
 pub enum NotLoaded {
     /// The last reload was less than `reload_delta` ago.
     TooSoon,
-    /// The source cannot be read.
-    Unreadable(std::io::Error),
-    /// There is no destination in it that could serve.
-    Nothing(Vec<Problem>),
+    /// The source cannot be read, and why.
+    Unreadable(String),
+    /// Something in it is wrong: all of it, or anything at all where nothing may be.
+    Wrong(Vec<Problem>),
     /// The pool is full.
     OutOfMemory(OutOfMemory),
 }
@@ -51,7 +51,7 @@ pub fn reload<A: Alloc>(
     source: &dyn Source,
     delta: u32,
     now: u32,
-    keep: Keep,
+    policy: Policy,
 ) -> Result<Vec<Problem>, NotLoaded> {
     let begun_before = root.reloads_begun.get();
     let mut last = root.reload.lock();
@@ -63,55 +63,71 @@ pub fn reload<A: Alloc>(
     }
     root.reloads_begun.bump();
     let number = root.reloads_begun.get();
-    let problems = load(root, source, Occasion::Reload(keep))?;
+    let problems = load(root, source, Occasion::Reload, policy)?;
     (last.number, last.at) = (number, now);
     Ok(problems)
 }
 
-/// Reads the source for the first time. One without destinations starts a server without sets.
-pub fn first_load<A: Alloc>(root: &Root<A>, source: &dyn Source) -> Result<Vec<Problem>, NotLoaded> {
-    load(root, source, Occasion::Start)
+/// Reads the source for the first time.
+pub fn first_load<A: Alloc>(
+    root: &Root<A>,
+    source: &dyn Source,
+    policy: Policy,
+) -> Result<Vec<Problem>, NotLoaded> {
+    load(root, source, Occasion::Start, policy)
 }
 
-#[derive(Clone, Copy)]
+/// What is loaded and what is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// `ds_load_mode` 1: one wrong destination keeps all from being loaded.
+    pub strict: bool,
+    /// `ds_attrs_none`: `none=yes` where there are no attributes.
+    pub attrs_none: bool,
+    /// What a reload keeps.
+    pub keep: Keep,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Occasion {
     /// Nothing serves yet, and nobody waits.
     Start,
     /// A worker may wait: nothing is looked up here. A name that serves keeps its addresses, a new one has none until the
     /// process for names has looked it up, at once.
-    Reload(Keep),
+    Reload,
 }
 
 fn load<A: Alloc>(
     root: &Root<A>,
     source: &dyn Source,
     occasion: Occasion,
+    policy: Policy,
 ) -> Result<Vec<Problem>, NotLoaded> {
-    let text = source.read().map_err(NotLoaded::Unreadable)?;
-    let (mut entries, mut problems) = dest::list::parse(&text);
+    let (mut entries, mut problems) = source.read().map_err(NotLoaded::Unreadable)?;
     problems.extend(dest::shared_identities(&entries));
     dest::arrange(&mut entries);
     let mut located = Vec::with_capacity(entries.len());
-    for entry in entries {
+    for mut entry in entries {
+        if policy.attrs_none && entry.attrs.body.is_empty() {
+            entry.attrs.body = b"none=yes".to_vec();
+        }
         match source.locate(entry) {
             Ok(one) => located.push(one),
             Err(problem) => problems.push(problem),
         }
     }
+    let wrong = problems.iter().any(|problem| problem.severity == Severity::Error);
+    // At start a server without sets is better than none; later what serves is better than nothing.
+    if wrong && (policy.strict || occasion == Occasion::Reload && located.is_empty()) {
+        problems.sort_by_key(|problem| problem.place);
+        return Err(NotLoaded::Wrong(problems));
+    }
     let located = match occasion {
         Occasion::Start => look_up(source, located, &mut problems),
-        Occasion::Reload(_) => as_serving(root, located),
+        Occasion::Reload => as_serving(root, located),
     };
-    problems.sort_by_key(|problem| (problem.line, problem.column));
-    // A file that is being written, or was cut off, is not the wish to have no destinations.
-    if matches!(occasion, Occasion::Reload(_)) && located.is_empty() {
-        return Err(NotLoaded::Nothing(problems));
-    }
-    let keep = match occasion {
-        Occasion::Start => Keep { state: true, latency: true },
-        Occasion::Reload(keep) => keep,
-    };
-    publish::publish(root, &located, keep).map_err(NotLoaded::OutOfMemory)?;
+    problems.sort_by_key(|problem| problem.place);
+    publish::publish(root, &located, policy.keep).map_err(NotLoaded::OutOfMemory)?;
     Ok(problems)
 }
 
@@ -123,7 +139,7 @@ fn look_up(source: &dyn Source, all: Vec<Located>, problems: &mut Vec<Problem>) 
     let mut told = |one: &Located| {
         let name = shown(one.entry.uri.get(one.host.clone()).unwrap_or_default());
         let text = format!("{name} does not resolve: the destination is down until it does");
-        problems.push(Problem::warning(one.entry.line, one.entry.column, text));
+        problems.push(Problem::warning(one.entry.place, text));
     };
     let look_up = |mut one: Located| {
         let wanted = one.named && begun.elapsed() < PATIENCE;

@@ -5,7 +5,7 @@
 //! look-up, and the process for names no source.
 
 use super::publish::{self, Located};
-use crate::dest::{Attrs, Entry};
+use crate::dest::{Attrs, Entry, Place};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Destination, Generation, Keep, Root, Set};
 use core::net::IpAddr;
@@ -148,8 +148,7 @@ fn located<A: Alloc>(set: &Set<A>, one: &Destination) -> Located {
     (attrs.weight, attrs.rweight) = (one.weight, one.rweight);
     Located {
         entry: Entry {
-            line: 0,
-            column: 0,
+            place: Place::Row(0),
             set: set.id,
             uri: set.text(one.uri).to_vec(),
             flags: one.flags,

@@ -10,13 +10,13 @@ mod probes;
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
-use dispatcher::dest::{self, Entry, Problem, Severity, list};
+use dispatcher::dest::{self, Entry, Place, Problem, Severity, list};
 use dispatcher::load::key::{Key, SECRET_LEN};
 use dispatcher::load::{Event, Expiry, Secret};
 use dispatcher::select::Refusal;
 use dispatcher::service::calls::Report;
 use dispatcher::service::publish::{Located, Meaning, publish};
-use dispatcher::service::reload::{Found, NotLoaded, Source, first_load, reload};
+use dispatcher::service::reload::{Found, NotLoaded, Policy, Source, first_load, reload};
 use dispatcher::service::route::{Ask, Call, NoRoute, select};
 use dispatcher::service::{audit, calls, upkeep};
 use dispatcher::shm::lock::Mutex;
@@ -26,6 +26,7 @@ use mapping::Mapping;
 
 const WORKERS: usize = 8;
 const KEEP: Keep = Keep { state: true, latency: true };
+const POLICY: Policy = Policy { strict: false, attrs_none: false, keep: KEEP };
 
 /// Runs `work` in forked processes and waits for all; `meanwhile` runs here until they are done.
 fn fork_workers(work: impl Fn(usize), mut meanwhile: impl FnMut()) {
@@ -298,8 +299,8 @@ struct Names<'a> {
 }
 
 impl Source for Names<'_> {
-    fn read(&self) -> std::io::Result<Vec<u8>> {
-        Ok(self.text.into())
+    fn read(&self) -> Result<(Vec<Entry>, Vec<Problem>), String> {
+        Ok(list::parse(self.text.as_bytes()))
     }
 
     fn locate(&self, entry: Entry) -> Result<Located, Problem> {
@@ -320,8 +321,8 @@ impl Source for Names<'_> {
 fn a_reload_looks_no_name_up_and_keeps_the_addresses_that_serve() {
     let root = root(Mapping::new(1 << 20));
     let source = |text, resolving| Names { text, resolving };
-    assert!(first_load(root, &source("1 sip:gw", true)).unwrap().is_empty());
-    assert!(reload(root, &source("1 sip:new\n1 sip:gw", true), 0, 0, KEEP).unwrap().is_empty());
+    assert!(first_load(root, &source("1 sip:gw", true), POLICY).unwrap().is_empty());
+    assert!(reload(root, &source("1 sip:new\n1 sip:gw", true), 0, 0, POLICY).unwrap().is_empty());
     let sets = root.sets.pin(0).unwrap();
     let set = sets.set(1).unwrap();
     let addresses: Vec<_> = set.destinations.iter().map(|one| set.addresses(one).to_vec()).collect();
@@ -331,22 +332,33 @@ fn a_reload_looks_no_name_up_and_keeps_the_addresses_that_serve() {
 #[test]
 fn a_name_that_means_nothing_at_start_is_loaded_and_told() {
     let root = root(Mapping::new(1 << 20));
-    let problems = first_load(root, &Names { text: "1 sip:gw", resolving: false }).unwrap();
-    assert_eq!((problems[0].line, problems[0].severity), (1, Severity::Warning));
+    let problems = first_load(root, &Names { text: "1 sip:gw", resolving: false }, POLICY).unwrap();
+    assert_eq!((problems[0].place, problems[0].severity), (Place::Line(1, 3), Severity::Warning));
     assert_eq!(root.sets.pin(0).unwrap().set(1).unwrap().destinations.len(), 1);
 }
 
 #[test]
-fn a_source_without_destinations_or_too_soon_leaves_what_serves() {
+fn a_source_in_which_nothing_is_right_or_too_soon_leaves_what_serves() {
     let root = root(Mapping::new(1 << 20));
     let source = |text| Names { text, resolving: true };
-    first_load(root, &source("1 sip:gw")).unwrap();
-    for nothing in ["", "# all gone\n", "x sip:gw\n"] {
-        assert!(matches!(reload(root, &source(nothing), 0, 0, KEEP), Err(NotLoaded::Nothing(_))));
-    }
-    // A refused reload does not use up the time between two.
-    assert!(reload(root, &source("1 sip:gw"), 5, 100, KEEP).is_ok());
-    assert!(matches!(reload(root, &source("1 sip:gw"), 5, 104, KEEP), Err(NotLoaded::TooSoon)));
-    assert!(reload(root, &source("1 sip:gw"), 5, 105, KEEP).is_ok());
+    first_load(root, &source("1 sip:gw"), POLICY).unwrap();
+    let wrong = |text, policy| matches!(reload(root, &source(text), 0, 0, policy), Err(NotLoaded::Wrong(_)));
+    assert!(wrong("x sip:gw\n", POLICY));
+    let strict = Policy { strict: true, ..POLICY };
+    assert!(wrong("1 sip:new\nx sip:gw\n", strict));
     assert_eq!(root.sets.pin(0).unwrap().set(1).unwrap().destinations.len(), 1);
+    // A refused reload does not use up the time between two.
+    assert!(reload(root, &source("1 sip:gw"), 5, 100, POLICY).is_ok());
+    assert!(matches!(reload(root, &source("1 sip:gw"), 5, 104, POLICY), Err(NotLoaded::TooSoon)));
+    assert!(reload(root, &source("1 sip:gw"), 5, 105, POLICY).is_ok());
+    assert_eq!(root.sets.pin(0).unwrap().set(1).unwrap().destinations.len(), 1);
+}
+
+#[test]
+fn the_sets_mirror_the_source_even_if_that_is_empty() {
+    let root = root(Mapping::new(1 << 20));
+    let source = |text| Names { text, resolving: true };
+    first_load(root, &source("1 sip:gw\n2 sip:gw"), POLICY).unwrap();
+    assert_eq!(reload(root, &source("# all gone\n"), 0, 0, POLICY).unwrap(), []);
+    assert!(root.sets.pin(0).unwrap().sets().is_empty());
 }

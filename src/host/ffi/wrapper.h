@@ -19,6 +19,7 @@
 #include "core/dns_cache.h"
 #include "core/receive.h"
 #include "core/cfg/cfg.h"
+#include "lib/srdb1/db.h"
 #include "core/pt.h"
 #include "core/route.h"
 #include "core/dprint.h"

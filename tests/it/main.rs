@@ -8,6 +8,7 @@ mod arguments;
 mod calls;
 mod causes;
 mod picks;
+mod watch;
 
 mod crossing;
 mod expiry;
@@ -53,3 +54,7 @@ mod kemi_calls;
 mod parallel;
 mod platforms;
 mod route_kinds;
+
+mod probing;
+mod probing_answers;
+mod probing_reload;

@@ -38,6 +38,7 @@ struct State {
     seen: Vec<Probe>,
     usual: Behaviour,
     of: HashMap<String, Behaviour>,
+    from: HashMap<SocketAddr, Behaviour>,
     method: String,
     held: bool,
     replies: Vec<Reply>,
@@ -81,6 +82,7 @@ impl Probed {
             seen: Vec::new(),
             usual: Behaviour::Answer(200, "OK"),
             of: HashMap::new(),
+            from: HashMap::new(),
             method: "OPTIONS".into(),
             held: false,
             replies: Vec::new(),
@@ -127,6 +129,11 @@ impl Probed {
 
     pub fn behave_at(&self, gateway: &str, behaviour: Behaviour) {
         self.shared.state.lock().of.insert(gateway.into(), behaviour);
+    }
+
+    /// To probes from this address, whichever gateway they are for.
+    pub fn behave_to(&self, source: SocketAddr, behaviour: Behaviour) {
+        self.shared.state.lock().from.insert(source, behaviour);
     }
 
     /// What a probe is, where that is not OPTIONS.
@@ -222,7 +229,8 @@ impl State {
         let method = probe.message.method().unwrap_or_default();
         let probing = method == self.method;
         if probing {
-            let behaviour = self.of.get(gateway_of(probe.uri())).copied().unwrap_or(self.usual);
+            let own = self.from.get(&probe.source()).or_else(|| self.of.get(gateway_of(probe.uri())));
+            let behaviour = own.copied().unwrap_or(self.usual);
             let due = (!self.held).then_some(probe.at + behaviour.delay());
             let bytes = behaviour.reply(&probe.message);
             self.replies.extend(bytes.map(|bytes| Reply { due, peer: probe.peer, bytes }));

@@ -1,6 +1,8 @@
 //! What the server finds when it loads the module: the table of exports, one row each, and the life cycle.
 
-use crate::api::{self, Module, failover, group, load, membership, names, probing, reload, rpc, select};
+use crate::api::{
+    self, Module, edit, failover, group, load, membership, names, probing, reload, rpc, select,
+};
 use crate::conf::{Conf, Raw};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
 use crate::host::kemi::KemiFunction;
@@ -207,10 +209,19 @@ static PARAMETERS: [Parameter; 51] = [
     Parameter::END,
 ];
 
-static COMMANDS: [Command; 6] = [
+static COMMANDS: [Command; 11] = [
     rpc_command!(c"dispatcher.list", c"Return the content of dispatcher sets", rpc::list),
     rpc_command!(c"dispatcher.reload", c"Reload dispatcher destination sets", rpc::reload),
     rpc_command!(c"dispatcher.set_state", c"Set the state of a destination by address", rpc::set_state),
+    rpc_command!(
+        c"dispatcher.set_duid_state",
+        c"Set the state of a destination by duid",
+        rpc::set_duid_state
+    ),
+    rpc_command!(c"dispatcher.add", c"Add a destination until the next reload", edit::add),
+    rpc_command!(c"dispatcher.remove", c"Remove a destination until the next reload", edit::remove),
+    rpc_command!(c"dispatcher.hash", c"Compute the hash of a key", edit::hash),
+    rpc_command!(c"dispatcher.oclist", c"Return overload control of a set", edit::oclist).answers_many(),
     rpc_command!(c"dispatcher.ping_active", c"Show or set whether destinations are probed", rpc::ping_active),
     rpc_command!(
         c"dispatcher.load_audit",

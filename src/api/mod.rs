@@ -3,6 +3,7 @@
 //!
 //! Not here: a lock between processes, a decision.
 
+pub mod edit;
 pub mod event;
 pub mod failover;
 pub mod group;

@@ -47,7 +47,8 @@ pub fn first(module: &Module) -> Result<Vec<Problem>, String> {
     told(module, reload::first_load(module.root, &source(module), policy(module)))
 }
 
-fn source(module: &Module) -> Destinations<'_> {
+/// Where this module's destinations come from.
+pub fn source(module: &Module) -> Destinations<'_> {
     Destinations { conf: &module.conf, default_socket: module.default_socket }
 }
 

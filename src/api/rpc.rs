@@ -18,7 +18,8 @@ enum Detail {
     Full,
 }
 
-fn with_module(rpc: &Rpc, answer: impl FnOnce(&'static Module) -> Result<(), Broken>) {
+/// Answers with the module; an answer that the transport does not take is told.
+pub fn with_module(rpc: &Rpc, answer: impl FnOnce(&'static Module) -> Result<(), Broken>) {
     let Some(module) = module() else { return rpc.fault(500, "Not ready") };
     if answer(module).is_err() {
         rpc.fault(500, "Internal error creating the reply");
@@ -145,8 +146,19 @@ pub fn reload(rpc: &Rpc) {
 
 /// `dispatcher.set_state state group address`; the address `all` is the whole group.
 pub fn set_state(rpc: &Rpc) {
+    set_states(rpc, |set, one, uri| {
+        [one.uri, one.written].iter().any(|text| set.text(*text).eq_ignore_ascii_case(uri))
+    });
+}
+
+/// `dispatcher.set_duid_state state group duid`.
+pub fn set_duid_state(rpc: &Rpc) {
+    set_states(rpc, |set, one, duid| set.text(one.duid).eq_ignore_ascii_case(duid));
+}
+
+fn set_states(rpc: &Rpc, is_it: fn(&Set<Pool>, &Destination, &[u8]) -> bool) {
     with_module(rpc, |module| {
-        let Some((state, group, address)) = rpc.text_int_text() else {
+        let Some((state, group, which)) = rpc.text_int_text() else {
             rpc.fault(500, "Invalid Parameters");
             return Ok(());
         };
@@ -158,14 +170,17 @@ pub fn set_state(rpc: &Rpc) {
             rpc.fault(500, "Unknown State Value");
             return Ok(());
         };
-        let all = address == b"all";
+        let all = which == b"all";
         let sets = module.sets();
         let set = sets.as_ref().and_then(|sets| sets.set(group));
-        let matches = |uri: &[u8]| all || uri.eq_ignore_ascii_case(address);
-        if set.is_some_and(|set| states::set(module.root, set, state, clock::wall_millis(), matches)) {
-            rpc.say("Ok. Dispatcher state updated.");
+        let done = set.is_some_and(|set| {
+            let matches = |one: &Destination| all || is_it(set, one, which);
+            states::set(module.root, set, state, clock::wall_millis(), matches)
+        });
+        if done {
+            rpc.say("Ok. Dispatcher state updated.")
         } else {
-            rpc.fault(500, "State Update Failed");
+            rpc.fault(500, "State Update Failed")
         }
         Ok(())
     });

@@ -215,6 +215,12 @@ impl Command {
         })
     }
 
+    /// The same with an answer of several structures.
+    pub const fn answers_many(self) -> Self {
+        // Bit 0: without it JSON-RPC keeps the last one only.
+        Self(ffi::rpc_export_t { flags: 1, ..self.0 })
+    }
+
     /// The end of the table.
     pub const END: Self =
         Self(ffi::rpc_export_t { name: null(), function: None, doc_str: null_mut(), flags: 0 });

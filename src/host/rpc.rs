@@ -33,6 +33,16 @@ pub unsafe fn enter(rpc: *mut ffi::rpc_t, ctx: *mut c_void, function: Function) 
     }
 }
 
+/// A number, a text, two more numbers and a last text.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // in that order
+pub struct Mixed<'a> {
+    pub number: i32,
+    pub text: &'a [u8],
+    pub numbers: [i32; 2],
+    pub last: &'a [u8],
+}
+
 const TEXT: &CStr = c"%s";
 
 impl Rpc {
@@ -78,6 +88,51 @@ impl Rpc {
         (got == 1).then_some(first)
     }
 
+    /// A number.
+    pub fn int(&self) -> Option<i32> {
+        let mut first: c_int = 0;
+        let scan = self.table().scan?;
+        // SAFETY: the format takes one number.
+        let got = unsafe { scan(self.ctx, c"d".as_ptr().cast_mut(), &raw mut first) };
+        (got == 1).then_some(first)
+    }
+
+    /// A number, a text, and another text that is empty where there is none.
+    pub fn int_text_and_text(&self) -> Option<(i32, &[u8], &[u8])> {
+        let (mut first, mut second, mut third) = (0 as c_int, text::lent(&[]), text::lent(&[]));
+        let scan = self.table().scan?;
+        let format = c"dS*S".as_ptr().cast_mut();
+        // SAFETY: the format takes a number and two texts, which stay as they are for the time of the call.
+        let got = unsafe { scan(self.ctx, format, &raw mut first, &raw mut second, &raw mut third) };
+        let third = if got < 3 { text::lent(&[]) } else { third };
+        // SAFETY: as above.
+        (got >= 2).then(|| unsafe { (first, text::bytes(second), text::bytes(third)) })
+    }
+
+    /// A number, a text, and where they are there two numbers and a text; 0 and empty where they are not.
+    pub fn int_text_and_ints_text(&self) -> Option<Mixed<'_>> {
+        let (mut first, mut second) = (0 as c_int, text::lent(&[]));
+        let (mut third, mut fourth, mut fifth) = (0 as c_int, 0 as c_int, text::lent(&[]));
+        let scan = self.table().scan?;
+        let format = c"dS*ddS".as_ptr().cast_mut();
+        // SAFETY: the format takes these; the texts stay as they are for the time of the call.
+        let got = unsafe {
+            scan(
+                self.ctx,
+                format,
+                &raw mut first,
+                &raw mut second,
+                &raw mut third,
+                &raw mut fourth,
+                &raw mut fifth,
+            )
+        };
+        let fifth = if got < 5 { text::lent(&[]) } else { fifth };
+        // SAFETY: as above.
+        let (text, last) = unsafe { (text::bytes(second), text::bytes(fifth)) };
+        (got >= 2).then_some(Mixed { number: first, text, numbers: [third, fourth], last })
+    }
+
     /// Three parameters: a text (a number is taken as one), a number, a text.
     pub fn text_int_text(&self) -> Option<(&[u8], i32, &[u8])> {
         let (mut first, mut second, mut third) = (text::lent(&[]), 0 as c_int, text::lent(&[]));
@@ -121,6 +176,11 @@ impl Struct<'_> {
     }
 
     /// Adds a number without sign.
+    pub fn unsigned(&self, name: &CStr, number: u32) -> Result<(), Broken> {
+        self.add(c"u", name, number)
+    }
+
+    /// Adds a long number without sign.
     pub fn unsigned_long(&self, name: &CStr, number: u64) -> Result<(), Broken> {
         self.add(c"j", name, number)
     }

@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod calls;
+pub mod edit;
 pub mod match_source;
 pub mod names;
 pub mod probe;

@@ -58,13 +58,13 @@ pub fn reload<A: Alloc>(
     if last.number > begun_before {
         return Ok(Vec::new());
     }
-    if last.number > 0 && now.wrapping_sub(last.at) < delta {
+    if last.too_soon(now, delta) {
         return Err(NotLoaded::TooSoon);
     }
     root.reloads_begun.bump();
     let number = root.reloads_begun.get();
     let problems = load(root, source, Occasion::Reload, policy)?;
-    (last.number, last.at) = (number, now);
+    (last.number, last.at) = (number, Some(now));
     Ok(problems)
 }
 

@@ -60,17 +60,16 @@ pub fn mark<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, mark: &Mark) -> O
     Some(Told::of(mark.events, By::Script, change, set, destination, mark.report))
 }
 
-/// An operator's word about all destinations whose URI, as it is or as it was written, matches: it holds at once. False if there is none.
+/// An operator's word about all destinations that match: it holds at once. False if there is none.
 pub fn set<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
     state: Flags,
     now: u64,
-    matches: impl Fn(&[u8]) -> bool,
+    matches: impl Fn(&Destination) -> bool,
 ) -> bool {
     let mut found = false;
-    let matches = |one: &&Destination| matches(set.text(one.uri)) || matches(set.text(one.written));
-    for destination in set.destinations.iter().filter(matches) {
+    for destination in set.destinations.iter().filter(|one| matches(one)) {
         if let Some(record) = root.registry.record(destination.record) {
             record.change(now, |old, health| {
                 // What the name means has no part in this state any more.

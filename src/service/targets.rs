@@ -141,7 +141,8 @@ fn again<A: Alloc>(set: &Set<A>, found: &HashMap<Line, Vec<Target>>) -> Vec<Loca
     all
 }
 
-fn located<A: Alloc>(set: &Set<A>, one: &Destination) -> Located {
+/// A destination as it was located.
+pub(super) fn located<A: Alloc>(set: &Set<A>, one: &Destination) -> Located {
     // Read once already, when it was loaded.
     let mut attrs = Attrs::parse(set.text(one.attrs)).unwrap_or_default();
     attrs.duid = set.text(one.duid).to_vec();

@@ -64,13 +64,20 @@ unsafe impl<A: Alloc> Shared for Root<A> {}
 // SAFETY: an allocator is a handle to memory that all processes share.
 unsafe impl<A: Alloc> Sync for Root<A> {}
 
-/// The last reload that succeeded.
+/// The last change of the sets that succeeded.
 #[derive(Default)]
 pub struct LastReload {
-    /// Its number; 0 is none.
+    /// The number of the last reload; 0 is none.
     pub number: u64,
-    /// When, in seconds as the call table counts them.
-    pub at: u32,
+    /// When anything changed the sets, in seconds as the call table counts them; none is never.
+    pub at: Option<u32>,
+}
+
+impl LastReload {
+    /// Whether a change now comes sooner than `delta` seconds after the last one.
+    pub fn too_soon(&self, now: u32, delta: u32) -> bool {
+        self.at.is_some_and(|at| now.wrapping_sub(at) < delta)
+    }
 }
 
 // SAFETY: numbers.

@@ -36,6 +36,11 @@ impl Overload {
         (now <= self.until()).then(|| self.asked.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Selections so far in which the wish held.
+    pub fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
     /// Percentage of selections to leave it out of.
     pub fn rate(&self) -> u32 {
         self.rate.load(Ordering::Relaxed)

@@ -11,6 +11,7 @@ mod picks;
 mod watch;
 
 mod crossing;
+mod edits;
 mod expiry;
 mod failover;
 mod harness;

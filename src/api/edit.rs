@@ -1,0 +1,118 @@
+//! RPC commands about single destinations and keys: `add`, `remove`, `hash`, `oclist`.
+
+use super::rpc::with_module;
+use super::{Module, reload};
+use crate::dest::{Attrs, Entry, Flags, Place};
+use crate::host::clock;
+use crate::host::rpc::Rpc;
+use crate::select::hash;
+use crate::service::edit::{self, NotEdited, Pace};
+
+fn pace(module: &Module) -> Pace {
+    Pace { delta: module.conf.reload_delta, now: clock::seconds() }
+}
+
+/// Answers; what went wrong is told with `what` before it.
+fn answer(rpc: &Rpc, done: Result<(), NotEdited>, ok: &str, what: &str) {
+    match done {
+        Ok(()) => rpc.say(ok),
+        Err(NotEdited::TooSoon) => rpc.fault(500, "Ongoing reload"),
+        Err(NotEdited::Wrong(problem)) => rpc.fault(500, &format!("{what}: {}", problem.text)),
+        Err(NotEdited::NotThere) => rpc.fault(500, &format!("{what}: no such destination")),
+        Err(NotEdited::OutOfMemory(error)) => rpc.fault(500, &format!("{what}: {error}")),
+    }
+}
+
+/// `dispatcher.add group address [flags [priority [attrs]]]`.
+pub fn add(rpc: &Rpc) {
+    const WHAT: &str = "Adding dispatcher dst failed";
+    with_module(rpc, |module| {
+        let Some(given) = rpc.int_text_and_ints_text() else {
+            rpc.fault(500, "Invalid Parameters");
+            return Ok(());
+        };
+        let (group, address, [flags, priority], attrs) =
+            (given.number, given.text, given.numbers, given.last);
+        let whole = |name: &str, number: i32| match u32::try_from(number) {
+            Ok(number) => Ok(number),
+            Err(_) => Err(format!("{WHAT}: {name} {number}: a whole number from 0 to 2147483647 is due")),
+        };
+        let entry = || {
+            whole("group", group)?;
+            whole("priority", priority)?;
+            let flags = Flags(whole("flags", flags)?);
+            let attrs = Attrs::parse(attrs)
+                .map_err(|(at, text)| format!("{WHAT}: attrs, byte {}: {text}", at + 1))?;
+            let uri = address.to_vec();
+            Ok::<_, String>(Entry { place: Place::Row(1), set: group, uri, flags, priority, attrs })
+        };
+        match entry() {
+            Ok(entry) => {
+                let done = edit::add(module.root, &reload::source(module), entry, pace(module));
+                answer(rpc, done, "Ok. Dispatcher destination added.", WHAT);
+            }
+            Err(text) => rpc.fault(500, &text),
+        }
+        Ok(())
+    });
+}
+
+/// `dispatcher.remove group address`.
+pub fn remove(rpc: &Rpc) {
+    with_module(rpc, |module| {
+        let Some((group, address, _)) = rpc.int_text_and_text() else {
+            rpc.fault(500, "Invalid Parameters");
+            return Ok(());
+        };
+        let done = edit::remove(module.root, group, address, pace(module));
+        answer(rpc, done, "Ok. Dispatcher destination removed.", "Removing dispatcher dst failed");
+        Ok(())
+    });
+}
+
+/// `dispatcher.hash nslots value [value]`: the hash that algorithms 0 to 3 make, and the position in a set of `nslots`.
+pub fn hash(rpc: &Rpc) {
+    with_module(rpc, |_| {
+        let Some((slots, first, second)) = rpc.int_text_and_text() else {
+            rpc.fault(500, "Invalid Parameters");
+            return Ok(());
+        };
+        let hash = hash::stock(first, second);
+        let slots = u32::try_from(slots).unwrap_or(0);
+        let top = rpc.structure()?;
+        top.unsigned(c"hashid", hash)?;
+        top.unsigned(c"slot", hash.checked_rem(slots).unwrap_or(0))
+    });
+}
+
+/// `dispatcher.oclist group`: overload control of each destination.
+pub fn oclist(rpc: &Rpc) {
+    with_module(rpc, |module| {
+        let Some(group) = rpc.int() else {
+            rpc.fault(500, "Invalid Parameters");
+            return Ok(());
+        };
+        let sets = module.sets();
+        let Some(set) = sets.as_ref().and_then(|sets| sets.set(group)) else {
+            rpc.fault(404, "Destination Group Not Found");
+            return Ok(());
+        };
+        for one in set.destinations.iter() {
+            let Some(record) = module.root.registry.record(one.record) else { continue };
+            let wish = &record.overload;
+            let entry = rpc.structure()?;
+            entry.int(c"group", group)?;
+            entry.text(c"uri", set.text(one.uri))?;
+            entry.int(c"flags", record.flags().0 as i32)?;
+            entry.int(c"priority", one.priority)?;
+            entry.unsigned(c"ocrate", wish.rate())?;
+            entry.unsigned(c"ocidx", wish.asked() % 100)?;
+            entry.unsigned(c"ocseq", wish.sequence() as u32)?;
+            entry.unsigned_long(c"octime_sec", wish.until() / 1000)?;
+            entry.unsigned_long(c"octime_usec", wish.until() % 1000 * 1000)?;
+            entry.unsigned(c"ocmin", one.ocmin)?;
+            entry.unsigned(c"ocmax", 100)?;
+        }
+        Ok(())
+    });
+}

@@ -23,9 +23,6 @@ mod main_job;
 mod memory;
 mod names;
 mod names_fresh;
-mod names_hang;
-mod names;
-mod names_fresh;
 mod names_waiting;
 mod pace;
 mod release;
@@ -42,7 +39,6 @@ mod odd_messages;
 mod selections;
 mod side_by_side;
 
-mod database;
 mod differences;
 mod differential;
 

@@ -1,218 +1,210 @@
-//! Names that do not resolve: what becomes of their destinations, with probes and without.
+//! What becomes of a destination whose host name stops resolving, or never did.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness_probing::{SOON, becomes};
+use crate::pace;
 use crate::support::server_config::Builder;
-use crate::support::{Agent, Dns, Kamailio, Probed, TYPE, Trouble, distinct, eventually, net};
+use crate::support::{Agent, Dns, Kamailio, Message, Probed, TYPE, Trouble, eventually, net, until};
 
-/// A MESSAGE reloads, an INFO asks whether `X-Uri` is from the list, an INVITE is told where it would go.
-const ROUTE: &str = r#"
+pub const SOON: Duration = Duration::from_secs(15);
+
+/// An INVITE is answered with where a call goes. A MESSAGE asks whether X-Uri is one of set 1, by its address.
+pub const ROUTE: &str = r#"
 request_route {
-	if (is_method("MESSAGE")) { if (ds_reload()) sl_send_reply("200", "OK"); else sl_send_reply("500", "No"); exit; }
-	if (is_method("INFO")) {
-		if (ds_is_from_list("1", "0", "$hdr(X-Uri)")) sl_send_reply("200", "Is"); else sl_send_reply("404", "Is Not");
+	if (is_method("MESSAGE")) {
+		$var(uri) = $hdr(X-Uri);
+		if (ds_is_from_list("1", "1", "$var(uri)")) sl_send_reply("200", "From The List");
+		else sl_send_reply("403", "A Stranger");
 		exit;
 	}
-	if (is_method("ACK")) exit;
-	if (!ds_select_dst("1", "4")) { sl_send_reply("503", "No Destination"); exit; }
+	if (is_method("NOTIFY")) {
+		if (ds_reload()) sl_send_reply("200", "Reloaded");
+		else sl_send_reply("500", "Not Reloaded");
+		exit;
+	}
+	if (!ds_select_dst("1", "4")) { sl_send_reply("404", "No destination"); exit; }
 	append_to_reply("X-To: $du\r\n");
 	sl_send_reply("200", "Chosen");
+	exit;
 }
-event_route[dispatcher:dst-up] { xlog("L_NOTICE", "EVENT up $ru $dsv(code)\n"); }
-event_route[dispatcher:dst-down] { xlog("L_NOTICE", "EVENT down $ru $dsv(code)\n"); }
+event_route[dispatcher:dst-down] { xlog("L_INFO", "EVENT down $ru $dsv(code) $dsv(setid)\n"); }
+event_route[dispatcher:dst-up] { xlog("L_INFO", "EVENT up $ru $dsv(code) $dsv(setid)\n"); }
 "#;
 
-/// Nobody is probed; names are looked up in this `ds_dns_mode`, each second where that has an interval.
-pub fn unprobed(list: &str, dns: &Dns, mode: u32) -> Builder {
+/// Names are looked up as `mode` says, and each second where that is "now and then"; nothing is probed.
+pub fn looking_up(list: &str, mode: u32, dns: &Dns) -> Builder {
     let params = format!(
         "modparam(\"dispatcher\", \"ds_dns_mode\", {mode})\nmodparam(\"dispatcher\", \"ds_dns_interval\", 1)"
     );
-    Kamailio::builder().list(list).route(ROUTE).modparam(&params).dns(dns)
+    Kamailio::builder().list(list).modparam(&params).route(ROUTE).dns(dns)
 }
 
-/// The same, and all are probed each second. What tm itself would wait for an answer is much longer than a test.
-pub fn probed(list: &str, dns: &Dns, mode: u32) -> Builder {
-    unprobed(list, dns, mode).modparam(
-        "modparam(\"dispatcher\", \"ds_ping_interval\", 1)\nmodparam(\"dispatcher\", \"ds_probing_mode\", 1)\n\
-         modparam(\"tm\", \"fr_timer\", 30000)",
-    )
-}
-
-/// All destinations of `dispatcher.list full`, in order.
+/// The answer of the script, which is stateless: there is nothing to acknowledge.
 #[track_caller]
-pub fn full(server: &Kamailio) -> Vec<Value> {
-    let list = server.rpc("dispatcher.list", json!(["full"])).unwrap_or_else(|error| panic!("{error:?}"));
-    let sets = list["RECORDS"].as_array().cloned().unwrap_or_default();
-    let targets = sets.iter().flat_map(|set| set["SET"]["TARGETS"].as_array().cloned().unwrap_or_default());
-    targets.map(|target| target["DEST"].clone()).collect()
+fn ask(agent: &mut Agent, method: &str, uri: &str) -> Message {
+    let mut call = agent.call();
+    agent.send(&call.within(method).with("X-Uri", uri));
+    agent.answer(&call, method)
 }
 
-/// The only destination.
 #[track_caller]
-pub fn only(server: &Kamailio) -> Value {
-    let mut all = full(server);
-    assert_eq!(all.len(), 1, "{all:?}");
-    all.remove(0)
-}
-
-/// Whether the script finds this URI in set 1.
-#[track_caller]
-pub fn is_from(agent: &mut Agent, uri: &str) -> bool {
-    let mut call = crate::calls::with(agent.call(), "X-Uri", uri);
-    agent.send(&call.within("INFO"));
-    match agent.answer(&call, "INFO").status() {
+pub fn is_from_list(agent: &mut Agent, uri: &str) -> bool {
+    match ask(agent, "MESSAGE", uri).status() {
         Some(200) => true,
-        Some(404) => false,
+        Some(403) => false,
         other => panic!("{other:?}"),
     }
 }
 
-/// Where an INVITE would go; empty if nowhere.
+/// Where a call goes, if anywhere.
 #[track_caller]
-pub fn chosen(agent: &mut Agent) -> String {
-    let mut call = agent.call();
-    agent.send(&call.invite());
-    agent.answer(&call, "INVITE").header("X-To").unwrap_or_default().to_owned()
+pub fn chosen(agent: &mut Agent) -> Option<String> {
+    ask(agent, "INVITE", "").header("X-To").map(str::to_owned)
 }
 
-/// What the event routes have said, in order: `down sip:gw.test 478`.
-pub fn events(server: &Kamailio) -> Vec<String> {
+/// The first destination of the first set, with everything that is known of it.
+#[track_caller]
+pub fn first(server: &Kamailio) -> Value {
+    let list = server.rpc("dispatcher.list", json!(["full"])).unwrap();
+    list["RECORDS"][0]["SET"]["TARGETS"][0]["DEST"].clone()
+}
+
+pub fn health(server: &Kamailio, field: &str) -> i64 {
+    first(server)["HEALTH"][field].as_i64().unwrap()
+}
+
+#[track_caller]
+pub fn becomes(server: &Kamailio, wanted: &str) {
+    let flags = || first(server)["FLAGS"].as_str().unwrap().to_owned();
+    eventually(&format!("{wanted}, not {}", first(server)), SOON, || flags() == wanted);
+}
+
+/// The events so far, in order, and the code of each.
+fn events(server: &Kamailio, name: &str) -> Vec<String> {
     let lines = server.log_lines("EVENT ");
-    lines.iter().filter_map(|line| line.split_once("EVENT ").map(|(_, event)| event.to_owned())).collect()
+    let event = |line: &String| line.split("EVENT ").nth(1).unwrap_or_default().trim().to_owned();
+    lines.iter().map(event).map(|event| event.replace(name, "it")).collect()
 }
 
 #[test]
-fn probes_of_a_lost_name_fail_at_once_until_the_threshold_and_come_back_with_the_name() {
-    for trouble in [Trouble::NxDomain, Trouble::ServFail, Trouble::Timeout] {
-        let (dns, gateway) = (Dns::start(), Probed::start());
-        dns.a("gw.test", 0, &[gateway.ip()]);
-        let uri = format!("sip:gw.test:{}", gateway.local().port());
-        let threshold = r#"modparam("dispatcher", "ds_probing_threshold", 2)"#;
-        let server = probed(&format!("1 {uri}\n"), &dns, 1).modparam(threshold).start();
-        becomes(&server, "AP");
-        gateway.wait_for(2, SOON);
-        assert_eq!(only(&server)["HEALTH"]["NAME_LOST"], 0);
-
-        dns.trouble("gw.test", trouble);
-        let mut one = Value::Null;
-        eventually(&format!("{trouble:?}: two failures"), SOON, || {
-            one = only(&server);
-            let health = &one["HEALTH"];
-            assert!(one["FLAGS"] != "IP" || health["FAILURES"].as_i64() >= Some(2), "{one}");
-            health["FAILURES"].as_i64() >= Some(2)
-        });
-        assert_eq!(
-            (&one["FLAGS"], &one["HEALTH"]["CODE"]),
-            (&json!("IP"), &json!(478)),
-            "{trouble:?}: {one}"
-        );
-        assert_ne!(one["HEALTH"]["NAME_LOST"], 0);
-        gateway.forget();
-        eventually("more failures", SOON, || only(&server)["HEALTH"]["FAILURES"].as_i64() >= Some(4));
-        assert_eq!(distinct(&gateway.probes()), 0, "nothing is sent to what a name once meant");
-        assert_eq!(events(&server), [format!("down {uri} 478")], "{trouble:?}");
-
-        dns.no_trouble("gw.test");
-        becomes(&server, "AP");
-        assert_eq!(only(&server)["HEALTH"]["NAME_LOST"], 0);
-        assert_eq!(events(&server), [format!("down {uri} 478"), format!("up {uri} 200")], "{trouble:?}");
-        server.stop();
-    }
-}
-
-#[test]
-fn name_that_nobody_probes_serves_on_until_the_hold_is_over_and_is_back_with_the_dns() {
-    for trouble in [Trouble::NxDomain, Trouble::ServFail, Trouble::Timeout] {
-        let (dns, address) = (Dns::start(), net::address());
-        dns.a("gw.test", 0, &[address]);
-        let hold = r#"modparam("dispatcher", "ds_dns_hold", 2)"#;
-        let server = unprobed("1 sip:gw.test:5070\n", &dns, 5).modparam(hold).start();
-        let (mut agent, literal) = (server.agent(), format!("sip:{address}:5070"));
-        assert!(is_from(&mut agent, &literal));
-
-        dns.trouble("gw.test", trouble);
-        let mut one = Value::Null;
-        eventually("the name is lost", SOON, || {
-            one = only(&server);
-            one["HEALTH"]["NAME_LOST"] != 0
-        });
-        assert_eq!((&one["FLAGS"], &one["IPADDR"]), (&json!("AX"), &json!(address.to_string())), "{one}");
-        becomes(&server, "IX");
-        one = only(&server);
-        assert_eq!((&one["HEALTH"]["CODE"], &one["IPADDR"]), (&json!(478), &json!(address.to_string())));
-        let time = |field: &str| one["HEALTH"][field].as_i64().unwrap();
-        let held = time("CHANGED") - time("NAME_LOST");
-        assert!((2..=6).contains(&held), "two seconds, and what a look takes: {one}");
-        assert!(is_from(&mut agent, &literal), "what it sends is known all the same");
-        assert_eq!(chosen(&mut agent), "");
-        dns.forget_queries();
-        dns.wait_for("gw.test", TYPE::A, 3, SOON);
-        assert_eq!(events(&server), ["down sip:gw.test:5070 478"], "{trouble:?}");
-
-        dns.no_trouble("gw.test");
-        becomes(&server, "AX");
-        assert_eq!(chosen(&mut agent), "sip:gw.test:5070");
-        assert_eq!(only(&server)["HEALTH"]["NAME_LOST"], 0);
-        assert_eq!(events(&server), ["down sip:gw.test:5070 478", "up sip:gw.test:5070 200"], "{trouble:?}");
-        server.stop();
-    }
-}
-
-#[test]
-fn hold_of_minus_one_keeps_it_up_for_ever() {
-    let (dns, address) = (Dns::start(), net::address());
-    dns.a("gw.test", 0, &[address]);
-    let hold = r#"modparam("dispatcher", "ds_dns_hold", -1)"#;
-    let server = unprobed("1 sip:gw.test:5070\n", &dns, 4).modparam(hold).start();
+fn probe_of_a_name_in_trouble_fails_at_once_and_thresholds_decide() {
+    let dns = Dns::start();
+    let gateway = Probed::start();
+    dns.a("gw.test", 0, &[gateway.ip()]);
+    let uri = format!("sip:gw.test:{}", gateway.local().port());
+    let thresholds = "modparam(\"dispatcher\", \"ds_probing_threshold\", 3)\n\
+                      modparam(\"dispatcher\", \"ds_inactive_threshold\", 2)\n\
+                      modparam(\"dispatcher\", \"ds_dns_mode\", 1)";
+    let builder = pace::probing(format!("1 {uri}\n"), 1).modparam(thresholds).route(ROUTE).dns(&dns);
+    let mut server = builder.start();
     let mut agent = server.agent();
-    dns.forget("gw.test");
-    eventually("the name is lost", SOON, || only(&server)["HEALTH"]["NAME_LOST"] != 0);
-    dns.forget_queries();
-    dns.wait_for("gw.test", TYPE::A, 4, SOON);
-    let one = only(&server);
-    assert!(one["FLAGS"] == "AX" && one["HEALTH"]["NAME_LOST"] != 0, "{one}");
-    assert_eq!(chosen(&mut agent), "sip:gw.test:5070");
-    assert!(is_from(&mut agent, &format!("sip:{address}:5070")));
-    assert!(events(&server).is_empty(), "{:?}", events(&server));
+    becomes(&server, "AP");
+    let mut wanted = Vec::new();
+    for trouble in [Trouble::NxDomain, Trouble::ServFail, Trouble::Timeout] {
+        dns.trouble("gw.test", trouble);
+        becomes(&server, "TP");
+        assert_eq!(chosen(&mut agent).as_ref(), Some(&uri), "below the threshold");
+        becomes(&server, "IP");
+        assert!(health(&server, "FAILURES") >= 3 && health(&server, "NAME_LOST") > 0, "{}", first(&server));
+        assert_eq!(health(&server, "CODE"), 478);
+        assert_eq!(chosen(&mut agent), None);
+        let seen = gateway.probes().len();
+        eventually("six failures", SOON, || health(&server, "FAILURES") >= 6);
+        assert_eq!(gateway.probes().len(), seen, "there is nowhere to send a probe to");
+
+        dns.no_trouble("gw.test");
+        becomes(&server, "AP");
+        assert_eq!((health(&server, "NAME_LOST"), health(&server, "CODE")), (0, 200));
+        wanted.extend(["down it 478 1".to_owned(), "up it 200 1".to_owned()]);
+        assert_eq!(events(&server, &uri), wanted, "one event each");
+    }
+    server.assert_healthy();
     server.stop();
 }
 
 #[test]
-fn name_that_never_resolved_is_loaded_and_down_and_comes_up_by_itself() {
-    for with_probes in [false, true] {
-        let (dns, gateway) = (Dns::start(), Probed::start());
-        let uri = format!("sip:new.test:{}", gateway.local().port());
-        let (list, up, down) = (format!("1 {uri}\n"), "AX AP", "IX IP");
-        let builder = if with_probes { probed(&list, &dns, 4) } else { unprobed(&list, &dns, 4) };
-        let server = builder.start();
-        let (mut agent, word) = (server.agent(), usize::from(with_probes));
-        let word = |words: &'static str| words.split(' ').nth(word).unwrap();
-        becomes(&server, word(down));
-        let one = only(&server);
-        assert_eq!((&one["HEALTH"]["CODE"], &one["IPADDR"]), (&json!(478), &json!("")), "{one}");
-        assert_eq!(chosen(&mut agent), "");
-        assert_eq!(server.log_lines("'new.test' does not resolve: the destination is down until").len(), 1);
+fn lost_name_serves_until_the_hold_is_over_and_again_when_it_is_back() {
+    for trouble in [Trouble::NxDomain, Trouble::ServFail, Trouble::Timeout] {
+        let dns = Dns::start();
+        let address = net::address();
+        dns.a("gw.test", 1, &[address]);
+        let (uri, own) = ("sip:gw.test:5070", format!("sip:{address}"));
+        let builder = looking_up(&format!("1 {uri}\n"), 4 | 1, &dns);
+        let mut server = builder.modparam(r#"modparam("dispatcher", "ds_dns_hold", 3)"#).start();
+        let mut agent = server.agent();
+        becomes(&server, "AX");
 
-        dns.a("new.test", 0, &[gateway.ip()]);
-        becomes(&server, word(up));
-        assert_eq!(chosen(&mut agent), uri);
-        eventually("its address is known", SOON, || is_from(&mut agent, &gateway.uri()));
-        assert_eq!(events(&server), [format!("down {uri} 478"), format!("up {uri} 200")]);
+        dns.trouble("gw.test", trouble);
+        eventually("the name is lost", SOON, || health(&server, "NAME_LOST") > 0);
+        let dest = first(&server);
+        assert_eq!((&dest["FLAGS"], &dest["IPADDR"]), (&json!("AX"), &json!(address.to_string())), "{dest}");
+        assert!(is_from_list(&mut agent, &own), "it keeps its address");
+        assert_eq!(chosen(&mut agent).as_deref(), Some(uri), "calls still go");
+
+        becomes(&server, "IX");
+        let held = health(&server, "CHANGED") - health(&server, "NAME_LOST");
+        // Looked at each second, which may take one if nobody answers.
+        assert!((3..=6).contains(&held), "{trouble:?}: down after {held} seconds of 3");
+        assert_eq!(health(&server, "CODE"), 478);
+        assert!(is_from_list(&mut agent, &own), "it keeps its address");
+        assert_eq!(chosen(&mut agent), None);
+        dns.forget_queries();
+        dns.wait_for("gw.test", TYPE::A, 2, SOON);
+        assert_eq!(events(&server, uri), ["down it 478 1"]);
+
+        dns.no_trouble("gw.test");
+        becomes(&server, "AX");
+        assert_eq!(health(&server, "NAME_LOST"), 0);
+        assert_eq!(chosen(&mut agent).as_deref(), Some(uri));
+        eventually("one event each", SOON, || events(&server, uri) == ["down it 478 1", "up it 200 1"]);
+        server.assert_healthy();
         server.stop();
     }
 }
 
 #[test]
-fn stock_module_leaves_a_destination_out_whose_name_does_not_resolve() {
-    let (dns, address) = (Dns::start(), net::address());
-    for (stock, loaded) in [(true, 1), (false, 2)] {
-        let list = format!("1 sip:{address}:5070\n");
-        let builder = unprobed(&list, &dns, 1).modparam(r#"modparam("dispatcher", "reload_delta", 0)"#);
-        let server = if stock { builder.stock() } else { builder }.start();
-        server.write_list(&format!("{list}1 sip:new.test:5070\n"));
-        server.rpc("dispatcher.reload", json!([])).unwrap();
-        assert_eq!(server.list().len(), loaded);
+fn hold_below_zero_never_takes_a_lost_name_down() {
+    let dns = Dns::start();
+    dns.a("gw.test", 1, &[net::address()]);
+    let builder = looking_up("1 sip:gw.test\n", 4, &dns);
+    let server = builder.modparam(r#"modparam("dispatcher", "ds_dns_hold", -1)"#).start();
+    becomes(&server, "AX");
+    dns.forget("gw.test");
+    eventually("the name is lost", SOON, || health(&server, "NAME_LOST") > 0);
+    dns.forget_queries();
+    dns.wait_for("gw.test", TYPE::A, 4, SOON);
+    becomes(&server, "AX");
+    assert_eq!(events(&server, "sip:gw.test"), [""; 0]);
+    assert!(chosen(&mut server.agent()).is_some());
+    server.stop();
+}
+
+/// Also where a name is looked up only once: that is, until it has meant something.
+#[test]
+fn name_that_never_resolved_is_loaded_and_down_and_comes_up_by_itself() {
+    for mode in [1, 4] {
+        let dns = Dns::start();
+        let address = net::address();
+        let list = "1 sip:gw.test\n2 sip:127.0.0.1\n";
+        let server = looking_up(list, mode, &dns).start();
+        let mut agent = server.agent();
+        becomes(&server, "IX");
+        assert_eq!(health(&server, "CODE"), 478);
+        let told =
+            server.log_lines(".list:1:3: 'gw.test' does not resolve: the destination is down until it does");
+        assert_eq!(told.len(), 1, "{:?}", server.log_lines("does not resolve"));
+        let own = format!("sip:{address}");
+        assert_eq!((chosen(&mut agent), is_from_list(&mut agent, &own)), (None, false));
+        eventually("one event", SOON, || events(&server, "sip:gw.test") == ["down it 478 1"]);
+
+        dns.a("gw.test", 60, &[address]);
+        becomes(&server, "AX");
+        let there = || is_from_list(&mut agent, &own);
+        assert!(until(SOON, there), "its address is known");
+        assert_eq!(chosen(&mut agent).as_deref(), Some("sip:gw.test"));
+        assert_eq!(events(&server, "sip:gw.test"), ["down it 478 1", "up it 200 1"]);
         server.stop();
     }
 }

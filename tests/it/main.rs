@@ -30,6 +30,7 @@ mod reloads;
 mod removal;
 mod repeats;
 mod settings;
+mod soak;
 mod stock;
 mod stock_rpc;
 mod storm;

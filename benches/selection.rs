@@ -9,15 +9,23 @@
 //!
 //! The loop clears both xavps, as a script that selects once leaves them to the end of the transaction; for algorithm 10
 //! it also releases the call, because the stock module counts a Call-ID once.
+//!
+//! In the same way one of our servers that probes is measured beside one that does not: see [`probing`].
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
 use std::time::{Duration, Instant};
-use support::{Agent, Kamailio};
+use support::server_config::Builder;
+use support::{Agent, Kamailio, Probed};
 
 const TURNS: usize = 9;
+/// Probed meanwhile, in a set of their own, and how often in seconds.
+const OTHERS: usize = 2_000;
+const INTERVAL: u64 = 10;
+/// More turns there: what is looked for is small.
+const TURNS_BESIDE_PROBES: usize = 41;
 /// Entries of the table that ages the allocator.
 const AGE: u32 = 40_000;
 const SIZES: [usize; 3] = [3, 30, 300];
@@ -55,21 +63,26 @@ struct Side {
     rounds: u32,
 }
 
+/// A set of this size to select from.
+fn list(size: usize, flags: u32) -> String {
+    (0..size)
+        .map(|n| format!("1 sip:127.200.{}.{}:5060 {flags} 0 duid=gw{n}\n", n / 250, n % 250 + 1))
+        .collect()
+}
+
 impl Side {
     fn start(stock: bool, size: usize, failover: bool, fast: bool) -> Side {
-        let list: String = (0..size)
-            .map(|n| format!("1 sip:127.200.{}.{}:5060 0 0 duid=gw{n}\n", n / 250, n % 250 + 1))
-            .collect();
-        let mut builder = Kamailio::builder()
-            .list(list)
+        let builder = Kamailio::builder().list(list(size, 0));
+        Side::of(if stock { builder.stock() } else { builder }, size, failover, fast)
+    }
+
+    fn of(builder: Builder, size: usize, failover: bool, fast: bool) -> Side {
+        let mut builder = builder
             .module("htable")
             .modparam("modparam(\"htable\", \"htable\", \"age=>size=12;\")")
             .globals("max_while_loops=1000000")
             .modparam(&format!("modparam(\"dispatcher\", \"flags\", {})", if failover { 2 } else { 0 }))
             .route(&route());
-        if stock {
-            builder = builder.stock();
-        }
         if fast {
             builder = builder.fast_allocator();
         }
@@ -95,25 +108,74 @@ impl Side {
     }
 }
 
-/// Microseconds of a selection: ours, stock.
-fn measure(ours: &mut Side, stock: &mut Side, algorithm: u32) -> (f64, f64) {
-    let mut best = [f64::MAX; 4];
-    for _ in 0..TURNS {
-        let times = [
-            ours.once(&algorithm.to_string()),
-            stock.once(&algorithm.to_string()),
-            ours.once("none"),
-            stock.once("none"),
-        ];
-        for (best, time) in best.iter_mut().zip(times) {
-            *best = best.min(time);
+/// Microseconds of a selection in each of the two: the best and the median of all turns.
+fn measure(sides: [&mut Side; 2], algorithm: u32, turns: usize) -> [[f64; 2]; 2] {
+    let (mut with, mut without) =
+        (sides.each_ref().map(|_| Vec::new()), sides.each_ref().map(|_| Vec::new()));
+    let rounds = f64::from(sides[0].rounds);
+    let [one, other] = sides;
+    for _ in 0..turns {
+        for (all, algorithm) in [(&mut with, algorithm.to_string()), (&mut without, "none".into())] {
+            all[0].push(one.once(&algorithm));
+            all[1].push(other.once(&algorithm));
         }
     }
-    let micros = |with: f64, without: f64| (with - without).max(0.0) / f64::from(ours.rounds) * 1e6;
-    (micros(best[0], best[2]), micros(best[1], best[3]))
+    let at = |times: &mut Vec<f64>, place: usize| {
+        times.sort_by(f64::total_cmp);
+        times[place]
+    };
+    [0, 1].map(|side| {
+        [0, turns / 2]
+            .map(|place| (at(&mut with[side], place) - at(&mut without[side], place)).max(0.0) / rounds * 1e6)
+    })
+}
+
+/// The same lists in two of our servers, of which one probes the others. The best shows what probing does to the data that
+/// a selection reads, the median also the processor time that it takes.
+fn probing(failover: bool) {
+    let gateways = Probed::start();
+    // Nothing answers at the addresses of the first set: they have the flag for no probes.
+    let lists = list(30, 32) + &gateways.list(2, OTHERS, "");
+    let quiet = Kamailio::builder().workers(2).list(&lists);
+    let probing = Kamailio::builder().workers(2).list(&lists).modparam(&format!(
+        "modparam(\"dispatcher\", \"ds_ping_interval\", {INTERVAL})\nmodparam(\"dispatcher\", \"ds_probing_mode\", 1)"
+    ));
+    let (mut probing, mut quiet) =
+        (Side::of(probing, 30, failover, true), Side::of(quiet, 30, failover, true));
+    if !failover {
+        // So short that it takes more of them to be seen.
+        (probing.rounds, quiet.rounds) = (20_000, 20_000);
+    }
+    gateways.wait_for(OTHERS, Duration::from_secs(INTERVAL * 3));
+    gateways.forget();
+    let begun = Instant::now();
+    for (algorithm, name) in ALGORITHMS {
+        let [with, without] = measure([&mut probing, &mut quiet], algorithm, TURNS_BESIDE_PROBES);
+        let ratio = |at: usize| with[at] / without[at];
+        println!(
+            "{:<10}{name:<12}{:>9.3}{:>9.3}{:>8.2}{:>18.2}",
+            if failover { "on" } else { "off" },
+            with[0],
+            without[0],
+            ratio(0),
+            ratio(1)
+        );
+    }
+    let rate = gateways.count("OPTIONS") as f64 / begun.elapsed().as_secs_f64();
+    println!("{rate:.0} probes a second meanwhile");
 }
 
 fn main() {
+    beside_stock();
+    println!("\nof 30, while {OTHERS} others are probed every {INTERVAL} s; ratio = probing / not probing\n");
+    println!(
+        "{:<10}{:<12}{:>9}{:>9}{:>8}{:>18}",
+        "failover", "algorithm", "probing", "not", "ratio", "ratio of medians"
+    );
+    [false, true].into_iter().for_each(probing);
+}
+
+fn beside_stock() {
     println!("a selection, microseconds (best of {TURNS}); ratio = ours / stock, less is better\n");
     println!(
         "{:<10}{:<10}{:>6}  {:<12}{:>9}{:>9}{:>8}",
@@ -128,7 +190,7 @@ fn main() {
                     if algorithm == 10 && !failover {
                         continue; // without failover the stock module cannot release in a loop
                     }
-                    let (mine, theirs) = measure(&mut ours, &mut stock, algorithm);
+                    let [[mine, _], [theirs, _]] = measure([&mut ours, &mut stock], algorithm, TURNS);
                     println!(
                         "{:<10}{:<10}{size:>6}  {name:<12}{mine:>9.2}{theirs:>9.2}{:>8.2}",
                         if fast { "fm" } else { "qm" },

@@ -57,6 +57,12 @@ mod parallel;
 mod platforms;
 mod route_kinds;
 
+mod events;
+mod latency;
 mod probing;
 mod probing_answers;
+mod probing_off;
+mod probing_options;
 mod probing_reload;
+mod probing_sockets;
+mod probing_start;

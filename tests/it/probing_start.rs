@@ -1,0 +1,136 @@
+//! What probing needs, and values that make no sense, at the start.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::child::ChildGuard;
+use crate::support::{Kamailio, net};
+use crate::watch::{SOON, choices, flags, probing};
+
+/// A configuration without tm that answers where the next call goes. LISTEN_ADDR and so on are defines of the command line.
+const WITHOUT_TM: &str = r#"#!KAMAILIO
+debug=2
+children=1
+listen=LISTEN_ADDR
+disable_tcp=yes
+auto_aliases=no
+dns=no
+rev_dns=no
+loadmodule "jsonrpcs.so"
+loadmodule "kex.so"
+loadmodule "pv.so"
+loadmodule "sl.so"
+loadmodule "textops.so"
+loadmodule DISPATCHER_MODULE
+modparam("jsonrpcs", "transport", 4)
+modparam("jsonrpcs", "dgram_socket", RPC_SOCKET)
+modparam("dispatcher", "list_file", DISPATCHER_LIST)
+request_route {
+	if (ds_select_dst("1", "8")) append_to_reply("X-To: $du\r\n");
+	sl_send_reply("200", "OK");
+}
+"#;
+
+#[test]
+fn without_tm_it_works_where_nothing_is_probed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kamailio.cfg");
+    std::fs::write(&file, WITHOUT_TM).unwrap();
+    let server =
+        Kamailio::builder().file(&file).list("1 sip:127.0.0.9:9 8 9\n1 sip:127.0.0.9:10 0 5\n").start();
+    assert_eq!(choices(&server, 8, 2), ["sip:127.0.0.9:9"; 2]);
+    server.rpc("dispatcher.set_state", serde_json::json!(["i", 1, "sip:127.0.0.9:9"])).unwrap();
+    assert_eq!(choices(&server, 8, 2), ["sip:127.0.0.9:10"; 2]);
+    assert_eq!(flags(&server), ["IX", "AX"]);
+    assert_eq!(server.log_lines("ERROR").len(), 0, "{}", server.log());
+    server.stop();
+}
+
+#[test]
+fn without_tm_it_refuses_to_probe() {
+    let said = refusal(&with_parameter(WITHOUT_TM, "ds_ping_interval", "10"));
+    let line = said.lines().find(|line| line.contains("ERROR: dispatcher: "));
+    let line = line.unwrap_or_else(|| panic!("no line of ours: {said}"));
+    assert!(line.contains("ds_ping_interval is set, but the module tm is not loaded"), "{line}");
+}
+
+fn with_parameter(text: &str, name: &str, value: &str) -> String {
+    let line = format!("modparam(\"dispatcher\", \"{name}\", {value})\nrequest_route");
+    text.replace("request_route", &line)
+}
+
+/// What Kamailio says when it refuses to start with this configuration.
+#[track_caller]
+fn refusal(text: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::write(path("dispatcher.list"), "1 sip:127.0.0.9:9\n").unwrap();
+    std::fs::write(path("kamailio.cfg"), text).unwrap();
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/dispatcher.so");
+    let module = std::env::var_os("DISPATCHER_SO").map_or(built, Into::into);
+    let log = File::create(path("log")).unwrap();
+    let mut command = Command::new("kamailio");
+    command.arg("-f").arg(path("kamailio.cfg")).args(["-DD", "-E"]).arg("-Y").arg(dir.path());
+    for define in [
+        format!("LISTEN_ADDR=udp:{}", net::free_port(net::address())),
+        format!("DISPATCHER_MODULE=\"{}\"", module.display()),
+        format!("DISPATCHER_LIST=\"{}\"", path("dispatcher.list").display()),
+        format!("RPC_SOCKET=\"{}\"", path("rpc").display()),
+    ] {
+        command.args(["-A", &define]);
+    }
+    let mut kamailio = ChildGuard::spawn(command.stdout(log.try_clone().unwrap()).stderr(log)).unwrap();
+    let status = kamailio.wait(SOON);
+    let said = std::fs::read_to_string(path("log")).unwrap();
+    assert!(status.is_some_and(|status| !status.success()), "{status:?}: {said}");
+    said
+}
+
+/// Asserts that this value keeps the server from starting, with a word that names the parameter and says what is due.
+#[track_caller]
+fn is_refused(name: &str, value: &str, due: &str) {
+    let with_tm = WITHOUT_TM.replace("loadmodule DISPATCHER", "loadmodule \"tm.so\"\nloadmodule DISPATCHER");
+    let said = refusal(&with_parameter(&with_parameter(&with_tm, "ds_ping_interval", "1"), name, value));
+    let wanted = format!("modparam(\"dispatcher\", \"{name}\", {value}): ");
+    let line =
+        said.lines().find(|line| line.contains(&wanted)).unwrap_or_else(|| panic!("no {wanted} in {said}"));
+    assert!(line.contains("ERROR: dispatcher: ") && line.contains(due), "{line}");
+}
+
+#[test]
+fn parameter_that_makes_no_sense_is_named() {
+    is_refused("ds_probing_mode", "4", "a number from 0 to 3 is due");
+    is_refused("event_callback_mode", "3", "a number from 0 to 2 is due");
+    is_refused("ds_latency_estimator_alpha", "1000", "a number from 1 to 999");
+    is_refused("ds_probing_threshold", "0", "a number from 1");
+    is_refused("ds_inactive_threshold", "0", "a number from 1");
+    is_refused("ds_ping_reply_codes", "\"code=2\"", "code=100 to code=699");
+    is_refused("ds_ping_reply_codes", "\"class=4;kode=500\"", "'kode=500'");
+    is_refused("ds_ping_socket", "\"udp:127.0.0.1:1\"", "a socket that the server listens on");
+    is_refused("ds_default_sockname", "\"nobody\"", "the name of a listen");
+}
+
+#[test]
+fn attribute_that_makes_no_sense_is_named_with_its_place() {
+    const BEFORE: &str = "1 sip:127.0.0.9:10 0 0 duid=a;";
+    let at_it = BEFORE.len() + 1;
+    for (attribute, told, column) in [
+        ("ping_interval=x", "ping_interval", at_it),
+        ("ping_timeout=-1", "ping_timeout", at_it),
+        ("latency=1s", "latency", at_it),
+        ("cc=yes", "cc", at_it),
+        ("ping_reply_codes=\"class=9\"", "class=9", at_it),
+        // What only the server can tell stands where the destination does.
+        ("ping_socket=udp:127.0.0.1:1", "ping_socket='udp:127.0.0.1:1'", 3),
+        ("obproxy=nonsense", "obproxy='nonsense'", 3),
+    ] {
+        let server = probing(1, format!("1 sip:127.0.0.9:9\n# a comment\n{BEFORE}{attribute}\n")).start();
+        assert_eq!(flags(&server).len(), 1, "{attribute}");
+        let lines = server.log_lines("dispatcher.list:3:");
+        assert_eq!(lines.len(), 1, "{attribute}: {lines:?}");
+        let place = format!("dispatcher.list:3:{column}: ");
+        assert!(lines[0].contains(told) && lines[0].contains(&place), "{attribute} at {place}{}", lines[0]);
+        server.stop();
+    }
+}

@@ -147,13 +147,15 @@ impl<'a> Iterator for Parts<'a> {
         loop {
             let start = self.at;
             let rest = self.text.get(start..).filter(|rest| !rest.is_empty())?;
-            let mut quote = None;
+            // A quote opens only at the start of a value; elsewhere it is a letter like any other.
+            let (mut quote, mut value_starts) = (None, false);
             let end = rest.iter().position(|&byte| {
                 match quote {
                     Some(open) if byte == open => quote = None,
-                    None if byte == b'"' || byte == b'\'' => quote = Some(byte),
+                    None if value_starts && (byte == b'"' || byte == b'\'') => quote = Some(byte),
                     _ => {}
                 }
+                value_starts = byte == b'=' || value_starts && byte == b' ';
                 quote.is_none() && byte == b';'
             });
             let part = rest.get(..end.unwrap_or(rest.len()))?;
@@ -203,6 +205,9 @@ mod tests {
     fn quotes_protect_a_semicolon_and_are_taken_off() {
         let attrs = Attrs::parse(b"x=\"a;maxload=3\";duid='q'").unwrap();
         assert_eq!((attrs.maxload, attrs.duid.as_slice()), (0, &b"q"[..]));
+        let attrs = Attrs::parse(b"x=it's;maxload=3;duid=\"").unwrap_err();
+        assert!(attrs.0 == 17 && attrs.1.contains("not closed"), "{attrs:?}");
+        assert_eq!(Attrs::parse(b"x=it's;maxload=3;y=5\"").unwrap().maxload, 3);
     }
 
     #[test]

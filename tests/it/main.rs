@@ -40,6 +40,7 @@ mod odd_messages;
 mod selections;
 mod side_by_side;
 
+mod database;
 mod differences;
 mod differential;
 

@@ -14,6 +14,7 @@ pub mod agent;
 pub mod behaviour;
 pub mod blackhole;
 pub mod child;
+pub mod database;
 pub mod dns;
 pub mod gateway;
 pub mod malformed;

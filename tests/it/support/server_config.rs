@@ -162,6 +162,17 @@ impl Builder {
         Kamailio::start(&config, run_dir)
     }
 
+    /// Starts a server that must not come up; gives its log.
+    #[track_caller]
+    pub fn refused(self) -> String {
+        let (config, run_dir) = self.write();
+        let mut command = Command::new("kamailio");
+        command.args(["-DD", "-E", "-m", "64", "-f"]).arg(&config.file).arg("-Y").arg(run_dir.path());
+        let output = command.output().expect("kamailio is installed");
+        assert!(!output.status.success(), "kamailio ran and ended well");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// Lets Kamailio read the configuration and no more: whether it may start, what it says, and what it has read.
     #[track_caller]
     pub fn check(self) -> (bool, String, String) {

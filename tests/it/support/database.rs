@@ -1,0 +1,271 @@
+//! Databases with the tables that the distribution ships, each with its own data folder and, where it has one, a server of its
+//! own on a free port.
+
+use std::cell::Cell;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+
+use super::child::ChildGuard;
+use super::net;
+use super::wait::until;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Where the packages put the statements that make the tables.
+const SCHEMAS: &str = "/usr/share/kamailio";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Text,
+    MariaDb,
+    Postgres,
+}
+
+/// A database with an empty table `dispatcher`.
+pub struct Database {
+    engine: Engine,
+    dir: TempDir,
+    port: u16,
+    server: Option<ChildGuard>,
+    changes: Cell<u64>,
+}
+
+impl Database {
+    #[track_caller]
+    pub fn start(engine: Engine) -> Database {
+        let dir = tempfile::Builder::new().prefix("database-").tempdir().expect("a data folder");
+        let port = match net::free_port(std::net::Ipv4Addr::LOCALHOST) {
+            address if matches!(engine, Engine::MariaDb | Engine::Postgres) => address.port(),
+            _ => 0,
+        };
+        let mut database = Database { engine, dir, port, server: None, changes: Cell::new(0) };
+        database.make();
+        database.serve();
+        database.make_tables();
+        database
+    }
+
+    /// The module that Kamailio needs for it.
+    pub fn module(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite => "db_sqlite",
+            Engine::Text => "db_text",
+            Engine::MariaDb => "db_mysql",
+            Engine::Postgres => "db_postgres",
+        }
+    }
+
+    /// What its module needs: `db_text` would keep what it read first.
+    pub fn modparam(&self) -> &'static str {
+        if self.engine == Engine::Text { "modparam(\"db_text\", \"db_mode\", 1)" } else { "" }
+    }
+
+    pub fn url(&self) -> String {
+        let (dir, port) = (self.dir.path().display(), self.port);
+        match self.engine {
+            Engine::Sqlite => format!("sqlite:///{dir}/kamailio.db"),
+            Engine::Text => format!("text://{dir}"),
+            Engine::MariaDb => format!("mysql://kamailio:secret@127.0.0.1:{port}/kamailio"),
+            Engine::Postgres => format!("postgres://kamailio:secret@127.0.0.1:{port}/kamailio"),
+        }
+    }
+
+    /// Replaces all rows: set id, destination, flags, priority, attributes.
+    #[track_caller]
+    pub fn rows(&self, rows: &[(i64, &str, i64, i64, &str)]) {
+        if self.engine == Engine::Text {
+            let row = |(at, (set, uri, flags, priority, attrs)): (usize, &(i64, &str, i64, i64, &str))| {
+                let escaped = |text: &str| text.replace('\\', "\\\\").replace(':', "\\:");
+                format!("{at}:{set}:{}:{flags}:{priority}:{}:\n", escaped(uri), escaped(attrs))
+            };
+            let rows: String = rows.iter().enumerate().map(row).collect();
+            let file = self.dir.path().join("dispatcher");
+            let text = std::fs::read_to_string(&file).expect("the table");
+            // The shipped table allows no empty text.
+            let head = text.lines().next().unwrap_or_default().replace("(string) ", "(string,null) ");
+            std::fs::write(&file, format!("{head}\n{rows}")).expect("the table can be written");
+            // It looks at the time of the last change, in whole seconds.
+            self.changes.set(self.changes.get() + 1);
+            let later = SystemTime::now() + Duration::from_secs(self.changes.get());
+            let table = std::fs::File::options().write(true).open(&file).expect("the table");
+            table.set_modified(later).expect("its time can be set");
+            return;
+        }
+        let row = |(set, uri, flags, priority, attrs): &(i64, &str, i64, i64, &str)| {
+            let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+            let (uri, attrs) = (quoted(uri), quoted(attrs));
+            format!(
+                "INSERT INTO dispatcher (setid, destination, flags, priority, attrs) \
+                 VALUES ({set}, {uri}, {flags}, {priority}, {attrs});\n"
+            )
+        };
+        let inserts: String = rows.iter().map(row).collect();
+        self.run(&format!("DELETE FROM dispatcher;\n{inserts}"));
+    }
+
+    /// Runs statements; they must succeed.
+    #[track_caller]
+    pub fn run(&self, sql: &str) {
+        let mut client = self.client();
+        client.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = client.spawn().expect("the database's client can be run");
+        let mut input = child.stdin.take().expect("its input");
+        std::io::Write::write_all(&mut input, sql.as_bytes()).expect("the client reads");
+        drop(input);
+        let output = child.wait_with_output().expect("the client ends");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}\nof {sql}");
+    }
+
+    fn client(&self) -> Command {
+        let dir = self.dir.path();
+        match self.engine {
+            Engine::Sqlite => command("sqlite3", &["-bail", &path(dir, "kamailio.db")]),
+            Engine::Text => panic!("db_text has no client"),
+            Engine::MariaDb => {
+                let socket = format!("--socket={}", path(dir, "socket"));
+                command("mariadb", &["--no-defaults", &socket, "--user=root", "kamailio"])
+            }
+            Engine::Postgres => {
+                let port = self.port.to_string();
+                let options = ["-h", "127.0.0.1", "-p", &port, "-U", "kamailio"];
+                let mut client =
+                    command("psql", &[&options[..], &["-q", "-v", "ON_ERROR_STOP=1", "kamailio"]].concat());
+                client.env("PGPASSWORD", "secret");
+                client
+            }
+        }
+    }
+
+    /// Makes what a server needs before it can start.
+    fn make(&self) {
+        let dir = self.dir.path();
+        match self.engine {
+            Engine::Sqlite => {}
+            Engine::Text => {
+                for table in ["version", "dispatcher"] {
+                    let from = format!("{SCHEMAS}/dbtext/kamailio/{table}");
+                    std::fs::copy(&from, dir.join(table)).unwrap_or_else(|error| panic!("{from}: {error}"));
+                }
+            }
+            Engine::MariaDb => {
+                let data = format!("--datadir={}", path(dir, "data"));
+                let options = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"];
+                succeed(command("mariadb-install-db", &[&options[..], &[&data, "--user=root"]].concat()));
+            }
+            Engine::Postgres => {
+                let data = path(dir, "data");
+                succeed(command("chown", &["postgres", &dir.display().to_string()]));
+                let initdb = postgres_program("initdb");
+                let mut initdb = command(&initdb, &["-D", &data, "--auth=trust", "--no-sync", "-E", "UTF8"]);
+                succeed(as_postgres(&mut initdb));
+            }
+        }
+    }
+
+    /// Starts the server, where there is one, and waits until it answers.
+    #[track_caller]
+    pub fn serve(&mut self) {
+        let dir = self.dir.path();
+        let port = self.port.to_string();
+        let (mut server, mut ready) = match self.engine {
+            Engine::Sqlite | Engine::Text => return,
+            Engine::MariaDb => {
+                let of = |name: &str, file: &str| format!("--{name}={}", path(dir, file));
+                let (data, socket, pid) =
+                    (of("datadir", "data"), of("socket", "socket"), of("pid-file", "pid"));
+                let port = format!("--port={port}");
+                let own = ["--no-defaults", "--user=root", "--bind-address=127.0.0.1", "--skip-log-bin"];
+                let server = command("mariadbd", &[&own[..], &[&data, &socket, &pid, &port]].concat());
+                (server, command("mariadb-admin", &["--no-defaults", &socket, "--user=root", "ping"]))
+            }
+            Engine::Postgres => {
+                let (data, sockets) = (path(dir, "data"), dir.display().to_string());
+                let options = ["-D", &data, "-p", &port, "-h", "127.0.0.1", "-k", &sockets, "-F"];
+                let mut server = command(&postgres_program("postgres"), &options);
+                as_postgres(&mut server);
+                (server, command("pg_isready", &["-h", "127.0.0.1", "-p", &port, "-q"]))
+            }
+        };
+        server.stdout(Stdio::null()).stderr(Stdio::null());
+        self.server = Some(ChildGuard::spawn(&mut server).expect("the database server can be started"));
+        ready.stdout(Stdio::null()).stderr(Stdio::null());
+        let answers = || ready.status().is_ok_and(|status| status.success());
+        assert!(until(PATIENCE, answers), "{:?} is not ready", self.engine);
+    }
+
+    /// Ends the server at once, as a crash does.
+    pub fn kill(&mut self) {
+        self.server = None;
+    }
+
+    fn make_tables(&self) {
+        let schema = |folder: &str, file: &str| {
+            let path = format!("{SCHEMAS}/{folder}/{file}-create.sql");
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+        };
+        let tables = |folder: &str| schema(folder, "standard") + &schema(folder, "dispatcher");
+        match self.engine {
+            Engine::Text => {}
+            Engine::Sqlite => self.run(&tables("db_sqlite")),
+            Engine::MariaDb => {
+                let socket = format!("--socket={}", path(self.dir.path(), "socket"));
+                let make = "CREATE DATABASE kamailio; CREATE USER kamailio@'%' IDENTIFIED BY 'secret'; \
+                            GRANT ALL ON kamailio.* TO kamailio@'%'";
+                succeed(command("mariadb", &["--no-defaults", &socket, "--user=root", "-e", make]));
+                self.run(&tables("mysql"));
+            }
+            Engine::Postgres => {
+                let port = self.port.to_string();
+                let admin = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-q"];
+                for make in
+                    ["CREATE USER kamailio PASSWORD 'secret'", "CREATE DATABASE kamailio OWNER kamailio"]
+                {
+                    succeed(command("psql", &[&admin[..], &["-c", make]].concat()));
+                }
+                self.run(&tables("postgres"));
+            }
+        }
+    }
+}
+
+fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}
+
+fn path(dir: &Path, file: &str) -> String {
+    dir.join(file).display().to_string()
+}
+
+#[track_caller]
+fn succeed(mut command: impl std::borrow::BorrowMut<Command>) {
+    let command = command.borrow_mut();
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}{errors}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// The newest version that is installed; its folder is not in PATH.
+#[track_caller]
+fn postgres_program(name: &str) -> String {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed");
+    let mut programs: Vec<PathBuf> =
+        versions.flatten().map(|version| version.path().join("bin").join(name)).collect();
+    programs.sort();
+    programs.pop().expect("a version of PostgreSQL").display().to_string()
+}
+
+/// The server refuses to run as root.
+fn as_postgres(command: &mut Command) -> &mut Command {
+    let users = std::fs::read_to_string("/etc/passwd").expect("the users");
+    let user = users.lines().find(|line| line.starts_with("postgres:")).expect("a user postgres");
+    let mut ids = user.split(':').skip(2).map(|id| id.parse().expect("a number"));
+    let (uid, gid) = (ids.next().expect("a user id"), ids.next().expect("a group id"));
+    command.uid(uid).gid(gid).current_dir("/")
+}

@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::calls::assert_quiet;
+use crate::support::sip_sockets::Peer;
 use crate::support::{Kamailio, Probed, distinct};
 use crate::watch::{
     INTERVAL, SLACK, SOON, TIMEOUT, at, become_all, becomes, call, choices, counted, events, more_probes,
@@ -73,6 +74,28 @@ fn mode_1_follows_all_gateways() {
 #[test]
 fn mode_3_follows_gateways_that_are_flagged() {
     follows_a_gateway_that_is_killed_and_restarted(3, 8);
+}
+
+/// The server holds a connection to it, which ends with it: the next one is refused.
+#[test]
+fn gateway_on_tcp_is_followed_as_well() {
+    let gateway = Probed::with_tcp();
+    let (address, uri) = (gateway.local(), format!("{};transport=tcp", gateway.uri()));
+    let mut server = set(probing(1, format!("1 {uri}\n")).tcp(), "ds_probing_threshold", 2).start();
+    becomes(&server, 0, "AP");
+    drop(gateway);
+    let killed = Instant::now();
+    let down = becomes(&server, 0, "IP");
+    assert!(killed.elapsed() <= INTERVAL * 2 + TIMEOUT + SLACK, "{:?}", killed.elapsed());
+    assert_eq!(down["HEALTH"]["FAILURES"], json!(2));
+    let gateway = Probed::with_tcp_at(address);
+    let restarted = Instant::now();
+    becomes(&server, 0, "AP");
+    assert!(restarted.elapsed() <= INTERVAL * 2 + SLACK, "{:?}", restarted.elapsed());
+    assert!(gateway.probes().iter().all(|probe| matches!(probe.peer, Peer::Tcp(_))));
+    assert_eq!(events(&server), [format!("down {uri}"), format!("up {uri}")]);
+    server.assert_healthy();
+    server.stop();
 }
 
 #[test]

@@ -62,6 +62,7 @@ mod events;
 mod latency;
 mod probing;
 mod probing_answers;
+mod probing_network;
 mod probing_off;
 mod probing_options;
 mod probing_reload;

@@ -1,14 +1,14 @@
 //! What the server finds when it loads the module: the table of exports, one row each, and the life cycle.
 
 use crate::api::{
-    self, Module, edit, failover, group, load, membership, names, probing, reload, rpc, select,
+    self, Module, edit, failover, group, load, membership, metrics, names, probing, reload, rpc, select,
 };
 use crate::conf::{Conf, Raw};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
 use crate::host::kemi::KemiFunction;
 use crate::host::param::{Int, Text};
 use crate::host::variable::Variable;
-use crate::host::{CFG_DIR, capi, clock, db, guard, kemi, log, mem::Pool, process, timer, tm};
+use crate::host::{CFG_DIR, capi, clock, db, guard, kemi, log, mem::Pool, process, timer, tm, xhttp};
 use crate::load::Secret;
 use crate::service::upkeep;
 use crate::shm::boxed::Boxed;
@@ -17,7 +17,7 @@ use crate::{kemi_function, rpc_command, script_function, script_variable};
 use core::ffi::{c_char, c_int, c_uint, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-static FUNCTIONS: [Function; 31] = [
+static FUNCTIONS: [Function; 33] = [
     script_function!(c"ds_select", (int set, int alg), ANY, select::select),
     script_function!(c"ds_select", (int set, int alg, int limit), ANY, select::select),
     script_function!(c"ds_select_dst", (int set, int alg), REQUEST_FAILURE, select::select_dst),
@@ -52,11 +52,13 @@ static FUNCTIONS: [Function; 31] = [
         ANY,
         group::oc_set_attrs
     ),
+    script_function!(c"ds_prometheus", (), ANY, metrics::prometheus),
+    script_function!(c"ds_prometheus", (int set), ANY, metrics::prometheus),
     Function::BIND,
     Function::END,
 ];
 
-static KEMI: [KemiFunction; 29] = [
+static KEMI: [KemiFunction; 31] = [
     kemi_function!(c"ds_select", (int set, int alg), select::select),
     kemi_function!(c"ds_select_limit", (int set, int alg, int limit), select::select),
     kemi_function!(c"ds_select_dst", (int set, int alg), select::select_dst),
@@ -89,6 +91,8 @@ static KEMI: [KemiFunction; 29] = [
         (int set, text uri, int rate, int interval, int sequence),
         group::oc_set_attrs
     ),
+    kemi_function!(c"ds_prometheus", (), metrics::prometheus),
+    kemi_function!(c"ds_prometheus_set", (int set), metrics::prometheus),
     KemiFunction::END,
 ];
 
@@ -209,7 +213,7 @@ static PARAMETERS: [Parameter; 51] = [
     Parameter::END,
 ];
 
-static COMMANDS: [Command; 11] = [
+static COMMANDS: [Command; 12] = [
     rpc_command!(c"dispatcher.list", c"Return the content of dispatcher sets", rpc::list),
     rpc_command!(c"dispatcher.reload", c"Reload dispatcher destination sets", rpc::reload),
     rpc_command!(c"dispatcher.set_state", c"Set the state of a destination by address", rpc::set_state),
@@ -221,6 +225,8 @@ static COMMANDS: [Command; 11] = [
     rpc_command!(c"dispatcher.add", c"Add a destination until the next reload", edit::add),
     rpc_command!(c"dispatcher.remove", c"Remove a destination until the next reload", edit::remove),
     rpc_command!(c"dispatcher.hash", c"Compute the hash of a key", edit::hash),
+    rpc_command!(c"dispatcher.stats", c"Return the figures of each destination", metrics::stats)
+        .answers_many(),
     rpc_command!(c"dispatcher.oclist", c"Return overload control of a set", edit::oclist).answers_many(),
     rpc_command!(c"dispatcher.ping_active", c"Show or set whether destinations are probed", rpc::ping_active),
     rpc_command!(
@@ -298,6 +304,8 @@ fn start() -> Result<(), String> {
         ));
     }
     api::declare_settings(&module.conf)?;
+    metrics::register()?;
+    xhttp::load();
     if let Some(database) = &module.conf.database {
         db::load(&database.url).map_err(|error| format!("db_url is set, but {error}"))?;
     }

@@ -11,7 +11,7 @@ use crate::service::calls::{self, NotPlaced};
 use crate::service::route;
 use crate::service::states::{self, Mark};
 use crate::state::health::Report;
-use crate::state::{Generation, Set};
+use crate::state::{Generation, Root, Set};
 use std::collections::HashSet;
 
 /// `ds_next_dst()`: sends the request to the next destination of the list.
@@ -90,14 +90,25 @@ fn next(msg: &mut Message, target: Target) -> Verdict {
     };
     let mut list = List::of(&module.conf.xavp_dst);
     let key = call_key(module, msg);
+    at_front(module, &list, route::count_failed_over);
     if !list.remove_front() || next_usable(module, key, &mut list).is_none() {
         return Verdict::FALSE;
     }
     let done = use_front(module, msg, target);
-    if done != Verdict::True {
+    if done == Verdict::True {
+        at_front(module, &list, route::count_selected);
+    } else {
         release(module, key);
     }
     done
+}
+
+/// Does something with the destination that the first entry of the list names, if it is configured.
+fn at_front(module: &Module, list: &List<'_>, act: fn(&Root<Pool>, &Set<Pool>, usize)) -> Option<()> {
+    let (front, sets) = (list.front()?, module.sets()?);
+    let set = sets.set(front.int(b"grp")?)?;
+    act(module.root, set, list::position(set, &front, 0)?);
+    Some(())
 }
 
 fn use_front(module: &Module, msg: &mut Message, target: Target) -> Verdict {

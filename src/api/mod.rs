@@ -10,6 +10,7 @@ pub mod group;
 pub mod list;
 pub mod load;
 pub mod membership;
+pub mod metrics;
 pub mod names;
 pub mod probing;
 pub mod reload;

@@ -10,6 +10,7 @@
 
 pub mod capi;
 pub mod clock;
+pub mod counters;
 pub mod db;
 pub mod event;
 pub mod export;
@@ -30,5 +31,6 @@ pub mod tm;
 pub mod uri;
 pub mod variable;
 pub mod xavp;
+pub mod xhttp;
 
 pub use ffi::CFG_DIR;

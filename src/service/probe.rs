@@ -177,6 +177,7 @@ fn conclude<A: Alloc>(
         } else {
             (health.failures, health.successes) = (health.failures.saturating_add(1), 0);
             root.counters.failed_probes.bump();
+            record.totals.failed_probes.bump();
         }
         Some(after)
     });

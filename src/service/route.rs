@@ -3,7 +3,7 @@
 use super::calls::{self, NotPlaced, Placed};
 use super::view::View;
 use crate::load::key::Key;
-use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Refusal, Text};
+use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Pool, Refusal, Text};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Root, Set};
 
@@ -106,7 +106,10 @@ pub fn select<'g, A: Alloc>(
             let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
             let placed = calls::place(root, set, key, ask.now, may_stay, |view| choosing.choose(view, draw));
             placed.map_err(|error| match error {
-                NotPlaced::Refused(refusal) => NoRoute::Refused(refusal),
+                NotPlaced::Refused(refusal) => {
+                    count_full(root, set, refusal);
+                    NoRoute::Refused(refusal)
+                }
                 NotPlaced::OutOfMemory(error) => NoRoute::OutOfMemory(error),
             })?
         }
@@ -120,6 +123,9 @@ pub fn select<'g, A: Alloc>(
     }
     if let Some(turn) = turn {
         set.settle_turn(turn, at);
+    }
+    if !matches!(ask.call, Call::Waits) {
+        count_selected(root, set, at);
     }
     Ok(Selection { set, at, counted: choosing.counts(), new, draw, choosing })
 }
@@ -148,6 +154,29 @@ pub fn retry<A: Alloc>(
         choice.or_else(|refusal| select::least_loaded(view, spared.iter().copied()).map_err(|_| refusal))
     })
     .map(|placed| placed.at)
+}
+
+/// A request goes to this position.
+pub fn count_selected<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) {
+    if let Some(record) = View::new(root, set).record(at) {
+        record.totals.selected.bump();
+    }
+}
+
+/// A request that went to this position is sent on to another.
+pub fn count_failed_over<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) {
+    if let Some(record) = View::new(root, set).record(at) {
+        record.totals.failed_over.bump();
+    }
+}
+
+/// A call found no room: each of the set that could have had it is full.
+fn count_full<A: Alloc>(root: &Root<A>, set: &Set<A>, refusal: Refusal) {
+    if refusal == Refusal::NoRoom {
+        let view = View::new(root, set);
+        let full = (0..set.destinations.len()).filter(|&at| view.usable(at));
+        full.filter_map(|at| view.record(at)).for_each(|record| record.totals.full.bump());
+    }
 }
 
 /// Whether a request may go on to this position: it is usable, and has room for a call that counts.

@@ -64,6 +64,11 @@ impl Counter {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
+    /// Starts again, for a new purpose.
+    pub fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     /// How often so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -26,7 +26,7 @@ pub use calls::Calls;
 pub use counters::Counters;
 pub use generation::{Destination, Generation, Set};
 pub use health::Health;
-pub use record::{Change, Configured, Keep, Record};
+pub use record::{Change, Configured, Keep, Record, Totals};
 pub use registry::Registry;
 
 use crate::load::Secret;

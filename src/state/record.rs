@@ -6,7 +6,7 @@ use crate::dest::Flags;
 use crate::health::latency::Latency;
 use crate::shm::Shared;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::shm::counter::Gauge;
+use crate::shm::counter::{Counter, Gauge};
 use crate::shm::lock::{Guard, Mutex};
 
 /// The runtime record of a destination. All fields change under way, from any process.
@@ -32,6 +32,8 @@ pub struct Record {
     /// How long its replies take and how much longer than usual, in milliseconds; 0 where it is not known.
     latency: AtomicU32,
     congestion: AtomicU32,
+    /// What happened to it so far.
+    pub totals: Totals,
     /// Its wish to get less.
     pub overload: Overload,
     health: Mutex<Health>,
@@ -39,6 +41,19 @@ pub struct Record {
 
 // SAFETY: atomics, and numbers behind a lock between processes.
 unsafe impl Shared for Record {}
+
+/// Counted since the destination was seen for the first time.
+#[derive(Default)]
+pub struct Totals {
+    /// Selections that sent a request there.
+    pub selected: Counter,
+    /// Requests that a script sent on to another destination.
+    pub failed_over: Counter,
+    /// Selections that found no room in the set while it was usable and full.
+    pub full: Counter,
+    /// Probes that failed.
+    pub failed_probes: Counter,
+}
 
 /// A change of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +163,8 @@ impl Record {
         self.load.reset();
         self.entries.reset();
         self.overload.reset();
+        let Totals { selected, failed_over, full, failed_probes } = &self.totals;
+        [selected, failed_over, full, failed_probes].into_iter().for_each(Counter::reset);
         self.last_chosen.store(0, Ordering::Relaxed);
         self.configured.store(flags.0, Ordering::Relaxed);
         self.flags.store(flags.0, Ordering::Relaxed);

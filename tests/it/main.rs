@@ -21,6 +21,7 @@ mod identity;
 mod limits;
 mod main_job;
 mod memory;
+mod metrics;
 mod names;
 mod names_fresh;
 mod names_waiting;

@@ -13,6 +13,13 @@
 #include "modules/tm/tm_load.h"
 #include "shim.h"
 
+/* The host's own way logs an error where the module is not there. */
+int shim_bind_xhttp(xhttp_api_t *api)
+{
+	bind_xhttp_f bind = (bind_xhttp_f)find_export("bind_xhttp", 0, 0);
+	return bind == NULL ? -1 : bind(api);
+}
+
 int shim_cseq_method(struct sip_msg *msg)
 {
 	return get_cseq(msg)->method_id;

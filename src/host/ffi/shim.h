@@ -7,7 +7,9 @@
 #include "core/resolve.h"
 #include "core/socket_info.h"
 #include "modules/tm/tm_load.h"
+#include "modules/xhttp/api.h"
 
+int shim_bind_xhttp(xhttp_api_t *api);
 int shim_cseq_method(struct sip_msg *msg);
 str shim_from_uri(struct sip_msg *msg);
 int shim_has_to_tag(struct sip_msg *msg);

@@ -25,4 +25,6 @@
 #include "core/dprint.h"
 #include "modules/dispatcher/api.h"
 #include "modules/tm/tm_load.h"
+#include "modules/xhttp/api.h"
+#include "core/counters.h"
 #include "shim.h"

@@ -1,0 +1,85 @@
+//! Figures for monitoring: counters of the server for the module as a whole, and figures of each destination as a
+//! Prometheus text (`ds_prometheus`) and by RPC (`dispatcher.stats`).
+
+use super::rpc::with_module;
+use super::{Module, module};
+use crate::host::counters;
+use crate::host::mem::Pool;
+use crate::host::message::Message;
+use crate::host::rpc::Rpc;
+use crate::host::script::{Values, Verdict};
+use crate::host::{log, xhttp};
+use crate::service::metrics::{self, FIGURES};
+use crate::shm::counter::Counter;
+use crate::state::{Counters, Generation, Set};
+use std::ffi::CString;
+
+/// The media type of a Prometheus text.
+const KIND: &str = "text/plain; version=0.0.4";
+
+/// `ds_prometheus([set])`: answers the HTTP request at hand with the figures of all destinations, or of those of a set.
+pub fn prometheus(msg: &mut Message, values: &Values<'_>) -> Verdict {
+    let text = |module: &Module| {
+        let sets = module.sets()?;
+        let wanted = wanted(&sets, (!values.is_empty()).then(|| values.int(0)));
+        Some(metrics::prometheus(module.root, &wanted))
+    };
+    let Some(text) = module().and_then(text) else { return Verdict::FALSE };
+    if xhttp::reply(msg, KIND, text.as_bytes()) {
+        return Verdict::True;
+    }
+    log::error(format_args!(
+        "ds_prometheus: there is no HTTP request to answer, or the module xhttp is not loaded"
+    ));
+    Verdict::FALSE
+}
+
+/// The set of this id, or all.
+fn wanted(sets: &Generation<Pool>, id: Option<i32>) -> Vec<&Set<Pool>> {
+    match id {
+        Some(id) => sets.set(id).into_iter().collect(),
+        None => sets.sets().iter().collect(),
+    }
+}
+
+/// `dispatcher.stats [set]`: the same figures, a structure for each destination.
+pub fn stats(rpc: &Rpc) {
+    with_module(rpc, |module| {
+        let Some(sets) = module.sets() else { return Ok(()) };
+        for set in wanted(&sets, rpc.optional_int()) {
+            for (one, record) in metrics::each(module.root, set) {
+                let entry = rpc.structure()?;
+                entry.int(c"SET", set.id)?;
+                entry.text(c"URI", set.text(one.uri))?;
+                entry.text(c"DUID", set.text(one.duid))?;
+                for figure in FIGURES {
+                    let name = CString::new(figure.name.to_ascii_uppercase()).unwrap_or_default();
+                    entry.unsigned_long(&name, (figure.of)(one, record))?;
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+/// A counter of the module.
+fn count(of: fn(&Counters) -> &Counter) -> u64 {
+    module().map_or(0, |module| of(&module.root.counters).get())
+}
+
+/// Makes the server's counters.
+pub fn register() -> Result<(), &'static str> {
+    let register = |name, about, read| counters::register(c"dispatcher", name, about, read);
+    register(c"placed", c"Calls counted.", || count(|all| &all.placed))?;
+    register(c"unknown", c"Releases of a call that is not known.", || count(|all| &all.unknown))?;
+    register(c"late", c"Releases that came twice or too late.", || count(|all| &all.late))?;
+    register(c"crossed", c"Calls counted again for a 2xx that crossed their CANCEL.", || {
+        count(|all| &all.crossed)
+    })?;
+    register(c"expired", c"Calls that nobody ended in time.", || count(|all| &all.expired))?;
+    register(c"probes", c"Probes begun.", || count(|all| &all.probes))?;
+    register(c"failed_probes", c"Probes that failed.", || count(|all| &all.failed_probes))?;
+    register(c"stale_probes", c"Answers to probes that meant nothing any more.", || {
+        count(|all| &all.stale_probes)
+    })
+}

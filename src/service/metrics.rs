@@ -1,0 +1,121 @@
+//! Figures of each destination: what a monitoring system asks for.
+
+use crate::dest::Flags;
+use crate::shm::Alloc;
+use crate::state::{Destination, Record, Root, Set};
+use core::fmt::Write;
+use std::collections::HashSet;
+
+/// A figure of a destination.
+pub struct Figure {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub about: &'static str,
+    /// Its value.
+    pub of: fn(&Destination, &Record) -> u64,
+}
+
+/// All figures. A name that ends with `_total` is of one that only grows while the destination is there.
+pub const FIGURES: [Figure; 11] = [
+    Figure { name: "up", about: "Whether calls go to it.", of: |_, record| record.flags().usable().into() },
+    Figure {
+        name: "disabled",
+        about: "Whether an operator disabled it.",
+        of: |_, record| record.flags().has(Flags::DISABLED).into(),
+    },
+    Figure {
+        name: "probing",
+        about: "Whether it has the probing flag.",
+        of: |_, record| record.flags().has(Flags::PROBING).into(),
+    },
+    Figure { name: "load", about: "Calls that count for it now.", of: |_, record| record.load.get().into() },
+    Figure {
+        name: "maxload",
+        about: "Calls that it may have at the same time; 0 is no limit.",
+        of: |one, _| one.maxload.into(),
+    },
+    Figure {
+        name: "latency_milliseconds",
+        about: "Estimate of how long it takes to answer probes; 0 is not known.",
+        of: |_, record| record.latency().into(),
+    },
+    Figure {
+        name: "changed_timestamp_seconds",
+        about: "When its state changed last; 0 is never.",
+        of: |_, record| record.health().changed / 1000,
+    },
+    Figure {
+        name: "selected_total",
+        about: "Requests that were sent to it.",
+        of: |_, record| record.totals.selected.get(),
+    },
+    Figure {
+        name: "failed_over_total",
+        about: "Requests that were sent on from it to another destination.",
+        of: |_, record| record.totals.failed_over.get(),
+    },
+    Figure {
+        name: "refused_total",
+        about: "Selections that found no room in its set while it was up.",
+        of: |_, record| record.totals.full.get(),
+    },
+    Figure {
+        name: "failed_probes_total",
+        about: "Probes that failed.",
+        of: |_, record| record.totals.failed_probes.get(),
+    },
+];
+
+/// Before each name in a Prometheus text.
+const PREFIX: &str = "kamailio_dispatcher_destination_";
+
+/// The destinations of a set, each identity once, with their records.
+pub fn each<'a, A: Alloc>(
+    root: &'a Root<A>,
+    set: &'a Set<A>,
+) -> impl Iterator<Item = (&'a Destination, &'a Record)> {
+    let mut seen = HashSet::new();
+    let once = set.destinations.iter().filter(move |one| seen.insert(one.record));
+    once.filter_map(|one| Some((one, root.registry.record(one.record)?)))
+}
+
+/// All figures of these sets in the text format of Prometheus, version 0.0.4.
+pub fn prometheus<A: Alloc>(root: &Root<A>, sets: &[&Set<A>]) -> String {
+    let labelled = |set: &Set<A>, one: &Destination| {
+        let socket = [set.text(one.sockname), set.text(one.socket)].into_iter().find(|text| !text.is_empty());
+        let [uri, duid, socket] =
+            [set.text(one.uri), set.text(one.duid), socket.unwrap_or_default()].map(escaped);
+        format!("{{set=\"{}\",uri=\"{uri}\",duid=\"{duid}\",socket=\"{socket}\"}}", set.id)
+    };
+    let all: Vec<_> = sets
+        .iter()
+        .flat_map(|set| each(root, set).map(|(one, record)| (labelled(set, one), one, record)))
+        .collect();
+    let mut text = String::new();
+    for Figure { name, about, of } in FIGURES {
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "# HELP {PREFIX}{name} {about}\n# TYPE {PREFIX}{name} {kind}");
+        for (labels, one, record) in &all {
+            let _ = writeln!(text, "{PREFIX}{name}{labels} {}", of(one, record));
+        }
+    }
+    text
+}
+
+/// A label's value: backslash, quote and line feed are escaped; what is no UTF-8 is replaced.
+fn escaped(value: &[u8]) -> String {
+    let value = String::from_utf8_lossy(value);
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped() {
+        assert_eq!(escaped(b"a\"b\\c\nd\xff"), "a\\\"b\\\\c\\nd\u{fffd}");
+    }
+}

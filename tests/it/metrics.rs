@@ -1,0 +1,233 @@
+//! Figures of destinations: by HTTP, by RPC, and as a real Prometheus stores them.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::child::ChildGuard;
+use crate::support::server_config::Builder;
+use crate::support::{Gateways, Kamailio, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const PREFIX: &str = "kamailio_dispatcher_destination_";
+
+const ROUTE: &str = r#"
+request_route {
+    if (is_method("ACK")) { t_relay(); exit; }
+    if (is_method("BYE")) { ds_load_update(); sl_send_reply("200", "OK"); exit; }
+    if (!ds_select_dst("1", "10")) { sl_send_reply("404", "No destination"); exit; }
+    t_on_failure("NEXT");
+    t_relay();
+}
+onreply_route { if (status =~ "2[0-9][0-9]") ds_load_update(); }
+failure_route[NEXT] { if (ds_next_dst()) { t_on_failure("NEXT"); t_relay(); } else { ds_load_unset(); } }
+event_route[xhttp:request] {
+    if ($hu == "/metrics") { prom_dispatch(); exit; }
+    if ($hu == "/metrics/destinations") { ds_prometheus(); exit; }
+    if ($hu == "/metrics/destinations/2") { ds_prometheus("2"); exit; }
+    xhttp_reply("404", "Not Found", "text/plain", "");
+}
+"#;
+
+fn builder(list: &str) -> Builder {
+    Kamailio::builder()
+        .list(list)
+        .tcp()
+        .module("xhttp")
+        .module("xhttp_prom")
+        .globals("tcp_accept_no_cl=yes\n")
+        .modparam(
+            "modparam(\"xhttp_prom\", \"xhttp_prom_stats\", \"dispatcher:\")\n\
+             modparam(\"dispatcher\", \"flags\", 2)\n",
+        )
+        .route(ROUTE)
+}
+
+/// The body of the answer to a GET.
+#[track_caller]
+fn get(server: &Kamailio, path: &str) -> String {
+    let mut stream = TcpStream::connect(server.address()).expect("a TCP listen");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: kamailio\r\nContent-Length: 0\r\n\r\n").unwrap();
+    let (mut answer, mut part) = (Vec::new(), [0; 65536]);
+    loop {
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+            if body.len() >= length.expect("a length").trim().parse().unwrap() {
+                assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+                return body.to_owned();
+            }
+        }
+        let len = stream.read(&mut part).expect("the rest of the answer");
+        assert!(len > 0, "the answer ends early: {text}");
+        answer.extend(&part[..len]);
+    }
+}
+
+/// The samples of a text: name and labels, value.
+fn samples(text: &str) -> HashMap<String, u64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| line.rsplit_once(' ').map(|(name, value)| (name.into(), value.parse().unwrap())).unwrap())
+        .collect()
+}
+
+/// What RPC says, in the form of [`samples`].
+fn by_rpc(server: &Kamailio) -> HashMap<String, u64> {
+    let stats = server.rpc("dispatcher.stats", json!([])).unwrap();
+    let mut samples = HashMap::new();
+    for one in stats.as_array().expect("an array") {
+        let label = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
+        let (set, uri, duid) = (&one["SET"], label("URI"), label("DUID"));
+        for (name, value) in one.as_object().unwrap() {
+            if let (Some(value), false) = (value.as_u64(), name == "SET") {
+                let name = name.to_lowercase();
+                samples.insert(
+                    format!("{PREFIX}{name}{{set=\"{set}\",uri=\"{uri}\",duid=\"{duid}\",socket=\"\"}}"),
+                    value,
+                );
+            }
+        }
+    }
+    samples
+}
+
+#[test]
+fn every_destination_has_its_series_from_the_start_and_loses_it_when_it_is_removed() {
+    let server = builder("1 sip:127.0.1.1 0 0 duid=a;maxload=5\n2 sip:127.0.2.1 4\n").start();
+    let all = samples(&get(&server, "/metrics/destinations"));
+    assert_eq!(all.len(), 22);
+    assert_eq!(all, by_rpc(&server));
+    let of = |name: &str, labels: &str| all[&format!("{PREFIX}{name}{{{labels},socket=\"\"}}")];
+    let (first, second) =
+        ("set=\"1\",uri=\"sip:127.0.1.1\",duid=\"a\"", "set=\"2\",uri=\"sip:127.0.2.1\",duid=\"\"");
+    assert_eq!((of("up", first), of("maxload", first), of("disabled", first)), (1, 5, 0));
+    assert_eq!((of("up", second), of("disabled", second)), (0, 1));
+
+    server.write_list("2 sip:127.0.2.1 4\n3 sip:127.0.3.1\n");
+    server.rpc("dispatcher.reload", json!([])).unwrap();
+    let text = get(&server, "/metrics/destinations");
+    assert!(!text.contains("127.0.1.1") && text.contains("127.0.3.1"), "{text}");
+    assert_eq!(samples(&text), by_rpc(&server));
+    let one = samples(&get(&server, "/metrics/destinations/2"));
+    assert!(one.len() == 11 && one.keys().all(|name| name.contains("set=\"2\"")), "{one:?}");
+    server.stop();
+}
+
+#[test]
+fn calls_that_are_placed_sent_on_and_refused_are_counted_where_they_belong() {
+    let good = Gateways::answering(1, 200);
+    let bad = Gateways::answering(1, 480);
+    let list =
+        format!("1 {} 0 9 duid=bad;maxload=2\n1 {} 0 0 duid=good;maxload=2\n", bad.uri(0), good.uri(0));
+    let mut server = builder(&list).start();
+    let mut agent = server.agent();
+    let mut place = || {
+        let mut call = agent.call();
+        agent.place(&mut call).status()
+    };
+    let answers = [place(), place(), place()];
+    // The first of two equal ones fails and hands on; the second too; then the good one is full, and the bad one fails.
+    assert_eq!(answers, [Some(200), Some(200), Some(480)]);
+    let stats = server.rpc("dispatcher.stats", json!([1])).unwrap();
+    let of = |duid: &str, name: &str| {
+        stats.as_array().unwrap().iter().find(|one| one["DUID"] == json!(duid)).map(|one| one[name].clone())
+    };
+    assert_eq!((of("good", "LOAD"), of("bad", "LOAD")), (Some(json!(2)), Some(json!(0))));
+    assert_eq!(of("good", "SELECTED_TOTAL"), Some(json!(2)));
+    let bad_ones = of("bad", "SELECTED_TOTAL").and_then(|value| value.as_u64()).unwrap();
+    assert_eq!(of("bad", "FAILED_OVER_TOTAL"), Some(json!(bad_ones)), "each that came was sent on");
+    server.rpc("dispatcher.set_state", json!(["d", 1, bad.uri(0)])).unwrap();
+    assert_eq!(place(), Some(404));
+    let stats = server.rpc("dispatcher.stats", json!([1])).unwrap();
+    let refused = |duid: &str| {
+        let one = stats.as_array().unwrap().iter().find(|one| one["DUID"] == json!(duid)).unwrap();
+        one["REFUSED_TOTAL"].clone()
+    };
+    assert_eq!((refused("good"), refused("bad")), (json!(1), json!(0)));
+    assert!(get(&server, "/metrics").contains("kamailio_dispatcher_placed "), "the module's counters");
+    server.assert_healthy();
+    server.stop();
+}
+
+/// A Prometheus with its own data folder on a free port.
+struct Prometheus {
+    address: SocketAddr,
+    _server: ChildGuard,
+    _dir: tempfile::TempDir,
+}
+
+impl Prometheus {
+    #[track_caller]
+    fn scraping(target: SocketAddr) -> Prometheus {
+        let dir = tempfile::Builder::new().prefix("prometheus-").tempdir().expect("a data folder");
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let config = include_str!("../../docs/prometheus/prometheus.yml")
+            .replace("192.0.2.1:5060", &target.to_string())
+            .replace("15s", "1s");
+        let file = dir.path().join("prometheus.yml");
+        std::fs::write(&file, config).expect("the configuration");
+        let mut command = Command::new("prometheus");
+        command
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let server = ChildGuard::spawn(&mut command).expect("prometheus is installed");
+        Prometheus { address, _server: server, _dir: dir }
+    }
+
+    /// The values of a metric by the destination's URI; none while there is no answer.
+    fn values(&self, metric: &str) -> HashMap<String, u64> {
+        let answer = || {
+            let mut stream = TcpStream::connect(self.address).ok()?;
+            stream.set_read_timeout(Some(PATIENCE)).ok()?;
+            write!(stream, "GET /api/v1/query?query={metric} HTTP/1.0\r\n\r\n").ok()?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text).ok()?;
+            serde_json::from_str::<Value>(text.split_once("\r\n\r\n")?.1).ok()
+        };
+        let answer = answer().unwrap_or_default();
+        let rows = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+        let value = |row: &Value| {
+            let value = row["value"][1].as_str()?.parse().ok()?;
+            Some((row["metric"]["uri"].as_str().unwrap_or_default().to_owned(), value))
+        };
+        rows.iter().filter_map(value).collect()
+    }
+}
+
+#[test]
+fn a_real_prometheus_stores_what_rpc_says() {
+    let gateways = Gateways::answering(3, 200);
+    let server = builder(&gateways.list(1, "maxload=7")).start();
+    let prometheus = Prometheus::scraping(server.address());
+    let mut agent = server.agent();
+    for _ in 0..8 {
+        let mut call = agent.call();
+        assert_eq!(agent.place(&mut call).status(), Some(200));
+    }
+    server.rpc("dispatcher.set_state", json!(["d", 1, gateways.uri(2)])).unwrap();
+    for name in ["up", "load", "maxload", "selected_total", "disabled"] {
+        let stats = server.rpc("dispatcher.stats", json!([])).unwrap();
+        let due: HashMap<String, u64> = stats
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (one["URI"].as_str().unwrap().into(), one[name.to_uppercase()].as_u64().unwrap()))
+            .collect();
+        assert_eq!(due.len(), 3);
+        let metric = format!("{PREFIX}{name}");
+        eventually(&format!("{metric}: {due:?}"), PATIENCE, || prometheus.values(&metric) == due);
+    }
+    eventually("the module's counters", PATIENCE, || {
+        prometheus.values("kamailio_dispatcher_placed").values().eq([&8])
+    });
+    server.stop();
+}

@@ -156,14 +156,13 @@ fn look_up(module: &Module, set: &Set<Pool>, one: &Destination, wants: Wants) ->
     if let Some(probing) = module.conf.probing.as_ref().filter(|_| wants.next_hop) {
         let proxy = probing::proxy(probing, set, one);
         let hop = if proxy.is_empty() {
-            for_sip(host, written, dns)
+            next_hop(host, written, dns)
         } else {
-            uri::parse(proxy)
-                .and_then(|parsed| for_sip(proxy.get(parsed.host.clone())?, (parsed.port, parsed.proto), dns))
+            uri::parse(proxy).and_then(|parsed| {
+                next_hop(proxy.get(parsed.host.clone())?, (parsed.port, parsed.proto), dns)
+            })
         };
-        look.next_hop = hop.and_then(|(addresses, port, proto)| {
-            Some(NextHop { address: SocketAddr::new(*addresses.first()?, port), proto })
-        });
+        look.next_hop = hop;
     }
     look
 }
@@ -180,6 +179,11 @@ pub fn meaning(host: &[u8], (port, proto): (u16, u16), dns: &Dns) -> Option<Mean
 
 fn for_sip(host: &[u8], (port, proto): (u16, u16), dns: &Dns) -> Option<(Vec<IpAddr>, u16, u16)> {
     kept_for(dns, || uri::resolve_for_sip(host, port, proto))
+}
+
+fn next_hop(host: &[u8], (port, proto): (u16, u16), dns: &Dns) -> Option<NextHop> {
+    let (address, port, proto) = kept_for(dns, || uri::next_hop(host, port, proto))?;
+    Some(NextHop { address: SocketAddr::new(address, port), proto })
 }
 
 /// What a look-up gives is cached for `ds_dns_ttl`.

@@ -87,6 +87,16 @@ pub fn resolve_for_sip(host: &[u8], port: u16, proto: u16) -> Option<(Vec<IpAddr
     (!found.is_empty()).then_some((found, port, u16::try_from(proto).unwrap_or(0)))
 }
 
+/// The address, port and transport that the server itself would send a request to this host to; as [`resolve_for_sip`], but as
+/// `use_dns_failover` has it.
+pub fn next_hop(host: &[u8], port: u16, proto: u16) -> Option<(IpAddr, u16, u16)> {
+    let mut name = text::lent(host);
+    let (mut port, mut proto) = (port, proto as c_char);
+    // SAFETY: as in `resolve_for_sip`.
+    let found = unsafe { addresses(ffi::shim_next_hop(&raw mut name, &raw mut port, &raw mut proto).cast()) };
+    Some((found.into_iter().next()?, port, u16::try_from(proto).unwrap_or(0)))
+}
+
 /// An SRV record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields of RFC 2782

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::names::{SOON, becomes, chosen, first, is_from_list, looking_up};
-use crate::support::{Agent, Dns, Kamailio, TYPE, eventually, net, until};
+use crate::pace;
+use crate::support::{Agent, Dns, Kamailio, Probed, TYPE, eventually, net, until};
 
 /// How long a test waits for something that must not happen: some turns of a look each second.
 const LONG: Duration = Duration::from_secs(4);
@@ -188,5 +189,23 @@ fn srv_record_gives_port_and_transport_to_a_uri_without_a_port() {
     dns.srv("_sip._udp.udp.test", 1, &[(10, 5, 5081, "other.test")]);
     eventually("it follows the record", SOON, || shown()[0] == at(other, 5081, 1));
     becomes(&server, "AX");
+    server.stop();
+}
+
+/// With `use_dns_failover` the core also takes an SRV record with a TTL of 0, and looks for those of each transport.
+#[test]
+fn probe_goes_where_the_core_finds_the_name_to_lead_with_failover_too() {
+    let dns = Dns::start();
+    let (udp, tcp) = (Probed::start(), Probed::with_tcp());
+    dns.a("udp-host.test", 0, &[udp.ip()]);
+    dns.a("tcp-host.test", 0, &[tcp.ip()]);
+    dns.srv("_sip._udp.udp.test", 0, &[(10, 5, udp.local().port(), "udp-host.test")]);
+    dns.srv("_sip._tcp.tcp.test", 1, &[(10, 5, tcp.local().port(), "tcp-host.test")]);
+    let builder = pace::probing("1 sip:udp.test\n1 sip:tcp.test\n", 1).globals("use_dns_failover=on");
+    let server = builder.modparam("modparam(\"dispatcher\", \"ds_dns_mode\", 0)").tcp().dns(&dns).start();
+    for (gateway, uri) in [(&udp, "sip:udp.test"), (&tcp, "sip:tcp.test")] {
+        assert_eq!(gateway.wait_for(2, SOON).first().unwrap().uri(), uri);
+    }
+    eventually("both are up", SOON, || server.list().iter().all(|one| one.flags == "AP"));
     server.stop();
 }

@@ -2,7 +2,10 @@
 #include "core/sr_module.h"
 #include "core/dprint.h"
 #include "core/action.h"
+#include "core/cfg_core.h"
+#include "core/dns_cache.h"
 #include "core/dset.h"
+#include "core/globals.h"
 #include "core/mem/shm_mem.h"
 #include "core/parser/parse_cseq.h"
 #include "core/parser/parse_from.h"
@@ -49,6 +52,22 @@ int shim_load_tm(struct tm_binds *tm)
 void shim_log(int level, const char *text, int len)
 {
 	LOG_FN(DEFAULT_FACILITY, level, "dispatcher: ", "%.*s\n", len, text);
+}
+
+/* Where the host itself would send to. With use_dns_failover it looks names up in another way, which also finds SRV records
+ * with a TTL of 0 and those of any transport. */
+struct hostent *shim_next_hop(str *name, unsigned short *port, char *proto)
+{
+	struct dns_srv_handle handle;
+	struct ip_addr ip;
+	int found;
+
+	if (!cfg_get(core, core_cfg, use_dns_cache) || !cfg_get(core, core_cfg, use_dns_failover))
+		return sip_resolvehost(name, port, proto);
+	dns_srv_handle_init(&handle);
+	found = dns_sip_resolve(&handle, name, &ip, port, proto, dns_flags);
+	dns_srv_handle_put(&handle);
+	return found < 0 ? NULL : ip_addr2he(name, &ip);
 }
 
 long shim_random(void)

@@ -16,6 +16,7 @@ int shim_has_to_tag(struct sip_msg *msg);
 int shim_is_faked_reply(struct sip_msg *msg);
 int shim_load_tm(struct tm_binds *tm);
 void shim_log(int level, const char *text, int len);
+struct hostent *shim_next_hop(str *name, unsigned short *port, char *proto);
 long shim_random(void);
 struct hostent *shim_resolve_for_sip(str *name, unsigned short *port, char *proto);
 struct hostent *shim_resolve_name(char *name);

@@ -10,11 +10,11 @@ MODULES ?= /usr/local/lib/kamailio/dispatcher
 
 PACKAGES = kamailio kamailio-extra-modules kamailio-lua-modules kamailio-python3-modules sip-tester \
     clang libclang-dev gcc libc6-dev make dpkg-dev patch
-# The databases that the tests start, each with its own data folder.
-DATABASES = kamailio-sqlite-modules kamailio-mysql-modules kamailio-postgres-modules \
-    sqlite3 mariadb-server mariadb-client postgresql
+# The servers that the tests start beside Kamailio, each with its own data folder.
+SERVERS = kamailio-sqlite-modules kamailio-mysql-modules kamailio-postgres-modules \
+    sqlite3 mariadb-server mariadb-client postgresql prometheus
 
-.PHONY: help deps databases headers build check unit model sanitize it test demo bench install uninstall clean
+.PHONY: help deps servers headers build check unit model sanitize it test demo bench install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -23,8 +23,8 @@ help: ## this list
 deps: ## install what is needed through apt-get (the first time only)
 	@sh kamailio-headers/deps.sh $(PACKAGES)
 
-databases: deps ## install the databases that the tests start
-	@sh kamailio-headers/deps.sh $(DATABASES)
+servers: deps ## install the databases and the Prometheus that the tests start
+	@sh kamailio-headers/deps.sh $(SERVERS)
 
 headers: deps ## fetch the source of the installed Kamailio, unless KAMAILIO_SRC= names one
 	@[ -n "$(KAMAILIO_SRC)" ] || kamailio-headers/fetch.sh >/dev/null
@@ -52,8 +52,8 @@ sanitize: headers ## unit and fork tests under AddressSanitizer, where the toolc
 	        --target $$(rustc -vV | sed -n 's/^host: //p') --target-dir $(TARGET)/asan; \
 	else echo 'sanitize: skipped, this Rust toolchain has no AddressSanitizer runtime'; fi
 
-it: build databases ## tests on a real Kamailio
-	$(CARGO) test --release --locked --test it
+it: build servers ## tests on a real Kamailio
+	$(CARGO) test --release --locked --test it -- --test-threads=6 # most of them wait for a gateway or a timer
 
 test: check unit model sanitize it ## all of the above
 

@@ -155,6 +155,10 @@ fn look_up(module: &Module, set: &Set<Pool>, one: &Destination, wants: Wants) ->
     }
     if let Some(probing) = module.conf.probing.as_ref().filter(|_| wants.next_hop) {
         let proxy = probing::proxy(probing, set, one);
+        // With a port it is the same question, which may have taken long.
+        if wants.addresses && look.meaning.is_none() && proxy.is_empty() && written.0 != 0 {
+            return look;
+        }
         let hop = if proxy.is_empty() {
             next_hop(host, written, dns)
         } else {

@@ -186,13 +186,16 @@ fn socket(module: &Module, set: &Set<Pool>, one: &Destination) -> Option<Foreign
 /// A probe's transaction has ended; in whatever process saw that.
 pub fn answered(ticket: u64, outcome: Outcome<'_>) {
     let Some(module) = module() else { return };
-    let end = match outcome {
-        Outcome::Reply(code, reason) => End::Reply(code, reason),
-        Outcome::NoReply => End::NoAnswer,
-    };
     let told = {
         let Some(sets) = module.sets() else { return };
-        probe::end(module.root, &sets, &module.probe_rules(), ticket, end, now())
+        let (root, rules, now) = (module.root, &module.probe_rules(), now());
+        match outcome {
+            Outcome::Reply(code, reason) => {
+                probe::end(root, &sets, rules, ticket, End::Reply(code, reason), now)
+            }
+            // Most likely its own time has ended it before; the host's is no answer that came late.
+            Outcome::NoReply => probe::overdue(root, &sets, rules, ticket, now),
+        }
     };
     if let Some(told) = told {
         event::tell(module, told);

@@ -192,11 +192,11 @@ pub fn ping_active(rpc: &Rpc) {
         let switch = &module.root.ping_active;
         let top = rpc.structure()?;
         match rpc.optional_int() {
-            None => top.int(c"OldPingState", switch.is_on().into()),
+            None => top.int(c"OldPingState", switch.get() as i32),
             Some(state) => {
-                let before = switch.turn(state != 0);
+                let before = switch.turn(state as u32);
                 top.int(c"NewPingState", state)?;
-                top.int(c"OldPingState", before.into())
+                top.int(c"OldPingState", before as i32)
             }
         }
     });

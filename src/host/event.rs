@@ -2,13 +2,14 @@
 
 use super::{ffi, log, text};
 use core::ffi::{CStr, c_int};
+use std::ffi::CString;
 
 /// A kind of event that scripts may handle.
 pub enum Handler {
     /// `event_route[…]`, by its place among the event routes.
     Route(c_int),
-    /// The function of this name, which gets the event's name.
-    Function(Vec<u8>),
+    /// The function of this name, which gets the event's name. Interpreters read it up to a zero, whatever its length.
+    Function(CString),
 }
 
 impl Handler {
@@ -16,7 +17,7 @@ impl Handler {
     /// configuration is read.
     pub fn find(event: &CStr, function: &[u8]) -> Option<Self> {
         if !function.is_empty() {
-            return Some(Self::Function(function.to_vec()));
+            return CString::new(function).ok().map(Self::Function);
         }
         // SAFETY: a text with an end, which the host only reads.
         let place = unsafe { ffi::route_lookup(&raw mut ffi::event_rt, event.as_ptr().cast_mut()) };
@@ -74,8 +75,8 @@ impl Handler {
 
 /// # Safety
 /// As for [`Handler::run_with`].
-unsafe fn run_function(name: &[u8], event: &CStr, msg: *mut ffi::sip_msg, context: *mut ffi::run_act_ctx) {
-    let (mut name, mut event) = (text::lent(name), text::lent(event.to_bytes()));
+unsafe fn run_function(name: &CStr, event: &CStr, msg: *mut ffi::sip_msg, context: *mut ffi::run_act_ctx) {
+    let (mut name, mut event) = (text::lent(name.to_bytes()), text::lent(event.to_bytes()));
     // SAFETY: the host's own steps for a function of an embedded language.
     unsafe {
         let engine = ffi::sr_kemi_eng_get();

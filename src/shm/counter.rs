@@ -75,25 +75,30 @@ impl Counter {
     }
 }
 
-/// Something that is on or off.
+/// Something that is on, by any number but 0, or off.
 pub struct Switch(AtomicU32);
 
 // SAFETY: an atomic.
 unsafe impl Shared for Switch {}
 
 impl Switch {
-    /// On.
+    /// On: 1.
     pub fn on() -> Self {
         Self(AtomicU32::new(1))
     }
 
     /// Whether it is on.
     pub fn is_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != 0
+        self.get() != 0
     }
 
-    /// Turns it on or off; says what it was.
-    pub fn turn(&self, on: bool) -> bool {
-        self.0.swap(on.into(), Ordering::Relaxed) != 0
+    /// The number.
+    pub fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets the number; gives the one before.
+    pub fn turn(&self, to: u32) -> u32 {
+        self.0.swap(to, Ordering::Relaxed)
     }
 }

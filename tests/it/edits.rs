@@ -58,6 +58,7 @@ fn answers_and_sets_are_the_same_after_each_of_forty_commands() {
         ("dispatcher.ping_active", json!([])),
         ("dispatcher.ping_active", json!([0])),
         ("dispatcher.ping_active", json!([])),
+        ("dispatcher.ping_active", json!([7])),
         ("dispatcher.ping_active", json!([1])),
         (add, json!([7, "sip:127.0.7.2:5060", 4, 3])),
         ("dispatcher.set_state", json!(["ip", 7, "sip:127.0.7.2:5060"])),

@@ -5,9 +5,7 @@ use serde_json::json;
 use crate::calls::{assert_quiet, with};
 use crate::support::server_config::Builder;
 use crate::support::{Behaviour, Kamailio, Probed, eventually};
-use crate::watch::{
-    SOON, become_all, becomes, events, flags, more_probes, probing, reload, set, set_state, set_text,
-};
+use crate::watch::{SOON, become_all, becomes, events, flags, more_probes, probing, reload, set, set_state};
 
 /// A request marks the destination that `ds_select_dst` gives, or the one that `X-Uri` names, with `X-Mark`.
 const MARK: &str = r#"
@@ -60,7 +58,7 @@ fn route_may_ask_what_happened_to_whom_and_why() {
     becomes(&server, 0, "IP");
     wanted.push(told("down", "flags=0 408 no answer"));
     eventually("all are told", SOON, || events(&server).len() == 3);
-    assert_eq!(events(&server), wanted);
+    crate::watch::told(&server, &wanted);
     server.stop();
 }
 
@@ -76,7 +74,7 @@ fn script_that_marks_is_told_too_and_goes_on_with_its_own_request() {
     mark(&server, "a", Some(&uri));
     let told =
         |event: &str| format!("{event} rm=OPTIONS ru={uri} du={uri} uri={uri} set=1 flags=0 820 <null>");
-    assert_eq!(events(&server), [told("down"), told("up")]);
+    crate::watch::told(&server, &[told("down"), told("up")]);
     let after = format!("AFTER sip:callee@{} <null>", server.address());
     assert_eq!(server.log_lines("AFTER ").iter().filter(|line| line.ends_with(&after)).count(), 4);
     assert_quiet(&server.stop());
@@ -135,38 +133,7 @@ fn mode_2_tells_the_first_finding_about_each_even_if_it_changes_nothing() {
     assert_eq!(told, wanted.map(|(event, n)| format!("{event} {}", gateways.uri_of(n))));
     reload(&server);
     more_probes(&gateways, 6);
-    assert_eq!(events(&server).len(), 3, "a reload makes nothing unknown");
-    server.stop();
-}
-
-const LUA: &str = r#"
-function ksr_request_route()
-	KSR.dispatcher.ds_mark_addr(KSR.hdr.gete("X-Mark"), 1, KSR.hdr.gete("X-Uri"))
-	KSR.sl.sl_send_reply(200, "OK")
-end
-function on_gateway(name)
-	KSR.info("EVENT " .. name .. " " .. KSR.pv.gete("$ru") .. " " .. KSR.pv.gete("$dsv(code)") .. "\n")
-end
-"#;
-
-#[test]
-fn function_of_another_language_gets_the_name_of_the_event() {
-    let gateway = Probed::start();
-    let builder = probing(1, format!("1 {}\n", gateway.uri())).module("app_lua").with_file("script.lua", LUA);
-    let builder = set_text(builder.route(""), "event_callback", "on_gateway")
-        .modparam("modparam(\"app_lua\", \"load\", \"RUN_DIR/script.lua\")\ncfgengine \"lua\"");
-    let mut server = builder.start();
-    becomes(&server, 0, "AP");
-    gateway.behave(Behaviour::Answer(503, "No"));
-    becomes(&server, 0, "IP");
-    gateway.behave(Behaviour::Answer(200, "OK"));
-    becomes(&server, 0, "AP");
-    mark(&server, "i", Some(&gateway.uri()));
-    let uri = gateway.uri();
-    let told = |event: &str, code| format!("dispatcher:dst-{event} {uri} {code}");
-    eventually("three events", SOON, || events(&server).len() >= 3);
-    assert_eq!(events(&server)[..3], [told("down", 503), told("up", 200), told("down", 820)]);
-    server.assert_healthy();
+    crate::watch::told_so_many(&server, 3);
     server.stop();
 }
 

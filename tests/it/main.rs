@@ -60,9 +60,11 @@ mod platforms;
 mod route_kinds;
 
 mod events;
+mod events_callback;
 mod latency;
 mod probing;
 mod probing_answers;
+mod probing_loss;
 mod probing_network;
 mod probing_off;
 mod probing_options;

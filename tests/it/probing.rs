@@ -8,8 +8,8 @@ use crate::calls::assert_quiet;
 use crate::support::sip_sockets::Peer;
 use crate::support::{Kamailio, Probed, distinct};
 use crate::watch::{
-    INTERVAL, SLACK, SOON, TIMEOUT, at, become_all, becomes, call, choices, counted, events, more_probes,
-    no_probe, probing, probing_with, set, set_state,
+    INTERVAL, SLACK, SOON, TIMEOUT, at, become_all, becomes, call, choices, counted, more_probes, no_probe,
+    probing, probing_with, set, set_state, told,
 };
 
 /// Two gateways, the first preferred by algorithm 8, and what a list says of both.
@@ -49,7 +49,7 @@ fn follows_a_gateway_that_is_killed_and_restarted(mode: u32, listed_flags: u32) 
     assert_eq!(choices(&server, 4, 4), vec![second.uri(); 4]);
     assert_eq!((call(&server, 4), second.count("INVITE")), (Some(200), 1));
     more_probes(&second, 2);
-    assert_eq!(events(&server), [format!("down {uri}")]);
+    told(&server, &[format!("down {uri}")]);
 
     let first = Probed::at(address);
     let restarted = Instant::now();
@@ -61,7 +61,7 @@ fn follows_a_gateway_that_is_killed_and_restarted(mode: u32, listed_flags: u32) 
     let turns = choices(&server, 4, 4);
     assert_eq!(turns.iter().filter(|&one| *one == uri).count(), 2, "{turns:?}");
     more_probes(&second, 2);
-    assert_eq!(events(&server), [format!("down {uri}"), format!("up {uri}")]);
+    told(&server, &[format!("down {uri}"), format!("up {uri}")]);
     server.assert_healthy();
     assert_quiet(&server.stop());
 }
@@ -93,7 +93,7 @@ fn gateway_on_tcp_is_followed_as_well() {
     becomes(&server, 0, "AP");
     assert!(restarted.elapsed() <= INTERVAL * 2 + SLACK, "{:?}", restarted.elapsed());
     assert!(gateway.probes().iter().all(|probe| matches!(probe.peer, Peer::Tcp(_))));
-    assert_eq!(events(&server), [format!("down {uri}"), format!("up {uri}")]);
+    told(&server, &[format!("down {uri}"), format!("up {uri}")]);
     server.assert_healthy();
     server.stop();
 }
@@ -134,7 +134,7 @@ fn mode_2_probes_what_a_call_has_found_down_until_it_is_up() {
     assert_eq!((call(&server, 8), first.count("INVITE")), (Some(200), 1));
     no_probe(&first);
     assert!(second.probes().is_empty(), "{:?}", second.probes());
-    assert_eq!(events(&server), [format!("down {uri}"), format!("up {uri}")]);
+    told(&server, &[format!("down {uri}"), format!("up {uri}")]);
     server.assert_healthy();
     assert_quiet(&server.stop());
 }
@@ -169,7 +169,7 @@ fn mode_0_probes_once_and_takes_the_flag_away() {
     becomes(&server, 0, "IX");
     assert!(flagged.elapsed() <= INTERVAL + TIMEOUT + SLACK, "{:?}", flagged.elapsed());
     assert_eq!(choices(&server, 8, 2), vec![second.uri(); 2]);
-    assert_eq!(events(&server), [format!("down {uri}")]);
+    told(&server, &[format!("down {uri}")]);
 
     let begun = counted(&server, "PROBES");
     let first = Probed::at(address);
@@ -181,7 +181,7 @@ fn mode_0_probes_once_and_takes_the_flag_away() {
     assert_eq!(up["HEALTH"]["SUCCESSES"], json!(2));
     assert_eq!(counted(&server, "PROBES"), begun + 3);
     assert_eq!((call(&server, 8), first.count("INVITE")), (Some(200), 1));
-    assert_eq!(events(&server), [format!("down {uri}"), format!("up {uri}")]);
+    told(&server, &[format!("down {uri}"), format!("up {uri}")]);
     assert_quiet(&server.stop());
 }
 

@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::calls::assert_quiet;
 use crate::support::{Behaviour, Malformed, Probed, distinct, eventually};
 use crate::watch::{
-    TIMEOUT, at, become_all, becomes, counted, events, flags, more_probes, probing, reason, set, set_text,
+    TIMEOUT, at, become_all, becomes, counted, flags, more_probes, probing, reason, set, set_text, told,
+    told_so_many,
 };
 
 /// What a gateway answers, its own `ping_reply_codes`, and the letter of its state then.
@@ -44,7 +45,7 @@ fn code_says_whether_a_gateway_is_up() {
     for (one, (code, ..)) in found.iter().zip(CASES) {
         assert_eq!(reason(one), (code.into(), "Says The Gateway".into()), "{one}");
     }
-    assert_eq!(events(&server).len(), CASES.iter().filter(|case| case.2 == "IP").count());
+    told_so_many(&server, CASES.iter().filter(|case| case.2 == "IP").count());
     server.stop();
 }
 
@@ -122,7 +123,7 @@ fn late_answer_changes_nothing_and_is_counted() {
     assert_eq!(counted(&server, "STALE_PROBES"), probes as i64);
     gateway.behave(Behaviour::Answer(200, "OK"));
     becomes(&server, 0, "AP");
-    assert_eq!(events(&server), ["down", "up"].map(|event| format!("{event} {}", gateway.uri())));
+    told(&server, &["down", "up"].map(|event| format!("{event} {}", gateway.uri())));
     assert_quiet(&server.stop());
 }
 
@@ -137,7 +138,7 @@ fn connection_that_is_refused_fails_at_once() {
     let (address, _) = (gateway.local(), drop(gateway));
     let gateway = Probed::with_tcp_at(address);
     becomes(&server, 0, "AP");
-    assert_eq!(events(&server), [format!("down {uri}"), format!("up {uri}")]);
+    told(&server, &[format!("down {uri}"), format!("up {uri}")]);
     drop(gateway);
     server.stop();
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::calls::assert_quiet;
 use crate::support::{Behaviour, Malformed, Probed};
 use crate::watch::{
-    INTERVAL, SLACK, all, at, become_all, becomes, call, counted, events, flags, more_probes, probing,
-    reason, set,
+    INTERVAL, SLACK, all, at, become_all, becomes, call, counted, flags, more_probes, probing, reason, set,
+    told,
 };
 
 /// What tm takes for an answer; over TCP what has no end is none. `Huge` is left out: it depends on the server's buffer.
@@ -61,7 +61,7 @@ fn connection_that_was_good_and_is_lost_fails_the_next_probe_at_once() {
     becomes(&server, 0, "AP");
     assert!(restarted.elapsed() <= INTERVAL + SLACK, "{:?}", restarted.elapsed());
     assert_eq!((call(&server, 8), gateway.count("INVITE")), (Some(200), 1));
-    assert_eq!(events(&server), [format!("down {uri}"), format!("up {uri}")]);
+    told(&server, &[format!("down {uri}"), format!("up {uri}")]);
     server.assert_healthy();
     server.stop();
 }

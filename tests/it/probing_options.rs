@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::{Dns, Probe, Probed, distinct};
-use crate::watch::{SOON, all, become_all, becomes, choices, events, probing, set, set_text};
+use crate::watch::{SOON, all, become_all, becomes, choices, probing, set, set_text, told};
 
 /// The one probe of this gateway.
 #[track_caller]
@@ -60,7 +60,7 @@ fn proxy_of_the_destination_comes_before_that_of_the_parameter() {
     let (address, down) = (own.local(), [format!("down {}", direct.uri_of(1))]);
     drop(own);
     become_all(&server, &["AP", "IP"]);
-    assert_eq!(events(&server), down);
+    told(&server, &down);
     let _own = Probed::at(address);
     become_all(&server, &["AP", "AP"]);
     server.stop();

@@ -7,6 +7,7 @@ use crate::support::server_config::Builder;
 use crate::support::{Behaviour, Kamailio, Probed, distinct, eventually};
 use crate::watch::{
     SOON, all, at, become_all, becomes, counted, events, flags, freeze, more_probes, probing, reload, set,
+    told, told_so_many,
 };
 
 /// Probes that wait long for their answer, and are far apart.
@@ -56,7 +57,7 @@ fn answer_counts_for_what_stays() {
     let up = becomes(&server, 1, "AP");
     assert_eq!((distinct(&gateways.probes()), &up["HEALTH"]["SUCCESSES"]), (1, &json!(1)));
     assert_eq!(counted(&server, "STALE_PROBES"), 0);
-    assert_eq!(events(&server), [format!("up {}", gateways.uri_of(0))]);
+    told(&server, &[format!("up {}", gateways.uri_of(0))]);
     assert_quiet(&server.stop());
 }
 
@@ -140,7 +141,7 @@ fn without_retain_state_a_reload_takes_states_from_the_file() {
         assert_eq!([&after["HEALTH"]["FAILURES"], &after["HEALTH"]["SUCCESSES"]], [0, 0]);
         assert_eq!(after["LATENCY"], before["LATENCY"]);
     }
-    assert_eq!(events(&server).len(), 1, "a reload is no event");
+    told_so_many(&server, 1);
     server.stop();
 }
 

@@ -177,6 +177,20 @@ pub fn events(server: &Kamailio) -> Vec<String> {
     server.log_lines("EVENT ").into_iter().filter_map(after).collect()
 }
 
+/// These events and no other. A state is seen before the route that tells of it has run, so it waits for as many.
+#[track_caller]
+pub fn told(server: &Kamailio, wanted: &[String]) {
+    until(SOON, || events(server).len() >= wanted.len());
+    assert_eq!(events(server), wanted);
+}
+
+/// So many events and no more.
+#[track_caller]
+pub fn told_so_many(server: &Kamailio, wanted: usize) {
+    until(SOON, || events(server).len() >= wanted);
+    assert_eq!(events(server).len(), wanted);
+}
+
 /// The status of a call that is relayed by this algorithm.
 #[track_caller]
 pub fn call(server: &Kamailio, algorithm: u32) -> Option<u16> {

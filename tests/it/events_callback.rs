@@ -1,0 +1,72 @@
+//! `event_callback`: a function of the embedded language in the place of event routes.
+
+use crate::calls::with;
+use crate::support::server_config::Builder;
+use crate::support::{Behaviour, Probed, eventually};
+use crate::watch::{SOON, becomes, events, probing, set_text};
+
+const LUA: &str = r#"
+function ksr_request_route()
+	KSR.dispatcher.ds_mark_addr(KSR.hdr.gete("X-Mark"), 1, KSR.hdr.gete("X-Uri"))
+	KSR.sl.sl_send_reply(200, "OK")
+end
+function FUNCTION(name)
+	KSR.info("EVENT " .. name .. " " .. KSR.pv.gete("$ru") .. " " .. KSR.pv.gete("$dsv(code)") .. "\n")
+	FAIL
+end
+"#;
+
+/// Events go to this function, which then does this.
+fn calling(function: &str, then: &str, gateway: &Probed) -> Builder {
+    let script = LUA.replace("FUNCTION", function).replace("FAIL", then);
+    let builder =
+        probing(1, format!("1 {}\n", gateway.uri())).module("app_lua").with_file("script.lua", &script);
+    set_text(builder.route(""), "event_callback", function)
+        .modparam("modparam(\"app_lua\", \"load\", \"RUN_DIR/script.lua\")\ncfgengine \"lua\"")
+}
+
+#[test]
+fn function_of_another_language_gets_the_name_of_the_event() {
+    let gateway = Probed::start();
+    let server = calling("on_gateway", "", &gateway).start();
+    becomes(&server, 0, "AP");
+    gateway.behave(Behaviour::Answer(503, "No"));
+    becomes(&server, 0, "IP");
+    gateway.behave(Behaviour::Answer(200, "OK"));
+    becomes(&server, 0, "AP");
+    let uri = gateway.uri();
+    let mut agent = server.agent();
+    let mut call = with(with(agent.call(), "X-Mark", "i"), "X-Uri", &uri);
+    agent.send(&call.invite());
+    assert_eq!(agent.answer(&call, "INVITE").status(), Some(200));
+    let told = |event: &str, code| format!("dispatcher:dst-{event} {uri} {code}");
+    eventually("three events", SOON, || events(&server).len() >= 3);
+    assert_eq!(events(&server)[..3], [told("down", 503), told("up", 200), told("down", 820)]);
+    server.stop();
+}
+
+/// Of any length: interpreters read it up to a zero.
+#[test]
+fn function_may_have_any_name() {
+    let gateway = Probed::start();
+    gateway.behave(Behaviour::Answer(503, "No"));
+    for length in [1, 3, 8, 16, 24, 32, 33, 64] {
+        let server = calling(&"f".repeat(length), "", &gateway).start();
+        becomes(&server, 0, "IP");
+        eventually(&format!("an event, {length}"), SOON, || events(&server).len() == 1);
+        server.stop();
+    }
+}
+
+#[test]
+fn function_that_fails_is_told_and_breaks_nothing() {
+    let gateway = Probed::start();
+    gateway.behave(Behaviour::Answer(503, "No"));
+    let server = calling("bad", "error(name)", &gateway).start();
+    becomes(&server, 0, "IP");
+    eventually("a line in the log", SOON, || !server.log_lines("ERROR: app_lua").is_empty());
+    gateway.behave(Behaviour::Answer(200, "OK"));
+    becomes(&server, 0, "AP");
+    eventually("both events", SOON, || events(&server).len() == 2);
+    server.stop();
+}

@@ -63,6 +63,7 @@ pub struct Raw {
     pub ds_db_extra_attrs: Vec<u8>,
     pub ds_attrs_none: i32,
     pub ds_load_mode: i32,
+    pub ds_state_file: Vec<u8>,
 }
 
 /// The checked parameters.
@@ -132,6 +133,8 @@ pub struct Conf {
     pub attrs_none: bool,
     /// `ds_load_mode` 1: one wrong destination keeps all from being loaded.
     pub strict: bool,
+    /// `ds_state_file`, what outlives a restart.
+    pub state_file: Option<PathBuf>,
 }
 
 /// Where destinations are in a database.
@@ -320,6 +323,8 @@ impl Conf {
             }),
             attrs_none: raw.ds_attrs_none != 0,
             strict: raw.ds_load_mode == 1,
+            state_file: (!raw.ds_state_file.is_empty())
+                .then(|| PathBuf::from(OsString::from_vec(raw.ds_state_file))),
         })
     }
 
@@ -385,6 +390,7 @@ mod tests {
             ds_db_extra_attrs: Vec::new(),
             ds_attrs_none: 0,
             ds_load_mode: 0,
+            ds_state_file: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::api::{
     self, Module, edit, failover, group, load, membership, metrics, names, probing, reload, rpc, select,
+    state_file,
 };
 use crate::conf::{Conf, Raw};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
@@ -157,9 +158,10 @@ mod raw {
     pub static DS_DB_EXTRA_ATTRS: Text = Text::new(c"");
     pub static DS_ATTRS_NONE: Int = Int::new(0);
     pub static DS_LOAD_MODE: Int = Int::new(0);
+    pub static DS_STATE_FILE: Text = Text::new(c"");
 }
 
-static PARAMETERS: [Parameter; 51] = [
+static PARAMETERS: [Parameter; 52] = [
     Parameter::text(c"list_file", &raw::LIST_FILE),
     Parameter::int(c"flags", &raw::FLAGS),
     Parameter::int(c"use_default", &raw::USE_DEFAULT),
@@ -210,6 +212,7 @@ static PARAMETERS: [Parameter; 51] = [
     Parameter::text(c"ds_db_extra_attrs", &raw::DS_DB_EXTRA_ATTRS),
     Parameter::int(c"ds_attrs_none", &raw::DS_ATTRS_NONE),
     Parameter::int(c"ds_load_mode", &raw::DS_LOAD_MODE),
+    Parameter::text(c"ds_state_file", &raw::DS_STATE_FILE),
     Parameter::END,
 ];
 
@@ -240,7 +243,8 @@ static COMMANDS: [Command; 12] = [
 /// The table that the loader looks up.
 #[unsafe(no_mangle)]
 pub static exports: Exports =
-    Exports::new(c"dispatcher", &FUNCTIONS, &PARAMETERS, &COMMANDS, &VARIABLES, mod_init, child_init);
+    Exports::new(c"dispatcher", &FUNCTIONS, &PARAMETERS, &COMMANDS, &VARIABLES, mod_init, child_init)
+        .ending_with(destroy);
 
 /// Compared by the loader with its own.
 #[unsafe(no_mangle)]
@@ -283,7 +287,11 @@ unsafe extern "C" fn mod_init() -> c_int {
 
 fn start() -> Result<(), String> {
     let conf = Conf::check(read()).map_err(|error| error.to_string())?;
-    let secret = process::random().map(Secret::new).map_err(|error| format!("no random bytes: {error}"))?;
+    let saved = state_file::read(&conf);
+    let secret = match &saved {
+        Some(saved) => saved.secret(),
+        None => process::random().map(Secret::new).map_err(|error| format!("no random bytes: {error}"))?,
+    };
     let root = Root::try_new_in(secret, Pool).map_err(|error| error.to_string())?;
     let root = Boxed::try_new_in(root, Pool).map_err(|error| error.to_string())?;
     // SAFETY: owned, and never given back: it lives as long as the server.
@@ -321,13 +329,15 @@ fn start() -> Result<(), String> {
     let process = if module.conf.secondary_timer { timer::Process::Secondary } else { timer::Process::Main };
     timer::every(1, each_second, process)?;
     reload::first(&module)?;
+    saved.iter().for_each(|saved| state_file::restore(&module, saved));
     api::set_up(module)?;
     Ok(())
 }
 
-/// Whether there is a process for names. Without it none is looked up: destinations with names are matched by nothing.
+/// Whether there is a process for names. Without it none is looked up: destinations with names are matched by nothing. It
+/// writes the state file, too.
 fn looks_names_up(module: &Module) -> bool {
-    module.conf.dns.on || module.conf.probing.is_some()
+    module.conf.dns.on || module.conf.probing.is_some() || module.conf.state_file.is_some()
 }
 
 /// Starts the processes that `start` announced.
@@ -397,6 +407,7 @@ fn read() -> Raw {
         ds_db_extra_attrs: raw::DS_DB_EXTRA_ATTRS.get(),
         ds_attrs_none: raw::DS_ATTRS_NONE.get(),
         ds_load_mode: raw::DS_LOAD_MODE.get(),
+        ds_state_file: raw::DS_STATE_FILE.get(),
     }
 }
 
@@ -417,6 +428,11 @@ unsafe extern "C" fn child_init(rank: c_int) -> c_int {
             }
         }
     })
+}
+
+/// In the first process, when all others have ended.
+unsafe extern "C" fn destroy() {
+    guard::guard((), || api::module().into_iter().for_each(state_file::last));
 }
 
 /// In the timer process.

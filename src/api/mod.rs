@@ -17,6 +17,7 @@ pub mod reload;
 pub mod rpc;
 pub mod select;
 mod source;
+pub mod state_file;
 
 use crate::conf::Conf;
 use crate::dest::ReplyCodes;

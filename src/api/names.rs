@@ -1,6 +1,6 @@
 //! The process that looks host names up, so that nobody else has to wait for the DNS.
 
-use super::{Module, event, module, probing};
+use super::{Module, event, module, probing, state_file};
 use crate::conf::Dns;
 use crate::dest::problem::shown;
 use crate::host::mem::Pool;
@@ -38,6 +38,7 @@ static AGENDA: Mutex<Agenda> = Mutex::new(Agenda { generation: 0, due: BinaryHea
 /// Looks up what is due. In the process of its own.
 pub fn work() {
     let Some(module) = module() else { return };
+    state_file::keep_up(module);
     let mut events = Vec::new();
     let (mut changed, mut lines) = (HashMap::new(), HashMap::new());
     {

@@ -77,6 +77,11 @@ impl Call {
         Self { place: record & MAX_RECORD, seen: now }
     }
 
+    /// A call that was up before a restart.
+    pub const fn restored(record: u32, phase: Phase, seen: u32) -> Self {
+        Self::new(record, seen).with(phase, seen)
+    }
+
     /// The record of its destination.
     pub const fn record(self) -> u32 {
         self.place & MAX_RECORD

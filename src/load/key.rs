@@ -1,6 +1,6 @@
 //! The key of a call or of a destination: a 128-bit hash with a secret, so that nobody outside can aim for a collision.
 
-use xxhash_rust::xxh3::{Xxh3Builder, xxh3_128_with_secret};
+use xxhash_rust::xxh3::{Xxh3Builder, xxh3_64, xxh3_128_with_secret};
 
 /// Bytes of a secret; XXH3 needs at least 136, its own has 192.
 pub const SECRET_LEN: usize = 192;
@@ -41,6 +41,11 @@ impl Secret {
         halves(hash.digest128())
     }
 
+    /// The bytes that it was made from.
+    pub const fn bytes(&self) -> &[u8; SECRET_LEN] {
+        &self.0
+    }
+
     /// A hash of several texts.
     pub fn word(&self, texts: &[&[u8]]) -> u64 {
         let mut hash = Xxh3Builder::new().with_secret(self.0).build();
@@ -50,6 +55,11 @@ impl Secret {
         }
         hash.digest()
     }
+}
+
+/// A hash that finds damage; anybody can make it.
+pub fn checksum(bytes: &[u8]) -> u64 {
+    xxh3_64(bytes)
 }
 
 fn halves(hash: u128) -> Key {

@@ -15,6 +15,7 @@ pub mod probe;
 pub mod publish;
 pub mod reload;
 pub mod route;
+pub mod state_file;
 pub mod states;
 pub mod targets;
 pub mod upkeep;

@@ -57,7 +57,15 @@ pub fn mark<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, mark: &Mark) -> O
         health.last = mark.report;
         Some(mark::mark(old, health.streak, mark.state, mark.thresholds))
     })?;
+    note_admin(root, change);
     Some(Told::of(mark.events, By::Script, change, set, destination, mark.report))
+}
+
+/// Whether a destination is disabled outlives a restart.
+fn note_admin<A: Alloc>(root: &Root<A>, change: Change) {
+    if change.from.has(Flags::DISABLED) != change.to.has(Flags::DISABLED) {
+        root.admin_changes.bump();
+    }
 }
 
 /// An operator's word about all destinations that match: it holds at once. False if there is none.
@@ -71,11 +79,12 @@ pub fn set<A: Alloc>(
     let mut found = false;
     for destination in set.destinations.iter().filter(|one| matches(one)) {
         if let Some(record) = root.registry.record(destination.record) {
-            record.change(now, |old, health| {
+            let change = record.change(now, |old, health| {
                 // What the name means has no part in this state any more.
                 health.name.down = false;
                 Some((old.without(Flags::STATES).with(state), 0))
             });
+            change.into_iter().for_each(|change| note_admin(root, change));
             found = true;
         }
     }

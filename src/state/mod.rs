@@ -53,6 +53,8 @@ pub struct Root<A: Alloc> {
     pub counters: Counters,
     /// Whether destinations are probed: `dispatcher.ping_active`.
     pub ping_active: Switch,
+    /// States that an operator, or a script in his place, disabled or enabled so far.
+    pub admin_changes: Counter,
     /// Makes the keys of calls and destinations.
     pub secret: Secret,
     /// The memory of all this.
@@ -95,6 +97,7 @@ impl<A: Alloc> Root<A> {
             calls: Calls::try_new_in(alloc)?,
             counters: Counters::default(),
             ping_active: Switch::on(),
+            admin_changes: Counter::default(),
             secret,
             alloc,
         })

@@ -94,6 +94,11 @@ impl Record {
         Flags(self.flags.load(Ordering::Relaxed))
     }
 
+    /// State and options as last configured.
+    pub fn configured(&self) -> Flags {
+        Flags(self.configured.load(Ordering::Relaxed))
+    }
+
     /// What is known of its health now.
     pub fn health(&self) -> Health {
         *self.health.lock()

@@ -9,7 +9,7 @@ use crate::load::call::MAX_RECORD;
 use crate::load::key::Key;
 use crate::shm::arena::Arena;
 use crate::shm::chunks::Chunks;
-use crate::shm::lock::Mutex;
+use crate::shm::lock::{Mutex, lock_of_the_living};
 use crate::shm::slice::Slice;
 use crate::shm::table::Table;
 use crate::shm::{Alloc, OutOfMemory, Shared};
@@ -184,6 +184,17 @@ impl<A: Alloc> Registry<A> {
             }
             in_use
         });
+    }
+
+    /// The number of the record of this identity.
+    pub fn find(&self, key: &Key) -> Option<u32> {
+        self.index.lock().numbers.get(key).copied()
+    }
+
+    /// All identities with their numbers; `None` if a process died with the lock.
+    pub fn for_each_key(&self, mut each: impl FnMut(&Key, u32)) -> Option<()> {
+        lock_of_the_living(&self.index)?.numbers.for_each(|key, &number| each(key, number));
+        Some(())
     }
 
     /// All records, in the order of their numbers.

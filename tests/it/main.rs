@@ -30,6 +30,7 @@ mod release;
 mod reloads;
 mod removal;
 mod repeats;
+mod restart;
 mod settings;
 mod soak;
 mod stock;

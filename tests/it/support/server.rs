@@ -182,6 +182,13 @@ fn assert_no_alarm(log: &str) {
     assert!(found.is_none(), "the log says {found:?}:\n{log}");
 }
 
+impl Kamailio {
+    /// Ends it with all its processes at once, as a loss of power does.
+    pub fn crash(mut self) {
+        self.child.kill();
+    }
+}
+
 impl Drop for Kamailio {
     fn drop(&mut self) {
         self.child.signal(libc::SIGTERM);

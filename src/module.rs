@@ -216,7 +216,7 @@ static PARAMETERS: [Parameter; 52] = [
     Parameter::END,
 ];
 
-static COMMANDS: [Command; 12] = [
+static COMMANDS: [Command; 13] = [
     rpc_command!(c"dispatcher.list", c"Return the content of dispatcher sets", rpc::list),
     rpc_command!(c"dispatcher.reload", c"Reload dispatcher destination sets", rpc::reload),
     rpc_command!(c"dispatcher.set_state", c"Set the state of a destination by address", rpc::set_state),
@@ -226,6 +226,7 @@ static COMMANDS: [Command; 12] = [
         rpc::set_duid_state
     ),
     rpc_command!(c"dispatcher.add", c"Add a destination until the next reload", edit::add),
+    rpc_command!(c"dispatcher.update", c"Change a destination until the next reload", edit::update),
     rpc_command!(c"dispatcher.remove", c"Remove a destination until the next reload", edit::remove),
     rpc_command!(c"dispatcher.hash", c"Compute the hash of a key", edit::hash),
     rpc_command!(c"dispatcher.stats", c"Return the figures of each destination", metrics::stats)

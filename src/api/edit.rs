@@ -1,4 +1,4 @@
-//! RPC commands about single destinations and keys: `add`, `remove`, `hash`, `oclist`.
+//! RPC commands about single destinations and keys: `add`, `update`, `remove`, `hash`, `oclist`.
 
 use super::rpc::with_module;
 use super::{Module, reload};
@@ -6,7 +6,7 @@ use crate::dest::{Attrs, Entry, Flags, Place};
 use crate::host::clock;
 use crate::host::rpc::Rpc;
 use crate::select::hash;
-use crate::service::edit::{self, NotEdited, Pace};
+use crate::service::edit::{self, NotEdited, Pace, Update};
 
 fn pace(module: &Module) -> Pace {
     Pace { delta: module.conf.reload_delta, now: clock::seconds() }
@@ -27,22 +27,18 @@ fn answer(rpc: &Rpc, done: Result<(), NotEdited>, ok: &str, what: &str) {
 pub fn add(rpc: &Rpc) {
     const WHAT: &str = "Adding dispatcher dst failed";
     with_module(rpc, |module| {
-        let Some(given) = rpc.int_text_and_ints_text() else {
+        let Some(given) = rpc.int_text_and_ints_text(0) else {
             rpc.fault(500, "Invalid Parameters");
             return Ok(());
         };
         let (group, address, [flags, priority], attrs) =
             (given.number, given.text, given.numbers, given.last);
-        let whole = |name: &str, number: i32| match u32::try_from(number) {
-            Ok(number) => Ok(number),
-            Err(_) => Err(format!("{WHAT}: {name} {number}: a whole number from 0 to 2147483647 is due")),
-        };
+        let whole = |name, number| whole(WHAT, name, number);
         let entry = || {
             whole("group", group)?;
             whole("priority", priority)?;
             let flags = Flags(whole("flags", flags)?);
-            let attrs = Attrs::parse(attrs)
-                .map_err(|(at, text)| format!("{WHAT}: attrs, byte {}: {text}", at + 1))?;
+            let attrs = attributes(WHAT, attrs)?;
             let uri = address.to_vec();
             Ok::<_, String>(Entry { place: Place::Row(1), set: group, uri, flags, priority, attrs })
         };
@@ -50,6 +46,50 @@ pub fn add(rpc: &Rpc) {
             Ok(entry) => {
                 let done = edit::add(module.root, &reload::source(module), entry, pace(module));
                 answer(rpc, done, "Ok. Dispatcher destination added.", WHAT);
+            }
+            Err(text) => rpc.fault(500, &text),
+        }
+        Ok(())
+    });
+}
+
+/// The number, if it is one from 0 on.
+fn whole(what: &str, name: &str, number: i32) -> Result<u32, String> {
+    let error = |_| format!("{what}: {name} {number}: a whole number from 0 to 2147483647 is due");
+    u32::try_from(number).map_err(error)
+}
+
+fn attributes(what: &str, text: &[u8]) -> Result<Attrs, String> {
+    Attrs::parse(text).map_err(|(at, text)| format!("{what}: attrs, byte {}: {text}", at + 1))
+}
+
+/// `dispatcher.update group address [flags [priority [attrs]]]`: changes what is given; -1, or no attributes, leaves what is.
+pub fn update(rpc: &Rpc) {
+    const WHAT: &str = "Updating dispatcher dst failed";
+    const STAYS: i32 = -1;
+    with_module(rpc, |module| {
+        let Some(given) = rpc.int_text_and_ints_text(STAYS) else {
+            rpc.fault(500, "Invalid Parameters");
+            return Ok(());
+        };
+        let changed = |name, number: i32| match number {
+            STAYS => Ok(None),
+            number => whole(WHAT, name, number).map(Some),
+        };
+        let update = || {
+            let [flags, priority] = given.numbers;
+            let attrs = (!given.last.is_empty()).then(|| attributes(WHAT, given.last)).transpose()?;
+            Ok::<_, String>(Update {
+                flags: changed("flags", flags)?.map(Flags),
+                priority: changed("priority", priority)?.map(|_| priority),
+                attrs,
+            })
+        };
+        match update() {
+            Ok(update) => {
+                let which = (given.number, given.text);
+                let done = edit::update(module.root, &reload::source(module), which, &update, pace(module));
+                answer(rpc, done, "Ok. Dispatcher destination updated.", WHAT);
             }
             Err(text) => rpc.fault(500, &text),
         }

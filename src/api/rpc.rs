@@ -26,26 +26,45 @@ pub fn with_module(rpc: &Rpc, answer: impl FnOnce(&'static Module) -> Result<(),
     }
 }
 
-/// `dispatcher.list [short | full]`.
+/// `dispatcher.list [short | full [set [from [count]]]]`: all sets, or one, or as many destinations of it from a position on.
 pub fn list(rpc: &Rpc) {
     with_module(rpc, |module| {
-        let detail = match rpc.optional_text() {
-            Some(mode) if mode.eq_ignore_ascii_case(b"short") => Detail::Short,
-            Some(mode) if mode.eq_ignore_ascii_case(b"full") => Detail::Full,
+        let Some((mode, [id, from, count])) = rpc.optional_text_ints() else {
+            rpc.fault(500, "Invalid Parameters");
+            return Ok(());
+        };
+        let detail = match mode.to_ascii_lowercase().as_slice() {
+            b"short" => Detail::Short,
+            b"full" => Detail::Full,
             _ => Detail::Normal,
         };
         let Some(sets) = module.sets().filter(|sets| !sets.sets().is_empty()) else {
             rpc.fault(500, "No Destination Sets");
             return Ok(());
         };
+        let wanted: &mut dyn Iterator<Item = &Set<Pool>> = match id {
+            Some(id) => &mut sets.set(id).into_iter(),
+            None => &mut sets.sets().iter(),
+        };
+        let mut wanted = wanted.peekable();
+        if wanted.peek().is_none() {
+            rpc.fault(404, "Destination Group Not Found");
+            return Ok(());
+        }
+        let size =
+            |number: Option<i32>, missing| number.map_or(missing, |it| usize::try_from(it).unwrap_or(0));
+        let (from, count) = (size(from, 0), size(count, usize::MAX));
         let top = rpc.structure()?;
         top.int(c"NRSETS", sets.sets().len() as i32)?;
         let records = top.array(c"RECORDS")?;
-        for set in sets.sets() {
+        for set in wanted {
             let entry = records.structure(c"SET")?;
             entry.int(c"ID", set.id)?;
+            if id.is_some() {
+                entry.int(c"SIZE", set.destinations.len() as i32)?;
+            }
             let targets = entry.array(c"TARGETS")?;
-            for destination in set.destinations.iter() {
+            for destination in set.destinations.iter().skip(from).take(count) {
                 show(module, set, destination, detail, &targets.structure(c"DEST")?)?;
             }
         }

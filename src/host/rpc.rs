@@ -79,6 +79,24 @@ impl Rpc {
         (got == 1).then(|| unsafe { text::bytes(first) })
     }
 
+    /// A text and three numbers, as far as they are there.
+    pub fn optional_text_ints(&self) -> Option<(&[u8], [Option<i32>; 3])> {
+        let mut first = text::lent(&[]);
+        let mut numbers: [c_int; 3] = [0; 3];
+        let [second, third, fourth] = &mut numbers;
+        let scan = self.table().scan?;
+        let format = c"*Sddd".as_ptr().cast_mut();
+        // SAFETY: the format takes a text, which stays as it is for the time of the call, and three numbers.
+        let got = unsafe {
+            scan(self.ctx, format, &raw mut first, &raw mut *second, &raw mut *third, &raw mut *fourth)
+        };
+        let got = usize::try_from(got).ok()?;
+        let numbers = core::array::from_fn(|at| numbers.get(at).copied().filter(|_| got > at + 1));
+        let first = if got == 0 { text::lent(&[]) } else { first };
+        // SAFETY: as above.
+        Some((unsafe { text::bytes(first) }, numbers))
+    }
+
     /// The first parameter as a number, where there is one.
     pub fn optional_int(&self) -> Option<i32> {
         let mut first: c_int = 0;
@@ -109,10 +127,10 @@ impl Rpc {
         (got >= 2).then(|| unsafe { (first, text::bytes(second), text::bytes(third)) })
     }
 
-    /// A number, a text, and where they are there two numbers and a text; 0 and empty where they are not.
-    pub fn int_text_and_ints_text(&self) -> Option<Mixed<'_>> {
+    /// A number, a text, and where they are there two numbers and a text; `missing` and empty where they are not.
+    pub fn int_text_and_ints_text(&self, missing: i32) -> Option<Mixed<'_>> {
         let (mut first, mut second) = (0 as c_int, text::lent(&[]));
-        let (mut third, mut fourth, mut fifth) = (0 as c_int, 0 as c_int, text::lent(&[]));
+        let (mut third, mut fourth, mut fifth) = (missing, missing, text::lent(&[]));
         let scan = self.table().scan?;
         let format = c"dS*ddS".as_ptr().cast_mut();
         // SAFETY: the format takes these; the texts stay as they are for the time of the call.

@@ -1,9 +1,9 @@
-//! Adding and removing one destination while the server runs, without the source. The next reload mirrors the source again.
+//! Adding, changing and removing one destination while the server runs, without the source. The next reload mirrors the source again.
 
 use super::publish::{self, Located};
 use super::reload::Source;
 use super::targets;
-use crate::dest::{Entry, Problem};
+use crate::dest::{Attrs, Entry, Flags, Problem};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Keep, Root, Set};
 use core::cmp::Reverse;
@@ -37,7 +37,7 @@ pub fn add<A: Alloc>(root: &Root<A>, source: &dyn Source, entry: Entry, pace: Pa
         let place = |one: &Located| (one.entry.set, Reverse(one.entry.priority));
         let at = all.partition_point(|one| place(one) < place(&new));
         all.insert(at, new);
-        Some(all)
+        Ok(all)
     })
 }
 
@@ -46,7 +46,58 @@ pub fn remove<A: Alloc>(root: &Root<A>, set: i32, uri: &[u8], pace: Pace) -> Res
     edit(root, pace, |mut all| {
         let before = all.len();
         all.retain(|one| one.entry.set != set || one.entry.uri != uri && one.written != uri);
-        (all.len() < before).then_some(all)
+        if all.len() < before { Ok(all) } else { Err(NotEdited::NotThere) }
+    })
+}
+
+/// What is to be another for a destination; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Update {
+    /// State and options. If they are others than before, they count; if not, the state stays.
+    pub flags: Option<Flags>,
+    /// Priority.
+    pub priority: Option<i32>,
+    /// Attributes, all of them. The `duid` must be the same: it is who the destination is.
+    pub attrs: Option<Attrs>,
+}
+
+/// Changes all destinations of a set with this URI. Counts, and states unless the flags are others, do not change.
+pub fn update<A: Alloc>(
+    root: &Root<A>,
+    source: &dyn Source,
+    (set, uri): (i32, &[u8]),
+    update: &Update,
+    pace: Pace,
+) -> Result<(), NotEdited> {
+    let changed = |one: &Located| {
+        let mut entry = one.entry.clone();
+        if let Some(attrs) = &update.attrs {
+            if !attrs.duid.eq_ignore_ascii_case(&entry.attrs.duid) {
+                let text = "the duid must stay the same: remove the destination and add another";
+                return Err(NotEdited::Wrong(Problem::error(entry.place, text)));
+            }
+            entry.attrs = attrs.clone();
+        }
+        entry.flags = update.flags.unwrap_or(entry.flags);
+        entry.priority = update.priority.unwrap_or(entry.priority);
+        let located = source.locate(entry).map_err(NotEdited::Wrong)?;
+        // What its name means is known already.
+        Ok(Located {
+            written: one.written.clone(),
+            addresses: one.addresses.clone(),
+            port: one.port,
+            proto: one.proto,
+            ..located
+        })
+    };
+    edit(root, pace, |mut all| {
+        let mut found = false;
+        for one in all.iter_mut().filter(|one| one.entry.set == set && one.entry.uri == uri) {
+            *one = changed(one)?;
+            found = true;
+        }
+        all.sort_by_key(|one| (one.entry.set, Reverse(one.entry.priority)));
+        if found { Ok(all) } else { Err(NotEdited::NotThere) }
     })
 }
 
@@ -54,7 +105,7 @@ pub fn remove<A: Alloc>(root: &Root<A>, set: i32, uri: &[u8], pace: Pace) -> Res
 fn edit<A: Alloc>(
     root: &Root<A>,
     pace: Pace,
-    change: impl FnOnce(Vec<Located>) -> Option<Vec<Located>>,
+    change: impl FnOnce(Vec<Located>) -> Result<Vec<Located>, NotEdited>,
 ) -> Result<(), NotEdited> {
     let mut last = root.reload.lock();
     if last.too_soon(pace.now, pace.delta) {
@@ -64,7 +115,7 @@ fn edit<A: Alloc>(
         let retired = root.writer.lock();
         root.sets.current(&retired).map(all).unwrap_or_default()
     };
-    let all = change(all).ok_or(NotEdited::NotThere)?;
+    let all = change(all)?;
     publish::publish(root, &all, Keep { state: true, latency: true }).map_err(NotEdited::OutOfMemory)?;
     last.at = Some(pace.now);
     Ok(())

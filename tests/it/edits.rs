@@ -166,3 +166,50 @@ fn overload_control_of_a_set_is_listed() {
     assert_eq!(server.rpc("dispatcher.oclist", json!([2])).unwrap_err().code, 404);
     server.stop();
 }
+
+#[test]
+fn destination_is_changed_and_keeps_its_state() {
+    let server = Kamailio::builder().list(LIST).start();
+    server.rpc("dispatcher.set_state", json!(["ip", 1, "sip:127.0.1.1:5060"])).unwrap();
+    let update = |params: Value| server.rpc("dispatcher.update", params).map_err(|error| error.message);
+    let one = || server.list().into_iter().find(|one| one.uri == "sip:127.0.1.1:5060").unwrap();
+    let ok = json!("Ok. Dispatcher destination updated.");
+    assert_eq!(update(json!([1, "sip:127.0.1.1:5060", -1, -1, "duid=a;maxload=77"])), Ok(ok.clone()));
+    assert_eq!((one().flags.as_str(), one().attrs.as_str()), ("IP", "duid=a;maxload=77"));
+    assert_eq!(update(json!([1, "sip:127.0.1.1:5060", -1, 99])), Ok(ok.clone()));
+    assert_eq!((server.list()[0].uri.as_str(), one().flags.as_str()), ("sip:127.0.1.1:5060", "IP"));
+    assert_eq!(update(json!([1, "sip:127.0.1.1:5060", 8])), Ok(ok));
+    assert_eq!((one().flags.as_str(), one().attrs.as_str()), ("AP", "duid=a;maxload=77"));
+    for (params, told) in [
+        (json!([1, "sip:127.0.1.1:5060", -1, -1, "duid=other"]), "the duid must stay the same"),
+        (json!([1, "sip:127.0.1.1:5060", -2]), "flags -2"),
+        (json!([1, "sip:127.0.1.1:5060", -1, -1, "duid=a;maxload=x"]), "attrs, byte 8"),
+        (json!([1, "sip:127.0.1.99"]), "no such destination"),
+        (json!([1]), "Invalid Parameters"),
+    ] {
+        let error = update(params).unwrap_err();
+        assert!(error.contains(told), "{told}: {error}");
+    }
+    server.stop();
+}
+
+#[test]
+fn one_set_or_a_part_of_it_is_listed() {
+    let server = Kamailio::builder().list(LIST).start();
+    let list = |params: Value| server.rpc("dispatcher.list", params);
+    let uris = |answer: &Value| -> Vec<String> {
+        let targets = answer["RECORDS"][0]["SET"]["TARGETS"].as_array().cloned().unwrap_or_default();
+        targets.iter().map(|target| target["DEST"]["URI"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = list(json!(["short", 1])).unwrap();
+    assert_eq!((&all["NRSETS"], &all["RECORDS"][0]["SET"]["SIZE"]), (&json!(2), &json!(3)));
+    let set = uris(&all);
+    assert_eq!(set.len(), 3);
+    for from in 0..4 {
+        let part = list(json!(["short", 1, from, 2])).unwrap();
+        let due: Vec<_> = set.iter().skip(from).take(2).cloned().collect();
+        assert_eq!(uris(&part), due, "from {from}");
+    }
+    assert_eq!(list(json!(["full", 99])).unwrap_err().code, 404);
+    server.stop();
+}

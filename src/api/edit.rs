@@ -38,7 +38,10 @@ pub fn add(rpc: &Rpc) {
             whole("group", group)?;
             whole("priority", priority)?;
             let flags = Flags(whole("flags", flags)?);
-            let attrs = attributes(WHAT, attrs)?;
+            let mut attrs = attributes(WHAT, attrs)?;
+            if module.conf.attrs_none {
+                attrs.none_if_empty();
+            }
             let uri = address.to_vec();
             Ok::<_, String>(Entry { place: Place::Row(1), set: group, uri, flags, priority, attrs })
         };

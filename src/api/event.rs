@@ -24,12 +24,24 @@ impl Handlers {
     }
 }
 
-/// The event that this process handles, for `$dsv(…)`; one inside the other the inner one.
-static CURRENT: Mutex<Option<Told>> = Mutex::new(None);
+/// The events that this process handles, one inside the other; the last is the one for `$dsv(…)`.
+static CURRENT: Mutex<Vec<Told>> = Mutex::new(Vec::new());
+
+/// Events inside events, at most: a route may change the state that it is told of.
+const DEPTH: usize = 8;
 
 /// What `show` makes of the event that this process handles, if it handles one.
 pub fn current<T>(show: impl FnOnce(&Told) -> T) -> Option<T> {
-    CURRENT.lock().as_ref().map(show)
+    CURRENT.lock().last().map(show)
+}
+
+/// An event that is handled until this is dropped.
+struct Handled;
+
+impl Drop for Handled {
+    fn drop(&mut self) {
+        CURRENT.lock().pop();
+    }
 }
 
 /// Tells the configuration. Without a pin or a lock: an event route may do anything.
@@ -40,9 +52,17 @@ pub fn tell(module: &Module, told: Told) {
     };
     let Some(handler) = handler else { return };
     let uri = told.uri.clone();
-    let outer = CURRENT.lock().replace(told);
-    if !handler.run(event, &uri) {
+    let depth = {
+        let mut current = CURRENT.lock();
+        current.push(told);
+        current.len()
+    };
+    let _handled = Handled;
+    if depth > DEPTH {
+        log::error(format_args!(
+            "an event route makes the event that it handles, {depth} deep: not run again"
+        ));
+    } else if !handler.run(event, &uri) {
         log::error(format_args!("the event {event:?} cannot be handled for {}", uri.escape_ascii()));
     }
-    *CURRENT.lock() = outer;
 }

@@ -46,6 +46,7 @@ fn set(msg: &mut Message, target: Target) -> Verdict {
     let Some(module) = module() else { return Verdict::FALSE };
     let done = use_front(module, msg, target);
     if done == Verdict::True {
+        at_front(module, &List::of(&module.conf.xavp_dst), route::count_selected);
         follow_front(module, msg);
     }
     done
@@ -90,13 +91,15 @@ fn next(msg: &mut Message, target: Target) -> Verdict {
     };
     let mut list = List::of(&module.conf.xavp_dst);
     let key = call_key(module, msg);
-    at_front(module, &list, route::count_failed_over);
+    let mut failed = None;
+    at_front(module, &list, |_, set, at| failed = set.destinations.get(at).map(|one| one.record));
     if !list.remove_front() || next_usable(module, key, &mut list).is_none() {
         return Verdict::FALSE;
     }
     let done = use_front(module, msg, target);
     if done == Verdict::True {
         at_front(module, &list, route::count_selected);
+        failed.into_iter().for_each(|record| route::count_failed_over(module.root, record));
     } else {
         release(module, key);
     }
@@ -104,7 +107,11 @@ fn next(msg: &mut Message, target: Target) -> Verdict {
 }
 
 /// Does something with the destination that the first entry of the list names, if it is configured.
-fn at_front(module: &Module, list: &List<'_>, act: fn(&Root<Pool>, &Set<Pool>, usize)) -> Option<()> {
+fn at_front(
+    module: &Module,
+    list: &List<'_>,
+    act: impl FnOnce(&Root<Pool>, &Set<Pool>, usize),
+) -> Option<()> {
     let (front, sets) = (list.front()?, module.sets()?);
     let set = sets.set(front.int(b"grp")?)?;
     act(module.root, set, list::position(set, &front, 0)?);

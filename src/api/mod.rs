@@ -125,6 +125,10 @@ impl Module {
             Some(socket) => Some(socket),
             None => named("ds_default_socket", &conf.default_socket, uri::socket_by_address, due)?,
         };
+        if let Some(probing) = &conf.probing {
+            named("outbound_proxy", &probing.outbound_proxy, uri::parse, "a SIP URI")?;
+            named("ds_ping_from", &probing.from, uri::parse, "a SIP URI")?;
+        }
         let ping_socket = match &conf.probing {
             Some(probing) => named("ds_ping_socket", &probing.socket, uri::socket_by_address, due)?,
             None => None,
@@ -139,7 +143,7 @@ impl Module {
                 addresses: conf.dns.on,
                 all: conf.dns.match_all,
                 refresh: conf.dns.refresh.map(|seconds| u64::from(seconds) * 1_000_000),
-                hold: conf.dns.hold.map(|seconds| u64::from(seconds) * 1000),
+                hold: conf.dns.hold.map(|seconds| u64::from(seconds) * 1_000_000),
                 probing: conf
                     .probing
                     .as_ref()

@@ -5,7 +5,7 @@ use crate::conf::Dns;
 use crate::dest::problem::shown;
 use crate::host::mem::Pool;
 use crate::host::{clock, event as host_event, log, uri};
-use crate::service::names::{self, Learned, Look, Wants};
+use crate::service::names::{self, Learned, Look, Turn, Wants};
 use crate::service::probe::Now;
 use crate::service::publish::{self, Meaning};
 use crate::service::states::Told;
@@ -56,7 +56,7 @@ pub fn work() {
                 let look = look_up(module, set, one, wants);
                 let learned = learn(module, set, one, wants, look);
                 events.extend(learned.told);
-                changed.extend(learned.meaning.map(|meaning| (one.record, meaning)));
+                changed.extend(learned.meaning.map(|meaning| ((one.record, one.asked), meaning)));
             }
             agenda.put(module, &sets, place);
         }
@@ -75,7 +75,7 @@ pub fn work() {
 fn learn(module: &Module, set: &Set<Pool>, one: &Destination, wants: Wants, look: Look) -> Learned {
     let now = Now { micros: clock::micros(), wall: clock::wall_millis() };
     let learned = names::learn(module.root, &module.name_rules, set, one, wants, look, now);
-    tell_turn(set, one, learned.turned);
+    tell_turn(set, one, learned.turn);
     learned
 }
 
@@ -88,12 +88,17 @@ fn look_up_line(
     events: &mut Vec<Told>,
 ) -> Option<(Line, Vec<Target>)> {
     let written = set.text(first.written);
-    let found = targets(written, &module.conf.dns);
+    let dns = &module.conf.dns;
+    let found = targets(written, dns);
+    // Its targets are where probes go, unless they go through a proxy with a name, which is the same for all.
+    let proxy = module.conf.probing.as_ref().map_or(&[][..], |probing| probing::proxy(probing, set, first));
+    let wants = Wants { next_hop: wants.next_hop && !proxy.is_empty(), ..wants };
+    let next_hop = if wants.next_hop { proxy_hop(proxy, dns) } else { None };
     for one in targets::of_line(set, first) {
         // Their addresses are their own; what matters is whether the name still means something.
         let addresses = set.addresses(one).to_vec();
         let meaning = (!found.is_empty()).then_some(Meaning { addresses, port_and_proto: None });
-        events.extend(learn(module, set, one, wants, Look { meaning, next_hop: None }).told);
+        events.extend(learn(module, set, one, wants, Look { meaning, next_hop }).told);
     }
     let differ = !found.is_empty() && !targets::same(&found, &targets::serving(set, first));
     differ.then(|| (targets::line(set.id, written), found))
@@ -109,6 +114,7 @@ impl Agenda {
         if self.generation == sets.number {
             return;
         }
+        publish::settled(module.root);
         self.generation = sets.number;
         self.due.clear();
         let (mut seen, mut lines) = (HashSet::new(), HashSet::new());
@@ -128,7 +134,13 @@ impl Agenda {
         let due = || {
             let (set, one) = at(sets, place)?;
             let wants = wants(module, set, one);
-            let health = module.root.registry.record(one.record)?.health();
+            let record = |one: &Destination| Some(module.root.registry.record(one.record)?.health());
+            let mut health = record(one)?;
+            if one.is_target() {
+                // The line was looked up for all of them; a new first one was not asked about itself.
+                let looked = targets::of_line(set, one).filter_map(|one| Some(record(one)?.name.looked));
+                health.name.looked = looked.max().unwrap_or(0);
+            }
             module.name_rules.due(wants, one, &health)
         };
         self.due.extend(due().map(|due| Reverse((due, place))));
@@ -160,13 +172,7 @@ fn look_up(module: &Module, set: &Set<Pool>, one: &Destination, wants: Wants) ->
         if wants.addresses && look.meaning.is_none() && proxy.is_empty() && written.0 != 0 {
             return look;
         }
-        let hop = if proxy.is_empty() {
-            next_hop(host, written, dns)
-        } else {
-            uri::parse(proxy).and_then(|parsed| {
-                next_hop(proxy.get(parsed.host.clone())?, (parsed.port, parsed.proto), dns)
-            })
-        };
+        let hop = if proxy.is_empty() { next_hop(host, written, dns) } else { proxy_hop(proxy, dns) };
         look.next_hop = hop;
     }
     look
@@ -191,6 +197,11 @@ fn next_hop(host: &[u8], (port, proto): (u16, u16), dns: &Dns) -> Option<NextHop
     Some(NextHop { address: SocketAddr::new(address, port), proto })
 }
 
+fn proxy_hop(proxy: &[u8], dns: &Dns) -> Option<NextHop> {
+    let parsed = uri::parse(proxy)?;
+    next_hop(proxy.get(parsed.host.clone())?, (parsed.port, parsed.proto), dns)
+}
+
 /// What a look-up gives is cached for `ds_dns_ttl`.
 fn kept_for<T>(dns: &Dns, look_up: impl FnOnce() -> T) -> T {
     uri::keep_results_for(dns.ttl);
@@ -208,7 +219,8 @@ pub fn targets(written: &[u8], dns: &Dns) -> Vec<Target> {
     if records.is_empty() {
         records.push(uri::Srv { priority: 0, weight: 0, port: parsed.port, target: host.to_vec() });
     }
-    records.sort_by_key(|record| (record.priority, Reverse(record.weight)));
+    // Servers give records of equal priority and weight in changing order: names and ports make it one.
+    records.sort_by_cached_key(|one| (one.priority, Reverse(one.weight), one.target.clone(), one.port));
     let of_record = |record: &uri::Srv| {
         let mut addresses = kept_for(dns, || uri::resolve(&record.target));
         // In whatever order the DNS gives them, they are the same destinations.
@@ -226,11 +238,11 @@ pub fn targets(written: &[u8], dns: &Dns) -> Vec<Target> {
     all
 }
 
-fn tell_turn(set: &Set<Pool>, one: &Destination, turned: Option<bool>) {
+fn tell_turn(set: &Set<Pool>, one: &Destination, turn: Option<Turn>) {
     let (id, name) = (set.id, shown(set.text(one.uri)));
-    match turned {
-        Some(true) => log::info(format_args!("set {id}: the name in {name} resolves again")),
-        Some(false) => log::warning(format_args!("set {id}: the name in {name} does not resolve")),
+    match turn {
+        Some(Turn::Back) => log::info(format_args!("set {id}: the name in {name} resolves again")),
+        Some(Turn::Lost) => log::warning(format_args!("set {id}: the name in {name} does not resolve")),
         None => {}
     }
 }

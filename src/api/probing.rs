@@ -3,13 +3,15 @@
 use super::{Module, event, module};
 use crate::conf::Probing;
 use crate::health::pace::{self, Agenda, Item};
+use crate::health::ticket::MOST_UNDER_WAY;
 use crate::host::mem::Pool;
 use crate::host::tm::{self, Outcome};
 use crate::host::{clock, event as host_event, uri};
 use crate::service::probe::{self, Begun, End, Now, Rules, Way};
+use crate::service::publish;
 use crate::service::states::Told;
 use crate::shm::Foreign;
-use crate::state::{Destination, Generation, Set};
+use crate::state::{Destination, Generation, Root, Set};
 use core::cmp::Reverse;
 use parking_lot::Mutex;
 use std::collections::{BinaryHeap, HashSet};
@@ -74,7 +76,7 @@ pub fn work() {
         });
         let Some(sets) = module.sets() else { return };
         let rules = module.probe_rules();
-        prober.follow(probing, &sets);
+        prober.follow(module.root, probing, &sets);
         events.extend(prober.end_overdue(module, &rules, &sets));
         prober.send_due(module, probing, &rules, &sets, &mut events);
     }
@@ -85,10 +87,11 @@ pub fn work() {
 }
 
 impl Prober {
-    fn follow(&mut self, probing: &Probing, sets: &Generation<Pool>) {
+    fn follow(&mut self, root: &Root<Pool>, probing: &Probing, sets: &Generation<Pool>) {
         if self.generation == sets.number {
             return;
         }
+        publish::settled(root);
         self.generation = sets.number;
         // Lines that mean one destination are probed as one.
         let mut seen = HashSet::new();
@@ -129,7 +132,9 @@ impl Prober {
             else {
                 continue;
             };
-            self.agenda.again(due, item(probing, place, one));
+            let item = item(probing, place, one);
+            // After a stall of more than an interval the turns that were missed are not made up for.
+            self.agenda.again(due.max(round.saturating_sub(item.interval)), item);
             if !module.root.ping_active.is_on() {
                 continue;
             }
@@ -139,7 +144,9 @@ impl Prober {
             let Some(begun) = begun else { continue };
             let timeout = if one.ping_timeout > 0 { one.ping_timeout } else { probing.timeout };
             if timeout > 0 {
-                self.ends.push(Reverse((now.micros + u64::from(timeout) * 1000, begun.ticket)));
+                // As many probes as can be known apart may be under way.
+                let timeout = (u64::from(timeout) * 1000).min(item.interval * MOST_UNDER_WAY);
+                self.ends.push(Reverse((now.micros + timeout, begun.ticket)));
             }
             if let Some(fault) = send(module, probing, set, one, begun) {
                 events.extend(probe::end(module.root, sets, rules, begun.ticket, fault, now));

@@ -82,8 +82,10 @@ impl Source for Destinations<'_> {
             [] => None,
             address => Some(socket("ping_socket", address)?),
         };
-        if !attrs.obproxy.is_empty() && uri::parse(&attrs.obproxy).is_none() {
-            return Err(wrong(format!("obproxy={}: a SIP URI is due", shown(&attrs.obproxy))));
+        for (name, text) in [("obproxy", &attrs.obproxy), ("ping_from", &attrs.ping_from)] {
+            if !text.is_empty() && uri::parse(text).is_none() {
+                return Err(wrong(format!("{name}={}: a SIP URI is due", shown(text))));
+            }
         }
         let named = uri::literal(&host).is_none();
         let no_address = named || entry.flags.has(Flags::NO_DNS);
@@ -99,6 +101,7 @@ impl Source for Destinations<'_> {
             proto: parsed.proto,
             named,
             addresses,
+            srv_weight: 0,
             send_from,
             ping_from_socket,
             entry,

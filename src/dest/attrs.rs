@@ -70,6 +70,13 @@ impl Default for Attrs {
 }
 
 impl Attrs {
+    /// Where there are none, `none=yes` (`ds_attrs_none`).
+    pub fn none_if_empty(&mut self) {
+        if self.body.is_empty() {
+            self.body = b"none=yes".to_vec();
+        }
+    }
+
     /// Reads the text. Names are compared without regard to case; values may stand in single or double quotes.
     pub fn parse(text: &[u8]) -> Result<Self, Finding> {
         let body = text.strip_suffix(b";").unwrap_or(text);

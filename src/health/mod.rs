@@ -12,6 +12,7 @@
 pub mod event;
 pub mod latency;
 pub mod mark;
+pub mod outage;
 pub mod overload;
 pub mod pace;
 pub mod probing;

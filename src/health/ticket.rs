@@ -7,6 +7,9 @@ const SERIAL: u32 = 12;
 /// Bits of the time.
 const TIME: u32 = 64 - NUMBER - SERIAL;
 
+/// Probes of one destination that may be under way at the same time.
+pub const MOST_UNDER_WAY: u64 = 60;
+
 /// A probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {

@@ -105,20 +105,36 @@ impl Connection {
                 null_mut(),
                 &raw mut result,
             );
-            let Some(found) = result.as_ref().filter(|_| done >= 0) else {
+            let owned = Rows { connection: self, free, raw: result };
+            let Some(found) = owned.raw.as_ref().filter(|_| done >= 0) else {
                 return Err("the table cannot be read, see the log".into());
             };
             for at in 0..usize::try_from(found.n).unwrap_or(0) {
                 let raw = &*found.rows.add(at);
                 let len = usize::try_from(raw.n).unwrap_or(0);
                 let values =
-                    core::slice::from_raw_parts(raw.values, if raw.values.is_null() { 0 } else { len });
+                    if raw.values.is_null() { &[] } else { core::slice::from_raw_parts(raw.values, len) };
                 let values: Vec<_> = values.iter().map(|one| value(one)).collect();
                 row(at + 1, &values);
             }
-            free(self.raw, result);
         }
         Ok(())
+    }
+}
+
+/// A result, until it is given back.
+struct Rows<'a> {
+    connection: &'a Connection,
+    free: unsafe extern "C" fn(*mut ffi::db1_con_t, *mut ffi::db1_res_t) -> core::ffi::c_int,
+    raw: *mut ffi::db1_res_t,
+}
+
+impl Drop for Rows<'_> {
+    fn drop(&mut self) {
+        if !self.raw.is_null() {
+            // SAFETY: a result of this connection, which nobody uses any more.
+            unsafe { (self.free)(self.connection.raw, self.raw) };
+        }
     }
 }
 
@@ -142,6 +158,10 @@ unsafe fn value(value: &ffi::db_val_t) -> Value<'_> {
         match value.type_ {
             ffi::DB1_INT => Value::Int(value.val.int_val.into()),
             ffi::DB1_BIGINT => Value::Int(value.val.ll_val),
+            ffi::DB1_UINT => Value::Int(value.val.uint_val.into()),
+            ffi::DB1_UBIGINT => {
+                i64::try_from(value.val.ull_val).map_or(Value::Other("number too large"), Value::Int)
+            }
             ffi::DB1_BITMAP => Value::Int(value.val.bitmap_val.into()),
             ffi::DB1_STRING if value.val.string_val.is_null() => Value::Null,
             ffi::DB1_STRING => Value::Text(CStr::from_ptr(value.val.string_val).to_bytes()),

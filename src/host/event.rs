@@ -42,6 +42,10 @@ impl Handler {
         unsafe {
             let parsed = ffi::parse_msg(msg.buf, msg.len as _, &raw mut msg) == 0;
             if parsed {
+                // As the host's own made-up messages.
+                msg.rcv.proto = ffi::PROTO_UDP as _;
+                (msg.rcv.src_port, msg.rcv.dst_port) = (SIP_PORT, SIP_PORT);
+                (msg.rcv.src_ip, msg.rcv.dst_ip) = (localhost(), localhost());
                 msg.id = ffi::inc_msg_no();
                 msg.pid = libc::getpid();
                 let uri = text::lent(uri);
@@ -91,6 +95,19 @@ unsafe fn run_function(name: &CStr, event: &CStr, msg: *mut ffi::sip_msg, contex
         }
         ffi::sr_kemi_act_ctx_set(kept);
     }
+}
+
+/// The port of SIP (RFC 3261 section 19.1.2).
+const SIP_PORT: u16 = 5060;
+
+fn localhost() -> ffi::ip_addr {
+    // SAFETY: zero is a valid value of this struct of numbers.
+    let mut ip: ffi::ip_addr = unsafe { core::mem::zeroed() };
+    (ip.af, ip.len) = (libc::AF_INET as _, 4);
+    ip.u.addr = [0; 16];
+    // SAFETY: bytes in network order, whichever member is written.
+    unsafe { ip.u.addr.iter_mut().zip([127, 0, 0, 1]).for_each(|(to, from)| *to = from) };
+    ip
 }
 
 /// An OPTIONS to this URI, with a zero behind its end.

@@ -123,15 +123,13 @@ pub fn srv(host: &[u8], proto: u16) -> Vec<Srv> {
         let first = ffi::get_record(name.as_ptr().cast_mut(), ffi::ns_t_srv as c_int, 0);
         let mut next = first;
         while let Some(record) = next.as_ref() {
-            if let Some(srv) = record
-                .rdata
-                .cast::<ffi::srv_rdata>()
-                .as_ref()
-                .filter(|_| u32::from(record.type_) == ffi::ns_t_srv)
-            {
-                let target = core::slice::from_raw_parts(srv.name.as_ptr().cast::<u8>(), srv.name_len.into());
-                let target = target.to_vec();
-                all.push(Srv { priority: srv.priority, weight: srv.weight, port: srv.port, target });
+            let srv = record.rdata.cast::<ffi::srv_rdata>();
+            if u32::from(record.type_) == ffi::ns_t_srv && !srv.is_null() {
+                // The name goes on behind the struct.
+                let name = (&raw const (*srv).name).cast::<u8>();
+                let target = core::slice::from_raw_parts(name, (*srv).name_len.into()).to_vec();
+                let (priority, weight, port) = ((*srv).priority, (*srv).weight, (*srv).port);
+                all.push(Srv { priority, weight, port, target });
             }
             next = record.next;
         }

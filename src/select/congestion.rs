@@ -4,7 +4,7 @@
 //! slower than usual. When all of a set have `cc=1` and nothing is left of any of their shares, the calls are spread in
 //! inverse proportion to how much slower each has become. Manual of the stock module, `ds_select_dst`, algorithm 11.
 
-use super::weight::{Shares, in_proportion};
+use super::weight::in_proportion;
 use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, Tickets};
 
 /// Chooses in proportion to relative weights.
@@ -40,13 +40,13 @@ impl Algorithm for RelativeWeight {
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
         let field = draw.field_of(pool)?;
         let in_play = |at: usize| at < field && pool.usable(at);
-        let shares: &Shares<'_> = &match total(pool, &in_play) {
-            None => Box::new(|at| share(pool, at)) as Box<Shares<'_>>,
+        match total(pool, &in_play) {
+            None => in_proportion(pool, draw, field, &in_play, &|at| share(pool, at)),
             Some(total) => {
-                Box::new(move |at| total * SCALE / u64::from(pool.congestion(at).unwrap_or(0).max(1)))
+                let congestion = |at| u64::from(pool.congestion(at).unwrap_or(0).max(1));
+                in_proportion(pool, draw, field, &in_play, &|at| total * SCALE / congestion(at))
             }
-        };
-        in_proportion(pool, draw, field, &in_play, shares)
+        }
     }
 }
 

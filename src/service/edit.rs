@@ -45,7 +45,8 @@ pub fn add<A: Alloc>(root: &Root<A>, source: &dyn Source, entry: Entry, pace: Pa
 pub fn remove<A: Alloc>(root: &Root<A>, set: i32, uri: &[u8], pace: Pace) -> Result<(), NotEdited> {
     edit(root, pace, |mut all| {
         let before = all.len();
-        all.retain(|one| one.entry.set != set || one.entry.uri != uri && one.written != uri);
+        let is_it = |text: &[u8]| text.eq_ignore_ascii_case(uri);
+        all.retain(|one| one.entry.set != set || !is_it(&one.entry.uri) && !is_it(&one.written));
         if all.len() < before { Ok(all) } else { Err(NotEdited::NotThere) }
     })
 }
@@ -92,7 +93,9 @@ pub fn update<A: Alloc>(
     };
     edit(root, pace, |mut all| {
         let mut found = false;
-        for one in all.iter_mut().filter(|one| one.entry.set == set && one.entry.uri == uri) {
+        for one in
+            all.iter_mut().filter(|one| one.entry.set == set && one.entry.uri.eq_ignore_ascii_case(uri))
+        {
             *one = changed(one)?;
             found = true;
         }

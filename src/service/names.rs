@@ -9,6 +9,7 @@ use super::publish::Meaning;
 use super::states::Told;
 use crate::dest::Flags;
 use crate::health::event::{By, Events};
+use crate::health::outage::Terms;
 use crate::health::probing::Mode;
 use crate::shm::Alloc;
 use crate::state::health::{NextHop, Report};
@@ -23,7 +24,7 @@ pub struct Rules {
     pub all: bool,
     /// Microseconds between looks for addresses; none where one look is enough.
     pub refresh: Option<u64>,
-    /// Milliseconds that a destination stays up after its name stopped resolving; none is for ever.
+    /// Microseconds that a destination stays up after its name stopped resolving; none is for ever.
     pub hold: Option<u64>,
     /// Where destinations are probed: which, and microseconds between probes.
     pub probing: Option<(Mode, u64)>,
@@ -95,11 +96,22 @@ pub struct Learned {
     pub meaning: Option<Meaning>,
     /// The state's change, as others are told of it.
     pub told: Option<Told>,
-    /// The name resolves no more, or again.
-    pub turned: Option<bool>,
+    /// Something that an operator should know.
+    pub turn: Option<Turn>,
 }
 
-/// Takes in what a look found about a destination's name.
+/// A name changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It resolves no more.
+    Lost,
+    /// It resolves again.
+    Back,
+}
+
+/// Takes in what a look found about a destination's name; nothing, if by now something else is asked of the destination.
+///
+/// Addresses decide the state; without a next hop probes fail.
 pub fn learn<A: Alloc>(
     root: &Root<A>,
     rules: &Rules,
@@ -110,42 +122,46 @@ pub fn learn<A: Alloc>(
     now: Now,
 ) -> Learned {
     let Some(record) = root.registry.record(destination.record) else { return Learned::default() };
-    let missing = wants.addresses && look.meaning.is_none() || wants.next_hop && look.next_hop.is_none();
+    let missing = wants.addresses && look.meaning.is_none();
     let report = if missing { no_name() } else { resolves_again() };
-    let known = !set.addresses(destination).is_empty();
+    let terms = Terms {
+        known: !set.addresses(destination).is_empty(),
+        hold: rules.hold,
+        probed_when_down: matches!(rules.probing, Some((Mode::All | Mode::Inactive, _))),
+    };
     let mut learned = Learned::default();
+    let mut another = false;
     let change = record.change(now.wall, |flags, health| {
+        another = health.asked != destination.asked;
+        if another {
+            return None;
+        }
         let name = &mut health.name;
         (name.looked, name.looked_up) = (now.micros, now.wall);
         name.next_hop = look.next_hop;
-        if !missing {
-            learned.turned = (name.lost != 0).then_some(true);
-            (name.lost, name.told) = (0, false);
-            let was_down = core::mem::replace(&mut name.down, false);
-            let probed = rules.probing.is_some_and(|(mode, _)| mode.probes(flags));
-            // One that is probed comes back by its probes.
-            let back = was_down && !probed && flags.has(Flags::INACTIVE);
-            return back.then(|| {
-                health.last = report;
-                (flags.without(Flags::INACTIVE), 0)
-            });
-        }
-        if name.lost == 0 {
-            name.lost = now.wall;
-            learned.turned = Some(false);
-        }
-        let lasted = now.wall.saturating_sub(name.lost);
-        let over = !known || rules.hold.is_some_and(|hold| lasted >= hold);
-        // Once an outage: what an operator says after that counts.
-        if !over || !wants.addresses || core::mem::replace(&mut name.told, true) || !flags.usable() {
-            return None;
-        }
-        name.down = true;
+        let was_lost = name.lost != 0;
+        name.lost = match (missing, was_lost) {
+            (false, _) => 0,
+            (true, true) => name.lost,
+            (true, false) => now.wall,
+        };
+        learned.turn = match (missing, was_lost) {
+            (true, false) => Some(Turn::Lost),
+            (false, true) => Some(Turn::Back),
+            _ => None,
+        };
+        let probed = rules.probing.is_some_and(|(mode, _)| mode.probes(flags));
+        let to = if missing {
+            name.outage.goes_on(flags, now.micros, terms)
+        } else {
+            name.outage.over(flags, probed)
+        }?;
         health.last = report;
-        let goes_on = matches!(rules.probing, Some((Mode::All | Mode::Inactive, _)));
-        let down = flags.without(Flags::TRYING).with(Flags::INACTIVE);
-        Some((if goes_on { down.with(Flags::PROBING) } else { down }, 0))
+        Some((to, 0))
     });
+    if another {
+        return Learned::default();
+    }
     learned.told =
         change.and_then(|change| Told::of(rules.events, By::Probe, change, set, destination, report));
     learned.meaning = look.meaning.and_then(|found| differs(set, destination, found, rules.all));

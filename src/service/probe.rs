@@ -69,10 +69,14 @@ pub fn begin<A: Alloc>(
         return None;
     }
     let mut health = record.lock();
+    if health.asked != destination.asked {
+        // A reload has changed it, and this is the destination as it was.
+        return None;
+    }
     let way = match (named, health.name.next_hop) {
         (false, _) => Way::Straight,
         (true, Some(next_hop)) => Way::By(next_hop),
-        (true, None) if health.name.lost != 0 => Way::Nowhere,
+        (true, None) if health.name.looked != 0 => Way::Nowhere,
         // Somebody is looking it up.
         (true, None) => return None,
     };

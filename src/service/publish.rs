@@ -28,6 +28,8 @@ pub struct Located {
     pub named: bool,
     /// What it means, as far as that is known.
     pub addresses: Vec<IpAddr>,
+    /// The weight of its SRV record, if it is one of the destinations that a name stands for.
+    pub srv_weight: u32,
     /// The local socket to send from, where one is set.
     pub send_from: Option<Foreign>,
     /// The local socket to send probes from, where one is set for that.
@@ -39,11 +41,13 @@ pub struct Located {
 /// On an error the old ones go on serving and nothing is changed.
 pub fn publish<A: Alloc>(root: &Root<A>, all: &[Located], keep: Keep) -> Result<(), OutOfMemory> {
     let mut retired = root.writer.lock();
-    let mut held = Held { root, holds: Vec::new() };
+    let mut held = Held { root, serving: HashSet::new(), holds: Vec::new() };
     let mut sets = Vec::new();
     let number;
     {
         let before = root.sets.current(&retired);
+        let all_before = before.iter().flat_map(|generation| generation.sets());
+        held.serving = all_before.flat_map(|set| set.destinations.iter().map(|one| one.record)).collect();
         number = before.map_or(1, |generation| generation.number + 1);
         for group in all.chunk_by(|one, next| one.entry.set == next.entry.set) {
             let Some(first) = group.first() else { continue };
@@ -82,12 +86,20 @@ impl Meaning {
     }
 }
 
-/// Makes the same destinations serve with other addresses, given by record.
-pub fn readdress<A: Alloc>(root: &Root<A>, found: &HashMap<u32, Meaning>) -> Result<(), OutOfMemory> {
+/// Waits until the generation that serves is settled: until then its records may be as they were.
+pub fn settled<A: Alloc>(root: &Root<A>) {
+    drop(root.writer.lock());
+}
+
+/// A destination by its record, and by what was asked of it: the record may be another's by now.
+pub type Asked = (u32, u64);
+
+/// Makes the same destinations serve with other addresses.
+pub fn readdress<A: Alloc>(root: &Root<A>, found: &HashMap<Asked, Meaning>) -> Result<(), OutOfMemory> {
     // A reload that took over the old addresses would undo this.
     let _no_reload = root.reload.lock();
     let mut retired = root.writer.lock();
-    let mut held = Held { root, holds: Vec::new() };
+    let mut held = Held { root, serving: HashSet::new(), holds: Vec::new() };
     let mut sets = Vec::new();
     let number;
     {
@@ -98,7 +110,7 @@ pub fn readdress<A: Alloc>(root: &Root<A>, found: &HashMap<u32, Meaning>) -> Res
             let mut destinations = set.destinations.to_vec();
             for (one, old) in destinations.iter_mut().zip(set.destinations.iter()) {
                 held.hold_again(one);
-                match found.get(&one.record) {
+                match found.get(&(one.record, one.asked)) {
                     Some(meaning) => {
                         one.addresses = parts.add_addresses(&meaning.addresses);
                         (one.port, one.proto) = meaning.port_and_proto.unwrap_or((one.port, one.proto));
@@ -130,6 +142,8 @@ pub fn tidy<A: Alloc>(root: &Root<A>, retired: &mut Retired<Generation<A>>) {
 /// Records held for a generation that may yet fail, each with what its line says.
 struct Held<'a, A: Alloc> {
     root: &'a Root<A>,
+    /// The records of the generation that serves.
+    serving: HashSet<u32>,
     holds: Vec<(Hold, Configured)>,
 }
 
@@ -141,7 +155,8 @@ impl<A: Alloc> Held<'_, A> {
         for (hold, configured) in self.holds.drain(..) {
             if let Some(record) = self.root.registry.record(hold.number).filter(|_| seen.insert(hold.number))
             {
-                record.configure(configured, hold.back, keep);
+                let back = hold.existed && !self.serving.contains(&hold.number);
+                record.configure(configured, back, keep);
             }
         }
     }
@@ -178,6 +193,8 @@ impl<A: Alloc> Held<'_, A> {
             rweight: attrs.rweight,
             flags: *flags,
             record: hold.number,
+            asked,
+            srv_weight: one.srv_weight,
             send_from: one.send_from,
             ping_from_socket: one.ping_from_socket,
             named: one.named,
@@ -189,7 +206,7 @@ impl<A: Alloc> Held<'_, A> {
 
     fn hold_again(&mut self, one: &Destination) {
         self.root.registry.hold_again(one.record);
-        let hold = Hold { number: one.record, back: false };
+        let hold = Hold { number: one.record, existed: true };
         self.holds.push((hold, Configured { flags: one.flags, latency: 0, asked: 0, place: 0 }));
     }
 }

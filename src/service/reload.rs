@@ -108,8 +108,8 @@ fn load<A: Alloc>(
     dest::arrange(&mut entries);
     let mut located = Vec::with_capacity(entries.len());
     for mut entry in entries {
-        if policy.attrs_none && entry.attrs.body.is_empty() {
-            entry.attrs.body = b"none=yes".to_vec();
+        if policy.attrs_none {
+            entry.attrs.none_if_empty();
         }
         match source.locate(entry) {
             Ok(one) => located.push(one),
@@ -138,7 +138,7 @@ fn look_up(source: &dyn Source, all: Vec<Located>, problems: &mut Vec<Problem>) 
     let begun = std::time::Instant::now();
     let mut told = |one: &Located| {
         let name = shown(one.entry.uri.get(one.host.clone()).unwrap_or_default());
-        let text = format!("{name} does not resolve: the destination is down until it does");
+        let text = format!("{name} does not resolve: the destination goes down until it does");
         problems.push(Problem::warning(one.entry.place, text));
     };
     let look_up = |mut one: Located| {

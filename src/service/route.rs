@@ -124,9 +124,6 @@ pub fn select<'g, A: Alloc>(
     if let Some(turn) = turn {
         set.settle_turn(turn, at);
     }
-    if !matches!(ask.call, Call::Waits) {
-        count_selected(root, set, at);
-    }
     Ok(Selection { set, at, counted: choosing.counts(), new, draw, choosing })
 }
 
@@ -163,9 +160,9 @@ pub fn count_selected<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) {
     }
 }
 
-/// A request that went to this position is sent on to another.
-pub fn count_failed_over<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) {
-    if let Some(record) = View::new(root, set).record(at) {
+/// A request that went to the destination of this record was sent on to another.
+pub fn count_failed_over<A: Alloc>(root: &Root<A>, record: u32) {
+    if let Some(record) = root.registry.record(record) {
         record.totals.failed_over.bump();
     }
 }

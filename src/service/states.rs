@@ -55,6 +55,7 @@ pub fn mark<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, mark: &Mark) -> O
     let record = root.registry.record(destination.record)?;
     let change = record.change(mark.now, |old, health| {
         health.last = mark.report;
+        health.name.outage.down = false;
         Some(mark::mark(old, health.streak, mark.state, mark.thresholds))
     })?;
     note_admin(root, change);
@@ -81,7 +82,7 @@ pub fn set<A: Alloc>(
         if let Some(record) = root.registry.record(destination.record) {
             let change = record.change(now, |old, health| {
                 // What the name means has no part in this state any more.
-                health.name.down = false;
+                health.name.outage.down = false;
                 Some((old.without(Flags::STATES).with(state), 0))
             });
             change.into_iter().for_each(|change| note_admin(root, change));

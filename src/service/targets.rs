@@ -55,6 +55,7 @@ pub fn expand(one: Located, targets: &[Target]) -> Vec<Located> {
         for share in [&mut attrs.weight, &mut attrs.rweight] {
             *share = if *share == 0 { target.weight } else { *share };
         }
+        located.srv_weight = target.weight;
         located.entry.uri = target.uri.clone();
         located.host = target.host.clone();
         (located.port, located.proto) = (target.port, target.proto);
@@ -78,10 +79,10 @@ pub fn serving<A: Alloc>(set: &Set<A>, one: &Destination) -> Vec<Target> {
     of_line(set, one).filter_map(|one| target(set, one)).collect()
 }
 
-/// Whether these are the same targets; weights do not count, since a line may have its own.
+/// Whether these are the same targets, with the same weights.
 pub fn same(one: &[Target], other: &[Target]) -> bool {
-    let address = |target: &Target| (target.address, target.port, target.proto);
-    one.iter().map(address).eq(other.iter().map(address))
+    let parts = |target: &Target| (target.address, target.port, target.proto, target.weight);
+    one.iter().map(parts).eq(other.iter().map(parts))
 }
 
 fn target<A: Alloc>(set: &Set<A>, one: &Destination) -> Option<Target> {
@@ -93,7 +94,7 @@ fn target<A: Alloc>(set: &Set<A>, one: &Destination) -> Option<Target> {
         address,
         port,
         proto,
-        weight: one.weight,
+        weight: one.srv_weight,
     })
 }
 
@@ -162,6 +163,7 @@ pub(super) fn located<A: Alloc>(set: &Set<A>, one: &Destination) -> Located {
         proto: one.proto,
         named: one.named,
         addresses: set.addresses(one).to_vec(),
+        srv_weight: one.srv_weight,
         send_from: one.send_from,
         ping_from_socket: one.ping_from_socket,
     }
@@ -171,8 +173,11 @@ pub(super) fn located<A: Alloc>(set: &Set<A>, one: &Destination) -> Located {
 mod tests {
     use super::*;
     use crate::dest::{Flags, list};
+    use crate::health::event::Events;
     use crate::load::Secret;
     use crate::load::key::SECRET_LEN;
+    use crate::service::names;
+    use crate::service::probe::Now;
     use crate::shm::Heap;
 
     const KEEP: Keep = Keep { state: true, latency: true };
@@ -187,6 +192,7 @@ mod tests {
             proto: 0,
             named: true,
             addresses: Vec::new(),
+            srv_weight: 0,
             send_from: None,
             ping_from_socket: None,
             entry,
@@ -231,6 +237,58 @@ mod tests {
         assert_eq!(root.sets.pin(0).unwrap().set(1).unwrap().destinations[0].record, number);
         assert_eq!(record.flags(), Flags::INACTIVE);
         assert_eq!(lines(&root.sets.pin(0).unwrap())[&line(1, b"sip:gw")], [target(2, 20), target(3, 30)]);
+    }
+
+    #[test]
+    fn a_reload_finds_the_weights_of_the_records_again() {
+        let secret = Secret::new(core::array::from_fn::<_, SECRET_LEN, _>(|at| (at * 151 % 251) as u8));
+        let root = Root::try_new_in(secret, Heap).unwrap();
+        let all = expand(line_of("1 sip:gw 0 0 weight=7"), &[target(1, 10), target(2, 20)]);
+        publish::publish(&root, &all, KEEP).unwrap();
+        let sets = root.sets.pin(0).unwrap();
+        assert_eq!(lines(&sets)[&line(1, b"sip:gw")], [target(1, 10), target(2, 20)]);
+    }
+
+    #[test]
+    fn what_is_removed_and_comes_back_is_as_the_source_says_even_while_somebody_reads_the_old_sets() {
+        let secret = Secret::new(core::array::from_fn::<_, SECRET_LEN, _>(|at| (at * 151 % 251) as u8));
+        let root = Root::try_new_in(secret, Heap).unwrap();
+        root.sets.open(1).unwrap();
+        let all = [line_of("1 sip:gw")];
+        publish::publish(&root, &all, KEEP).unwrap();
+        let reader = root.sets.pin(0).unwrap();
+        let number = reader.set(1).unwrap().destinations[0].record;
+        root.registry.record(number).unwrap().change(1, |_, _| Some((Flags::INACTIVE, 0)));
+        publish::publish(&root, &[], KEEP).unwrap();
+        publish::publish(&root, &all, KEEP).unwrap();
+        assert_eq!(root.registry.record(number).unwrap().flags(), Flags::default());
+        drop(reader);
+    }
+
+    #[test]
+    fn what_is_learned_of_an_old_name_is_nothing_to_the_new_one() {
+        let secret = Secret::new(core::array::from_fn::<_, SECRET_LEN, _>(|at| (at * 151 % 251) as u8));
+        let root = Root::try_new_in(secret, Heap).unwrap();
+        root.sets.open(1).unwrap();
+        publish::publish(&root, &[line_of("1 sip:old 0 0 duid=g")], KEEP).unwrap();
+        let old = root.sets.pin(0).unwrap();
+        let set = old.set(1).unwrap();
+        let one = &set.destinations[0];
+        publish::publish(&root, &[line_of("1 sip:new 0 0 duid=g")], KEEP).unwrap();
+        let rules = names::Rules {
+            addresses: true,
+            all: false,
+            refresh: None,
+            hold: None,
+            probing: None,
+            events: Events::Changes,
+        };
+        let wants = rules.wants(one, false);
+        let now = Now { micros: 5, wall: 5 };
+        let learned = names::learn(&root, &rules, set, one, wants, names::Look::default(), now);
+        assert!(wants.addresses && learned.told.is_none() && learned.turn.is_none());
+        let record = root.registry.record(one.record).unwrap();
+        assert_eq!((record.flags(), record.health().name.looked), (Flags::default(), 0));
     }
 
     #[test]

@@ -77,6 +77,10 @@ pub struct Destination {
     pub flags: Flags,
     /// Number of its runtime record.
     pub record: u32,
+    /// What is probed and looked up, as a hash: the record may be another's by the time that an answer comes.
+    pub asked: u64,
+    /// The weight of its SRV record, if it is one of the destinations that a written name stands for.
+    pub srv_weight: u32,
     /// The local socket to send from, where one is set.
     pub send_from: Option<Foreign>,
     /// The local socket to send probes from, where one is set for that.

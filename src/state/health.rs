@@ -1,6 +1,7 @@
 //! What is known of a destination's health, and why its state is what it is.
 
 use crate::health::latency::Latency;
+use crate::health::outage::Outage;
 use crate::health::ticket::Waiting;
 use crate::shm::Shared;
 use core::net::SocketAddr;
@@ -88,10 +89,8 @@ pub struct Name {
     pub looked_up: u64,
     /// Since when it means nothing, in milliseconds of the wall clock; 0 if it means something.
     pub lost: u64,
-    /// The state was changed because of that outage.
-    pub told: bool,
-    /// The destination is down because of it, and for no other reason.
-    pub down: bool,
+    /// What that does to the state.
+    pub outage: Outage,
 }
 
 /// An address to send to.

@@ -149,13 +149,17 @@ impl Record {
         if back || !keep.state || said != flags.0 {
             self.flags.store(flags.0, Ordering::Relaxed);
             (health.streak, health.failures, health.successes, health.judged) = (0, 0, 0, false);
-            health.name.down = false;
+            health.name.outage.down = false;
         }
         if back || !keep.latency || health.latency == Latency::default() {
             health.latency = Latency::known(latency);
             self.show(&health.latency);
         }
         if health.asked != asked {
+            if health.name.outage.down {
+                // That name is not its own any more.
+                self.flags.store(self.flags().without(Flags::INACTIVE).0, Ordering::Relaxed);
+            }
             health.asked = asked;
             health.waiting.give_up();
             health.name = Default::default();
@@ -256,6 +260,17 @@ mod tests {
         down(&record);
         record.configure(configured(Flags::default()), false, Keep { state: true, latency: false });
         assert_eq!((record.flags(), record.latency()), (Flags::INACTIVE, 0));
+    }
+
+    #[test]
+    fn one_that_is_down_for_its_name_is_not_down_for_another() {
+        let record = begun();
+        record.change(1, |_, health| {
+            health.name.outage.down = true;
+            Some((Flags::INACTIVE, 0))
+        });
+        record.configure(Configured { asked: 2, ..configured(Flags::default()) }, false, KEEP);
+        assert_eq!((record.flags(), record.health().name.outage.down), (Flags::default(), false));
     }
 
     #[test]

@@ -63,8 +63,8 @@ impl<A: Alloc> Default for Label<A> {
 pub struct Hold {
     /// Its number.
     pub number: u32,
-    /// Nobody held it before, though it is not new: its destination was removed and comes back.
-    pub back: bool,
+    /// It was made before, for this destination.
+    pub existed: bool,
 }
 
 /// A record as [`Registry::for_each`] shows it.
@@ -106,13 +106,13 @@ impl<A: Alloc> Registry<A> {
         let Some(number) = index.numbers.get(&key).copied() else {
             return self.make(&mut index, key, set, name, flags);
         };
-        let mut back = false;
+        let mut was_unheld = false;
         if let Some(label) = index.labels.get_mut(number as usize) {
-            back = label.held == 0;
+            was_unheld = label.held == 0;
             label.held += 1;
         }
-        index.unheld -= u32::from(back);
-        Ok(Hold { number, back })
+        index.unheld -= u32::from(was_unheld);
+        Ok(Hold { number, existed: true })
     }
 
     /// Each step that can fail comes before the first that changes something for good.
@@ -143,7 +143,7 @@ impl<A: Alloc> Registry<A> {
             }
             *label = Label { held: 1, name: Some(name), next_free: None };
         }
-        Ok(Hold { number, back: false })
+        Ok(Hold { number, existed: false })
     }
 
     /// One generation more has the destination of a record that is held already.
@@ -228,7 +228,7 @@ mod tests {
         registry.let_go(hold.number);
         registry.sweep();
         let again = registry.hold([1, 1], 100, b"a", Flags::default());
-        assert_eq!(again, Ok(Hold { number: hold.number, back: true }));
+        assert_eq!(again, Ok(Hold { number: hold.number, existed: true }));
         assert_eq!(record.load.get(), 1);
     }
 

@@ -192,8 +192,8 @@ fn name_that_never_resolved_is_loaded_and_down_and_comes_up_by_itself() {
         let mut agent = server.agent();
         becomes(&server, "IX");
         assert_eq!(health(&server, "CODE"), 478);
-        let told =
-            server.log_lines(".list:1:3: 'gw.test' does not resolve: the destination is down until it does");
+        let told = server
+            .log_lines(".list:1:3: 'gw.test' does not resolve: the destination goes down until it does");
         assert_eq!(told.len(), 1, "{:?}", server.log_lines("does not resolve"));
         let own = format!("sip:{address}");
         assert_eq!((chosen(&mut agent), is_from_list(&mut agent, &own)), (None, false));

@@ -158,3 +158,20 @@ fn name_that_means_nothing_waits_as_one_destination_that_is_down() {
     becomes(&server, &[(gateway.uri(), "AP")]);
     server.stop();
 }
+
+#[test]
+fn targets_behind_a_proxy_with_a_name_are_probed_through_it_and_their_line_is_not_lost() {
+    let dns = Dns::start();
+    let (proxy, gateway) = (Probed::start(), Probed::start());
+    dns.a("proxy.test", 60, &[proxy.ip()]);
+    dns.a("gw.test", 60, &[gateway.ip()]);
+    let list = format!("1 sip:gw.test:{}\n", gateway.local().port());
+    let through =
+        format!("modparam(\"dispatcher\", \"outbound_proxy\", \"sip:proxy.test:{}\")", proxy.local().port());
+    let server = spreading(&list, 4 | 16, &dns).modparam(&through).start();
+    becomes(&server, &[(gateway.uri(), "AP")]);
+    proxy.wait_for(3, SOON);
+    becomes(&server, &[(gateway.uri(), "AP")]);
+    assert_eq!(server.log_lines("does not resolve"), [""; 0]);
+    server.stop();
+}

@@ -73,6 +73,7 @@ fn unlocated(entry: Entry) -> Located {
         proto: 0,
         named: true,
         addresses: Vec::new(),
+        srv_weight: 0,
         send_from: None,
         ping_from_socket: None,
         entry,

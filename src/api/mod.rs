@@ -1,5 +1,6 @@
 //! What operators see: script functions, variables, RPC commands. Each reads its arguments, calls a service and writes the
-//! answer.
+//! answer. The module's two processes begin here too: `probing` sends probes, `names` looks host names up and keeps the
+//! state file.
 //!
 //! Not here: a lock between processes, a decision.
 

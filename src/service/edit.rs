@@ -2,7 +2,6 @@
 
 use super::publish::{self, Located};
 use super::reload::Source;
-use super::targets;
 use crate::dest::{Attrs, Entry, Flags, Problem};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Keep, Root, Set};
@@ -125,7 +124,6 @@ fn edit<A: Alloc>(
 }
 
 fn all<A: Alloc>(sets: &Generation<A>) -> Vec<Located> {
-    let of_set =
-        |set: &Set<A>| set.destinations.iter().map(|one| targets::located(set, one)).collect::<Vec<_>>();
+    let of_set = |set: &Set<A>| set.destinations.iter().map(|one| Located::of(set, one)).collect::<Vec<_>>();
     sets.sets().iter().flat_map(of_set).collect()
 }

@@ -1,6 +1,6 @@
 //! Putting a new generation of sets in the place of the serving one.
 
-use crate::dest::Entry;
+use crate::dest::{Attrs, Entry, Place};
 use crate::shm::slice::Slice;
 use crate::shm::snapshot::Retired;
 use crate::shm::{Alloc, Foreign, OutOfMemory};
@@ -36,36 +36,90 @@ pub struct Located {
     pub ping_from_socket: Option<Foreign>,
 }
 
+impl Located {
+    /// A destination that serves, as it was located.
+    pub fn of<A: Alloc>(set: &Set<A>, one: &Destination) -> Self {
+        // Read once already, when it was loaded.
+        let mut attrs = Attrs::parse(set.text(one.attrs)).unwrap_or_default();
+        attrs.duid = set.text(one.duid).to_vec();
+        (attrs.weight, attrs.rweight) = (one.weight, one.rweight);
+        Self {
+            entry: Entry {
+                place: Place::Row(0),
+                set: set.id,
+                uri: set.text(one.uri).to_vec(),
+                flags: one.flags,
+                priority: one.priority,
+                attrs,
+            },
+            written: set.text(one.written).to_vec(),
+            host: one.host_range(),
+            port: one.port,
+            proto: one.proto,
+            named: one.named,
+            addresses: set.addresses(one).to_vec(),
+            srv_weight: one.srv_weight,
+            send_from: one.send_from,
+            ping_from_socket: one.ping_from_socket,
+        }
+    }
+}
+
 /// Makes these destinations serve, all at once. They must be in the order of [`crate::dest::arrange`].
 ///
 /// On an error the old ones go on serving and nothing is changed.
 pub fn publish<A: Alloc>(root: &Root<A>, all: &[Located], keep: Keep) -> Result<(), OutOfMemory> {
     let mut retired = root.writer.lock();
-    let mut held = Held { root, serving: HashSet::new(), holds: Vec::new() };
-    let mut sets = Vec::new();
-    let number;
-    {
-        let before = root.sets.current(&retired);
+    let mut said = Vec::new();
+    let mut serving = HashSet::new();
+    replace(root, &mut retired, |before, held| {
         let all_before = before.iter().flat_map(|generation| generation.sets());
-        held.serving = all_before.flat_map(|set| set.destinations.iter().map(|one| one.record)).collect();
-        number = before.map_or(1, |generation| generation.number + 1);
+        serving.extend(all_before.flat_map(|set| set.destinations.iter().map(|one| one.record)));
+        let mut sets = Vec::new();
         for group in all.chunk_by(|one, next| one.entry.set == next.entry.set) {
             let Some(first) = group.first() else { continue };
             let id = first.entry.set;
             let mut parts = Parts::default();
-            let destinations = group
-                .iter()
-                .enumerate()
-                .map(|(place, one)| held.hold(one, place, &mut parts))
-                .collect::<Result<Vec<_>, _>>()?;
+            let mut destinations = Vec::with_capacity(group.len());
+            for (place, one) in group.iter().enumerate() {
+                let (destination, hold) = held.hold(one, &mut parts)?;
+                let Entry { flags, attrs, .. } = &one.entry;
+                let (asked, place) = (destination.asked, place as u32);
+                said.push((hold, Configured { flags: *flags, latency: attrs.latency, asked, place }));
+                destinations.push(destination);
+            }
             let old = before.and_then(|generation| generation.set(id));
             sets.push(Set::try_new_in(id, &destinations, &parts, old, root.alloc)?);
         }
+        Ok(sets)
+    })?;
+    // It serves: what its lines say comes to hold. Of several lines for one identity the first counts.
+    let mut seen = HashSet::new();
+    for (hold, configured) in said {
+        if let Some(record) = root.registry.record(hold.number).filter(|_| seen.insert(hold.number)) {
+            let back = hold.existed && !serving.contains(&hold.number);
+            record.configure(configured, back, keep);
+        }
     }
-    let generation = Generation::new(number, Slice::try_from_vec_in(sets, root.alloc)?);
-    root.sets.publish(generation, &mut retired)?;
-    held.settle(keep);
     tidy(root, &mut retired);
+    Ok(())
+}
+
+/// Puts the sets that `build` makes in the place of those that serve. Every record of theirs is held by then; on an error
+/// none is.
+fn replace<A: Alloc>(
+    root: &Root<A>,
+    retired: &mut Retired<Generation<A>>,
+    build: impl FnOnce(Option<&Generation<A>>, &mut Held<'_, A>) -> Result<Vec<Set<A>>, OutOfMemory>,
+) -> Result<(), OutOfMemory> {
+    let mut held = Held { root, numbers: Vec::new() };
+    let before = root.sets.current(retired);
+    let number = before.map_or(1, |generation| generation.number + 1);
+    let sets = build(before, &mut held)?;
+    let generation = Generation::new(number, Slice::try_from_vec_in(sets, root.alloc)?);
+    root.sets.publish(generation, retired)?;
+    // The holds are the generation's own now.
+    held.numbers.clear();
     Ok(())
 }
 
@@ -99,17 +153,13 @@ pub fn readdress<A: Alloc>(root: &Root<A>, found: &HashMap<Asked, Meaning>) -> R
     // A reload that took over the old addresses would undo this.
     let _no_reload = root.reload.lock();
     let mut retired = root.writer.lock();
-    let mut held = Held { root, serving: HashSet::new(), holds: Vec::new() };
-    let mut sets = Vec::new();
-    let number;
-    {
-        let Some(before) = root.sets.current(&retired) else { return Ok(()) };
-        number = before.number + 1;
-        for set in before.sets() {
+    replace(root, &mut retired, |before, held| {
+        let mut sets = Vec::new();
+        for set in before.iter().flat_map(|generation| generation.sets()) {
             let mut parts = set.parts().without_addresses();
             let mut destinations = set.destinations.to_vec();
             for (one, old) in destinations.iter_mut().zip(set.destinations.iter()) {
-                held.hold_again(one);
+                held.hold_again(one.record);
                 match found.get(&(one.record, one.asked)) {
                     Some(meaning) => {
                         one.addresses = parts.add_addresses(&meaning.addresses);
@@ -120,11 +170,8 @@ pub fn readdress<A: Alloc>(root: &Root<A>, found: &HashMap<Asked, Meaning>) -> R
             }
             sets.push(Set::try_new_in(set.id, &destinations, &parts, Some(set), root.alloc)?);
         }
-    }
-    let generation = Generation::new(number, Slice::try_from_vec_in(sets, root.alloc)?);
-    root.sets.publish(generation, &mut retired)?;
-    // The holds are the generation's own now; nothing else of the records changes.
-    held.holds.clear();
+        Ok(sets)
+    })?;
     tidy(root, &mut retired);
     Ok(())
 }
@@ -139,40 +186,25 @@ pub fn tidy<A: Alloc>(root: &Root<A>, retired: &mut Retired<Generation<A>>) {
     root.registry.sweep();
 }
 
-/// Records held for a generation that may yet fail, each with what its line says.
+/// Records held for a generation that may yet fail.
 struct Held<'a, A: Alloc> {
     root: &'a Root<A>,
-    /// The records of the generation that serves.
-    serving: HashSet<u32>,
-    holds: Vec<(Hold, Configured)>,
+    /// Their numbers.
+    numbers: Vec<u32>,
 }
 
 impl<A: Alloc> Held<'_, A> {
-    /// The generation serves and the holds are its own: what it says comes to hold. Of several lines for one identity the
-    /// first counts.
-    fn settle(&mut self, keep: Keep) {
-        let mut seen = HashSet::new();
-        for (hold, configured) in self.holds.drain(..) {
-            if let Some(record) = self.root.registry.record(hold.number).filter(|_| seen.insert(hold.number))
-            {
-                let back = hold.existed && !self.serving.contains(&hold.number);
-                record.configure(configured, back, keep);
-            }
-        }
-    }
-
-    fn hold(&mut self, one: &Located, place: usize, parts: &mut Parts) -> Result<Destination, OutOfMemory> {
+    fn hold(&mut self, one: &Located, parts: &mut Parts) -> Result<(Destination, Hold), OutOfMemory> {
         let Entry { set, uri, flags, priority, attrs, .. } = &one.entry;
         let socket = if attrs.sockname.is_empty() { &attrs.socket } else { &attrs.sockname };
         let secret = &self.root.secret;
         let key = secret.destination(*set, &attrs.duid, uri, socket);
         let name = if attrs.duid.is_empty() { uri } else { &attrs.duid };
         let hold = self.root.registry.hold(key, *set, name, *flags)?;
+        self.numbers.push(hold.number);
         let asked = secret.word(&[uri, socket, &attrs.ping_socket, &attrs.obproxy]);
-        let configured = Configured { flags: *flags, latency: attrs.latency, asked, place: place as u32 };
-        self.holds.push((hold, configured));
         let span = parts.add(uri);
-        Ok(Destination {
+        let destination = Destination {
             uri: span,
             host: Parts::part(span, one.host.start, one.host.len()),
             written: parts.add(&one.written),
@@ -201,20 +233,18 @@ impl<A: Alloc> Held<'_, A> {
             addresses: parts.add_addresses(&one.addresses),
             port: one.port,
             proto: one.proto,
-        })
+        };
+        Ok((destination, hold))
     }
 
-    fn hold_again(&mut self, one: &Destination) {
-        self.root.registry.hold_again(one.record);
-        let hold = Hold { number: one.record, existed: true };
-        self.holds.push((hold, Configured { flags: one.flags, latency: 0, asked: 0, place: 0 }));
+    fn hold_again(&mut self, number: u32) {
+        self.root.registry.hold_again(number);
+        self.numbers.push(number);
     }
 }
 
 impl<A: Alloc> Drop for Held<'_, A> {
     fn drop(&mut self) {
-        for (hold, _) in &self.holds {
-            self.root.registry.let_go(hold.number);
-        }
+        self.numbers.iter().for_each(|&number| self.root.registry.let_go(number));
     }
 }

@@ -5,7 +5,7 @@
 //! look-up, and the process for names no source.
 
 use super::publish::{self, Located};
-use crate::dest::{Attrs, Entry, Place};
+use crate::dest::Attrs;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Destination, Generation, Keep, Root, Set};
 use core::net::IpAddr;
@@ -128,10 +128,10 @@ fn again<A: Alloc>(set: &Set<A>, found: &HashMap<Line, Vec<Target>>) -> Vec<Loca
         let written = set.text(one.written);
         let key = line(set.id, written);
         match found.get(&key).filter(|targets| !written.is_empty() && !targets.is_empty()) {
-            None => all.push(located(set, one)),
+            None => all.push(Located::of(set, one)),
             Some(_) if done.contains(&key) => {}
             Some(targets) => {
-                let mut original = located(set, one);
+                let mut original = Located::of(set, one);
                 original.entry.attrs = Attrs::parse(set.text(one.attrs)).unwrap_or_default();
                 original.entry.uri = written.to_vec();
                 all.extend(expand(original, targets));
@@ -140,33 +140,6 @@ fn again<A: Alloc>(set: &Set<A>, found: &HashMap<Line, Vec<Target>>) -> Vec<Loca
         }
     }
     all
-}
-
-/// A destination as it was located.
-pub(super) fn located<A: Alloc>(set: &Set<A>, one: &Destination) -> Located {
-    // Read once already, when it was loaded.
-    let mut attrs = Attrs::parse(set.text(one.attrs)).unwrap_or_default();
-    attrs.duid = set.text(one.duid).to_vec();
-    (attrs.weight, attrs.rweight) = (one.weight, one.rweight);
-    Located {
-        entry: Entry {
-            place: Place::Row(0),
-            set: set.id,
-            uri: set.text(one.uri).to_vec(),
-            flags: one.flags,
-            priority: one.priority,
-            attrs,
-        },
-        written: set.text(one.written).to_vec(),
-        host: one.host_range(),
-        port: one.port,
-        proto: one.proto,
-        named: one.named,
-        addresses: set.addresses(one).to_vec(),
-        srv_weight: one.srv_weight,
-        send_from: one.send_from,
-        ping_from_socket: one.ping_from_socket,
-    }
 }
 
 #[cfg(test)]

@@ -146,11 +146,8 @@ fn again<A: Alloc>(set: &Set<A>, found: &HashMap<Line, Vec<Target>>) -> Vec<Loca
 mod tests {
     use super::*;
     use crate::dest::{Flags, list};
-    use crate::health::event::Events;
     use crate::load::Secret;
     use crate::load::key::SECRET_LEN;
-    use crate::service::names;
-    use crate::service::probe::Now;
     use crate::shm::Heap;
 
     const KEEP: Keep = Keep { state: true, latency: true };
@@ -220,48 +217,6 @@ mod tests {
         publish::publish(&root, &all, KEEP).unwrap();
         let sets = root.sets.pin(0).unwrap();
         assert_eq!(lines(&sets)[&line(1, b"sip:gw")], [target(1, 10), target(2, 20)]);
-    }
-
-    #[test]
-    fn what_is_removed_and_comes_back_is_as_the_source_says_even_while_somebody_reads_the_old_sets() {
-        let secret = Secret::new(core::array::from_fn::<_, SECRET_LEN, _>(|at| (at * 151 % 251) as u8));
-        let root = Root::try_new_in(secret, Heap).unwrap();
-        root.sets.open(1).unwrap();
-        let all = [line_of("1 sip:gw")];
-        publish::publish(&root, &all, KEEP).unwrap();
-        let reader = root.sets.pin(0).unwrap();
-        let number = reader.set(1).unwrap().destinations[0].record;
-        root.registry.record(number).unwrap().change(1, |_, _| Some((Flags::INACTIVE, 0)));
-        publish::publish(&root, &[], KEEP).unwrap();
-        publish::publish(&root, &all, KEEP).unwrap();
-        assert_eq!(root.registry.record(number).unwrap().flags(), Flags::default());
-        drop(reader);
-    }
-
-    #[test]
-    fn what_is_learned_of_an_old_name_is_nothing_to_the_new_one() {
-        let secret = Secret::new(core::array::from_fn::<_, SECRET_LEN, _>(|at| (at * 151 % 251) as u8));
-        let root = Root::try_new_in(secret, Heap).unwrap();
-        root.sets.open(1).unwrap();
-        publish::publish(&root, &[line_of("1 sip:old 0 0 duid=g")], KEEP).unwrap();
-        let old = root.sets.pin(0).unwrap();
-        let set = old.set(1).unwrap();
-        let one = &set.destinations[0];
-        publish::publish(&root, &[line_of("1 sip:new 0 0 duid=g")], KEEP).unwrap();
-        let rules = names::Rules {
-            addresses: true,
-            all: false,
-            refresh: None,
-            hold: None,
-            probing: None,
-            events: Events::Changes,
-        };
-        let wants = rules.wants(one, false);
-        let now = Now { micros: 5, wall: 5 };
-        let learned = names::learn(&root, &rules, set, one, wants, names::Look::default(), now);
-        assert!(wants.addresses && learned.told.is_none() && learned.turn.is_none());
-        let record = root.registry.record(one.record).unwrap();
-        assert_eq!((record.flags(), record.health().name.looked), (Flags::default(), 0));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Probes and marks of one destination from all processes at once.
+//! Probes and marks of one destination from all processes at once, and what comes too late.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use dispatcher::dest::{Flags, ReplyCodes};
 use dispatcher::health::event::{Event, Events};
 use dispatcher::health::mark::Thresholds;
 use dispatcher::health::probing::Mode;
+use dispatcher::service::names;
 use dispatcher::service::probe::{self, End, Now, Rules};
 use dispatcher::service::publish::publish;
 use dispatcher::service::states::{self, Mark};
@@ -89,4 +90,44 @@ fn answers_and_marks_from_all_processes_change_the_state_one_at_a_time() {
     let health = record.health();
     assert_eq!(u64::from(begun), root.counters.probes.get());
     assert!(health.latency.average >= 0.0 && health.failures.min(health.successes) == 0);
+}
+
+#[test]
+fn what_is_removed_and_comes_back_is_as_the_source_says_even_while_somebody_reads_the_old_sets() {
+    let root = root(Mapping::new(1 << 20));
+    let all = located("1 sip:gw");
+    publish(root, &all, KEEP).unwrap();
+    let reader = root.sets.pin(0).unwrap();
+    let number = reader.set(1).unwrap().destinations[0].record;
+    root.registry.record(number).unwrap().change(1, |_, _| Some((Flags::INACTIVE, 0)));
+    publish(root, &[], KEEP).unwrap();
+    publish(root, &all, KEEP).unwrap();
+    assert_eq!(root.registry.record(number).unwrap().flags(), Flags::default());
+}
+
+#[test]
+fn what_is_learned_of_an_old_name_is_nothing_to_the_new_one() {
+    let root = root(Mapping::new(1 << 20));
+    publish(root, &located("1 sip:old 0 0 duid=g"), KEEP).unwrap();
+    let old = root.sets.pin(0).unwrap();
+    let set = old.set(1).unwrap();
+    let one = &set.destinations[0];
+    publish(root, &located("1 sip:new 0 0 duid=g"), KEEP).unwrap();
+    let events = Events::Changes;
+    let rules =
+        names::Rules { addresses: true, all: false, refresh: None, hold: None, probing: None, events };
+    let wants = rules.wants(one, false);
+    let now = Now { micros: 5, wall: 5 };
+    let learned = names::learn(root, &rules, set, one, wants, names::Look::default(), now);
+    assert!(wants.addresses && learned.told.is_none() && learned.turn.is_none());
+    let record = root.registry.record(one.record).unwrap();
+    assert_eq!((record.flags(), record.health().name.looked), (Flags::default(), 0));
+    let all = Rules {
+        mode: Mode::All,
+        thresholds: Thresholds { failures: 1, replies: 1 },
+        codes: ReplyCodes::default(),
+        events,
+        alpha: None,
+    };
+    assert_eq!(probe::begin(root, &all, one, false, now), None, "it is not probed as it was");
 }

@@ -7,6 +7,7 @@
 
 mod mapping;
 mod probes;
+mod targets;
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering};

@@ -103,3 +103,20 @@ fn without_initexpire_a_ringing_call_stays(workers: u32) {
     assert_eq!(agent.cancel(&mut ringing), 487);
     all_over(server);
 }
+
+/// With `ds_timer_mode` 1 another process does it.
+#[test]
+fn secondary_timer_drops_calls_as_well() {
+    let gateways = obedient(1);
+    let times = "modparam(\"dispatcher\", \"ds_hash_initexpire\", 2)\n\
+                 modparam(\"dispatcher\", \"ds_hash_check_interval\", 1)\n\
+                 modparam(\"dispatcher\", \"ds_timer_mode\", 1)";
+    let server = calls::relaying(1, gateways.list(100, "maxload=2"), NO_FAILOVER).modparam(times).start();
+    let mut agent = server.agent();
+    let _ringing = ringing(&mut agent);
+    eventually("one expired", DEADLINE, || assert_no_drift(&server).expired == 1);
+    assert_eq!(loads(&server, 1), [0]);
+    let names: Vec<_> = server.rpc_handle().processes().into_iter().map(|(_, name)| name).collect();
+    assert!(names.iter().any(|name| name == "secondary timer"), "{names:?}");
+    server.stop();
+}

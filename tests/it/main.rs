@@ -36,6 +36,7 @@ mod soak;
 mod stock;
 mod stock_rpc;
 mod storm;
+mod storm_edits;
 mod targets;
 
 mod odd_messages;

@@ -1,8 +1,8 @@
 //! What the server finds when it loads the module: the table of exports, one row each, and the life cycle.
 
 use crate::api::{
-    self, Module, edit, failover, group, load, membership, metrics, names, probing, reload, rpc, select,
-    state_file,
+    self, Module, edit, explain, failover, group, load, membership, metrics, names, probing, reload, rpc,
+    select, state_file,
 };
 use crate::conf::{Conf, Raw};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
@@ -216,7 +216,7 @@ static PARAMETERS: [Parameter; 52] = [
     Parameter::END,
 ];
 
-static COMMANDS: [Command; 13] = [
+static COMMANDS: [Command; 14] = [
     rpc_command!(c"dispatcher.list", c"Return the content of dispatcher sets", rpc::list),
     rpc_command!(c"dispatcher.reload", c"Reload dispatcher destination sets", rpc::reload),
     rpc_command!(c"dispatcher.set_state", c"Set the state of a destination by address", rpc::set_state),
@@ -228,6 +228,11 @@ static COMMANDS: [Command; 13] = [
     rpc_command!(c"dispatcher.add", c"Add a destination until the next reload", edit::add),
     rpc_command!(c"dispatcher.update", c"Change a destination until the next reload", edit::update),
     rpc_command!(c"dispatcher.remove", c"Remove a destination until the next reload", edit::remove),
+    rpc_command!(
+        c"dispatcher.explain",
+        c"Tell what would be chosen now, and why not the others",
+        explain::explain
+    ),
     rpc_command!(c"dispatcher.hash", c"Compute the hash of a key", edit::hash),
     rpc_command!(c"dispatcher.stats", c"Return the figures of each destination", metrics::stats)
         .answers_many(),

@@ -6,6 +6,7 @@
 
 pub mod edit;
 pub mod event;
+pub mod explain;
 pub mod failover;
 pub mod group;
 pub mod list;

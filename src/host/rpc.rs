@@ -115,6 +115,18 @@ impl Rpc {
         (got == 1).then_some(first)
     }
 
+    /// Two numbers, and a text where there is one.
+    pub fn ints_and_text(&self) -> Option<(i32, i32, Option<&[u8]>)> {
+        let (mut first, mut second, mut third) = (0 as c_int, 0 as c_int, text::lent(&[]));
+        let scan = self.table().scan?;
+        let format = c"dd*S".as_ptr().cast_mut();
+        // SAFETY: the format takes two numbers and a text, which stays as it is for the time of the call.
+        let got = unsafe { scan(self.ctx, format, &raw mut first, &raw mut second, &raw mut third) };
+        // SAFETY: as above.
+        let third = (got > 2).then(|| unsafe { text::bytes(third) });
+        (got >= 2).then_some((first, second, third))
+    }
+
     /// A number, a text, and another text that is empty where there is none.
     pub fn int_text_and_text(&self) -> Option<(i32, &[u8], &[u8])> {
         let (mut first, mut second, mut third) = (0 as c_int, text::lent(&[]), text::lent(&[]));

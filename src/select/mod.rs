@@ -41,11 +41,13 @@ pub const ALGORITHMS: &[(i32, &dyn Algorithm)] = &[
     (13, &latency::Latency),
     (14, &by_priority::TurnOrFirst),
     (15, &Weighted { share: |pool, at| pool.weight(at), tickets: Tickets::Tier }),
-    (64, &round_robin::Overload),
+    (OVERLOAD, &round_robin::Overload),
 ];
 
 /// The algorithm that counts calls.
 pub const CALL_LOAD: i32 = 10;
+/// The algorithm that overload control takes part in.
+pub const OVERLOAD: i32 = 64;
 /// The algorithm that sends to all.
 pub const PARALLEL: i32 = 12;
 

@@ -184,6 +184,16 @@ impl<A: Alloc> Set<A> {
         self.turn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(0) % len
     }
 
+    /// Whose turn it is; it stays his.
+    pub fn turn(&self) -> u32 {
+        self.turn.load(Ordering::Relaxed) % self.len()
+    }
+
+    /// The next ticket of a row, which stays the next.
+    pub fn ticket(&self, row: usize) -> u64 {
+        self.tickets.get(row).map_or(0, |given| given.load(Ordering::Relaxed))
+    }
+
     /// Says which position the turn came to, so that the next turn follows it, unless another has moved on already.
     pub fn settle_turn(&self, turn: u32, at: usize) {
         let len = self.len();

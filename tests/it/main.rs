@@ -13,6 +13,7 @@ mod watch;
 mod crossing;
 mod edits;
 mod expiry;
+mod explain;
 mod failover;
 mod harness;
 mod harness_dns;

@@ -1,0 +1,151 @@
+//! What a selection would choose now, and why not the others: a dry run that moves no turn and counts nothing.
+
+use super::view::View;
+use crate::health::overload;
+use crate::select::{self, CALL_LOAD, Draw, Needs, Pool, Refusal, Text};
+use crate::shm::Alloc;
+use crate::state::{Root, Set};
+
+/// What is asked.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// The number of the algorithm.
+    pub algorithm: i32,
+    /// The hash of the text that it hashes, where one is given.
+    pub hash: Option<u32>,
+    /// `use_default`.
+    pub spare_last: bool,
+    /// A random number, for algorithms that want one.
+    pub random: &'a dyn Fn() -> u64,
+    /// The wall clock in milliseconds, for overload control.
+    pub now_ms: u64,
+}
+
+/// Why nothing can be said.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// There is no algorithm of this number.
+    NoAlgorithm,
+    /// It hashes this text, and none is given.
+    NoText(Text),
+}
+
+/// What becomes of a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It would be chosen.
+    Chosen,
+    /// It does not answer, or a script or an operator said so.
+    Inactive,
+    /// An operator disabled it.
+    Disabled,
+    /// It has all the calls that it may have, and the algorithm counts.
+    Full,
+    /// Overload control leaves it out this time.
+    Overloaded,
+    /// It is kept for when no other is left.
+    Spared,
+    /// Another one comes first.
+    NotItsTurn,
+}
+
+impl Why {
+    /// In words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Chosen => "chosen",
+            Self::Inactive => "inactive",
+            Self::Disabled => "disabled",
+            Self::Full => "full",
+            Self::Overloaded => "left out by overload control",
+            Self::Spared => "kept for when no other is left",
+            Self::NotItsTurn => "another one comes first",
+        }
+    }
+}
+
+/// A view that asks for nothing that counts.
+struct Dry<'a, A: Alloc> {
+    view: View<'a, A>,
+    now_ms: u64,
+}
+
+impl<A: Alloc> Pool for Dry<'_, A> {
+    fn len(&self) -> usize {
+        self.view.len()
+    }
+    fn usable(&self, at: usize) -> bool {
+        self.view.usable(at)
+    }
+    fn load(&self, at: usize) -> u32 {
+        self.view.load(at)
+    }
+    fn maxload(&self, at: usize) -> u32 {
+        self.view.maxload(at)
+    }
+    fn last_chosen(&self, at: usize) -> u64 {
+        self.view.last_chosen(at)
+    }
+    fn priority(&self, at: usize) -> i32 {
+        self.view.priority(at)
+    }
+    fn weight(&self, at: usize) -> u32 {
+        self.view.weight(at)
+    }
+    fn rweight(&self, at: usize) -> u32 {
+        self.view.rweight(at)
+    }
+    fn latency(&self, at: usize) -> u32 {
+        self.view.latency(at)
+    }
+    fn congestion(&self, at: usize) -> Option<u32> {
+        self.view.congestion(at)
+    }
+    fn overloaded(&self, at: usize) -> bool {
+        self.view.record(at).is_some_and(|record| {
+            let wish = &record.overload;
+            self.now_ms <= wish.until() && overload::leaves_out(wish.asked(), wish.rate())
+        })
+    }
+}
+
+/// What would be chosen, and what becomes of each destination of the set, by position.
+pub fn explain<A: Alloc>(
+    root: &Root<A>,
+    set: &Set<A>,
+    question: &Question<'_>,
+) -> Result<(Result<usize, Refusal>, Vec<Why>), NoAnswer> {
+    let choosing = select::algorithm(question.algorithm).ok_or(NoAnswer::NoAlgorithm)?;
+    let pool = Dry { view: View::new(root, set), now_ms: question.now_ms };
+    let hash = question.hash.map(u64::from);
+    let number = match choosing.needs(&pool) {
+        Needs::Nothing => 0,
+        Needs::Hash(text) => hash.ok_or(NoAnswer::NoText(text))?,
+        Needs::HashOrTurn(_) => hash.unwrap_or_else(|| set.turn().into()),
+        Needs::Turn => set.turn().into(),
+        Needs::Ticket(row) => set.ticket(row as usize),
+        Needs::Random => (question.random)(),
+    };
+    let draw = Draw { number, spare_last: question.spare_last };
+    let chosen = choosing.choose(&pool, draw).map(|choice| choice.at);
+    let field = draw.field(pool.len());
+    let why = |at: usize| {
+        let flags = pool.view.record(at).map_or_else(Default::default, |record| record.flags());
+        if chosen == Ok(at) {
+            Why::Chosen
+        } else if flags.has(crate::dest::Flags::INACTIVE) {
+            Why::Inactive
+        } else if !flags.usable() {
+            Why::Disabled
+        } else if question.algorithm == CALL_LOAD && select::is_full(&pool, at) {
+            Why::Full
+        } else if question.algorithm == select::OVERLOAD && pool.overloaded(at) {
+            Why::Overloaded
+        } else if at >= field {
+            Why::Spared
+        } else {
+            Why::NotItsTurn
+        }
+    };
+    Ok((chosen, (0..pool.len()).map(why).collect()))
+}

@@ -128,7 +128,7 @@ pub struct Agent {
 impl Agent {
     /// On an address of its own, sending to `server`.
     pub fn bind(server: SocketAddr) -> Agent {
-        let socket = UdpSocket::bind((net::address(), 0)).expect("a port on a loopback address");
+        let socket = net::socket();
         let local = socket.local_addr().expect("the address just bound");
         Agent { socket, local, server, waiting: VecDeque::new() }
     }

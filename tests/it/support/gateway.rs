@@ -60,7 +60,7 @@ impl Gateways {
     }
 
     pub fn start(count: usize, policy: impl Fn(usize, &Message) -> Vec<u16> + Send + 'static) -> Gateways {
-        let bind = |_| UdpSocket::bind((net::address(), 0)).expect("a port on a loopback address");
+        let bind = |_| net::socket();
         let sockets: Vec<UdpSocket> = (0..count).map(bind).collect();
         let addresses = sockets.iter().map(|s| s.local_addr().expect("the address just bound")).collect();
         let shared = Arc::new(Shared {

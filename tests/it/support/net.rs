@@ -19,6 +19,22 @@ pub fn address() -> Ipv4Addr {
     }
 }
 
+/// A UDP socket on an address of its own, with room for what arrives while its owner has no turn: loopback drops what does
+/// not fit.
+pub fn socket() -> UdpSocket {
+    let room: libc::c_int = 16 << 20;
+    let socket = UdpSocket::bind((address(), 0)).expect("a port on a loopback address");
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    for option in [libc::SO_RCVBUF, libc::SO_RCVBUFFORCE] {
+        // SAFETY: an open socket and a number with its size. Without the right to force it the limit of the system holds.
+        unsafe {
+            let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
+            libc::setsockopt(fd, libc::SOL_SOCKET, option, (&raw const room).cast(), size);
+        }
+    }
+    socket
+}
+
 /// A UDP port that was free on `ip` a moment ago. The address is ours alone, so it still is.
 pub fn free_port(ip: Ipv4Addr) -> SocketAddr {
     let socket = UdpSocket::bind((ip, 0)).expect("a port on a loopback address");

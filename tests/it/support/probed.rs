@@ -6,6 +6,7 @@
 //! Dropped it is gone at once, with its sockets and connections; [`Probed::at`] the same address it is back.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,9 @@ use super::wait::until;
 
 /// How long the thread stays asleep while nothing arrives and no reply is due.
 const NAP: Duration = Duration::from_millis(10);
+
+/// How long an address may still be in use after its gateway is gone.
+const REBIND: Duration = Duration::from_secs(5);
 
 pub struct Probed {
     shared: Arc<Shared>,
@@ -75,8 +79,16 @@ impl Probed {
 
     #[track_caller]
     fn serve(address: SocketAddr, tcp: bool) -> Probed {
-        let sockets =
-            SipSockets::bind(address, tcp).unwrap_or_else(|e| panic!("a gateway at {address}: {e}"));
+        // A process that another test is starting right now holds copies of all sockets until it runs its own program.
+        let mut bound = SipSockets::bind(address, tcp);
+        until(REBIND, || {
+            let in_use = bound.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+            if in_use {
+                bound = SipSockets::bind(address, tcp);
+            }
+            !in_use
+        });
+        let sockets = bound.unwrap_or_else(|e| panic!("a gateway at {address}: {e}"));
         let local = sockets.local().expect("the address just bound");
         let state = State {
             seen: Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::Module;
 use crate::health::event::Event;
-use crate::host::event::Handler;
+use crate::host::event::{self, Handler};
 use crate::host::log;
 use crate::service::states::Told;
 use core::ffi::CStr;
@@ -42,6 +42,15 @@ impl Drop for Handled {
     fn drop(&mut self) {
         CURRENT.lock().pop();
     }
+}
+
+/// Tells the configuration, from a process of the module's own: what the routes leave behind is forgotten.
+pub fn tell_all(module: &Module, events: Vec<Told>) {
+    if events.is_empty() {
+        return;
+    }
+    events.into_iter().for_each(|told| tell(module, told));
+    event::forget();
 }
 
 /// Tells the configuration. Without a pin or a lock: an event route may do anything.

@@ -4,14 +4,13 @@ use super::{Module, event, module, probing, state_file};
 use crate::conf::Dns;
 use crate::dest::problem::shown;
 use crate::host::mem::Pool;
-use crate::host::{clock, event as host_event, log, uri};
+use crate::host::{clock, log, uri};
 use crate::service::names::{self, Learned, Look, Turn, Wants};
-use crate::service::probe::Now;
 use crate::service::publish::{self, Meaning};
 use crate::service::states::Told;
 use crate::service::targets::{self, Line, Target};
 use crate::state::health::NextHop;
-use crate::state::{Destination, Generation, Set};
+use crate::state::{Destination, Generation, Position, Set};
 use core::cmp::Reverse;
 use core::net::{IpAddr, SocketAddr};
 use parking_lot::Mutex;
@@ -23,8 +22,8 @@ pub const PAUSE: u32 = 50_000;
 /// Microseconds after which what was found so far is published.
 const ENOUGH: u64 = 200_000;
 
-/// When to look up whose name: positions of a set and of a destination in it.
-type Due = Reverse<(u64, (u32, u32))>;
+/// When to look up whose name.
+type Due = Reverse<(u64, Position)>;
 
 /// What the process for names knows; every other has none.
 struct Agenda {
@@ -47,8 +46,8 @@ pub fn work() {
         agenda.follow(module, &sets);
         let begun = clock::micros();
         while clock::micros() < begun + ENOUGH {
-            let Some(place) = agenda.next() else { break };
-            let Some((set, one)) = at(&sets, place) else { continue };
+            let Some(position) = agenda.next() else { break };
+            let Some((set, one)) = sets.at(position) else { continue };
             let wants = wants(module, set, one);
             if !set.text(one.written).is_empty() && wants.addresses {
                 lines.extend(look_up_line(module, set, one, wants, &mut events));
@@ -58,7 +57,7 @@ pub fn work() {
                 events.extend(learned.told);
                 changed.extend(learned.meaning.map(|meaning| ((one.record, one.asked), meaning)));
             }
-            agenda.put(module, &sets, place);
+            agenda.put(module, &sets, position);
         }
     }
     let readdressed = if changed.is_empty() { Ok(()) } else { publish::readdress(module.root, &changed) };
@@ -66,15 +65,11 @@ pub fn work() {
     if let Err(error) = readdressed.and(retargeted) {
         log::error(format_args!("what names mean now cannot be published: {error}"));
     }
-    if !events.is_empty() {
-        events.into_iter().for_each(|told| event::tell(module, told));
-        host_event::forget();
-    }
+    event::tell_all(module, events);
 }
 
 fn learn(module: &Module, set: &Set<Pool>, one: &Destination, wants: Wants, look: Look) -> Learned {
-    let now = Now { micros: clock::micros(), wall: clock::wall_millis() };
-    let learned = names::learn(module.root, &module.name_rules, set, one, wants, look, now);
+    let learned = names::learn(module.root, &module.name_rules, set, one, wants, look, probing::now());
     tell_turn(set, one, learned.turn);
     learned
 }
@@ -104,11 +99,6 @@ fn look_up_line(
     differ.then(|| (targets::line(set.id, written), found))
 }
 
-fn at(sets: &Generation<Pool>, place: (u32, u32)) -> Option<(&Set<Pool>, &Destination)> {
-    let set = sets.sets().get(place.0 as usize)?;
-    Some((set, set.destinations.get(place.1 as usize)?))
-}
-
 impl Agenda {
     fn follow(&mut self, module: &Module, sets: &Generation<Pool>) {
         if self.generation == sets.number {
@@ -118,21 +108,19 @@ impl Agenda {
         self.generation = sets.number;
         self.due.clear();
         let (mut seen, mut lines) = (HashSet::new(), HashSet::new());
-        for (at, set) in sets.sets().iter().enumerate() {
-            for (place, one) in set.destinations.iter().enumerate() {
-                // Of the destinations of one line the first stands for all.
-                let line = set.text(one.written);
-                let new = line.is_empty() || lines.insert((set.id, line));
-                if seen.insert(one.record) && new {
-                    self.put(module, sets, (at as u32, place as u32));
-                }
+        for (position, set, one) in sets.all() {
+            // Of the destinations of one line the first stands for all.
+            let line = set.text(one.written);
+            let new = line.is_empty() || lines.insert((set.id, line));
+            if seen.insert(one.record) && new {
+                self.put(module, sets, position);
             }
         }
     }
 
-    fn put(&mut self, module: &Module, sets: &Generation<Pool>, place: (u32, u32)) {
+    fn put(&mut self, module: &Module, sets: &Generation<Pool>, position: Position) {
         let due = || {
-            let (set, one) = at(sets, place)?;
+            let (set, one) = sets.at(position)?;
             let wants = wants(module, set, one);
             let record = |one: &Destination| Some(module.root.registry.record(one.record)?.health());
             let mut health = record(one)?;
@@ -143,13 +131,13 @@ impl Agenda {
             }
             module.name_rules.due(wants, one, &health)
         };
-        self.due.extend(due().map(|due| Reverse((due, place))));
+        self.due.extend(due().map(|due| Reverse((due, position))));
     }
 
-    fn next(&mut self) -> Option<(u32, u32)> {
+    fn next(&mut self) -> Option<Position> {
         let now = clock::micros();
         self.due.peek().filter(|Reverse((due, _))| *due <= now)?;
-        self.due.pop().map(|Reverse((_, place))| place)
+        self.due.pop().map(|Reverse((_, position))| position)
     }
 }
 
@@ -172,8 +160,7 @@ fn look_up(module: &Module, set: &Set<Pool>, one: &Destination, wants: Wants) ->
         if wants.addresses && look.meaning.is_none() && proxy.is_empty() && written.0 != 0 {
             return look;
         }
-        let hop = if proxy.is_empty() { next_hop(host, written, dns) } else { proxy_hop(proxy, dns) };
-        look.next_hop = hop;
+        look.next_hop = if proxy.is_empty() { next_hop(host, written, dns) } else { proxy_hop(proxy, dns) };
     }
     look
 }

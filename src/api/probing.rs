@@ -6,12 +6,12 @@ use crate::health::pace::{self, Agenda, Item};
 use crate::health::ticket::MOST_UNDER_WAY;
 use crate::host::mem::Pool;
 use crate::host::tm::{self, Outcome};
-use crate::host::{clock, event as host_event, uri};
+use crate::host::{clock, uri};
 use crate::service::probe::{self, Begun, End, Now, Rules, Way};
 use crate::service::publish;
 use crate::service::states::Told;
 use crate::shm::Foreign;
-use crate::state::{Destination, Generation, Root, Set};
+use crate::state::{Destination, Generation, Position, Root, Set};
 use core::cmp::Reverse;
 use parking_lot::Mutex;
 use std::collections::{BinaryHeap, HashSet};
@@ -19,21 +19,19 @@ use std::collections::{BinaryHeap, HashSet};
 /// Microseconds between two looks at who is due.
 pub const PAUSE: u32 = 10_000;
 
-/// Positions of a set and of a destination in it.
-type Place = (u32, u32);
-
 /// What the process that probes knows; every other has none.
 struct Prober {
     /// The generation that the agenda is about.
     generation: u64,
-    agenda: Agenda<Place>,
+    agenda: Agenda<Position>,
     /// When probes under way are over, and which.
     ends: BinaryHeap<Reverse<(u64, u64)>>,
 }
 
 static PROBER: Mutex<Option<Prober>> = Mutex::new(None);
 
-fn now() -> Now {
+/// What time it is.
+pub fn now() -> Now {
     Now { micros: clock::micros(), wall: clock::wall_millis() }
 }
 
@@ -80,10 +78,7 @@ pub fn work() {
         events.extend(prober.end_overdue(module, &rules, &sets));
         prober.send_due(module, probing, &rules, &sets, &mut events);
     }
-    if !events.is_empty() {
-        events.into_iter().for_each(|told| event::tell(module, told));
-        host_event::forget();
-    }
+    event::tell_all(module, events);
 }
 
 impl Prober {
@@ -95,12 +90,8 @@ impl Prober {
         self.generation = sets.number;
         // Lines that mean one destination are probed as one.
         let mut seen = HashSet::new();
-        let all = sets.sets().iter().enumerate().flat_map(|(at, set)| {
-            set.destinations.iter().enumerate().map(move |(place, one)| ((at as u32, place as u32), one))
-        });
-        let items =
-            all.filter(|(_, one)| seen.insert(one.record)).map(|(place, one)| item(probing, place, one));
-        self.agenda.replace(items);
+        let items = sets.all().filter(|(_, _, one)| seen.insert(one.record));
+        self.agenda.replace(items.map(|(position, _, one)| item(probing, position, one)));
     }
 
     fn end_overdue(&mut self, module: &Module, rules: &Rules, sets: &Generation<Pool>) -> Vec<Told> {
@@ -126,13 +117,9 @@ impl Prober {
     ) {
         let round = clock::micros();
         self.agenda.begin_round(round);
-        while let Some((due, place)) = self.agenda.pop(round) {
-            let set = sets.sets().get(place.0 as usize);
-            let Some((set, one)) = set.and_then(|set| Some((set, set.destinations.get(place.1 as usize)?)))
-            else {
-                continue;
-            };
-            let item = item(probing, place, one);
+        while let Some((due, position)) = self.agenda.pop(round) {
+            let Some((set, one)) = sets.at(position) else { continue };
+            let item = item(probing, position, one);
             // After a stall of more than an interval the turns that were missed are not made up for.
             self.agenda.again(due.max(round.saturating_sub(item.interval)), item);
             if !module.root.ping_active.is_on() {
@@ -155,7 +142,7 @@ impl Prober {
     }
 }
 
-fn item(probing: &Probing, what: Place, one: &Destination) -> Item<Place> {
+fn item(probing: &Probing, what: Position, one: &Destination) -> Item<Position> {
     Item { number: one.record, interval: interval(probing, one), what }
 }
 

@@ -1,10 +1,11 @@
-//! Adding, changing and removing one destination while the server runs, without the source. The next reload mirrors the source again.
+//! Adding, changing and removing one destination while the server runs, without the source. The next reload mirrors the
+//! source again.
 
 use super::publish::{self, Located};
 use super::reload::Source;
 use crate::dest::{Attrs, Entry, Flags, Problem};
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::{Generation, Keep, Root, Set};
+use crate::state::{Generation, Keep, Root};
 use core::cmp::Reverse;
 
 /// Why the sets were not changed.
@@ -124,6 +125,5 @@ fn edit<A: Alloc>(
 }
 
 fn all<A: Alloc>(sets: &Generation<A>) -> Vec<Located> {
-    let of_set = |set: &Set<A>| set.destinations.iter().map(|one| Located::of(set, one)).collect::<Vec<_>>();
-    sets.sets().iter().flat_map(of_set).collect()
+    sets.all().map(|(_, set, one)| Located::of(set, one)).collect()
 }

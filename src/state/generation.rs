@@ -24,6 +24,9 @@ pub struct Generation<A: Alloc> {
 // SAFETY: a shared slice.
 unsafe impl<A: Alloc> Shared for Generation<A> {}
 
+/// Where a destination is in a generation: the positions of its set and of itself in the set.
+pub type Position = (u32, u32);
+
 /// A set of destinations.
 pub struct Set<A: Alloc> {
     /// Its id.
@@ -123,6 +126,20 @@ impl<A: Alloc> Generation<A> {
         let is_it = |one: &&Destination| one.record == number;
         let here = set.destinations.get(record.place()).filter(is_it);
         Some((set, here.or_else(|| set.destinations.iter().find(is_it))?))
+    }
+
+    /// The destination at this position, with its set.
+    pub fn at(&self, (set, place): Position) -> Option<(&Set<A>, &Destination)> {
+        let set = self.sets.get(set as usize)?;
+        Some((set, set.destinations.get(place as usize)?))
+    }
+
+    /// All destinations with their sets, in order.
+    pub fn all(&self) -> impl Iterator<Item = (Position, &Set<A>, &Destination)> {
+        self.sets.iter().enumerate().flat_map(|(at, set)| {
+            let with_set = move |(place, one)| ((at as u32, place as u32), set, one);
+            set.destinations.iter().enumerate().map(with_set)
+        })
     }
 
     /// All sets, by id.

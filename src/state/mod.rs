@@ -24,7 +24,7 @@ pub mod registry;
 
 pub use calls::Calls;
 pub use counters::Counters;
-pub use generation::{Destination, Generation, Set};
+pub use generation::{Destination, Generation, Position, Set};
 pub use health::Health;
 pub use record::{Change, Configured, Keep, Record, Totals};
 pub use registry::Registry;

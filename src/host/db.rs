@@ -5,7 +5,7 @@
 
 use super::{ffi, text};
 use core::ffi::CStr;
-use core::ptr::null_mut;
+use core::ptr::{NonNull, null_mut};
 use std::sync::OnceLock;
 
 /// The module's functions.
@@ -78,37 +78,23 @@ impl Connection {
         columns: &[&[u8]],
         mut row: impl FnMut(usize, &[Value<'_>]),
     ) -> Result<(), String> {
-        let functions = self.functions;
-        let (Some(use_table), Some(query), Some(free)) =
-            (functions.use_table, functions.query, functions.free_result)
-        else {
-            return Err("the database module cannot read tables".into());
-        };
         let table = text::copied(table);
         let mut names: Vec<_> = columns.iter().map(|name| text::copied(name)).collect();
         let mut keys: Vec<ffi::db_key_t> = names.iter_mut().map(|name| &raw mut name.text).collect();
-        let mut result: *mut ffi::db1_res_t = null_mut();
-        // SAFETY: an open connection; the texts live for longer than the calls; a result is ours until it is given back.
+        let use_table = self.functions.use_table.ok_or(CANNOT_READ)?;
+        // SAFETY: an open connection; the text lives for longer than the last query.
+        if unsafe { use_table(self.raw, &raw const table.text) } < 0 {
+            return Err("the table cannot be used, see the log".into());
+        }
+        let mut rows = self.query(&mut keys)?;
+        if rows.is_bare() {
+            // An empty table of some databases. But db_mysql says the same where the server went away while rows were
+            // under way: then it knows by now.
+            rows = self.query(&mut keys)?;
+        }
+        // SAFETY: a result that is there until `rows` goes; each row has as many values as it says.
         unsafe {
-            if use_table(self.raw, &raw const table.text) < 0 {
-                return Err("the table cannot be used, see the log".into());
-            }
-            let (none, count) = (null_mut(), keys.len() as i32);
-            let done = query(
-                self.raw,
-                none,
-                null_mut(),
-                null_mut(),
-                keys.as_mut_ptr(),
-                0,
-                count,
-                null_mut(),
-                &raw mut result,
-            );
-            let owned = Rows { connection: self, free, raw: result };
-            let Some(found) = owned.raw.as_ref().filter(|_| done >= 0) else {
-                return Err("the table cannot be read, see the log".into());
-            };
+            let found = rows.found();
             for at in 0..usize::try_from(found.n).unwrap_or(0) {
                 let raw = &*found.rows.add(at);
                 let len = usize::try_from(raw.n).unwrap_or(0);
@@ -120,21 +106,51 @@ impl Connection {
         }
         Ok(())
     }
+
+    /// All rows of the table in use.
+    fn query(&self, keys: &mut [ffi::db_key_t]) -> Result<Rows<'_>, String> {
+        let (Some(query), Some(free)) = (self.functions.query, self.functions.free_result) else {
+            return Err(CANNOT_READ.into());
+        };
+        let (none, count) = (null_mut(), keys.len() as i32);
+        let mut result: *mut ffi::db1_res_t = null_mut();
+        // SAFETY: an open connection; the keys and their texts live for longer than the call.
+        let done = unsafe {
+            let keys = keys.as_mut_ptr();
+            query(self.raw, none, null_mut(), null_mut(), keys, 0, count, null_mut(), &raw mut result)
+        };
+        let failed = || String::from("the table cannot be read, see the log");
+        let raw = NonNull::new(result).ok_or_else(failed)?;
+        let rows = Rows { connection: self, free, raw };
+        if done < 0 { Err(failed()) } else { Ok(rows) }
+    }
 }
+
+const CANNOT_READ: &str = "the database module cannot read tables";
 
 /// A result, until it is given back.
 struct Rows<'a> {
     connection: &'a Connection,
     free: unsafe extern "C" fn(*mut ffi::db1_con_t, *mut ffi::db1_res_t) -> core::ffi::c_int,
-    raw: *mut ffi::db1_res_t,
+    raw: NonNull<ffi::db1_res_t>,
+}
+
+impl Rows<'_> {
+    fn found(&self) -> &ffi::db1_res_t {
+        // SAFETY: a result of the connection until it is given back.
+        unsafe { self.raw.as_ref() }
+    }
+
+    /// Neither rows nor columns.
+    fn is_bare(&self) -> bool {
+        self.found().n == 0 && self.found().col.n == 0
+    }
 }
 
 impl Drop for Rows<'_> {
     fn drop(&mut self) {
-        if !self.raw.is_null() {
-            // SAFETY: a result of this connection, which nobody uses any more.
-            unsafe { (self.free)(self.connection.raw, self.raw) };
-        }
+        // SAFETY: a result of this connection, which nobody uses any more.
+        unsafe { (self.free)(self.connection.raw, self.raw.as_ptr()) };
     }
 }
 

@@ -155,7 +155,9 @@ impl Database {
             Engine::MariaDb => {
                 let data = format!("--datadir={}", path(dir, "data"));
                 let options = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"];
-                succeed(command("mariadb-install-db", &[&options[..], &[&data, "--user=root"]].concat()));
+                let mut install =
+                    command("mariadb-install-db", &[&options[..], &[&data, "--user=root"]].concat());
+                succeed(with_own_temporaries(&mut install, dir));
             }
             Engine::Postgres => {
                 let data = path(dir, "data");
@@ -180,7 +182,8 @@ impl Database {
                     (of("datadir", "data"), of("socket", "socket"), of("pid-file", "pid"));
                 let port = format!("--port={port}");
                 let own = ["--no-defaults", "--user=root", "--bind-address=127.0.0.1", "--skip-log-bin"];
-                let server = command("mariadbd", &[&own[..], &[&data, &socket, &pid, &port]].concat());
+                let mut server = command("mariadbd", &[&own[..], &[&data, &socket, &pid, &port]].concat());
+                with_own_temporaries(&mut server, dir);
                 (server, command("mariadb-admin", &["--no-defaults", &socket, "--user=root", "ping"]))
             }
             Engine::Postgres => {
@@ -249,6 +252,12 @@ fn succeed(mut command: impl std::borrow::BorrowMut<Command>) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}{errors}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// A server that starts removes what it takes for its own left-overs, and thereby the tables that another has in the same
+/// folder.
+fn with_own_temporaries<'a>(command: &'a mut Command, dir: &Path) -> &'a mut Command {
+    command.env("TMPDIR", dir)
 }
 
 /// The newest version that is installed; its folder is not in PATH.

@@ -39,6 +39,7 @@ mod stock_rpc;
 mod storm;
 mod storm_edits;
 mod targets;
+mod transports;
 
 mod odd_messages;
 mod selections;

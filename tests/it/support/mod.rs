@@ -4,6 +4,7 @@
 //! writes SIP, [`agent`] is a caller that a test drives step by step, [`gateway`] answers calls by a policy on
 //! any number of addresses, [`sipp`] runs SIPp where a test wants somebody else's SIP stack. [`probed`] is a gateway
 //! whose answers to OPTIONS a test changes, [`blackhole`] takes no connection, [`dns`] answers for names.
+//! [`transports`] asks by other ways than [`rpc`].
 //!
 //! Nothing has a fixed port: each server, agent and gateway has a loopback address of its own ([`net`]) and a
 //! port from the kernel. Nothing sleeps until something is "surely" ready: [`wait`] asks until it is.
@@ -29,6 +30,7 @@ pub mod server_config;
 pub mod sip_sockets;
 pub mod sipp;
 pub mod stalls;
+pub mod transports;
 pub mod wait;
 
 pub use agent::{Agent, Call};

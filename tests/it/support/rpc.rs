@@ -1,14 +1,17 @@
-//! JSON-RPC to a server over the datagram socket of its `jsonrpcs` module.
+//! JSON-RPC to a server over the datagram socket of its `jsonrpcs` module, a Unix socket or one of UDP.
 //!
 //! One answer is one datagram. It carries `dispatcher.list` of about eight hundred destinations; above that the
 //! server's send buffer is full and the call times out.
 
+use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use super::net;
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
@@ -39,13 +42,21 @@ pub struct Destination {
 /// Where a server listens. Clone it into as many threads as you like.
 #[derive(Debug, Clone)]
 pub struct Rpc {
-    server: PathBuf,
+    server: Server,
     run_dir: PathBuf,
 }
 
+#[derive(Debug, Clone)]
+enum Server {
+    Unix(PathBuf),
+    Udp(SocketAddr),
+}
+
 impl Rpc {
-    pub fn new(server: &Path, run_dir: &Path) -> Rpc {
-        Rpc { server: server.into(), run_dir: run_dir.into() }
+    /// The server's socket is `rpc` in its run directory, or this address of UDP.
+    pub fn new(run_dir: &Path, udp: Option<SocketAddr>) -> Rpc {
+        let server = udp.map_or_else(|| Server::Unix(run_dir.join("rpc")), Server::Udp);
+        Rpc { server, run_dir: run_dir.into() }
     }
 
     pub fn call(&self, method: &str, params: Value) -> Result<Value, RpcError> {
@@ -64,9 +75,16 @@ impl Rpc {
     fn ask(&self, timeout: Duration, method: &str, params: Value) -> Result<Vec<u8>, RpcError> {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
-        let own = self.run_dir.join(format!("rpc.{id}"));
-        let answer = exchange(&own, &self.server, request.to_string().as_bytes(), timeout);
-        drop(std::fs::remove_file(&own));
+        let request = request.to_string();
+        let answer = match &self.server {
+            Server::Udp(server) => exchange_by_udp(*server, request.as_bytes(), timeout),
+            Server::Unix(server) => {
+                let own = self.run_dir.join(format!("rpc.{id}"));
+                let answer = exchange(&own, server, request.as_bytes(), timeout);
+                drop(std::fs::remove_file(&own));
+                answer
+            }
+        };
         answer.map_err(|e| RpcError { code: 0, message: format!("{method}: {e}") })
     }
 
@@ -126,6 +144,16 @@ fn exchange(own: &Path, server: &Path, request: &[u8], timeout: Duration) -> std
     Ok(answer)
 }
 
+fn exchange_by_udp(server: SocketAddr, request: &[u8], timeout: Duration) -> std::io::Result<Vec<u8>> {
+    let socket = net::socket();
+    socket.set_read_timeout(Some(timeout))?;
+    socket.send_to(request, server)?;
+    let mut answer = vec![0; 1 << 16];
+    let length = socket.recv(&mut answer)?;
+    answer.truncate(length);
+    Ok(answer)
+}
+
 fn read_answer(bytes: &[u8]) -> Result<Value, RpcError> {
     let mut answer: Value = serde_json::from_slice(bytes)
         .map_err(|e| RpcError { code: 0, message: format!("{e}: {}", String::from_utf8_lossy(bytes)) })?;
@@ -135,7 +163,8 @@ fn read_answer(bytes: &[u8]) -> Result<Value, RpcError> {
     Ok(answer["result"].take())
 }
 
-fn read_list(answer: &Value) -> Vec<Destination> {
+/// The destinations of an answer to `dispatcher.list`.
+pub fn read_list(answer: &Value) -> Vec<Destination> {
     let mut list = Vec::new();
     for record in answer["RECORDS"].as_array().into_iter().flatten() {
         let set = &record["SET"];

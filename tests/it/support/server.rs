@@ -53,7 +53,7 @@ impl Kamailio {
             needs = resolver::NEEDS;
         }
         let child = ChildGuard::spawn(&mut command).unwrap_or_else(|e| panic!("{needs}: {e}"));
-        let rpc = Rpc::new(&dir.join("rpc"), dir);
+        let rpc = Rpc::new(dir, config.rpc_udp);
         let mut server = Kamailio { child, address: config.address, rpc, run_dir };
         server.wait_ready();
         server

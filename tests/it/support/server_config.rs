@@ -23,6 +23,7 @@ const STOCK_NEEDS: &str = "modparam(\"dispatcher\", \"ds_hash_size\", 8)\n";
 pub(super) struct Config {
     pub file: PathBuf,
     pub address: SocketAddr,
+    pub rpc_udp: Option<SocketAddr>,
     pub shm_megabytes: u32,
     pub allocator: &'static str,
     pub resolv_conf: Option<PathBuf>,
@@ -39,6 +40,7 @@ pub struct Builder {
     debug: u32,
     stock: bool,
     tcp: bool,
+    rpc_udp: Option<SocketAddr>,
     resolver: Option<Ipv4Addr>,
     shm_megabytes: u32,
     allocator: &'static str,
@@ -58,6 +60,7 @@ impl Default for Builder {
             debug: 2,
             stock: false,
             tcp: false,
+            rpc_udp: None,
             resolver: None,
             shm_megabytes: 256,
             allocator: "qm",
@@ -129,6 +132,12 @@ impl Builder {
     /// Listens on TCP as well, at the same port.
     pub fn tcp(mut self) -> Builder {
         self.tcp = true;
+        self
+    }
+
+    /// The datagrams of JSON-RPC go by UDP, not by a Unix socket.
+    pub fn rpc_by_udp(mut self) -> Builder {
+        self.rpc_udp = Some(net::free_port(net::address()));
         self
     }
 
@@ -214,12 +223,14 @@ impl Builder {
         };
         let (shm_megabytes, allocator) = (self.shm_megabytes, self.allocator);
         let resolv_conf = self.resolver.map(|server| write_resolv_conf(&dir, server));
-        (Config { file, address, shm_megabytes, allocator, resolv_conf, defines }, run_dir)
+        let rpc_udp = self.rpc_udp;
+        (Config { file, address, rpc_udp, shm_megabytes, allocator, resolv_conf, defines }, run_dir)
     }
 
     fn text(&self, dir: &Path, address: SocketAddr, dispatcher: &str, stock: bool) -> String {
         let dir = dir.display();
         let tcp = if self.tcp { format!("listen=tcp:{address}") } else { "disable_tcp=yes".into() };
+        let rpc = self.rpc_udp.map_or_else(|| format!("{dir}/rpc"), |address| format!("udp:{address}"));
         let quick = self.resolver.map_or("", |_| QUICK_DNS);
         let mut text = format!(
             "#!KAMAILIO\n#!substdef \"!RUN_DIR!{dir}!g\"\n\
@@ -232,7 +243,7 @@ impl Builder {
         text.push_str(&format!(
             "loadmodule \"{dispatcher}\"\n\
              modparam(\"jsonrpcs\", \"transport\", 4)\n\
-             modparam(\"jsonrpcs\", \"dgram_socket\", \"{dir}/rpc\")\n\
+             modparam(\"jsonrpcs\", \"dgram_socket\", \"{rpc}\")\n\
              modparam(\"jsonrpcs\", \"pretty_format\", 0)\n\
              modparam(\"tm\", \"fr_timer\", 2000)\n\
              modparam(\"tm\", \"fr_inv_timer\", 20000)\n\

@@ -46,6 +46,7 @@ mod selections;
 mod side_by_side;
 
 mod database;
+mod database_loss;
 mod differences;
 mod differential;
 

@@ -110,15 +110,44 @@ impl Database {
     /// Runs statements; they must succeed.
     #[track_caller]
     pub fn run(&self, sql: &str) {
+        self.ask(sql);
+    }
+
+    /// What statements say, a row on a line; they must succeed.
+    #[track_caller]
+    pub fn ask(&self, sql: &str) -> String {
         let mut client = self.client();
-        client.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = client.spawn().expect("the database's client can be run");
         let mut input = child.stdin.take().expect("its input");
         std::io::Write::write_all(&mut input, sql.as_bytes()).expect("the client reads");
         drop(input);
         let output = child.wait_with_output().expect("the client ends");
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{errors}\nof {sql}");
+        assert!(output.status.success(), "{errors}\nof {sql:.1000}");
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// A connection that runs these statements and keeps what locks they take until the guard goes, or the server. They are
+    /// in force on return.
+    #[track_caller]
+    pub fn hold(&self, sql: &str) -> ChildGuard {
+        let mut client = self.client();
+        let sleeps = match self.engine {
+            Engine::Sqlite | Engine::Text => panic!("it has no server"),
+            Engine::MariaDb => {
+                client.arg(format!("--execute={sql}; SELECT SLEEP(1000)"));
+                "SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User sleep'"
+            }
+            Engine::Postgres => {
+                client.args(["-c", sql, "-c", "SELECT pg_sleep(1000)"]);
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+            }
+        };
+        client.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let guard = ChildGuard::spawn(&mut client).expect("the database's client can be run");
+        assert!(until(PATIENCE, || self.ask(sleeps) == "1"), "not in force: {sql}");
+        guard
     }
 
     fn client(&self) -> Command {
@@ -128,13 +157,14 @@ impl Database {
             Engine::Text => panic!("db_text has no client"),
             Engine::MariaDb => {
                 let socket = format!("--socket={}", path(dir, "socket"));
-                command("mariadb", &["--no-defaults", &socket, "--user=root", "kamailio"])
+                let options = ["--no-defaults", &socket, "--user=root", "--batch", "--skip-column-names"];
+                command("mariadb", &[&options[..], &["kamailio"]].concat())
             }
             Engine::Postgres => {
                 let port = self.port.to_string();
                 let options = ["-h", "127.0.0.1", "-p", &port, "-U", "kamailio"];
                 let mut client =
-                    command("psql", &[&options[..], &["-q", "-v", "ON_ERROR_STOP=1", "kamailio"]].concat());
+                    command("psql", &[&options[..], &["-qAt", "-v", "ON_ERROR_STOP=1", "kamailio"]].concat());
                 client.env("PGPASSWORD", "secret");
                 client
             }
@@ -201,9 +231,20 @@ impl Database {
         assert!(until(PATIENCE, answers), "{:?} is not ready", self.engine);
     }
 
-    /// Ends the server at once, as a crash does.
+    /// Ends the server at once with all its processes, as a crash does.
     pub fn kill(&mut self) {
-        self.server = None;
+        let Some(mut server) = self.server.take() else { return };
+        // PostgreSQL gives each of its processes a group of its own. It is held, so that it replaces none, and that the ids
+        // stay theirs.
+        server.signal(libc::SIGSTOP);
+        let pid = server.pid();
+        let children =
+            std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+            // SAFETY: kill takes no pointers.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+        }
+        server.kill();
     }
 
     fn make_tables(&self) {

@@ -42,6 +42,7 @@ impl Kamailio {
         let log = File::create(dir.join("log")).expect("a log file in the run directory");
         let mut command = Command::new("kamailio");
         command.arg("-f").arg(&config.file).args(["-DD", "-E", "-m", &config.shm_megabytes.to_string()]);
+        command.args(["-M", &config.pkg_megabytes.to_string()]);
         command.args(["-x", config.allocator]).arg("-Y").arg(dir).arg("-w").arg(dir);
         for define in &config.defines {
             command.args(["-A", define]);

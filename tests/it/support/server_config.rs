@@ -25,6 +25,7 @@ pub(super) struct Config {
     pub address: SocketAddr,
     pub rpc_udp: Option<SocketAddr>,
     pub shm_megabytes: u32,
+    pub pkg_megabytes: u32,
     pub allocator: &'static str,
     pub resolv_conf: Option<PathBuf>,
     pub defines: Vec<String>,
@@ -43,6 +44,7 @@ pub struct Builder {
     rpc_udp: Option<SocketAddr>,
     resolver: Option<Ipv4Addr>,
     shm_megabytes: u32,
+    pkg_megabytes: u32,
     allocator: &'static str,
     file: Option<PathBuf>,
     files: Vec<(String, String)>,
@@ -63,6 +65,7 @@ impl Default for Builder {
             rpc_udp: None,
             resolver: None,
             shm_megabytes: 256,
+            pkg_megabytes: 8,
             allocator: "qm",
             file: None,
             files: Vec::new(),
@@ -152,6 +155,12 @@ impl Builder {
         self
     }
 
+    /// Private memory of each process; Kamailio's own default is 8.
+    pub fn pkg_megabytes(mut self, megabytes: u32) -> Builder {
+        self.pkg_megabytes = megabytes;
+        self
+    }
+
     /// `fm`, Kamailio's fast allocator; else `qm`, which checks for overruns.
     pub fn fast_allocator(mut self) -> Builder {
         self.allocator = "fm";
@@ -221,10 +230,14 @@ impl Builder {
                 (file, Vec::new())
             }
         };
-        let (shm_megabytes, allocator) = (self.shm_megabytes, self.allocator);
+        let (shm_megabytes, pkg_megabytes) = (self.shm_megabytes, self.pkg_megabytes);
+        let allocator = self.allocator;
         let resolv_conf = self.resolver.map(|server| write_resolv_conf(&dir, server));
         let rpc_udp = self.rpc_udp;
-        (Config { file, address, rpc_udp, shm_megabytes, allocator, resolv_conf, defines }, run_dir)
+        (
+            Config { file, address, rpc_udp, shm_megabytes, pkg_megabytes, allocator, resolv_conf, defines },
+            run_dir,
+        )
     }
 
     fn text(&self, dir: &Path, address: SocketAddr, dispatcher: &str, stock: bool) -> String {

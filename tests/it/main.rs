@@ -34,10 +34,13 @@ mod repeats;
 mod restart;
 mod settings;
 mod soak;
+mod source_kinds;
+mod source_model;
 mod stock;
 mod stock_rpc;
 mod storm;
 mod storm_edits;
+mod storm_sources;
 mod targets;
 mod transports;
 

@@ -65,7 +65,7 @@ fn operate(rpc: &Rpc, gateways: &Gateways, operator: usize, over: &dyn Fn() -> b
     (model, done)
 }
 
-fn call_and_hang_up(agent: &mut Agent, over: &dyn Fn() -> bool) -> usize {
+pub fn call_and_hang_up(agent: &mut Agent, over: &dyn Fn() -> bool) -> usize {
     let mut calls = 0;
     while !over() {
         let mut call = agent.call();

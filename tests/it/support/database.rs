@@ -74,7 +74,7 @@ impl Database {
         }
     }
 
-    /// Replaces all rows: set id, destination, flags, priority, attributes.
+    /// Replaces all rows at once: set id, destination, flags, priority, attributes.
     #[track_caller]
     pub fn rows(&self, rows: &[(i64, &str, i64, i64, &str)]) {
         if self.engine == Engine::Text {
@@ -104,7 +104,7 @@ impl Database {
             )
         };
         let inserts: String = rows.iter().map(row).collect();
-        self.run(&format!("DELETE FROM dispatcher;\n{inserts}"));
+        self.run(&format!("BEGIN;\nDELETE FROM dispatcher;\n{inserts}COMMIT;\n"));
     }
 
     /// Runs statements; they must succeed.

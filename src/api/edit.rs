@@ -140,12 +140,12 @@ pub fn oclist(rpc: &Rpc) {
             rpc.fault(404, "Destination Group Not Found");
             return Ok(());
         };
-        for one in set.destinations.iter() {
+        for one in set.iter() {
             let Some(record) = module.root.registry.record(one.record) else { continue };
             let wish = &record.overload;
             let entry = rpc.structure()?;
             entry.int(c"group", group)?;
-            entry.text(c"uri", set.text(one.uri))?;
+            entry.text(c"uri", one.text(one.uri))?;
             entry.int(c"flags", record.flags().0 as i32)?;
             entry.int(c"priority", one.priority)?;
             entry.unsigned(c"ocrate", wish.rate())?;

@@ -40,7 +40,7 @@ pub fn explain(rpc: &Rpc) {
         let top = rpc.structure()?;
         let refused = match chosen {
             Ok(at) => {
-                let uri = set.destinations.get(at).map_or(&[][..], |one| set.text(one.uri));
+                let uri = set.get(at).map_or(&[][..], |one| one.text(one.uri));
                 top.text(c"CHOSEN", uri)?;
                 ""
             }
@@ -52,10 +52,10 @@ pub fn explain(rpc: &Rpc) {
             top.text(c"REFUSED", refused.as_bytes())?;
         }
         let targets = top.array(c"TARGETS")?;
-        for (one, why) in set.destinations.iter().zip(why) {
+        for (one, why) in set.iter().zip(why) {
             let entry = targets.structure(c"DEST")?;
             let record = module.root.registry.record(one.record);
-            entry.text(c"URI", set.text(one.uri))?;
+            entry.text(c"URI", one.text(one.uri))?;
             entry.text(c"FLAGS", record.map_or(one.flags, |record| record.flags()).letters().as_bytes())?;
             entry.int(c"LOAD", record.map_or(0, |record| record.load.get()) as i32)?;
             entry.int(c"MAXLOAD", one.maxload as i32)?;

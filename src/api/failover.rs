@@ -58,7 +58,7 @@ fn follow_front(module: &Module, msg: &Message) -> Option<()> {
     let (list, sets) = (List::of(&module.conf.xavp_dst), module.sets()?);
     let front = list.front()?;
     let set = sets.set(front.int(b"grp")?)?;
-    let destination = set.destinations.get(list::position(set, &front, 0)?)?;
+    let destination = set.get(list::position(set, &front, 0)?)?;
     calls::follow(module.root, || Some(key), destination.record);
     Some(())
 }
@@ -92,7 +92,7 @@ fn next(msg: &mut Message, target: Target) -> Verdict {
     let mut list = List::of(&module.conf.xavp_dst);
     let key = call_key(module, msg);
     let mut failed = None;
-    at_front(module, &list, |_, set, at| failed = set.destinations.get(at).map(|one| one.record));
+    at_front(module, &list, |_, set, at| failed = set.get(at).map(|one| one.record));
     if !list.remove_front() || next_usable(module, key, &mut list).is_none() {
         return Verdict::FALSE;
     }
@@ -140,7 +140,7 @@ fn next_usable(module: &Module, key: Option<Key>, list: &mut List<'_>) -> Option
                 // An entry that a script made, or whose destination is gone by now, is used as it is.
                 None => release(module, key),
                 Some((set, at)) if route::may_follow(module.root, set, at, key.as_ref()) => {
-                    if let Some(destination) = set.destinations.get(at) {
+                    if let Some(destination) = set.get(at) {
                         calls::follow(module.root, || key, destination.record);
                     }
                 }
@@ -218,7 +218,7 @@ pub fn mark_addr(msg: &mut Message, values: &Values<'_>) -> Verdict {
     with_reported("ds_mark_addr", values.text(0), |module, state| {
         mark(module, msg, state, |sets| {
             let set = sets.set(id)?;
-            let at = set.destinations.iter().position(|one| set.text(one.uri).eq_ignore_ascii_case(uri))?;
+            let (at, _) = set.with_uri(uri).next()?;
             Some((set, at))
         })
     })

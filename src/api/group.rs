@@ -41,12 +41,11 @@ fn content(module: &Module, name: &str) -> Option<Content> {
     let fetched = FETCHED.lock();
     let sets = module.sets()?;
     let set = sets.set(fetched.set)?;
-    let records = set.destinations.iter().filter_map(|one| module.root.registry.record(one.record));
-    let count = set.destinations.len();
+    let records = set.iter().filter_map(|one| module.root.registry.record(one.record));
+    let count = set.len();
     let active = records.filter(|record| record.flags().usable()).count();
     let wish = || {
-        let found =
-            set.destinations.iter().find(|one| set.text(one.uri).eq_ignore_ascii_case(&fetched.uri))?;
+        let (_, found) = set.with_uri(&fetched.uri).next()?;
         module.root.registry.record(found.record).map(|record| &record.overload)
     };
     let percent = |part: usize| (part * 100).checked_div(count).unwrap_or(0) as i64;
@@ -77,8 +76,7 @@ pub fn oc_set_attrs(_: &mut Message, values: &Values<'_>) -> Verdict {
     let Some(module) = module() else { return Verdict::FALSE };
     let Some(sets) = module.sets() else { return Verdict::FALSE };
     let Some(set) = sets.set(values.int(0)) else { return Verdict::FALSE };
-    let matches = |text: &[u8]| text.eq_ignore_ascii_case(uri);
-    if states::wish(module.root, set, matches, rate, until, values.int(4)) {
+    if states::wish(module.root, set, uri, rate, until, values.int(4)) {
         Verdict::True
     } else {
         Verdict::False(-2)

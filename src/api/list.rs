@@ -5,7 +5,7 @@
 use crate::conf::Conf;
 use crate::host::mem::Pool;
 use crate::host::xavp::{Fields, NoMemory, Record};
-use crate::state::{Destination, Set};
+use crate::state::{Member, Set};
 
 /// An entry of the list.
 pub struct Listed<'a> {
@@ -21,19 +21,19 @@ pub struct Listed<'a> {
 pub fn fields(conf: &Conf, listed: &Listed<'_>) -> Result<Fields, NoMemory> {
     let mut fields = Fields::default();
     let set = listed.set;
-    let Some(destination) = set.destinations.get(listed.at) else { return Ok(fields) };
+    let Some(destination) = set.get(listed.at) else { return Ok(fields) };
     let mode = conf.xavp_dst_mode;
-    fields.text(b"uri", set.text(destination.uri))?;
+    fields.text(b"uri", destination.text(destination.uri))?;
     fields.int(b"grp", set.id)?;
-    let attrs = set.text(destination.attrs);
+    let attrs = destination.text(destination.attrs);
     if mode.attrs && !attrs.is_empty() {
         fields.text(b"attrs", attrs)?;
     }
     if let Some(socket) = destination.send_from {
         fields.socket(b"sock", socket)?;
         for (wanted, name, text) in [
-            (mode.socket, &b"socket"[..], set.text(destination.socket)),
-            (mode.sockname, b"sockname", set.text(destination.sockname)),
+            (mode.socket, &b"socket"[..], destination.text(destination.socket)),
+            (mode.sockname, b"sockname", destination.text(destination.sockname)),
         ] {
             if wanted && !text.is_empty() {
                 fields.text(name, text)?;
@@ -41,8 +41,8 @@ pub fn fields(conf: &Conf, listed: &Listed<'_>) -> Result<Fields, NoMemory> {
         }
     }
     if listed.counted {
-        let duid = set.text(destination.duid);
-        fields.text(b"dstid", if duid.is_empty() { set.text(destination.uri) } else { duid })?;
+        let duid = destination.text(destination.duid);
+        fields.text(b"dstid", if duid.is_empty() { destination.text(destination.uri) } else { duid })?;
     }
     Ok(fields)
 }
@@ -55,15 +55,15 @@ pub fn fields(conf: &Conf, listed: &Listed<'_>) -> Result<Fields, NoMemory> {
 pub fn position(set: &Set<Pool>, record: &Record<'_>, hint: usize) -> Option<usize> {
     let uri = record.text(b"uri")?;
     let socket = record.socket(b"sock");
-    let find = |is_it: &dyn Fn(&Destination) -> bool| {
-        let (before, after) = set.destinations.split_at(hint.min(set.destinations.len()));
-        let from_hint = after.iter().chain(before).position(is_it)?;
-        Some(if from_hint < after.len() { before.len() + from_hint } else { from_hint - after.len() })
+    let find = |is_it: &dyn Fn(Member<'_>) -> bool| {
+        let hint = hint.min(set.len());
+        let mut order = (hint..set.len()).chain(0..hint);
+        order.find(|&at| set.get(at).is_some_and(is_it))
     };
-    let same_uri = |one: &Destination| set.text(one.uri).eq_ignore_ascii_case(uri);
+    let same_uri = |one: Member<'_>| one.text(one.uri).eq_ignore_ascii_case(uri);
     record
         .text(b"dstid")
-        .and_then(|dstid| find(&|one| set.text(one.duid).eq_ignore_ascii_case(dstid)))
+        .and_then(|dstid| find(&|one| one.text(one.duid).eq_ignore_ascii_case(dstid)))
         .or_else(|| find(&|one| same_uri(one) && one.send_from == socket))
         .or_else(|| find(&same_uri))
 }

@@ -6,7 +6,7 @@ use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
 use crate::host::{log, mem::Pool, uri};
 use crate::service::match_source::{self, Mode, Source};
-use crate::state::{Destination, Set};
+use crate::state::{Member, Set};
 
 /// `ds_list_exists(set)`: whether there is such a set. False is -1; an argument that is no number is -2.
 pub fn list_exists(_: &mut Message, values: &Values<'_>) -> Verdict {
@@ -20,10 +20,10 @@ pub fn is_active(_: &mut Message, values: &Values<'_>) -> Verdict {
     let active = |module: &Module| {
         let sets = module.sets()?;
         let set = sets.set(values.int(0))?;
-        let wanted = |one: &&Destination| uri.is_empty() || set.text(one.uri) == uri;
+        let wanted = |one: &Member<'_>| uri.is_empty() || one.text(one.uri) == uri;
         let usable =
-            |one: &Destination| module.root.registry.record(one.record).is_some_and(|r| r.flags().usable());
-        set.destinations.iter().filter(wanted).any(usable).then_some(())
+            |one: Member<'_>| module.root.registry.record(one.record).is_some_and(|r| r.flags().usable());
+        set.iter().filter(wanted).any(usable).then_some(())
     };
     if module().and_then(active).is_some() { Verdict::True } else { Verdict::FALSE }
 }
@@ -70,7 +70,7 @@ fn search(module: &Module, msg: &Message, set: i32, mode: Mode, source: Source) 
     let Some(sets) = module.sets() else { return Verdict::FALSE };
     let one = sets.set(set);
     let searched: &mut dyn Iterator<Item = &Set<Pool>> =
-        if set == ANY_SET { &mut sets.sets().iter() } else { &mut one.into_iter() };
+        if set == ANY_SET { &mut sets.sets() } else { &mut one.into_iter() };
     for candidate in searched {
         if let Some(found) = match_source::find(module.root, candidate, mode, source) {
             return tell(module, msg, candidate, found, set == ANY_SET);
@@ -80,13 +80,13 @@ fn search(module: &Module, msg: &Message, set: i32, mode: Mode, source: Source) 
 }
 
 /// Sets the variables that the parameters name.
-fn tell(module: &Module, msg: &Message, set: &Set<Pool>, found: &Destination, with_set: bool) -> Verdict {
+fn tell(module: &Module, msg: &Message, set: &Set<Pool>, found: Member<'_>, with_set: bool) -> Verdict {
     let id = module.setid_variable.as_ref().filter(|_| with_set);
     if id.is_some_and(|variable| !variable.set_int(msg, set.id)) {
         log::error(format_args!("ds_is_from_list: the variable of setid_pvname cannot be set"));
         return Verdict::False(-2);
     }
-    let attrs = set.text(found.attrs);
+    let attrs = found.text(found.attrs);
     let variable = module.attrs_variable.as_ref().filter(|_| !attrs.is_empty());
     if variable.is_some_and(|variable| !variable.set_text(msg, attrs)) {
         log::error(format_args!("ds_is_from_list: the variable of attrs_pvname cannot be set"));

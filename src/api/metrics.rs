@@ -38,7 +38,7 @@ pub fn prometheus(msg: &mut Message, values: &Values<'_>) -> Verdict {
 fn wanted(sets: &Generation<Pool>, id: Option<i32>) -> Vec<&Set<Pool>> {
     match id {
         Some(id) => sets.set(id).into_iter().collect(),
-        None => sets.sets().iter().collect(),
+        None => sets.sets().collect(),
     }
 }
 
@@ -50,11 +50,11 @@ pub fn stats(rpc: &Rpc) {
             for (one, record) in metrics::each(module.root, set) {
                 let entry = rpc.structure()?;
                 entry.int(c"SET", set.id)?;
-                entry.text(c"URI", set.text(one.uri))?;
-                entry.text(c"DUID", set.text(one.duid))?;
+                entry.text(c"URI", one.text(one.uri))?;
+                entry.text(c"DUID", one.text(one.duid))?;
                 for figure in FIGURES {
                     let name = CString::new(figure.name.to_ascii_uppercase()).unwrap_or_default();
-                    entry.unsigned_long(&name, (figure.of)(one, record))?;
+                    entry.unsigned_long(&name, (figure.of)(&one, record))?;
                 }
             }
         }

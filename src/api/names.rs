@@ -6,11 +6,11 @@ use crate::dest::problem::shown;
 use crate::host::mem::Pool;
 use crate::host::{clock, log, uri};
 use crate::service::names::{self, Learned, Look, Turn, Wants};
-use crate::service::publish::{self, Meaning};
 use crate::service::states::Told;
 use crate::service::targets::{self, Line, Target};
+use crate::service::{located::Meaning, publish};
 use crate::state::health::NextHop;
-use crate::state::{Destination, Generation, Position, Set};
+use crate::state::{Generation, Member, Position, Set};
 use core::cmp::Reverse;
 use core::net::{IpAddr, SocketAddr};
 use parking_lot::Mutex;
@@ -48,11 +48,11 @@ pub fn work() {
         while clock::micros() < begun + ENOUGH {
             let Some(position) = agenda.next() else { break };
             let Some((set, one)) = sets.at(position) else { continue };
-            let wants = wants(module, set, one);
-            if !set.text(one.written).is_empty() && wants.addresses {
+            let wants = wants(module, one);
+            if !one.text(one.written).is_empty() && wants.addresses {
                 lines.extend(look_up_line(module, set, one, wants, &mut events));
             } else {
-                let look = look_up(module, set, one, wants);
+                let look = look_up(module, one, wants);
                 let learned = learn(module, set, one, wants, look);
                 events.extend(learned.told);
                 changed.extend(learned.meaning.map(|meaning| ((one.record, one.asked), meaning)));
@@ -68,7 +68,7 @@ pub fn work() {
     event::tell_all(module, events);
 }
 
-fn learn(module: &Module, set: &Set<Pool>, one: &Destination, wants: Wants, look: Look) -> Learned {
+fn learn(module: &Module, set: &Set<Pool>, one: Member<'_>, wants: Wants, look: Look) -> Learned {
     let learned = names::learn(module.root, &module.name_rules, set, one, wants, look, probing::now());
     tell_turn(set, one, learned.turn);
     learned
@@ -78,20 +78,20 @@ fn learn(module: &Module, set: &Set<Pool>, one: &Destination, wants: Wants, look
 fn look_up_line(
     module: &Module,
     set: &Set<Pool>,
-    first: &Destination,
+    first: Member<'_>,
     wants: Wants,
     events: &mut Vec<Told>,
 ) -> Option<(Line, Vec<Target>)> {
-    let written = set.text(first.written);
+    let written = first.text(first.written);
     let dns = &module.conf.dns;
     let found = targets(written, dns);
     // Its targets are where probes go, unless they go through a proxy with a name, which is the same for all.
-    let proxy = module.conf.probing.as_ref().map_or(&[][..], |probing| probing::proxy(probing, set, first));
+    let proxy = module.conf.probing.as_ref().map_or(&[][..], |probing| probing::proxy(probing, first));
     let wants = Wants { next_hop: wants.next_hop && !proxy.is_empty(), ..wants };
     let next_hop = if wants.next_hop { proxy_hop(proxy, dns) } else { None };
-    for one in targets::of_line(set, first) {
+    for (_, one) in targets::of_line(set, written) {
         // Their addresses are their own; what matters is whether the name still means something.
-        let addresses = set.addresses(one).to_vec();
+        let addresses = one.addresses().to_vec();
         let meaning = (!found.is_empty()).then_some(Meaning { addresses, port_and_proto: None });
         events.extend(learn(module, set, one, wants, Look { meaning, next_hop }).told);
     }
@@ -110,7 +110,7 @@ impl Agenda {
         let (mut seen, mut lines) = (HashSet::new(), HashSet::new());
         for (position, set, one) in sets.all() {
             // Of the destinations of one line the first stands for all.
-            let line = set.text(one.written);
+            let line = one.text(one.written);
             let new = line.is_empty() || lines.insert((set.id, line));
             if seen.insert(one.record) && new {
                 self.put(module, sets, position);
@@ -121,15 +121,16 @@ impl Agenda {
     fn put(&mut self, module: &Module, sets: &Generation<Pool>, position: Position) {
         let due = || {
             let (set, one) = sets.at(position)?;
-            let wants = wants(module, set, one);
-            let record = |one: &Destination| Some(module.root.registry.record(one.record)?.health());
+            let wants = wants(module, one);
+            let record = |one: Member<'_>| Some(module.root.registry.record(one.record)?.health());
             let mut health = record(one)?;
             if one.is_target() {
                 // The line was looked up for all of them; a new first one was not asked about itself.
-                let looked = targets::of_line(set, one).filter_map(|one| Some(record(one)?.name.looked));
+                let line = targets::of_line(set, one.text(one.written));
+                let looked = line.filter_map(|(_, one)| Some(record(one)?.name.looked));
                 health.name.looked = looked.max().unwrap_or(0);
             }
-            module.name_rules.due(wants, one, &health)
+            module.name_rules.due(wants, &one, &health)
         };
         self.due.extend(due().map(|due| Reverse((due, position))));
     }
@@ -141,21 +142,21 @@ impl Agenda {
     }
 }
 
-fn wants(module: &Module, set: &Set<Pool>, one: &Destination) -> Wants {
-    let by_name = module.conf.probing.as_ref().is_some_and(|probing| probing::by_name(probing, set, one));
-    module.name_rules.wants(one, by_name)
+fn wants(module: &Module, one: Member<'_>) -> Wants {
+    let by_name = module.conf.probing.as_ref().is_some_and(|probing| probing::by_name(probing, one));
+    module.name_rules.wants(&one, by_name)
 }
 
-fn look_up(module: &Module, set: &Set<Pool>, one: &Destination, wants: Wants) -> Look {
+fn look_up(module: &Module, one: Member<'_>, wants: Wants) -> Look {
     let dns = &module.conf.dns;
-    let host = set.text(one.host);
-    let written = uri::parse(set.text(one.uri)).map_or((0, 0), |parsed| (parsed.port, parsed.proto));
+    let host = one.text(one.host);
+    let written = uri::parse(one.text(one.uri)).map_or((0, 0), |parsed| (parsed.port, parsed.proto));
     let mut look = Look::default();
     if wants.addresses {
         look.meaning = meaning(host, written, dns);
     }
     if let Some(probing) = module.conf.probing.as_ref().filter(|_| wants.next_hop) {
-        let proxy = probing::proxy(probing, set, one);
+        let proxy = probing::proxy(probing, one);
         // With a port it is the same question, which may have taken long.
         if wants.addresses && look.meaning.is_none() && proxy.is_empty() && written.0 != 0 {
             return look;
@@ -225,8 +226,8 @@ pub fn targets(written: &[u8], dns: &Dns) -> Vec<Target> {
     all
 }
 
-fn tell_turn(set: &Set<Pool>, one: &Destination, turn: Option<Turn>) {
-    let (id, name) = (set.id, shown(set.text(one.uri)));
+fn tell_turn(set: &Set<Pool>, one: Member<'_>, turn: Option<Turn>) {
+    let (id, name) = (set.id, shown(one.text(one.uri)));
     match turn {
         Some(Turn::Back) => log::info(format_args!("set {id}: the name in {name} resolves again")),
         Some(Turn::Lost) => log::warning(format_args!("set {id}: the name in {name} does not resolve")),

@@ -11,7 +11,7 @@ use crate::service::probe::{self, Begun, End, Now, Rules, Way};
 use crate::service::publish;
 use crate::service::states::Told;
 use crate::shm::Foreign;
-use crate::state::{Destination, Generation, Position, Root, Set};
+use crate::state::{Generation, Member, Position, Root};
 use core::cmp::Reverse;
 use parking_lot::Mutex;
 use std::collections::{BinaryHeap, HashSet};
@@ -36,20 +36,20 @@ pub fn now() -> Now {
 }
 
 /// Microseconds from one probe of this destination to the next.
-pub fn interval(probing: &Probing, destination: &Destination) -> u64 {
+pub fn interval(probing: &Probing, destination: Member<'_>) -> u64 {
     let own = destination.ping_interval;
     u64::from(if own > 0 { own } else { probing.interval }) * 1_000_000
 }
 
 /// Whether a name stands for where probes of this destination go.
-pub fn by_name(probing: &Probing, set: &Set<Pool>, destination: &Destination) -> bool {
-    let proxy = proxy(probing, set, destination);
+pub fn by_name(probing: &Probing, destination: Member<'_>) -> bool {
+    let proxy = proxy(probing, destination);
     if proxy.is_empty() { destination.named } else { host_is_named(proxy) }
 }
 
 /// The URI of the proxy that probes of this destination go through; empty where there is none.
-pub fn proxy<'a>(probing: &'a Probing, set: &'a Set<Pool>, destination: &Destination) -> &'a [u8] {
-    let own = set.text(destination.obproxy);
+pub fn proxy<'a>(probing: &'a Probing, destination: Member<'a>) -> &'a [u8] {
+    let own = destination.text(destination.obproxy);
     if own.is_empty() { &probing.outbound_proxy } else { own }
 }
 
@@ -118,7 +118,7 @@ impl Prober {
         let round = clock::micros();
         self.agenda.begin_round(round);
         while let Some((due, position)) = self.agenda.pop(round) {
-            let Some((set, one)) = sets.at(position) else { continue };
+            let Some((_, one)) = sets.at(position) else { continue };
             let item = item(probing, position, one);
             // After a stall of more than an interval the turns that were missed are not made up for.
             self.agenda.again(due.max(round.saturating_sub(item.interval)), item);
@@ -126,7 +126,7 @@ impl Prober {
                 continue;
             }
             let now = now();
-            let named = by_name(probing, set, one);
+            let named = by_name(probing, one);
             let begun = probe::begin(module.root, rules, one, named, now);
             let Some(begun) = begun else { continue };
             let timeout = if one.ping_timeout > 0 { one.ping_timeout } else { probing.timeout };
@@ -135,44 +135,38 @@ impl Prober {
                 let timeout = (u64::from(timeout) * 1000).min(item.interval * MOST_UNDER_WAY);
                 self.ends.push(Reverse((now.micros + timeout, begun.ticket)));
             }
-            if let Some(fault) = send(module, probing, set, one, begun) {
+            if let Some(fault) = send(module, probing, one, begun) {
                 events.extend(probe::end(module.root, sets, rules, begun.ticket, fault, now));
             }
         }
     }
 }
 
-fn item(probing: &Probing, what: Position, one: &Destination) -> Item<Position> {
+fn item(probing: &Probing, what: Position, one: Member<'_>) -> Item<Position> {
     Item { number: one.record, interval: interval(probing, one), what }
 }
 
 /// Sends a probe; what kept it from being sent.
-fn send(
-    module: &Module,
-    probing: &Probing,
-    set: &Set<Pool>,
-    one: &Destination,
-    begun: Begun,
-) -> Option<End<'static>> {
+fn send(module: &Module, probing: &Probing, one: Member<'_>, begun: Begun) -> Option<End<'static>> {
     let next_hop = match begun.way {
-        Way::Straight => proxy(probing, set, one).to_vec(),
+        Way::Straight => proxy(probing, one).to_vec(),
         Way::By(hop) => uri::of_address(hop.address, hop.proto),
         Way::Nowhere => return Some(End::NoName),
     };
-    let from = set.text(one.ping_from);
+    let from = one.text(one.ping_from);
     let request = tm::Request {
         method: &probing.method,
-        uri: set.text(one.uri),
+        uri: one.text(one.uri),
         from: if from.is_empty() { &probing.from } else { from },
         next_hop: &next_hop,
-        socket: socket(module, set, one),
+        socket: socket(module, one),
     };
     (!tm::send(&request, begun.ticket)).then_some(End::NotSent)
 }
 
 /// `ping_socket`, then the destination's own, then `ds_ping_socket`, then the default of all.
-fn socket(module: &Module, set: &Set<Pool>, one: &Destination) -> Option<Foreign> {
-    let has_own = !set.text(one.socket).is_empty() || !set.text(one.sockname).is_empty();
+fn socket(module: &Module, one: Member<'_>) -> Option<Foreign> {
+    let has_own = !one.text(one.socket).is_empty() || !one.text(one.sockname).is_empty();
     let own = one.send_from.filter(|_| has_own);
     one.ping_from_socket.or(own).or(module.ping_socket).or(module.default_socket)
 }
@@ -197,7 +191,7 @@ pub fn answered(ticket: u64, outcome: Outcome<'_>) {
 }
 
 /// When a destination is probed next, in seconds of the wall clock, if it is to be.
-pub fn next(module: &Module, one: &Destination) -> Option<u64> {
+pub fn next(module: &Module, one: Member<'_>) -> Option<u64> {
     let probing = module.conf.probing.as_ref().filter(|_| module.root.ping_active.is_on())?;
     let record = module.root.registry.record(one.record)?;
     module.conf.probing_mode.probes(record.flags()).then(|| {

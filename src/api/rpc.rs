@@ -7,7 +7,7 @@ use crate::host::clock;
 use crate::host::mem::Pool;
 use crate::host::rpc::{Broken, Rpc, Struct};
 use crate::service::{audit, states};
-use crate::state::{Destination, Health, Record, Set};
+use crate::state::{Health, Member, Record, Set};
 use core::net::IpAddr;
 
 /// How much `dispatcher.list` shows.
@@ -38,13 +38,13 @@ pub fn list(rpc: &Rpc) {
             b"full" => Detail::Full,
             _ => Detail::Normal,
         };
-        let Some(sets) = module.sets().filter(|sets| !sets.sets().is_empty()) else {
+        let Some(sets) = module.sets().filter(|sets| !sets.sets.is_empty()) else {
             rpc.fault(500, "No Destination Sets");
             return Ok(());
         };
         let wanted: &mut dyn Iterator<Item = &Set<Pool>> = match id {
             Some(id) => &mut sets.set(id).into_iter(),
-            None => &mut sets.sets().iter(),
+            None => &mut sets.sets(),
         };
         let mut wanted = wanted.peekable();
         if wanted.peek().is_none() {
@@ -55,55 +55,49 @@ pub fn list(rpc: &Rpc) {
             |number: Option<i32>, missing| number.map_or(missing, |it| usize::try_from(it).unwrap_or(0));
         let (from, count) = (size(from, 0), size(count, usize::MAX));
         let top = rpc.structure()?;
-        top.int(c"NRSETS", sets.sets().len() as i32)?;
+        top.int(c"NRSETS", sets.sets.len() as i32)?;
         let records = top.array(c"RECORDS")?;
         for set in wanted {
             let entry = records.structure(c"SET")?;
             entry.int(c"ID", set.id)?;
             if id.is_some() {
-                entry.int(c"SIZE", set.destinations.len() as i32)?;
+                entry.int(c"SIZE", set.len() as i32)?;
             }
             let targets = entry.array(c"TARGETS")?;
-            for destination in set.destinations.iter().skip(from).take(count) {
-                show(module, set, destination, detail, &targets.structure(c"DEST")?)?;
+            for destination in set.iter().skip(from).take(count) {
+                show(module, destination, detail, &targets.structure(c"DEST")?)?;
             }
         }
         Ok(())
     });
 }
 
-fn show(
-    module: &Module,
-    set: &Set<Pool>,
-    destination: &Destination,
-    detail: Detail,
-    to: &Struct<'_>,
-) -> Result<(), Broken> {
+fn show(module: &Module, destination: Member<'_>, detail: Detail, to: &Struct<'_>) -> Result<(), Broken> {
     let record = module.root.registry.record(destination.record);
     let health = record.map(Record::health).unwrap_or_default();
-    to.text(c"URI", set.text(destination.uri))?;
+    to.text(c"URI", destination.text(destination.uri))?;
     to.text(c"FLAGS", record.map_or(destination.flags, |record| record.flags()).letters().as_bytes())?;
     to.int(c"PRIORITY", destination.priority)?;
     if detail == Detail::Full {
-        to.text(c"HOST", set.text(destination.host))?;
-        let first = set.addresses(destination).first();
+        to.text(c"HOST", destination.text(destination.host))?;
+        let first = destination.addresses().first();
         to.text(c"IPADDR", first.copied().map_or_else(String::new, address).as_bytes())?;
         to.int(c"PORT", destination.port.into())?;
         to.int(c"PROTOID", destination.proto.into())?;
         to.unsigned_long(c"DNSTIME_SEC", health.name.looked_up / 1000)?;
         to.unsigned_long(c"DNSTIME_USEC", health.name.looked_up % 1000 * 1000)?;
     }
-    let body = set.text(destination.attrs);
+    let body = destination.text(destination.attrs);
     if detail != Detail::Short && !body.is_empty() {
         let attrs = to.structure(c"ATTRS")?;
         attrs.text(c"BODY", body)?;
-        attrs.text_or_null(c"DUID", set.text(destination.duid))?;
+        attrs.text_or_null(c"DUID", destination.text(destination.duid))?;
         attrs.int(c"MAXLOAD", destination.maxload as i32)?;
         attrs.int(c"WEIGHT", destination.weight as i32)?;
         attrs.int(c"RWEIGHT", destination.rweight as i32)?;
-        attrs.text_or_null(c"SOCKET", set.text(destination.socket))?;
-        attrs.text_or_null(c"SOCKNAME", set.text(destination.sockname))?;
-        attrs.text_or_null(c"OBPROXY", set.text(destination.obproxy))?;
+        attrs.text_or_null(c"SOCKET", destination.text(destination.socket))?;
+        attrs.text_or_null(c"SOCKNAME", destination.text(destination.sockname))?;
+        attrs.text_or_null(c"OBPROXY", destination.text(destination.obproxy))?;
     }
     if module.conf.latency_alpha.is_some() {
         let latency = to.structure(c"LATENCY")?;
@@ -116,7 +110,7 @@ fn show(
     let load = record.map_or(0, |record| record.load.get());
     to.structure(c"RUNTIME")?.int(c"DLGLOAD", i32::try_from(load).unwrap_or(i32::MAX))?;
     if detail == Detail::Full {
-        show_health(module, set, destination, &health, &to.structure(c"HEALTH")?)?;
+        show_health(module, destination, &health, &to.structure(c"HEALTH")?)?;
     }
     Ok(())
 }
@@ -124,8 +118,7 @@ fn show(
 /// Why the state is what it is. Times are seconds of the wall clock; 0 is never.
 fn show_health(
     module: &Module,
-    set: &Set<Pool>,
-    destination: &Destination,
+    destination: Member<'_>,
     health: &Health,
     to: &Struct<'_>,
 ) -> Result<(), Broken> {
@@ -137,7 +130,7 @@ fn show_health(
     to.unsigned_long(c"PROBED", health.probed / 1000)?;
     to.unsigned_long(c"NEXT_PROBE", probing::next(module, destination).unwrap_or(0))?;
     to.unsigned_long(c"NAME_LOST", health.name.lost / 1000)?;
-    to.text(c"NAME", set.text(destination.written))
+    to.text(c"NAME", destination.text(destination.written))
 }
 
 /// As the host writes addresses: the groups of an IPv6 address in full, without leading zeros.
@@ -165,17 +158,21 @@ pub fn reload(rpc: &Rpc) {
 
 /// `dispatcher.set_state state group address`; the address `all` is the whole group.
 pub fn set_state(rpc: &Rpc) {
-    set_states(rpc, |set, one, uri| {
-        [one.uri, one.written].iter().any(|text| set.text(*text).eq_ignore_ascii_case(uri))
+    set_states(rpc, |set, uri| match uri {
+        b"all" => set.iter().collect(),
+        uri => set.named(uri).map(|(_, one)| one).collect(),
     });
 }
 
 /// `dispatcher.set_duid_state state group duid`.
 pub fn set_duid_state(rpc: &Rpc) {
-    set_states(rpc, |set, one, duid| set.text(one.duid).eq_ignore_ascii_case(duid));
+    set_states(rpc, |set, duid| match duid {
+        b"all" => set.iter().collect(),
+        duid => set.iter().filter(|one| one.text(one.duid).eq_ignore_ascii_case(duid)).collect(),
+    });
 }
 
-fn set_states(rpc: &Rpc, is_it: fn(&Set<Pool>, &Destination, &[u8]) -> bool) {
+fn set_states(rpc: &Rpc, find: for<'g> fn(&'g Set<Pool>, &'g [u8]) -> Vec<Member<'g>>) {
     with_module(rpc, |module| {
         let Some((state, group, which)) = rpc.text_int_text() else {
             rpc.fault(500, "Invalid Parameters");
@@ -189,12 +186,11 @@ fn set_states(rpc: &Rpc, is_it: fn(&Set<Pool>, &Destination, &[u8]) -> bool) {
             rpc.fault(500, "Unknown State Value");
             return Ok(());
         };
-        let all = which == b"all";
         let sets = module.sets();
         let set = sets.as_ref().and_then(|sets| sets.set(group));
         let done = set.is_some_and(|set| {
-            let matches = |one: &Destination| all || is_it(set, one, which);
-            states::set(module.root, set, state, clock::wall_millis(), matches)
+            let found = find(set, which);
+            states::set(module.root, &found, state, clock::wall_millis())
         });
         if done {
             rpc.say("Ok. Dispatcher state updated.")

@@ -240,8 +240,8 @@ fn write(
 ) -> Option<Verdict> {
     let conf = &module.conf;
     let set = chosen.set;
-    let destination = set.destinations.get(chosen.at)?;
-    msg.send_to(set.text(destination.uri), destination.send_from, target).then_some(())?;
+    let destination = set.get(chosen.at)?;
+    msg.send_to(destination.text(destination.uri), destination.send_from, target).then_some(())?;
     if target != Target::ListOnly {
         route::count_selected(module.root, set, chosen.at);
     }
@@ -249,9 +249,9 @@ fn write(
         // With the list only, the request itself stays as it is and the first gets a branch too.
         let first = (target == Target::ListOnly).then_some(chosen.at);
         let all = first.into_iter().chain(chosen.alternatives(module.root)).all(|at| {
-            let branch = set.destinations.get(at);
+            let branch = set.get(at);
             route::count_selected(module.root, set, at);
-            branch.is_some_and(|one| msg.add_branch(set.text(one.uri), one.send_from, target))
+            branch.is_some_and(|one| msg.add_branch(one.text(one.uri), one.send_from, target))
         });
         return Some(if all { Verdict::True } else { Verdict::InPart });
     }

@@ -6,8 +6,8 @@ use crate::dest::problem::{Problem, shown};
 use crate::dest::row::{Columns, Value};
 use crate::dest::{Entry, Flags, list};
 use crate::host::{db, uri};
+use crate::service::located::Located;
 use crate::service::names::kept;
-use crate::service::publish::Located;
 use crate::service::reload::{Found, Source};
 use crate::shm::Foreign;
 

@@ -2,10 +2,10 @@
 
 use super::view::View;
 use crate::load::{Call, Change, Event, Phase, key::Key};
-use crate::select::{Choice, Pool, Refusal};
+use crate::select::{Choice, Refusal};
 use crate::shm::lock::Guard;
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::{Destination, Generation, Record, Root, Set, calls::Shard};
+use crate::state::{Generation, Member, Record, Root, Set, calls::Shard};
 use core::net::SocketAddr;
 
 /// Why a call was not counted.
@@ -22,11 +22,8 @@ pub enum NotPlaced {
 /// An INVITE that comes again goes where the first one went, without being counted again.
 fn stay<A: Alloc>(root: &Root<A>, set: &Set<A>, key: &Key, now: u32, shard: &mut Shard<A>) -> Option<usize> {
     let call = shard.get_mut(key).filter(|call| call.counts())?;
-    let view = View::new(root, set);
-    let at = set.destinations.iter().position(|destination| destination.record == call.record())?;
-    if !view.usable(at) {
-        return None;
-    }
+    let record = root.registry.record(call.record())?;
+    let at = set.place_of(call.record(), record).filter(|_| record.flags().usable())?;
     *call = call.moved(call.record(), now);
     Some(at)
 }
@@ -64,8 +61,7 @@ pub fn place<A: Alloc>(
     let view = View::new(root, set).without(counts_at);
     let (at, number, record) = loop {
         let choice = choose(&view).map_err(NotPlaced::Refused)?;
-        let (Some(destination), Some(record)) = (set.destinations.get(choice.at), view.record(choice.at))
-        else {
+        let (Some(destination), Some(record)) = (set.get(choice.at), view.record(choice.at)) else {
             return Err(NotPlaced::Refused(Refusal::NoSet));
         };
         // Another process may have counted a call there since the look: look again.
@@ -203,17 +199,16 @@ pub fn release<A: Alloc>(root: &Root<A>, key: Key, now: u32) {
 /// too. A reply from an address that is no destination's is taken for the call's own: gateways may answer from elsewhere.
 fn answered_by_another<A: Alloc>(root: &Root<A>, report: &Report<'_, A>, call: Call) -> Option<u32> {
     let (from, sets) = report.from.filter(|_| call.phase() != Phase::Confirmed)?;
-    let from_it = |set: &Set<A>, destination: &Destination| {
+    let from_it = |destination: Member<'_>| {
         let port = if destination.port == 0 { DEFAULT_PORT } else { destination.port };
-        port == from.port() && set.addresses(destination).contains(&from.ip())
+        port == from.port() && destination.addresses().contains(&from.ip())
     };
     let own = sets.set(root.registry.record(call.record())?.set())?;
-    if own.destinations.iter().any(|one| one.record == call.record() && from_it(own, one)) {
+    if own.iter().any(|one| one.record == call.record() && from_it(one)) {
         return None;
     }
     let others = core::iter::once(own).chain(sets.sets());
-    let mut all = others.flat_map(|set| set.destinations.iter().map(move |one| (set, one)));
-    all.find(|(set, one)| from_it(set, one)).map(|(_, other)| other.record)
+    others.flat_map(Set::iter).find(|one| from_it(*one)).map(|other| other.record)
 }
 
 /// The port of a SIP URI without one (RFC 3261 section 19.1.2).

@@ -1,12 +1,14 @@
 //! Adding, changing and removing one destination while the server runs, without the source. The next reload mirrors the
 //! source again.
 
-use super::publish::{self, Located};
+use super::located::Located;
+use super::publish::{self, Edit};
 use super::reload::Source;
+use super::targets;
+use crate::dest::problem::shown;
 use crate::dest::{Attrs, Entry, Flags, Problem};
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::{Generation, Keep, Root};
-use core::cmp::Reverse;
+use crate::state::{Generation, Root, Set};
 
 /// Why the sets were not changed.
 #[derive(Debug)]
@@ -21,6 +23,12 @@ pub enum NotEdited {
     OutOfMemory(OutOfMemory),
 }
 
+impl From<OutOfMemory> for NotEdited {
+    fn from(error: OutOfMemory) -> Self {
+        Self::OutOfMemory(error)
+    }
+}
+
 /// How soon after the last one a change may come: `reload_delta` and the time, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -33,21 +41,36 @@ pub struct Pace {
 /// Adds a destination, as if it were the last line of its source. A name is looked up by the process for names.
 pub fn add<A: Alloc>(root: &Root<A>, source: &dyn Source, entry: Entry, pace: Pace) -> Result<(), NotEdited> {
     let new = source.locate(entry).map_err(NotEdited::Wrong)?;
-    edit(root, pace, |mut all| {
-        let place = |one: &Located| (one.entry.set, Reverse(one.entry.priority));
-        let at = all.partition_point(|one| place(one) < place(&new));
-        all.insert(at, new);
-        Ok(all)
+    edit(root, pace, |before| {
+        let id = new.entry.set;
+        let mut edit = Edit::of(before, id);
+        edit.insert(rank(before.and_then(|sets| sets.set(id)), new.entry.priority), new);
+        Ok(edit)
     })
 }
 
+/// Where the last line of a source with this priority stands in the set.
+fn rank<A: Alloc>(set: Option<&Set<A>>, priority: i32) -> usize {
+    let Some(set) = set else { return 0 };
+    let (mut low, mut high) = (0, set.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match set.get(middle) {
+            Some(one) if one.priority > priority => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    low
+}
+
 /// Removes all destinations of a set whose URI, as it is or as it was written, is this.
-pub fn remove<A: Alloc>(root: &Root<A>, set: i32, uri: &[u8], pace: Pace) -> Result<(), NotEdited> {
-    edit(root, pace, |mut all| {
-        let before = all.len();
-        let is_it = |text: &[u8]| text.eq_ignore_ascii_case(uri);
-        all.retain(|one| one.entry.set != set || !is_it(&one.entry.uri) && !is_it(&one.written));
-        if all.len() < before { Ok(all) } else { Err(NotEdited::NotThere) }
+pub fn remove<A: Alloc>(root: &Root<A>, id: i32, uri: &[u8], pace: Pace) -> Result<(), NotEdited> {
+    edit(root, pace, |before| {
+        let set = before.and_then(|sets| sets.set(id)).ok_or(NotEdited::NotThere)?;
+        let places: Vec<_> = set.named(uri).map(|(at, _)| at).collect();
+        let mut edit = Edit::of(before, id);
+        places.iter().rev().for_each(|&at| edit.remove(at));
+        if places.is_empty() { Err(NotEdited::NotThere) } else { Ok(edit) }
     })
 }
 
@@ -62,68 +85,82 @@ pub struct Update {
     pub attrs: Option<Attrs>,
 }
 
-/// Changes all destinations of a set with this URI. Counts, and states unless the flags are others, do not change.
+/// Changes the lines of a set with this URI: one destination each, or all that a name stands for. Counts, and states unless
+/// the flags are others, do not change.
 pub fn update<A: Alloc>(
     root: &Root<A>,
     source: &dyn Source,
-    (set, uri): (i32, &[u8]),
+    (id, uri): (i32, &[u8]),
     update: &Update,
     pace: Pace,
 ) -> Result<(), NotEdited> {
-    let changed = |one: &Located| {
-        let mut entry = one.entry.clone();
-        if let Some(attrs) = &update.attrs {
-            if !attrs.duid.eq_ignore_ascii_case(&entry.attrs.duid) {
-                let text = "the duid must stay the same: remove the destination and add another";
-                return Err(NotEdited::Wrong(Problem::error(entry.place, text)));
+    edit(root, pace, |before| {
+        let set = before.and_then(|sets| sets.set(id)).ok_or(NotEdited::NotThere)?;
+        let mut lines: Vec<(Vec<usize>, Vec<Located>)> = Vec::new();
+        let mut in_rank = true;
+        for (at, one) in set.named(uri) {
+            let line = Located::line_of(id, one);
+            if one.is_target() && !line.written.eq_ignore_ascii_case(uri) {
+                let (uri, name) = (shown(one.text(one.uri)), shown(&line.written));
+                let text = format!("{uri} is one of those that {name} stands for: update that");
+                return Err(NotEdited::Wrong(Problem::error(line.entry.place, text)));
             }
-            entry.attrs = attrs.clone();
+            in_rank &= update.priority.is_none_or(|priority| priority == one.priority);
+            match lines.last_mut() {
+                // Its line is done: it was the same for all of them.
+                Some((places, _)) if one.is_target() => places.push(at),
+                _ => {
+                    let line = changed(source, line, update)?;
+                    let spreads = !line.written.is_empty();
+                    let targets = if spreads { targets::serving(set, one) } else { Vec::new() };
+                    lines.push((vec![at], targets::expand(line, &targets)));
+                }
+            }
         }
-        entry.flags = update.flags.unwrap_or(entry.flags);
-        entry.priority = update.priority.unwrap_or(entry.priority);
-        let located = source.locate(entry).map_err(NotEdited::Wrong)?;
-        // What its name means is known already.
-        Ok(Located {
-            written: one.written.clone(),
-            addresses: one.addresses.clone(),
-            port: one.port,
-            proto: one.proto,
-            ..located
-        })
-    };
-    edit(root, pace, |mut all| {
-        let mut found = false;
-        for one in
-            all.iter_mut().filter(|one| one.entry.set == set && one.entry.uri.eq_ignore_ascii_case(uri))
-        {
-            *one = changed(one)?;
-            found = true;
+        let mut edit = Edit::of(before, id);
+        if in_rank {
+            lines.iter_mut().rev().for_each(|(places, new)| edit.exchange(places, core::mem::take(new)));
+        } else {
+            let places: Vec<usize> = lines.iter().flat_map(|(places, _)| places.iter().copied()).collect();
+            let rank = rank(Some(set), update.priority.unwrap_or(0));
+            let rank = rank - places.iter().filter(|&&at| at < rank).count();
+            places.iter().rev().for_each(|&at| edit.remove(at));
+            let new = lines.drain(..).flat_map(|(_, new)| new).collect::<Vec<_>>();
+            new.into_iter().rev().for_each(|one| edit.insert(rank, one));
+            return Ok(edit);
         }
-        all.sort_by_key(|one| (one.entry.set, Reverse(one.entry.priority)));
-        if found { Ok(all) } else { Err(NotEdited::NotThere) }
+        if lines.is_empty() { Err(NotEdited::NotThere) } else { Ok(edit) }
     })
 }
 
-/// Makes the sets serve as `change` leaves them; states, counts and addresses of what stays do not change.
+/// A line with what is to be another. What its name means is known already, or is known of its targets.
+fn changed(source: &dyn Source, line: Located, update: &Update) -> Result<Located, NotEdited> {
+    let (named, addresses, port, proto) = (line.named, line.addresses, line.port, line.proto);
+    let mut entry = line.entry;
+    if let Some(attrs) = &update.attrs {
+        if !attrs.duid.eq_ignore_ascii_case(&entry.attrs.duid) {
+            let text = "the duid must stay the same: remove the destination and add another";
+            return Err(NotEdited::Wrong(Problem::error(entry.place, text)));
+        }
+        entry.attrs = attrs.clone();
+    }
+    entry.flags = update.flags.unwrap_or(entry.flags);
+    entry.priority = update.priority.unwrap_or(entry.priority);
+    let located = source.locate(entry).map_err(NotEdited::Wrong)?;
+    Ok(if named { Located { addresses, port, proto, ..located } } else { located })
+}
+
+/// Makes a set serve as `change` leaves it.
 fn edit<A: Alloc>(
     root: &Root<A>,
     pace: Pace,
-    change: impl FnOnce(Vec<Located>) -> Result<Vec<Located>, NotEdited>,
+    change: impl for<'g> FnOnce(Option<&'g Generation<A>>) -> Result<Edit<'g, A>, NotEdited>,
 ) -> Result<(), NotEdited> {
     let mut last = root.reload.lock();
     if last.too_soon(pace.now, pace.delta) {
         return Err(NotEdited::TooSoon);
     }
-    let all = {
-        let retired = root.writer.lock();
-        root.sets.current(&retired).map(all).unwrap_or_default()
-    };
-    let all = change(all)?;
-    publish::publish(root, &all, Keep { state: true, latency: true }).map_err(NotEdited::OutOfMemory)?;
+    publish::change(root, |before| change(before).map(|edit| vec![edit]))?;
     last.at = Some(pace.now);
     Ok(())
-}
-
-fn all<A: Alloc>(sets: &Generation<A>) -> Vec<Located> {
-    sets.all().map(|(_, set, one)| Located::of(set, one)).collect()
 }

@@ -3,7 +3,7 @@
 use super::view::View;
 use crate::select::Pool;
 use crate::shm::Alloc;
-use crate::state::{Destination, Root, Set};
+use crate::state::{Member, Root, Set};
 use core::net::IpAddr;
 
 /// What is compared besides the address: bits of the manual of `ds_is_from_list`.
@@ -36,18 +36,13 @@ pub struct Source {
 
 /// The first destination of the set that matches. A destination whose name was not looked up matches nothing; one without
 /// a port matches any.
-pub fn find<'a, A: Alloc>(
-    root: &Root<A>,
-    set: &'a Set<A>,
-    mode: Mode,
-    source: Source,
-) -> Option<&'a Destination> {
+pub fn find<'a, A: Alloc>(root: &Root<A>, set: &'a Set<A>, mode: Mode, source: Source) -> Option<Member<'a>> {
     let view = View::new(root, set);
-    let matches = |at: usize, one: &Destination| {
-        set.addresses(one).contains(&source.address)
+    let matches = |at: usize, one: Member<'_>| {
+        one.addresses().contains(&source.address)
             && (mode.has(Mode::NO_PORT) || one.port == 0 || one.port == source.port)
             && (mode.has(Mode::NO_PROTOCOL) || one.proto == source.protocol)
             && (!mode.has(Mode::ACTIVE) || view.usable(at))
     };
-    set.destinations.iter().enumerate().find(|(at, one)| matches(*at, one)).map(|(_, one)| one)
+    set.iter().enumerate().find(|(at, one)| matches(*at, *one)).map(|(_, one)| one)
 }

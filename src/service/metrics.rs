@@ -2,7 +2,7 @@
 
 use crate::dest::Flags;
 use crate::shm::Alloc;
-use crate::state::{Destination, Record, Root, Set};
+use crate::state::{Destination, Member, Record, Root, Set};
 use core::fmt::Write;
 use std::collections::HashSet;
 
@@ -74,18 +74,18 @@ const PREFIX: &str = "kamailio_dispatcher_destination_";
 pub fn each<'a, A: Alloc>(
     root: &'a Root<A>,
     set: &'a Set<A>,
-) -> impl Iterator<Item = (&'a Destination, &'a Record)> {
+) -> impl Iterator<Item = (Member<'a>, &'a Record)> {
     let mut seen = HashSet::new();
-    let once = set.destinations.iter().filter(move |one| seen.insert(one.record));
+    let once = set.iter().filter(move |one| seen.insert(one.record));
     once.filter_map(|one| Some((one, root.registry.record(one.record)?)))
 }
 
 /// All figures of these sets in the text format of Prometheus, version 0.0.4.
 pub fn prometheus<A: Alloc>(root: &Root<A>, sets: &[&Set<A>]) -> String {
-    let labelled = |set: &Set<A>, one: &Destination| {
-        let socket = [set.text(one.sockname), set.text(one.socket)].into_iter().find(|text| !text.is_empty());
+    let labelled = |set: &Set<A>, one: Member<'_>| {
+        let socket = [one.text(one.sockname), one.text(one.socket)].into_iter().find(|text| !text.is_empty());
         let [uri, duid, socket] =
-            [set.text(one.uri), set.text(one.duid), socket.unwrap_or_default()].map(escaped);
+            [one.text(one.uri), one.text(one.duid), socket.unwrap_or_default()].map(escaped);
         format!("{{set=\"{}\",uri=\"{uri}\",duid=\"{duid}\",socket=\"{socket}\"}}", set.id)
     };
     let all: Vec<_> = sets

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod calls;
 pub mod edit;
 pub mod explain;
+pub mod located;
 pub mod match_source;
 pub mod metrics;
 pub mod names;

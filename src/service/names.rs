@@ -4,8 +4,8 @@
 //! for `ds_dns_hold`, or at once where its name never meant anything; it comes back when the name does. For one that is
 //! probed each probe fails meanwhile, and the thresholds decide.
 
+use super::located::Meaning;
 use super::probe::{Now, no_name};
-use super::publish::Meaning;
 use super::states::Told;
 use crate::dest::Flags;
 use crate::health::event::{By, Events};
@@ -13,7 +13,7 @@ use crate::health::outage::Terms;
 use crate::health::probing::Mode;
 use crate::shm::Alloc;
 use crate::state::health::{NextHop, Report};
-use crate::state::{Destination, Health, Root, Set};
+use crate::state::{Destination, Health, Member, Root, Set};
 use core::net::IpAddr;
 
 /// What names are looked up for, and how often: the parameters.
@@ -116,7 +116,7 @@ pub fn learn<A: Alloc>(
     root: &Root<A>,
     rules: &Rules,
     set: &Set<A>,
-    destination: &Destination,
+    destination: Member<'_>,
     wants: Wants,
     look: Look,
     now: Now,
@@ -125,7 +125,7 @@ pub fn learn<A: Alloc>(
     let missing = wants.addresses && look.meaning.is_none();
     let report = if missing { no_name() } else { resolves_again() };
     let terms = Terms {
-        known: !set.addresses(destination).is_empty(),
+        known: !destination.addresses().is_empty(),
         hold: rules.hold,
         probed_when_down: matches!(rules.probing, Some((Mode::All | Mode::Inactive, _))),
     };
@@ -164,7 +164,7 @@ pub fn learn<A: Alloc>(
     }
     learned.told =
         change.and_then(|change| Told::of(rules.events, By::Probe, change, set, destination, report));
-    learned.meaning = look.meaning.and_then(|found| differs(set, destination, found, rules.all));
+    learned.meaning = look.meaning.and_then(|found| differs(destination, found, rules.all));
     learned
 }
 
@@ -175,13 +175,8 @@ fn resolves_again() -> Report {
 /// The addresses to publish, unless they are those that serve.
 ///
 /// Servers give the addresses of a name in changing order. So the one in use stays while it is one of them.
-fn differs<A: Alloc>(
-    set: &Set<A>,
-    destination: &Destination,
-    mut found: Meaning,
-    all: bool,
-) -> Option<Meaning> {
-    let serving = set.addresses(destination);
+fn differs(destination: Member<'_>, mut found: Meaning, all: bool) -> Option<Meaning> {
+    let serving = destination.addresses();
     kept(&mut found.addresses, serving, all);
     let port_and_proto = (destination.port, destination.proto);
     let same = found.addresses == serving && found.port_and_proto.is_none_or(|it| it == port_and_proto);

@@ -11,7 +11,7 @@ use crate::health::probing::{self, Mode};
 use crate::health::ticket::Ticket;
 use crate::shm::Alloc;
 use crate::state::health::{NextHop, Report};
-use crate::state::{Destination, Generation, Root};
+use crate::state::{Generation, Member, Root};
 
 /// What probing goes by: the parameters.
 pub struct Rules {
@@ -60,7 +60,7 @@ pub enum Way {
 pub fn begin<A: Alloc>(
     root: &Root<A>,
     rules: &Rules,
-    destination: &Destination,
+    destination: Member<'_>,
     named: bool,
     now: Now,
 ) -> Option<Begun> {
@@ -161,7 +161,7 @@ fn conclude<A: Alloc>(
     let (set, destination) = sets.of_record(ticket.record, record).ok_or(Stale)?;
     let report = end.report();
     let good = match end {
-        End::Reply(code, _) => accepted(rules, set.text(destination.ping_reply_codes), code),
+        End::Reply(code, _) => accepted(rules, destination.text(destination.ping_reply_codes), code),
         End::NoAnswer | End::NotSent | End::NoName => false,
     };
     let change = record.change(now.wall, |flags, health| {

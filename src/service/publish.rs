@@ -1,148 +1,111 @@
 //! Putting a new generation of sets in the place of the serving one.
+//!
+//! A reload makes all sets anew. Everything else changes some: an [`Edit`] names the destinations of one set that come, go
+//! or are replaced, and what it does not name is taken over as it is, most of it without a look.
 
-use crate::dest::{Attrs, Entry, Place};
-use crate::shm::slice::Slice;
+use super::located::{Located, Meaning};
+use crate::shm::counted::Counted;
+use crate::shm::sequence::Draft;
 use crate::shm::snapshot::Retired;
-use crate::shm::{Alloc, Foreign, OutOfMemory};
-use crate::state::generation::Parts;
-use crate::state::registry::Hold;
-use crate::state::{Configured, Destination, Generation, Keep, Root, Set};
-use core::net::IpAddr;
-use core::ops::Range;
+use crate::shm::{Alloc, OutOfMemory};
+use crate::state::block::Parts;
+use crate::state::generation::Sets;
+use crate::state::set::Turns;
+use crate::state::{Block, Configured, Generation, Keep, Member, Root, Set};
 use std::collections::{HashMap, HashSet};
 
-/// An entry with what only the host knows of it.
-#[derive(Debug, Clone)]
-pub struct Located {
-    /// The entry; its URI has a scheme by now.
-    pub entry: Entry,
-    /// The URI as written, if it is a name that stands for many destinations; else empty.
-    pub written: Vec<u8>,
-    /// Where the host is in the URI.
-    pub host: Range<usize>,
-    /// Port of the URI; 0 where it has none.
-    pub port: u16,
-    /// Transport of the URI, as the host numbers them.
-    pub proto: u16,
-    /// Whether the host is a name.
-    pub named: bool,
-    /// What it means, as far as that is known.
-    pub addresses: Vec<IpAddr>,
-    /// The weight of its SRV record, if it is one of the destinations that a name stands for.
-    pub srv_weight: u32,
-    /// The local socket to send from, where one is set.
-    pub send_from: Option<Foreign>,
-    /// The local socket to send probes from, where one is set for that.
-    pub ping_from_socket: Option<Foreign>,
+/// What an edit keeps: everything that it does not name.
+const KEEP: Keep = Keep { state: true, latency: true };
+
+/// A destination of a set that is to serve.
+enum Item<'g> {
+    /// As it serves already.
+    Stays(Member<'g>),
+    /// The same at other addresses.
+    Means(Member<'g>, Meaning),
+    /// Another, or the same with other words.
+    New(Box<Located>),
 }
 
-impl Located {
-    /// A destination that serves, as it was located.
-    pub fn of<A: Alloc>(set: &Set<A>, one: &Destination) -> Self {
-        // Read once already, when it was loaded.
-        let mut attrs = Attrs::parse(set.text(one.attrs)).unwrap_or_default();
-        attrs.duid = set.text(one.duid).to_vec();
-        (attrs.weight, attrs.rweight) = (one.weight, one.rweight);
-        Self {
-            entry: Entry {
-                place: Place::Row(0),
-                set: set.id,
-                uri: set.text(one.uri).to_vec(),
-                flags: one.flags,
-                priority: one.priority,
-                attrs,
-            },
-            written: set.text(one.written).to_vec(),
-            host: one.host_range(),
-            port: one.port,
-            proto: one.proto,
-            named: one.named,
-            addresses: set.addresses(one).to_vec(),
-            srv_weight: one.srv_weight,
-            send_from: one.send_from,
-            ping_from_socket: one.ping_from_socket,
+fn open<A: Alloc>(block: &Block<A>) -> Vec<Item<'_>> {
+    block.iter().map(Item::Stays).collect()
+}
+
+/// A change of one set.
+pub struct Edit<'g, A: Alloc> {
+    id: i32,
+    draft: Draft<'g, Block<A>, Item<'g>, A>,
+    /// Records of destinations that it takes out. Other lines may mean the same ones.
+    out: Vec<u32>,
+}
+
+impl<'g, A: Alloc> Edit<'g, A> {
+    /// Of a set as it serves; of an empty one, if there is none with this id.
+    pub fn of(before: Option<&'g Generation<A>>, id: i32) -> Self {
+        let set = before.and_then(|generation| generation.set(id));
+        Self { id, draft: Draft::from(set.map(|set| &set.blocks), open), out: Vec::new() }
+    }
+
+    /// Puts a destination before the one at this position.
+    pub fn insert(&mut self, at: usize, new: Located) {
+        self.draft.insert(at, Item::New(Box::new(new)));
+    }
+
+    /// Takes out the destination at this position.
+    pub fn remove(&mut self, at: usize) {
+        if let Some(Item::Stays(member) | Item::Means(member, _)) = self.draft.remove(at) {
+            self.out.push(member.record);
         }
+    }
+
+    /// Puts these in the place of those at these positions, which come in order: all where the first one was.
+    pub fn exchange(&mut self, places: &[usize], new: Vec<Located>) {
+        places.iter().rev().for_each(|&at| self.remove(at));
+        if let Some(&first) = places.first() {
+            new.into_iter().rev().for_each(|one| self.insert(first, one));
+        }
+    }
+
+    /// Gives the destination at this position other addresses.
+    pub fn readdress(&mut self, at: usize, one: Member<'g>, meaning: Meaning) {
+        self.draft.replace(at, Item::Means(one, meaning));
     }
 }
 
-/// Makes these destinations serve, all at once. They must be in the order of [`crate::dest::arrange`].
+/// What becomes of sets that no edit names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Stay,
+    Go,
+}
+
+/// Makes these destinations serve and no others, all at once. They must be in the order of [`crate::dest::arrange`].
 ///
 /// On an error the old ones go on serving and nothing is changed.
-pub fn publish<A: Alloc>(root: &Root<A>, all: &[Located], keep: Keep) -> Result<(), OutOfMemory> {
-    let mut retired = root.writer.lock();
-    let mut said = Vec::new();
-    let mut serving = HashSet::new();
-    replace(root, &mut retired, |before, held| {
-        let all_before = before.iter().flat_map(|generation| generation.sets());
-        serving.extend(all_before.flat_map(|set| set.destinations.iter().map(|one| one.record)));
-        let mut sets = Vec::new();
-        for group in all.chunk_by(|one, next| one.entry.set == next.entry.set) {
-            let Some(first) = group.first() else { continue };
-            let id = first.entry.set;
-            let mut parts = Parts::default();
-            let mut destinations = Vec::with_capacity(group.len());
-            for (place, one) in group.iter().enumerate() {
-                let (destination, hold) = held.hold(one, &mut parts)?;
-                let Entry { flags, attrs, .. } = &one.entry;
-                let (asked, place) = (destination.asked, place as u32);
-                said.push((hold, Configured { flags: *flags, latency: attrs.latency, asked, place }));
-                destinations.push(destination);
+pub fn publish<A: Alloc>(root: &Root<A>, all: Vec<Located>, keep: Keep) -> Result<(), OutOfMemory> {
+    replace(root, Others::Go, keep, |_| {
+        let mut sets: Vec<(i32, Vec<Item<'_>>)> = Vec::new();
+        for one in all {
+            let id = one.entry.set;
+            let item = Item::New(Box::new(one));
+            match sets.last_mut().filter(|(last, _)| *last == id) {
+                Some((_, items)) => items.push(item),
+                None => sets.push((id, vec![item])),
             }
-            let old = before.and_then(|generation| generation.set(id));
-            sets.push(Set::try_new_in(id, &destinations, &parts, old, root.alloc)?);
         }
-        Ok(sets)
-    })?;
-    // It serves: what its lines say comes to hold. Of several lines for one identity the first counts.
-    let mut seen = HashSet::new();
-    for (hold, configured) in said {
-        if let Some(record) = root.registry.record(hold.number).filter(|_| seen.insert(hold.number)) {
-            let back = hold.existed && !serving.contains(&hold.number);
-            record.configure(configured, back, keep);
-        }
-    }
-    tidy(root, &mut retired);
-    Ok(())
+        let edit = |(id, items)| Edit { id, draft: Draft::of(items, open), out: Vec::new() };
+        Ok(sets.into_iter().map(edit).collect())
+    })
 }
 
-/// Puts the sets that `build` makes in the place of those that serve. Every record of theirs is held by then; on an error
-/// none is.
-fn replace<A: Alloc>(
+/// Makes sets serve as `change` edits them, one edit a set; the others stay. On an error nothing is changed.
+///
+/// For who holds `reload`: what another reads at the same time and publishes later would undo it.
+pub fn change<A: Alloc, E: From<OutOfMemory>>(
     root: &Root<A>,
-    retired: &mut Retired<Generation<A>>,
-    build: impl FnOnce(Option<&Generation<A>>, &mut Held<'_, A>) -> Result<Vec<Set<A>>, OutOfMemory>,
-) -> Result<(), OutOfMemory> {
-    let mut held = Held { root, numbers: Vec::new() };
-    let before = root.sets.current(retired);
-    let number = before.map_or(1, |generation| generation.number + 1);
-    let sets = build(before, &mut held)?;
-    let generation = Generation::new(number, Slice::try_from_vec_in(sets, root.alloc)?);
-    root.sets.publish(generation, retired)?;
-    // The holds are the generation's own now.
-    held.numbers.clear();
-    Ok(())
-}
-
-/// What a name was found to mean.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Meaning {
-    /// Addresses, the first answer first.
-    pub addresses: Vec<IpAddr>,
-    /// Port and transport, where the name says them (SRV, NAPTR).
-    pub port_and_proto: Option<(u16, u16)>,
-}
-
-impl Meaning {
-    /// Makes it what a destination's name means.
-    pub fn give_to(self, one: &mut Located) {
-        one.addresses = self.addresses;
-        (one.port, one.proto) = self.port_and_proto.unwrap_or((one.port, one.proto));
-    }
-}
-
-/// Waits until the generation that serves is settled: until then its records may be as they were.
-pub fn settled<A: Alloc>(root: &Root<A>) {
-    drop(root.writer.lock());
+    change: impl for<'g> FnOnce(Option<&'g Generation<A>>) -> Result<Vec<Edit<'g, A>>, E>,
+) -> Result<(), E> {
+    replace(root, Others::Stay, KEEP, change)
 }
 
 /// A destination by its record, and by what was asked of it: the record may be another's by now.
@@ -152,89 +115,209 @@ pub type Asked = (u32, u64);
 pub fn readdress<A: Alloc>(root: &Root<A>, found: &HashMap<Asked, Meaning>) -> Result<(), OutOfMemory> {
     // A reload that took over the old addresses would undo this.
     let _no_reload = root.reload.lock();
-    let mut retired = root.writer.lock();
-    replace(root, &mut retired, |before, held| {
-        let mut sets = Vec::new();
-        for set in before.iter().flat_map(|generation| generation.sets()) {
-            let mut parts = set.parts().without_addresses();
-            let mut destinations = set.destinations.to_vec();
-            for (one, old) in destinations.iter_mut().zip(set.destinations.iter()) {
-                held.hold_again(one.record);
-                match found.get(&(one.record, one.asked)) {
-                    Some(meaning) => {
-                        one.addresses = parts.add_addresses(&meaning.addresses);
-                        (one.port, one.proto) = meaning.port_and_proto.unwrap_or((one.port, one.proto));
-                    }
-                    None => one.addresses = parts.add_addresses(set.addresses(old)),
-                }
+    replace(root, Others::Stay, KEEP, |before| {
+        let mut edits = Vec::new();
+        for set in before.into_iter().flat_map(Generation::sets) {
+            let found =
+                set.places().filter_map(|(at, one)| Some((at, one, found.get(&(one.record, one.asked))?)));
+            let mut edit = Edit::of(before, set.id);
+            let mut any = false;
+            for (at, one, meaning) in found {
+                edit.readdress(at, one, meaning.clone());
+                any = true;
             }
-            sets.push(Set::try_new_in(set.id, &destinations, &parts, Some(set), root.alloc)?);
+            edits.extend(any.then_some(edit));
         }
-        Ok(sets)
-    })?;
+        Ok(edits)
+    })
+}
+
+/// Waits until the generation that serves is settled: until then its records may be as they were.
+pub fn settled<A: Alloc>(root: &Root<A>) {
+    drop(root.writer.lock());
+}
+
+/// Publishes what `build` makes of what serves, and lets what its lines say come to hold.
+fn replace<A: Alloc, E: From<OutOfMemory>>(
+    root: &Root<A>,
+    others: Others,
+    keep: Keep,
+    build: impl for<'g> FnOnce(Option<&'g Generation<A>>) -> Result<Vec<Edit<'g, A>>, E>,
+) -> Result<(), E> {
+    let mut retired = root.writer.lock();
+    let mut held = Held { root, numbers: Vec::new(), new: Vec::new() };
+    let (generation, said) = {
+        let before = root.sets.current(&retired);
+        let edits = build(before)?;
+        let mut said = Said::new(others, before);
+        let mut made = Vec::with_capacity(edits.len());
+        for edit in edits {
+            let (id, out) = (edit.id, edit.out);
+            let old = before.and_then(|generation| generation.set(id));
+            let blocks = edit.draft.finish(|items| held.block(id, &items), root.alloc)?;
+            said.take(id, old, held.new.drain(..), out);
+            let turns = match old {
+                Some(set) => set.turns.clone(),
+                None => Counted::try_new_in(Turns::default(), root.alloc)?,
+            };
+            let set = (!blocks.is_empty()).then_some(Set { id, blocks, turns });
+            made.push((id, set.map(|set| Counted::try_new_in(set, root.alloc)).transpose()?));
+        }
+        let sets = match others {
+            Others::Go => Draft::of(made.into_iter().filter_map(|(_, set)| set).collect(), Sets::open),
+            Others::Stay => exchanged(before, made),
+        };
+        let sets = sets.finish(|sets| Sets::try_new_in(sets, root.alloc), root.alloc)?;
+        (Generation { number: before.map_or(1, |generation| generation.number + 1), sets }, said)
+    };
+    root.sets.publish(generation, &mut retired)?;
+    // The holds are the blocks' own now.
+    held.numbers.clear();
+    if let Some(serving) = root.sets.current(&retired) {
+        said.come_to_hold(root, serving, keep);
+    }
     tidy(root, &mut retired);
     Ok(())
+}
+
+/// A set of this id; none where it has no destination any more.
+type Made<A> = (i32, Option<Counted<Set<A>, A>>);
+type SetsDraft<'g, A> = Draft<'g, Sets<A>, Counted<Set<A>, A>, A>;
+
+/// The sets before with others in the places of those that have their ids; none is one that is gone.
+fn exchanged<A: Alloc>(before: Option<&Generation<A>>, made: Vec<Made<A>>) -> SetsDraft<'_, A> {
+    let mut draft = Draft::from(before.map(|generation| &generation.sets), Sets::open);
+    let places =
+        made.into_iter().map(|(id, set)| (before.map_or(Err(0), |before| before.place_of(id)), id, set));
+    let mut places: Vec<_> = places.collect();
+    // From behind, so that no place moves before its turn.
+    places.sort_by_key(|(place, id, _)| (place.unwrap_or_else(|at| at), *id));
+    for (place, _, set) in places.into_iter().rev() {
+        match (place, set) {
+            (Ok(at), Some(set)) => draft.replace(at, set),
+            (Ok(at), None) => drop(draft.remove(at)),
+            (Err(at), Some(set)) => draft.insert(at, set),
+            (Err(_), None) => {}
+        }
+    }
+    draft
+}
+
+/// What changed, until it serves.
+struct Said {
+    others: Others,
+    /// Where others go: records that served.
+    serving: HashSet<u32>,
+    /// Where others stay: set and record of what changed.
+    changed: Vec<(i32, u32)>,
+    /// Records that did not serve, of destinations that were there before.
+    back: HashSet<u32>,
+}
+
+impl Said {
+    fn new<A: Alloc>(others: Others, before: Option<&Generation<A>>) -> Self {
+        let all = before.filter(|_| others == Others::Go).into_iter().flat_map(Generation::all);
+        let serving = all.map(|(_, _, one)| one.record).collect();
+        Self { others, serving, changed: Vec::new(), back: HashSet::new() }
+    }
+
+    /// Takes in one set: what it was, records of new destinations, and of such that went.
+    fn take<A: Alloc>(
+        &mut self,
+        id: i32,
+        old: Option<&Set<A>>,
+        new: impl Iterator<Item = (u32, bool)>,
+        out: Vec<u32>,
+    ) {
+        for (record, existed) in new {
+            let served = || match self.others {
+                Others::Go => self.serving.contains(&record),
+                Others::Stay => old.is_some_and(|set| set.first_of(record).is_some()),
+            };
+            if existed && !served() {
+                self.back.insert(record);
+            }
+            if self.others == Others::Stay {
+                self.changed.push((id, record));
+            }
+        }
+        self.changed.extend(out.into_iter().map(|record| (id, record)));
+    }
+
+    /// Of several lines for one identity the first counts.
+    fn come_to_hold<A: Alloc>(&self, root: &Root<A>, serving: &Generation<A>, keep: Keep) {
+        let say = |place: usize, one: Member<'_>| {
+            let Some(record) = root.registry.record(one.record) else { return };
+            let (flags, latency, asked) = (one.flags, one.latency, one.asked);
+            let configured = Configured { flags, latency, asked, place: place as u32 };
+            record.configure(configured, self.back.contains(&one.record), keep);
+        };
+        let mut seen = HashSet::new();
+        if self.others == Others::Go {
+            let first = serving.all().filter(|(_, _, one)| seen.insert(one.record));
+            first.for_each(|((_, place), _, one)| say(place as usize, one));
+            return;
+        }
+        for (id, record) in self.changed.iter().filter(|(_, record)| seen.insert(*record)) {
+            let found = serving.set(*id).and_then(|set| {
+                let at = set.first_of(*record)?;
+                Some((at, set.get(at)?))
+            });
+            found.into_iter().for_each(|(at, one)| say(at, one));
+        }
+    }
 }
 
 /// Gives back generations that nobody reads any more, and the records that nothing names.
 pub fn tidy<A: Alloc>(root: &Root<A>, retired: &mut Retired<Generation<A>>) {
     root.sets.reclaim(retired, |generation| {
-        for destination in generation.sets().iter().flat_map(|set| set.destinations.iter()) {
-            root.registry.let_go(destination.record);
-        }
+        let gone = generation.own_blocks().flat_map(Block::destinations);
+        gone.for_each(|one| root.registry.let_go(one.record));
     });
     root.registry.sweep();
 }
 
-/// Records held for a generation that may yet fail.
+/// Records held for blocks that may yet fail.
 struct Held<'a, A: Alloc> {
     root: &'a Root<A>,
     /// Their numbers.
     numbers: Vec<u32>,
+    /// Those of new destinations, and whether they were there before.
+    new: Vec<(u32, bool)>,
 }
 
 impl<A: Alloc> Held<'_, A> {
-    fn hold(&mut self, one: &Located, parts: &mut Parts) -> Result<(Destination, Hold), OutOfMemory> {
-        let Entry { set, uri, flags, priority, attrs, .. } = &one.entry;
-        let socket = if attrs.sockname.is_empty() { &attrs.socket } else { &attrs.sockname };
-        let secret = &self.root.secret;
-        let key = secret.destination(*set, &attrs.duid, uri, socket);
+    fn block(&mut self, set: i32, items: &[Item<'_>]) -> Result<Block<A>, OutOfMemory> {
+        let mut parts = Parts::default();
+        for item in items {
+            match item {
+                Item::New(one) => self.put(set, one, &mut parts)?,
+                Item::Stays(one) => {
+                    self.hold_again(one.record);
+                    parts.put_again(*one, **one, one.addresses());
+                }
+                Item::Means(one, meaning) => {
+                    self.hold_again(one.record);
+                    let mut fields = **one;
+                    (fields.port, fields.proto) =
+                        meaning.port_and_proto.unwrap_or((fields.port, fields.proto));
+                    parts.put_again(*one, fields, &meaning.addresses);
+                }
+            }
+        }
+        parts.try_block_in(self.root.alloc)
+    }
+
+    fn put(&mut self, set: i32, one: &Located, parts: &mut Parts) -> Result<(), OutOfMemory> {
+        let (uri, attrs, secret) = (&one.entry.uri, &one.entry.attrs, &self.root.secret);
+        let key = secret.destination(set, &attrs.duid, uri, one.socket());
         let name = if attrs.duid.is_empty() { uri } else { &attrs.duid };
-        let hold = self.root.registry.hold(key, *set, name, *flags)?;
+        let hold = self.root.registry.hold(key, set, name, one.entry.flags)?;
         self.numbers.push(hold.number);
-        let asked = secret.word(&[uri, socket, &attrs.ping_socket, &attrs.obproxy]);
-        let span = parts.add(uri);
-        let destination = Destination {
-            uri: span,
-            host: Parts::part(span, one.host.start, one.host.len()),
-            written: parts.add(&one.written),
-            attrs: parts.add(&attrs.body),
-            duid: parts.add(&attrs.duid),
-            socket: parts.add(&attrs.socket),
-            sockname: parts.add(&attrs.sockname),
-            obproxy: parts.add(&attrs.obproxy),
-            ping_from: parts.add(&attrs.ping_from),
-            ping_reply_codes: parts.add(&attrs.ping_reply_codes),
-            ping_interval: attrs.ping_interval,
-            ping_timeout: attrs.ping_timeout,
-            cc: attrs.cc,
-            priority: *priority,
-            maxload: attrs.maxload,
-            weight: attrs.weight,
-            ocmin: attrs.ocmin,
-            rweight: attrs.rweight,
-            flags: *flags,
-            record: hold.number,
-            asked,
-            srv_weight: one.srv_weight,
-            send_from: one.send_from,
-            ping_from_socket: one.ping_from_socket,
-            named: one.named,
-            addresses: parts.add_addresses(&one.addresses),
-            port: one.port,
-            proto: one.proto,
-        };
-        Ok((destination, hold))
+        self.new.push((hold.number, hold.existed));
+        let asked = secret.word(&[uri, one.socket(), &attrs.ping_socket, &attrs.obproxy]);
+        one.put(parts, hold.number, asked);
+        Ok(())
     }
 
     fn hold_again(&mut self, number: u32) {

@@ -1,6 +1,7 @@
 //! Reading the destinations again, from wherever they come.
 
-use super::publish::{self, Located, Meaning};
+use super::located::{Located, Meaning};
+use super::publish;
 use super::targets::{self, Target};
 use crate::dest::{self, Entry, Problem, Severity, problem::shown};
 use crate::shm::{Alloc, OutOfMemory};
@@ -127,7 +128,7 @@ fn load<A: Alloc>(
         Occasion::Reload => as_serving(root, located),
     };
     problems.sort_by_key(|problem| problem.place);
-    publish::publish(root, &located, policy.keep).map_err(NotLoaded::OutOfMemory)?;
+    publish::publish(root, located, policy.keep).map_err(NotLoaded::OutOfMemory)?;
     Ok(problems)
 }
 
@@ -175,12 +176,12 @@ fn as_serving<A: Alloc>(root: &Root<A>, all: Vec<Located>) -> Vec<Located> {
 
 /// What the names that serve mean.
 fn meanings<A: Alloc>(sets: &Generation<A>) -> HashMap<targets::Line, Meaning> {
-    let named = sets.sets().iter().flat_map(|set| {
-        let named = set.destinations.iter().filter(|one| one.named);
+    let named = sets.sets().flat_map(|set| {
+        let named = set.iter().filter(|one| one.named);
         named.map(|one| {
-            let addresses = set.addresses(one).to_vec();
+            let addresses = one.addresses().to_vec();
             let meaning = Meaning { addresses, port_and_proto: Some((one.port, one.proto)) };
-            (targets::line(set.id, set.text(one.uri)), meaning)
+            (targets::line(set.id, one.text(one.uri)), meaning)
         })
     });
     named.collect()

@@ -116,9 +116,7 @@ pub fn select<'g, A: Alloc>(
         _ => Placed { at: choosing.choose(&view, draw)?.at, new: false },
     };
     let Placed { at, new } = placed;
-    if let (Call::Goes { key, .. }, false, Some(chosen)) =
-        (ask.call, choosing.counts(), set.destinations.get(at))
-    {
+    if let (Call::Goes { key, .. }, false, Some(chosen)) = (ask.call, choosing.counts(), set.get(at)) {
         calls::follow(root, key, chosen.record);
     }
     if let Some(turn) = turn {
@@ -144,7 +142,7 @@ pub fn retry<A: Alloc>(
     now: u32,
     spare_last: bool,
 ) -> Result<usize, NotPlaced> {
-    let field = Draw { number: 0, spare_last }.field(set.destinations.len());
+    let field = Draw { number: 0, spare_last }.field(set.len());
     let (first, spared): (Vec<usize>, Vec<usize>) = positions.iter().partition(|&&at| at < field);
     calls::place(root, set, key, now, false, |view| {
         let choice = select::least_loaded(view, first.iter().copied());
@@ -171,7 +169,7 @@ pub fn count_failed_over<A: Alloc>(root: &Root<A>, record: u32) {
 fn count_full<A: Alloc>(root: &Root<A>, set: &Set<A>, refusal: Refusal) {
     if refusal == Refusal::NoRoom {
         let view = View::new(root, set);
-        let full = (0..set.destinations.len()).filter(|&at| view.usable(at));
+        let full = (0..set.len()).filter(|&at| view.usable(at));
         full.filter_map(|at| view.record(at)).for_each(|record| record.totals.full.bump());
     }
 }

@@ -5,7 +5,7 @@ use crate::health::event::{By, Event, Events};
 use crate::health::mark::{self, Thresholds};
 use crate::shm::Alloc;
 use crate::state::health::Report;
-use crate::state::{Change, Destination, Root, Set};
+use crate::state::{Change, Member, Root, Set};
 
 /// An event, with what event routes may ask about it. It owns its texts: a route runs without a pin.
 #[derive(Debug, Clone)]
@@ -27,11 +27,11 @@ impl Told {
         by: By,
         change: Change,
         set: &Set<A>,
-        destination: &Destination,
+        destination: Member<'_>,
         report: Report,
     ) -> Option<Self> {
         let event = events.event(by, change.from, change.to, change.first)?;
-        Some(Self { event, set: set.id, uri: set.text(destination.uri).to_vec(), report })
+        Some(Self { event, set: set.id, uri: destination.text(destination.uri).to_vec(), report })
     }
 }
 
@@ -51,7 +51,7 @@ pub struct Mark {
 
 /// Reports about the destination at this position. `None` if there is none.
 pub fn mark<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, mark: &Mark) -> Option<Option<Told>> {
-    let destination = set.destinations.get(at)?;
+    let destination = set.get(at)?;
     let record = root.registry.record(destination.record)?;
     let change = record.change(mark.now, |old, health| {
         health.last = mark.report;
@@ -69,16 +69,10 @@ fn note_admin<A: Alloc>(root: &Root<A>, change: Change) {
     }
 }
 
-/// An operator's word about all destinations that match: it holds at once. False if there is none.
-pub fn set<A: Alloc>(
-    root: &Root<A>,
-    set: &Set<A>,
-    state: Flags,
-    now: u64,
-    matches: impl Fn(&Destination) -> bool,
-) -> bool {
+/// An operator's word about these destinations: it holds at once. False if there is none.
+pub fn set<A: Alloc>(root: &Root<A>, destinations: &[Member<'_>], state: Flags, now: u64) -> bool {
     let mut found = false;
-    for destination in set.destinations.iter().filter(|one| matches(one)) {
+    for destination in destinations {
         if let Some(record) = root.registry.record(destination.record) {
             let change = record.change(now, |old, health| {
                 // What the name means has no part in this state any more.
@@ -97,13 +91,13 @@ pub fn set<A: Alloc>(
 pub fn wish<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
-    matches: impl Fn(&[u8]) -> bool,
+    uri: &[u8],
     rate: u32,
     until: u64,
     sequence: i32,
 ) -> bool {
     let mut taken = false;
-    for destination in set.destinations.iter().filter(|one| matches(set.text(one.uri))) {
+    for (_, destination) in set.with_uri(uri) {
         if let Some(record) = root.registry.record(destination.record) {
             let rate = if rate == 0 { 0 } else { rate.max(destination.ocmin) };
             taken |= record.overload.wish(rate, until, sequence);

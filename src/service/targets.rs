@@ -4,13 +4,13 @@
 //! Which targets there are is known from the sets themselves: each says what was written for it. So a reload needs no
 //! look-up, and the process for names no source.
 
-use super::publish::{self, Located};
-use crate::dest::Attrs;
+use super::located::Located;
+use super::publish::{self, Edit};
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::{Destination, Generation, Keep, Root, Set};
+use crate::state::{Generation, Member, Root, Set};
 use core::net::IpAddr;
 use core::ops::Range;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// One of the destinations that a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,18 +65,17 @@ pub fn expand(one: Located, targets: &[Target]) -> Vec<Located> {
     targets.iter().map(of_target).collect()
 }
 
-/// The destinations of a set that were written as this one was: those of its line, in their order.
-pub fn of_line<'a, A: Alloc>(
-    set: &'a Set<A>,
-    one: &'a Destination,
-) -> impl Iterator<Item = &'a Destination> + 'a {
-    let written = set.text(one.written);
-    set.destinations.iter().filter(move |other| set.text(other.written).eq_ignore_ascii_case(written))
+/// The destinations of a set that were written so: those of one line, in their order, with their positions.
+pub fn of_line<'g, A: Alloc>(
+    set: &'g Set<A>,
+    written: &'g [u8],
+) -> impl Iterator<Item = (usize, Member<'g>)> + 'g {
+    set.named(written).filter(|(_, one)| one.text(one.written).eq_ignore_ascii_case(written))
 }
 
 /// The targets that serve for the line of this destination; none while its name means nothing.
-pub fn serving<A: Alloc>(set: &Set<A>, one: &Destination) -> Vec<Target> {
-    of_line(set, one).filter_map(|one| target(set, one)).collect()
+pub fn serving<'g, A: Alloc>(set: &'g Set<A>, one: Member<'g>) -> Vec<Target> {
+    of_line(set, one.text(one.written)).filter_map(|(_, one)| target(one)).collect()
 }
 
 /// Whether these are the same targets, with the same weights.
@@ -85,26 +84,17 @@ pub fn same(one: &[Target], other: &[Target]) -> bool {
     one.iter().map(parts).eq(other.iter().map(parts))
 }
 
-fn target<A: Alloc>(set: &Set<A>, one: &Destination) -> Option<Target> {
-    let address = set.addresses(one).first().copied().filter(|_| !one.named)?;
-    let (port, proto) = (one.port, one.proto);
-    Some(Target {
-        uri: set.text(one.uri).to_vec(),
-        host: one.host_range(),
-        address,
-        port,
-        proto,
-        weight: one.srv_weight,
-    })
+fn target(one: Member<'_>) -> Option<Target> {
+    let address = one.addresses().first().copied().filter(|_| !one.named)?;
+    let (uri, host) = (one.text(one.uri).to_vec(), one.host_range());
+    Some(Target { uri, host, address, port: one.port, proto: one.proto, weight: one.srv_weight })
 }
 
 /// All lines of a generation, with their targets.
 pub fn lines<A: Alloc>(sets: &Generation<A>) -> HashMap<Line, Vec<Target>> {
     let mut lines = HashMap::<Line, Vec<Target>>::new();
-    for set in sets.sets() {
-        for one in set.destinations.iter().filter(|one| !set.text(one.written).is_empty()) {
-            lines.entry(line(set.id, set.text(one.written))).or_default().extend(target(set, one));
-        }
+    for (_, set, one) in sets.all().filter(|(_, _, one)| !one.text(one.written).is_empty()) {
+        lines.entry(line(set.id, one.text(one.written))).or_default().extend(target(one));
     }
     lines
 }
@@ -112,32 +102,27 @@ pub fn lines<A: Alloc>(sets: &Generation<A>) -> HashMap<Line, Vec<Target>> {
 /// Makes the sets serve with other targets for these lines; everything else stays, states too.
 pub fn retarget<A: Alloc>(root: &Root<A>, found: &HashMap<Line, Vec<Target>>) -> Result<(), OutOfMemory> {
     let _no_reload = root.reload.lock();
-    let all = {
-        let retired = root.writer.lock();
-        let Some(sets) = root.sets.current(&retired) else { return Ok(()) };
-        sets.sets().iter().flat_map(|set| again(set, found)).collect::<Vec<_>>()
-    };
-    publish::publish(root, &all, Keep { state: true, latency: true })
-}
-
-/// The destinations of a set as they were located, the lines in question with their new targets.
-fn again<A: Alloc>(set: &Set<A>, found: &HashMap<Line, Vec<Target>>) -> Vec<Located> {
-    let mut done = Vec::new();
-    let mut all = Vec::new();
-    for one in set.destinations.iter() {
-        let written = set.text(one.written);
-        let key = line(set.id, written);
-        match found.get(&key).filter(|targets| !written.is_empty() && !targets.is_empty()) {
-            None => all.push(Located::of(set, one)),
-            Some(_) if done.contains(&key) => {}
-            Some(targets) => {
-                let mut original = Located::of(set, one);
-                original.entry.attrs = Attrs::parse(set.text(one.attrs)).unwrap_or_default();
-                original.entry.uri = written.to_vec();
-                all.extend(expand(original, targets));
-                done.push(key);
-            }
-        }
+    let mut by_set = BTreeMap::<i32, Vec<(&Line, &[Target])>>::new();
+    for (line, targets) in found.iter().filter(|(_, targets)| !targets.is_empty()) {
+        by_set.entry(line.0).or_default().push((line, targets));
     }
-    all
+    publish::change(root, |before| {
+        let mut edits = Vec::new();
+        for (id, lines) in &by_set {
+            let Some(set) = before.and_then(|sets| sets.set(*id)) else { continue };
+            let mut changes = Vec::new();
+            for ((_, written), targets) in lines {
+                let members: Vec<_> = of_line(set, written).collect();
+                let places: Vec<usize> = members.iter().map(|(at, _)| *at).collect();
+                let line = members.first().map(|(_, one)| Located::line_of(*id, *one));
+                changes.extend(line.map(|line| (places, expand(line, targets))));
+            }
+            // From behind, so that no position moves before its turn.
+            changes.sort_by(|(one, _), (other, _)| other.cmp(one));
+            let mut edit = Edit::of(before, *id);
+            changes.into_iter().for_each(|(places, new)| edit.exchange(&places, new));
+            edits.push(edit);
+        }
+        Ok(edits)
+    })
 }

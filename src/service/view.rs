@@ -4,6 +4,7 @@ use crate::health::overload;
 use crate::select::Pool;
 use crate::shm::Alloc;
 use crate::state::{Destination, Record, Root, Set};
+use core::cell::Cell;
 
 /// A view of one set.
 pub struct View<'a, A: Alloc> {
@@ -12,6 +13,8 @@ pub struct View<'a, A: Alloc> {
     now_ms: &'a dyn Fn() -> u64,
     /// A record whose destinations are not usable in this view.
     without: Option<u32>,
+    /// The destinations that were looked at last, with the position of the first: the next look is most likely there.
+    near: Cell<(usize, &'a [Destination])>,
 }
 
 impl<'a, A: Alloc> View<'a, A> {
@@ -22,7 +25,7 @@ impl<'a, A: Alloc> View<'a, A> {
 
     /// A view with a wall clock, which only overload control looks at.
     pub fn with_clock(root: &'a Root<A>, set: &'a Set<A>, now_ms: &'a dyn Fn() -> u64) -> Self {
-        Self { root, set, now_ms, without: None }
+        Self { root, set, now_ms, without: None, near: Cell::new((0, &[])) }
     }
 
     /// The same view without the destinations of this record.
@@ -32,17 +35,27 @@ impl<'a, A: Alloc> View<'a, A> {
 
     /// The record of the destination at this position.
     pub fn record(&self, at: usize) -> Option<&'a Record> {
-        self.root.registry.record(self.set.destinations.get(at)?.record)
+        self.root.registry.record(self.destination(at)?.record)
+    }
+
+    fn destination(&self, at: usize) -> Option<&'a Destination> {
+        let (start, near) = self.near.get();
+        if let Some(one) = at.checked_sub(start).and_then(|at| near.get(at)) {
+            return Some(one);
+        }
+        let (start, block) = self.set.blocks.run_of(at)?;
+        self.near.set((start, block.destinations()));
+        block.destinations().get(at - start)
     }
 
     fn configured<T>(&self, at: usize, field: impl Fn(&Destination) -> T) -> Option<T> {
-        self.set.destinations.get(at).map(field)
+        self.destination(at).map(field)
     }
 }
 
 impl<A: Alloc> Pool for View<'_, A> {
     fn len(&self) -> usize {
-        self.set.destinations.len()
+        self.set.len()
     }
     fn usable(&self, at: usize) -> bool {
         let left_out = self.without.is_some() && self.configured(at, |one| one.record) == self.without;

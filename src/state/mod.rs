@@ -1,7 +1,8 @@
 //! Everything that the processes share, and how it is made before the fork.
 //!
 //! Model: three kinds of things with three lives.
-//! - A [`Generation`] is the configured sets, never changed after it is published, replaced as a whole by a reload.
+//! - A [`Generation`] is the configured sets, never changed after it is published, replaced as a whole. What stays, its
+//!   [`Block`]s, the next one has as well: one row of thousands costs one block.
 //! - A [`Record`] is what happens to a destination while calls run (load, state). It is found by identity and outlives
 //!   generations: a reload, a removal and a return of the destination keep it while it is configured or has calls.
 //! - A call is an entry of [`Calls`], and names its record by number.
@@ -14,6 +15,7 @@
 //!
 //! Not here: behaviour (`service`), anything that belongs to one process.
 
+pub mod block;
 pub mod calls;
 pub mod counters;
 pub mod generation;
@@ -21,13 +23,16 @@ pub mod health;
 pub mod overload;
 pub mod record;
 pub mod registry;
+pub mod set;
 
+pub use block::{Block, Destination, Member};
 pub use calls::Calls;
 pub use counters::Counters;
-pub use generation::{Destination, Generation, Position, Set};
+pub use generation::{Generation, Position};
 pub use health::Health;
 pub use record::{Change, Configured, Keep, Record, Totals};
 pub use registry::Registry;
+pub use set::Set;
 
 use crate::load::Secret;
 use crate::shm::counter::{Counter, Switch};

@@ -205,6 +205,11 @@ impl Record {
         self.place.load(Ordering::Relaxed) as usize
     }
 
+    /// Notes where its destination was found.
+    pub fn found_at(&self, place: usize) {
+        self.place.store(place as u32, Ordering::Relaxed);
+    }
+
     /// When call load last chose it.
     pub fn last_chosen(&self) -> u64 {
         self.last_chosen.load(Ordering::Relaxed)

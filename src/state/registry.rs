@@ -1,6 +1,6 @@
 //! The runtime records of all destinations, by identity.
 //!
-//! A record is held by each generation that has its destination and named by each call that counts, or counted, for it.
+//! A record is held by each block that has its destination and named by each call that counts, or counted, for it.
 //! When neither is left its number is free for another destination.
 
 use super::record::Record;
@@ -33,8 +33,8 @@ struct Index<A: Alloc> {
     free: Option<u32>,
     /// Numbers handed out at least once.
     used: u32,
-    /// Records that no generation holds: those that a sweep looks for.
-    unheld: u32,
+    /// Head of the list of records that no generation held when they came on it: those that a sweep looks at.
+    unheld: Option<u32>,
 }
 
 // SAFETY: shared parts and numbers.
@@ -42,11 +42,15 @@ unsafe impl<A: Alloc> Shared for Index<A> {}
 
 /// What is known of a record besides what changes with each call.
 struct Label<A: Alloc> {
-    /// Generations that have the destination.
+    /// Blocks that have the destination.
     held: u32,
+    key: Key,
     /// `duid`, or the URI where there is none.
     name: Option<Slice<u8, A>>,
-    next_free: Option<u32>,
+    /// Whether it is on the list of those that no generation held.
+    listed: bool,
+    /// The next one of the list that it is on: free, or not held.
+    next: Option<u32>,
 }
 
 // SAFETY: numbers and a shared slice.
@@ -54,11 +58,11 @@ unsafe impl<A: Alloc> Shared for Label<A> {}
 
 impl<A: Alloc> Default for Label<A> {
     fn default() -> Self {
-        Self { held: 0, name: None, next_free: None }
+        Self { held: 0, key: [0; 2], name: None, listed: false, next: None }
     }
 }
 
-/// A record held for a generation.
+/// A record held for a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hold {
     /// Its number.
@@ -89,7 +93,7 @@ impl<A: Alloc> Registry<A> {
             labels: Chunks::new_in(alloc),
             free: None,
             used: 0,
-            unheld: 0,
+            unheld: None,
         };
         Self { index: Mutex::new(index), records: Arena::new_in(alloc), alloc }
     }
@@ -99,19 +103,16 @@ impl<A: Alloc> Registry<A> {
         self.records.get(number)
     }
 
-    /// Finds or makes the record of this identity, and holds it for one more generation. What is found is left as it is:
-    /// the generation may yet fail.
+    /// Finds or makes the record of this identity, and holds it for one more block. What is found is left as it is:
+    /// the block may yet fail.
     pub fn hold(&self, key: Key, set: i32, name: &[u8], flags: Flags) -> Result<Hold, OutOfMemory> {
         let mut index = self.index.lock();
         let Some(number) = index.numbers.get(&key).copied() else {
             return self.make(&mut index, key, set, name, flags);
         };
-        let mut was_unheld = false;
         if let Some(label) = index.labels.get_mut(number as usize) {
-            was_unheld = label.held == 0;
             label.held += 1;
         }
-        index.unheld -= u32::from(was_unheld);
         Ok(Hold { number, existed: true })
     }
 
@@ -138,52 +139,53 @@ impl<A: Alloc> Registry<A> {
         record.begin(set, flags);
         if let Some(label) = index.labels.get_mut(number as usize) {
             match index.free {
-                Some(_) => index.free = label.next_free,
+                Some(_) => index.free = label.next,
                 None => index.used += 1,
             }
-            *label = Label { held: 1, name: Some(name), next_free: None };
+            *label = Label { held: 1, key, name: Some(name), listed: false, next: None };
         }
         Ok(Hold { number, existed: false })
     }
 
-    /// One generation more has the destination of a record that is held already.
+    /// One block more has the destination of a record that is held already.
     pub fn hold_again(&self, number: u32) {
         if let Some(label) = self.index.lock().labels.get_mut(number as usize) {
             label.held += 1;
         }
     }
 
-    /// One generation less has the destination.
+    /// One block less has the destination.
     pub fn let_go(&self, number: u32) {
         let mut index = self.index.lock();
-        if let Some(label) = index.labels.get_mut(number as usize) {
-            label.held -= 1;
-            if label.held == 0 {
-                index.unheld += 1;
-            }
+        let Index { labels, unheld, .. } = &mut *index;
+        let Some(label) = labels.get_mut(number as usize) else { return };
+        label.held -= 1;
+        if label.held == 0 && !label.listed {
+            label.listed = true;
+            label.next = unheld.replace(number);
         }
     }
 
-    /// Frees the records that no generation holds and no call names.
+    /// Frees the records that no block holds and no call names.
     ///
     /// Nobody can begin to use such a record meanwhile: a choice reaches it only through a generation that holds it, a
     /// call only through an entry that names it.
     pub fn sweep(&self) {
         let mut index = self.index.lock();
         let Index { numbers, labels, free, unheld, .. } = &mut *index;
-        if *unheld == 0 {
-            return;
-        }
-        numbers.retain(|_, &mut number| {
-            let Some(label) = labels.get_mut(number as usize) else { return true };
-            let in_use =
-                label.held > 0 || self.records.get(number).is_some_and(|record| !record.entries.is_zero());
-            if !in_use {
-                *unheld -= 1;
-                *label = Label { next_free: free.replace(number), ..Label::default() };
+        let mut next = unheld.take();
+        while let Some(number) = next {
+            let Some(label) = labels.get_mut(number as usize) else { return };
+            next = label.next.take();
+            if label.held > 0 {
+                label.listed = false;
+            } else if self.records.get(number).is_some_and(|record| !record.entries.is_zero()) {
+                label.next = unheld.replace(number);
+            } else {
+                numbers.remove(&label.key);
+                *label = Label { next: free.replace(number), ..Label::default() };
             }
-            in_use
-        });
+        }
     }
 
     /// The number of the record of this identity.
@@ -242,5 +244,20 @@ mod tests {
         assert_eq!(hold(9, Flags::TRYING), 1);
         assert_eq!(registry.record(1).unwrap().flags(), Flags::TRYING);
         assert_eq!(hold(1, Flags::default()), 3);
+    }
+
+    #[test]
+    fn one_that_is_held_again_before_the_sweep_stays_and_is_swept_later() {
+        let registry = registry();
+        let hold = || registry.hold([5, 5], 1, b"x", Flags::default()).unwrap();
+        let first = hold();
+        registry.let_go(first.number);
+        assert!(hold().existed);
+        registry.sweep();
+        assert_eq!(registry.find(&[5, 5]), Some(first.number));
+        registry.let_go(first.number);
+        registry.sweep();
+        assert_eq!(registry.find(&[5, 5]), None);
+        assert!(!hold().existed);
     }
 }

@@ -2,9 +2,10 @@
 
 use core::net::IpAddr;
 use dispatcher::dest::{Flags, list};
-use dispatcher::service::publish::{Located, publish};
+use dispatcher::service::located::Located;
+use dispatcher::service::publish::publish;
 use dispatcher::service::targets::{Target, expand, line, lines, retarget};
-use dispatcher::state::{Destination, Root};
+use dispatcher::state::{Member, Root};
 use std::collections::HashMap;
 
 use super::mapping::Mapping;
@@ -25,11 +26,11 @@ fn target(last: u8, weight: u32) -> Target {
 fn serving_uris(root: &Root<Mapping>) -> Vec<String> {
     let sets = root.sets.pin(0).unwrap();
     let set = sets.set(1).unwrap();
-    let text = |one: &Destination| {
-        let duid = String::from_utf8_lossy(set.text(one.duid)).into_owned();
-        format!("{} {duid} {}", String::from_utf8_lossy(set.text(one.uri)), one.weight)
+    let text = |one: Member<'_>| {
+        let duid = String::from_utf8_lossy(one.text(one.duid)).into_owned();
+        format!("{} {duid} {}", String::from_utf8_lossy(one.text(one.uri)), one.weight)
     };
-    set.destinations.iter().map(text).collect()
+    set.iter().map(text).collect()
 }
 
 #[test]
@@ -39,18 +40,18 @@ fn targets_come_and_go_and_those_that_stay_keep_their_state() {
     let other = Located { written: Vec::new(), named: false, ..line_of("1 sip:10.0.0.9") };
     let mut all = expand(named, &[target(1, 10), target(2, 20)]);
     all.push(other);
-    publish(root, &all, KEEP).unwrap();
+    publish(root, all.clone(), KEEP).unwrap();
     let there = ["sip:10.0.0.1:5070 g/10.0.0.1:5070 10", "sip:10.0.0.2:5070 g/10.0.0.2:5070 20"];
     assert_eq!(serving_uris(root), [there[0], there[1], "sip:10.0.0.9  0"]);
 
-    let number = root.sets.pin(0).unwrap().set(1).unwrap().destinations[1].record;
+    let number = root.sets.pin(0).unwrap().set(1).unwrap().get(1).unwrap().record;
     let record = root.registry.record(number).unwrap();
     record.change(1, |_, _| Some((Flags::INACTIVE, 0)));
     let found = HashMap::from([(line(1, b"SIP:gw"), vec![target(2, 20), target(3, 30)])]);
     retarget(root, &found).unwrap();
     let third = "sip:10.0.0.3:5070 g/10.0.0.3:5070 30";
     assert_eq!(serving_uris(root), [there[1], third, "sip:10.0.0.9  0"]);
-    assert_eq!(root.sets.pin(0).unwrap().set(1).unwrap().destinations[0].record, number);
+    assert_eq!(root.sets.pin(0).unwrap().set(1).unwrap().get(0).unwrap().record, number);
     assert_eq!(record.flags(), Flags::INACTIVE);
     assert_eq!(lines(&root.sets.pin(0).unwrap())[&line(1, b"sip:gw")], [target(2, 20), target(3, 30)]);
 }
@@ -59,7 +60,7 @@ fn targets_come_and_go_and_those_that_stay_keep_their_state() {
 fn a_reload_finds_the_weights_of_the_records_again() {
     let root = root(Mapping::new(1 << 20));
     let all = expand(line_of("1 sip:gw 0 0 weight=7"), &[target(1, 10), target(2, 20)]);
-    publish(root, &all, KEEP).unwrap();
+    publish(root, all.clone(), KEEP).unwrap();
     let sets = root.sets.pin(0).unwrap();
     assert_eq!(lines(&sets)[&line(1, b"sip:gw")], [target(1, 10), target(2, 20)]);
 }

@@ -1,0 +1,321 @@
+//! A sequence that is never changed, cut into short runs which a changed copy shares with it: so a change costs one run
+//! and a list of runs, however long the sequence is.
+//!
+//! Model: a [`Sequence`] owns its runs together with others. A [`Draft`] is a sequence while it is changed, in the memory
+//! of one process: runs that stay as they are, and opened ones, whose items can be moved.
+
+use super::counted::Counted;
+use super::slice::Slice;
+use super::{Alloc, OutOfMemory, Shared};
+
+/// Items of a run at most. One destination of a set of thousands costs this many to change.
+pub const LONGEST: usize = 64;
+/// A changed run that is shorter is joined with the next.
+const SHORTEST: usize = LONGEST / 4;
+
+/// A part of a sequence.
+pub trait Run: Shared {
+    /// How many items it has.
+    fn len(&self) -> usize;
+    /// Whether it has none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+struct Place<R: Shared, A: Alloc> {
+    /// Position of the first item.
+    start: usize,
+    run: Counted<R, A>,
+}
+
+// SAFETY: a number and a shared owner.
+unsafe impl<R: Shared, A: Alloc> Shared for Place<R, A> {}
+
+/// Runs in their order; none is empty.
+pub struct Sequence<R: Run, A: Alloc> {
+    places: Slice<Place<R, A>, A>,
+    len: usize,
+}
+
+// SAFETY: a shared slice and a number.
+unsafe impl<R: Run, A: Alloc> Shared for Sequence<R, A> {}
+
+impl<R: Run, A: Alloc> Sequence<R, A> {
+    /// How many items it has.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The run with this item, and the position of the run's first.
+    pub fn run_of(&self, at: usize) -> Option<(usize, &R)> {
+        let after = match self.places.len() {
+            1 => 1,
+            _ => self.places.partition_point(|place| place.start <= at),
+        };
+        let place = self.places.get(after.checked_sub(1)?)?;
+        (at < self.len).then_some((place.start, &*place.run))
+    }
+
+    /// Whose first is the first run of which this is not so, with the position of its first item. Runs of which it is so
+    /// come first.
+    pub fn partition_point(&self, pred: impl Fn(&R) -> bool) -> Option<(usize, &R)> {
+        let at = self.places.partition_point(|place| pred(&place.run));
+        self.places.get(at).map(|place| (place.start, &*place.run))
+    }
+
+    /// All runs with the positions of their first items.
+    pub fn runs(&self) -> impl DoubleEndedIterator<Item = (usize, &R)> + Clone {
+        self.places.iter().map(|place| (place.start, &*place.run))
+    }
+
+    /// The runs that no other sequence has. It stays so only where nobody else may make a copy meanwhile.
+    pub fn own_runs(&self) -> impl Iterator<Item = &R> {
+        self.places.iter().filter(|place| place.run.is_last()).map(|place| &*place.run)
+    }
+}
+
+enum Piece<'g, R: Run, T, A: Alloc> {
+    Kept(&'g Counted<R, A>),
+    Open(Vec<T>),
+}
+
+impl<R: Run, T, A: Alloc> Piece<'_, R, T, A> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Kept(run) => run.len(),
+            Self::Open(items) => items.len(),
+        }
+    }
+}
+
+/// A sequence while it is changed. `T` is an item out of its run.
+pub struct Draft<'g, R: Run, T, A: Alloc> {
+    pieces: Vec<Piece<'g, R, T, A>>,
+    open: fn(&'g R) -> Vec<T>,
+}
+
+impl<'g, R: Run, T, A: Alloc> Draft<'g, R, T, A> {
+    /// Of nothing but these items.
+    pub fn of(items: Vec<T>, open: fn(&'g R) -> Vec<T>) -> Self {
+        Self { pieces: vec![Piece::Open(items)], open }
+    }
+
+    /// Of a sequence as it is; `open` takes the items of a run out.
+    pub fn from(before: Option<&'g Sequence<R, A>>, open: fn(&'g R) -> Vec<T>) -> Self {
+        let places = before.into_iter().flat_map(|sequence| sequence.places.iter());
+        Self { pieces: places.map(|place| Piece::Kept(&place.run)).collect(), open }
+    }
+
+    /// Puts an item before the one at this position; at the end if there is none.
+    pub fn insert(&mut self, at: usize, item: T) {
+        let (piece, inside) = self.find(at);
+        if self.pieces.is_empty() {
+            self.pieces.push(Piece::Open(Vec::new()));
+        }
+        if let Some(items) = self.opened(piece) {
+            items.insert(inside.min(items.len()), item);
+        }
+    }
+
+    /// Takes an item out.
+    pub fn remove(&mut self, at: usize) -> Option<T> {
+        let (piece, inside) = self.find(at);
+        let items = self.opened(piece)?;
+        (inside < items.len()).then(|| items.remove(inside))
+    }
+
+    /// Puts an item in the place of another.
+    pub fn replace(&mut self, at: usize, item: T) {
+        let (piece, inside) = self.find(at);
+        if let Some(there) = self.opened(piece).and_then(|items| items.get_mut(inside)) {
+            *there = item;
+        }
+    }
+
+    /// The piece with this position, and where in it; behind the last item the last piece.
+    fn find(&self, at: usize) -> (usize, usize) {
+        let mut rest = at;
+        let last = self.pieces.len().saturating_sub(1);
+        for (number, piece) in self.pieces.iter().enumerate() {
+            if rest < piece.len() || number == last {
+                return (number, rest);
+            }
+            rest -= piece.len();
+        }
+        (0, 0)
+    }
+
+    fn opened(&mut self, piece: usize) -> Option<&mut Vec<T>> {
+        let open = self.open;
+        let piece = self.pieces.get_mut(piece)?;
+        if let Piece::Kept(run) = piece {
+            *piece = Piece::Open(open(run));
+        }
+        match piece {
+            Piece::Open(items) => Some(items),
+            Piece::Kept(_) => None,
+        }
+    }
+
+    /// Joins opened pieces that are too short with a neighbour.
+    fn joined(mut self) -> Vec<Piece<'g, R, T, A>> {
+        let mut at = 0;
+        while at < self.pieces.len() {
+            let short = matches!(self.pieces.get(at), Some(Piece::Open(items)) if items.len() < SHORTEST);
+            // Its neighbour: the one after it, or before it if it is the last.
+            let first = if at + 1 < self.pieces.len() { at } else { at.saturating_sub(1) };
+            if !short || self.pieces.len() == 1 {
+                at += 1;
+                continue;
+            }
+            self.opened(first);
+            self.opened(first + 1);
+            if let Piece::Open(behind) = self.pieces.remove(first + 1) {
+                if let Some(items) = self.opened(first) {
+                    items.extend(behind);
+                }
+            }
+            at = first + usize::from(first < at);
+        }
+        self.pieces
+    }
+
+    /// The changed sequence; `make` makes a run of each of the opened parts.
+    pub fn finish(
+        self,
+        mut make: impl FnMut(Vec<T>) -> Result<R, OutOfMemory>,
+        alloc: A,
+    ) -> Result<Sequence<R, A>, OutOfMemory> {
+        let (mut places, mut len) = (Vec::new(), 0);
+        let mut put = |run: Counted<R, A>| {
+            let start = len;
+            len += run.len();
+            places.push(Place { start, run });
+        };
+        for piece in self.joined() {
+            match piece {
+                Piece::Kept(run) => put(run.clone()),
+                Piece::Open(items) => {
+                    let size = items.len().div_ceil(items.len().div_ceil(LONGEST).max(1)).max(1);
+                    let mut items = items.into_iter().peekable();
+                    while items.peek().is_some() {
+                        put(Counted::try_new_in(make(items.by_ref().take(size).collect())?, alloc)?);
+                    }
+                }
+            }
+        }
+        Ok(Sequence { places: Slice::try_from_vec_in(places, alloc)?, len })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::shm::Heap;
+    use proptest::prelude::*;
+
+    struct Numbers(Slice<u32, Heap>);
+
+    // SAFETY: a shared slice.
+    unsafe impl Shared for Numbers {}
+
+    impl Run for Numbers {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+    }
+
+    fn open(run: &Numbers) -> Vec<u32> {
+        run.0.to_vec()
+    }
+
+    #[allow(clippy::unwrap_used)] // only tests use it
+    fn finished(draft: Draft<'_, Numbers, u32, Heap>) -> Sequence<Numbers, Heap> {
+        draft.finish(|items| Slice::try_from_vec_in(items, Heap).map(Numbers), Heap).unwrap()
+    }
+
+    fn all(sequence: &Sequence<Numbers, Heap>) -> Vec<u32> {
+        sequence.runs().flat_map(|(_, run)| open(run)).collect()
+    }
+
+    fn assert_well_made(sequence: &Sequence<Numbers, Heap>) {
+        let mut next = 0;
+        for (start, run) in sequence.runs() {
+            assert_eq!(start, next);
+            assert!((1..=LONGEST).contains(&run.len()));
+            next += run.len();
+        }
+        assert_eq!(sequence.len(), next);
+        for (at, item) in all(sequence).iter().enumerate() {
+            let found = sequence.run_of(at).and_then(|(start, run)| run.0.get(at - start));
+            assert_eq!(found, Some(item));
+        }
+        assert!(sequence.run_of(next).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn changes_are_those_of_a_vector(
+            len in 0usize..300, changes in prop::collection::vec((0u8..5, 0usize..400), 0..60)
+        ) {
+            let mut model: Vec<u32> = (0..len as u32).collect();
+            let mut sequence = finished(Draft::of(model.clone(), open));
+            for (step, changes) in changes.chunks(3).enumerate() {
+                let mut draft = Draft::from(Some(&sequence), open);
+                for &(what, at) in changes {
+                    let item = 1000 + step as u32;
+                    match what {
+                        0 | 1 => {
+                            draft.insert(at, item);
+                            model.insert(at.min(model.len()), item);
+                        }
+                        2 | 3 => {
+                            let gone = (at < model.len()).then(|| model.remove(at));
+                            prop_assert_eq!(draft.remove(at), gone);
+                        }
+                        _ => {
+                            draft.replace(at, item);
+                            if let Some(there) = model.get_mut(at) {
+                                *there = item;
+                            }
+                        }
+                    }
+                }
+                let changed = finished(draft);
+                sequence = changed;
+                assert_well_made(&sequence);
+                prop_assert_eq!(all(&sequence), &model[..]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_shares_all_runs_but_its_own() {
+        let before = finished(Draft::of((0..6400).collect(), open));
+        let mut draft = Draft::from(Some(&before), open);
+        draft.insert(3210, 7);
+        let after = finished(draft);
+        assert_eq!(before.own_runs().count(), 1);
+        assert_eq!(after.own_runs().count(), 2);
+        drop(before);
+        assert_eq!(after.own_runs().count(), 101);
+    }
+
+    #[test]
+    fn runs_that_are_emptied_one_by_one_do_not_stay_short() {
+        let mut sequence = finished(Draft::of((0..640).collect(), open));
+        while sequence.len() > 40 {
+            let mut draft = Draft::from(Some(&sequence), open);
+            draft.remove(sequence.len() / 2);
+            sequence = finished(draft);
+            let short = sequence.runs().filter(|(_, run)| run.len() < SHORTEST).count();
+            assert!(short <= 1, "{short} short runs of {} items", sequence.len());
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! One set as it serves.
+
+use super::block::{Block, Member, NameTag};
+use super::record::Record;
+use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::shm::counted::Counted;
+use crate::shm::sequence::Sequence;
+use crate::shm::{Alloc, Shared};
+
+/// Rows of tickets of a set.
+pub const ROWS: usize = 3;
+
+/// A set of destinations.
+pub struct Set<A: Alloc> {
+    /// Its id.
+    pub id: i32,
+    /// Its destinations, in the order in which algorithms count them.
+    pub blocks: Sequence<Block<A>, A>,
+    /// How far its algorithms have come. All generations of a set have it together.
+    pub turns: Counted<Turns, A>,
+}
+
+// SAFETY: shared parts.
+unsafe impl<A: Alloc> Shared for Set<A> {}
+
+/// What the algorithms of a set have given out so far.
+#[derive(Default)]
+pub struct Turns {
+    /// Whose turn it is in round robin.
+    turn: AtomicU32,
+    /// Choices by call load.
+    choices: AtomicU64,
+    /// Tickets, by row.
+    tickets: [AtomicU64; ROWS],
+}
+
+// SAFETY: atomics.
+unsafe impl Shared for Turns {}
+
+impl<A: Alloc> Set<A> {
+    /// How many destinations it has.
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// The destination at this position.
+    pub fn get(&self, at: usize) -> Option<Member<'_>> {
+        let (start, block) = self.blocks.run_of(at)?;
+        block.get(at - start)
+    }
+
+    /// All destinations in their order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Member<'_>> + Clone {
+        self.blocks.runs().flat_map(|(_, block)| block.iter())
+    }
+
+    /// All destinations with their positions.
+    pub fn places(&self) -> impl Iterator<Item = (usize, Member<'_>)> + Clone {
+        self.iter().enumerate()
+    }
+
+    /// The position of the first one with this record.
+    pub fn first_of(&self, number: u32) -> Option<usize> {
+        self.blocks.runs().find_map(|(start, block)| Some(start + block.with_record(number)?))
+    }
+
+    /// The position of one with this record: where it was last, or near it, or anywhere.
+    pub fn place_of(&self, number: u32, record: &Record) -> Option<usize> {
+        /// How many were added or removed before it since, most likely.
+        const NEAR: usize = 4;
+        let last = record.place();
+        let is_it = |at: &usize| self.get(*at).is_some_and(|one| one.record == number);
+        if is_it(&last) {
+            return Some(last);
+        }
+        let near = last.saturating_sub(NEAR)..=last.saturating_add(NEAR);
+        let found = near.into_iter().find(is_it).or_else(|| self.first_of(number))?;
+        record.found_at(found);
+        Some(found)
+    }
+
+    /// Those whose URI, or the URI that was written for them, is this, without regard to case; with their positions.
+    pub fn named<'g>(&'g self, name: &'g [u8]) -> impl Iterator<Item = (usize, Member<'g>)> + 'g {
+        let tag = NameTag::of(name);
+        let places = self
+            .blocks
+            .runs()
+            .flat_map(move |(start, block)| block.with_name(tag).map(move |at| (start + at, block.get(at))));
+        let is_it = |one: Member<'_>| {
+            [one.uri, one.written].iter().any(|text| one.text(*text).eq_ignore_ascii_case(name))
+        };
+        places.filter_map(move |(at, one)| one.filter(|one| is_it(*one)).map(|one| (at, one)))
+    }
+
+    /// Those with this URI, without regard to case; with their positions.
+    pub fn with_uri<'g>(&'g self, uri: &'g [u8]) -> impl Iterator<Item = (usize, Member<'g>)> + 'g {
+        self.named(uri).filter(|(_, one)| one.text(one.uri).eq_ignore_ascii_case(uri))
+    }
+
+    /// Takes the next turn; the one after it is the next position.
+    pub fn take_turn(&self) -> u32 {
+        let len = self.ring();
+        let next = |turn: u32| Some((turn % len + 1) % len);
+        self.turns.turn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(0) % len
+    }
+
+    /// Whose turn it is; it stays his.
+    pub fn turn(&self) -> u32 {
+        self.turns.turn.load(Ordering::Relaxed) % self.ring()
+    }
+
+    /// The next ticket of a row, which stays the next.
+    pub fn ticket(&self, row: usize) -> u64 {
+        self.turns.tickets.get(row).map_or(0, |given| given.load(Ordering::Relaxed))
+    }
+
+    /// Says which position the turn came to, so that the next turn follows it, unless another has moved on already.
+    pub fn settle_turn(&self, turn: u32, at: usize) {
+        let len = self.ring();
+        let next = (at as u32 + 1) % len;
+        let _ =
+            self.turns.turn.compare_exchange((turn + 1) % len, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The number of a choice by call load, larger than all before it.
+    pub fn next_choice(&self) -> u64 {
+        self.turns.choices.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The next ticket of a row.
+    pub fn next_ticket(&self, row: usize) -> u64 {
+        self.turns.tickets.get(row).map_or(0, |given| given.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Destinations, at least 1 so that it can divide.
+    fn ring(&self) -> u32 {
+        u32::try_from(self.len()).unwrap_or(u32::MAX).max(1)
+    }
+}

@@ -60,8 +60,8 @@ test: check unit model sanitize it ## all of the above
 demo: build ## the main job, live: three gateways, calls of mixed fate, even load
 	$(CARGO) run --release --locked --example demo
 
-bench: build ## the cost of a selection beside the stock module's
-	$(CARGO) bench --locked --bench selection
+bench: build ## the cost of a selection, and of a change of the sets, beside the stock module's
+	$(CARGO) bench --locked --bench selection --bench changes
 
 install: build ## copy the module to $(MODULES)
 	install -d $(DESTDIR)$(MODULES)

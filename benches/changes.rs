@@ -24,7 +24,13 @@ const SHM: u32 = 512;
 
 fn list(size: usize, in_set: usize) -> String {
     let line = |n: usize| {
-        format!("{} sip:10.{}.{}.{}:5060 0 0 duid=gw{n}\n", n / in_set + 1, n / 62_500, n / 250 % 250, n % 250)
+        format!(
+            "{} sip:10.{}.{}.{}:5060 0 0 duid=gw{n}\n",
+            n / in_set + 1,
+            n / 62_500,
+            n / 250 % 250,
+            n % 250
+        )
     };
     (0..size).map(line).collect()
 }
@@ -73,7 +79,9 @@ impl Side {
 }
 
 fn main() {
-    println!("a change, milliseconds (best of {TURNS}; of {FEW} where one takes long); ratio = ours / stock\n");
+    println!(
+        "a change, milliseconds (best of {TURNS}; of {FEW} where one takes long); ratio = ours / stock\n"
+    );
     let columns = ["allocator", "size", "in a set", "change", "ours", "stock", "ratio", "ours / ours of 100"];
     let [allocator, size, in_set, change, ours, stock, ratio, own] = columns;
     println!("{allocator:<10}{size:>7}{in_set:>10}  {change:<8}{ours:>9}{stock:>10}{ratio:>9}{own:>20}");

@@ -56,12 +56,12 @@ impl Source for Destinations<'_> {
             parsed = uri::parse(&with_scheme);
             entry.uri = if parsed.is_some() { with_scheme } else { entry.uri };
         }
-        let found = shown(&entry.uri);
+        let found = || shown(&entry.uri);
         let parsed = parsed.filter(|parsed| !parsed.host.is_empty());
-        let parsed = parsed.ok_or_else(|| wrong(format!("{found} is no SIP URI with a host")))?;
+        let parsed = parsed.ok_or_else(|| wrong(format!("{} is no SIP URI with a host", found())))?;
         let host = entry.uri.get(parsed.host.clone()).unwrap_or_default().to_vec();
         if host.len() > MAX_HOST {
-            return Err(wrong(format!("{found}: a host name has at most {MAX_HOST} characters")));
+            return Err(wrong(format!("{}: a host name has at most {MAX_HOST} characters", found())));
         }
         let socket = |attribute: &str, address: &[u8]| {
             let due = "not a socket that the server listens on (proto:address:port)";
@@ -91,7 +91,7 @@ impl Source for Destinations<'_> {
         let no_address = named || entry.flags.has(Flags::NO_DNS);
         let addresses = if no_address { Vec::new() } else { uri::resolve(&host) };
         if !no_address && addresses.is_empty() {
-            return Err(wrong(format!("{found}: the server listens on no address of this family")));
+            return Err(wrong(format!("{}: the server listens on no address of this family", found())));
         }
         let spreads = named && self.conf.dns.each && !entry.flags.has(Flags::NO_DNS);
         Ok(Located {

@@ -14,6 +14,10 @@ pub mod problem;
 pub mod reply_codes;
 pub mod row;
 
+use core::cmp::Reverse;
+use std::collections::HashMap;
+use xxhash_rust::xxh3::xxh3_128;
+
 pub use attrs::Attrs;
 pub use flags::Flags;
 pub use problem::{Place, Problem, Severity};
@@ -42,20 +46,26 @@ pub struct Entry {
 /// pick by position.
 pub fn arrange(entries: &mut [Entry]) {
     entries.reverse();
-    entries.sort_by_key(|entry| (entry.set, core::cmp::Reverse(entry.priority)));
+    // Entries are large: with their keys beside them each is moved once.
+    entries.sort_by_cached_key(|entry| (entry.set, Reverse(entry.priority)));
 }
 
 /// A warning for each destination that is the same as an earlier one of its set: by `duid`, or by URI and socket where it
 /// has none. Both lines are chosen, but count and change state as one.
 pub fn shared_identities(entries: &[Entry]) -> Vec<Problem> {
-    let mut first = std::collections::HashMap::new();
-    let mut problems = Vec::new();
+    let mut first = HashMap::with_capacity(entries.len());
+    let (mut problems, mut identity) = (Vec::new(), Vec::new());
     for entry in entries {
         let Attrs { duid, socket, sockname, .. } = &entry.attrs;
         let (kind, name) = if duid.is_empty() { ("destination", &entry.uri) } else { ("duid", duid) };
-        let through = if duid.is_empty() { [socket.as_slice(), sockname].concat() } else { Vec::new() };
-        let identity = (entry.set, kind, name.to_ascii_lowercase(), through);
-        let place = *first.entry(identity).or_insert(entry.place);
+        identity.clear();
+        identity.extend_from_slice(&entry.set.to_ne_bytes());
+        identity.extend(name.to_ascii_lowercase());
+        if duid.is_empty() {
+            // A space is in no field, so that no two identities make one text.
+            [b" ", socket.as_slice(), sockname].iter().for_each(|text| identity.extend_from_slice(text));
+        }
+        let place = *first.entry(xxh3_128(&identity)).or_insert(entry.place);
         if place != entry.place {
             let (name, other) = (problem::shown(name), place.of_other());
             let text = format!("{kind} {name} is also {other}: both count as one destination");

@@ -5,14 +5,15 @@
 
 use super::located::{Located, Meaning};
 use crate::shm::counted::Counted;
-use crate::shm::sequence::Draft;
+use crate::shm::sequence::{Draft, LONGEST, Sequence};
 use crate::shm::snapshot::Retired;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::block::Parts;
 use crate::state::generation::Sets;
 use crate::state::set::Turns;
-use crate::state::{Block, Configured, Generation, Keep, Member, Root, Set};
-use std::collections::{HashMap, HashSet};
+use crate::state::{Block, Configured, Destination, Generation, Keep, Member, Root, Set};
+use core::net::IpAddr;
+use std::collections::HashMap;
 
 /// What an edit keeps: everything that it does not name.
 const KEEP: Keep = Keep { state: true, latency: true };
@@ -82,19 +83,10 @@ enum Others {
 /// Makes these destinations serve and no others, all at once. They must be in the order of [`crate::dest::arrange`].
 ///
 /// On an error the old ones go on serving and nothing is changed.
-pub fn publish<A: Alloc>(root: &Root<A>, all: Vec<Located>, keep: Keep) -> Result<(), OutOfMemory> {
-    replace(root, Others::Go, keep, |_| {
-        let mut sets: Vec<(i32, Vec<Item<'_>>)> = Vec::new();
-        for one in all {
-            let id = one.entry.set;
-            let item = Item::New(Box::new(one));
-            match sets.last_mut().filter(|(last, _)| *last == id) {
-                Some((_, items)) => items.push(item),
-                None => sets.push((id, vec![item])),
-            }
-        }
-        let edit = |(id, items)| Edit { id, draft: Draft::of(items, open), out: Vec::new() };
-        Ok(sets.into_iter().map(edit).collect())
+pub fn publish<A: Alloc>(root: &Root<A>, all: &[Located], keep: Keep) -> Result<(), OutOfMemory> {
+    replace(root, Others::Go, keep, |_, held| {
+        let sets = all.chunk_by(|one, next| one.entry.set == next.entry.set);
+        sets.filter_map(|set| Some(held.set_of(set.first()?.entry.set, set))).collect()
     })
 }
 
@@ -105,7 +97,9 @@ pub fn change<A: Alloc, E: From<OutOfMemory>>(
     root: &Root<A>,
     change: impl for<'g> FnOnce(Option<&'g Generation<A>>) -> Result<Vec<Edit<'g, A>>, E>,
 ) -> Result<(), E> {
-    replace(root, Others::Stay, KEEP, change)
+    replace(root, Others::Stay, KEEP, |before, held| {
+        change(before)?.into_iter().map(|edit| Ok(held.set(edit)?)).collect()
+    })
 }
 
 /// A destination by its record, and by what was asked of it: the record may be another's by now.
@@ -115,7 +109,7 @@ pub type Asked = (u32, u64);
 pub fn readdress<A: Alloc>(root: &Root<A>, found: &HashMap<Asked, Meaning>) -> Result<(), OutOfMemory> {
     // A reload that took over the old addresses would undo this.
     let _no_reload = root.reload.lock();
-    replace(root, Others::Stay, KEEP, |before| {
+    change(root, |before| {
         let mut edits = Vec::new();
         for set in before.into_iter().flat_map(Generation::sets) {
             let found =
@@ -137,35 +131,42 @@ pub fn settled<A: Alloc>(root: &Root<A>) {
     drop(root.writer.lock());
 }
 
-/// Publishes what `build` makes of what serves, and lets what its lines say come to hold.
+/// A set as it is to serve; without destinations it goes.
+struct Made<A: Alloc> {
+    id: i32,
+    blocks: Sequence<Block<A>, A>,
+    /// Records of new destinations, and whether they were there before.
+    new: Vec<(u32, bool)>,
+    /// Records of destinations that were taken out.
+    out: Vec<u32>,
+}
+
+/// Publishes the sets that `build` makes, and lets what their lines say come to hold.
 fn replace<A: Alloc, E: From<OutOfMemory>>(
     root: &Root<A>,
     others: Others,
     keep: Keep,
-    build: impl for<'g> FnOnce(Option<&'g Generation<A>>) -> Result<Vec<Edit<'g, A>>, E>,
+    build: impl FnOnce(Option<&Generation<A>>, &mut Held<'_, A>) -> Result<Vec<Made<A>>, E>,
 ) -> Result<(), E> {
     let mut retired = root.writer.lock();
-    let mut held = Held { root, numbers: Vec::new(), new: Vec::new() };
+    let mut held = Held { root, numbers: Vec::new(), parts: Parts::default(), new: Vec::new() };
     let (generation, said) = {
         let before = root.sets.current(&retired);
-        let edits = build(before)?;
         let mut said = Said::new(others, before);
-        let mut made = Vec::with_capacity(edits.len());
-        for edit in edits {
-            let (id, out) = (edit.id, edit.out);
+        let mut sets = Vec::new();
+        for Made { id, blocks, new, out } in build(before, &mut held)? {
             let old = before.and_then(|generation| generation.set(id));
-            let blocks = edit.draft.finish(|items| held.block(id, &items), root.alloc)?;
-            said.take(id, old, held.new.drain(..), out);
+            said.take(id, old, &new, &out);
             let turns = match old {
                 Some(set) => set.turns.clone(),
                 None => Counted::try_new_in(Turns::default(), root.alloc)?,
             };
             let set = (!blocks.is_empty()).then_some(Set { id, blocks, turns });
-            made.push((id, set.map(|set| Counted::try_new_in(set, root.alloc)).transpose()?));
+            sets.push((id, set.map(|set| Counted::try_new_in(set, root.alloc)).transpose()?));
         }
         let sets = match others {
-            Others::Go => Draft::of(made.into_iter().filter_map(|(_, set)| set).collect(), Sets::open),
-            Others::Stay => exchanged(before, made),
+            Others::Go => Draft::of(sets.into_iter().filter_map(|(_, set)| set).collect(), Sets::open),
+            Others::Stay => exchanged(before, sets),
         };
         let sets = sets.finish(|sets| Sets::try_new_in(sets, root.alloc), root.alloc)?;
         (Generation { number: before.map_or(1, |generation| generation.number + 1), sets }, said)
@@ -180,19 +181,20 @@ fn replace<A: Alloc, E: From<OutOfMemory>>(
     Ok(())
 }
 
-/// A set of this id; none where it has no destination any more.
-type Made<A> = (i32, Option<Counted<Set<A>, A>>);
-type SetsDraft<'g, A> = Draft<'g, Sets<A>, Counted<Set<A>, A>, A>;
+type Owned<A> = Counted<Set<A>, A>;
+type SetsDraft<'g, A> = Draft<'g, Sets<A>, Owned<A>, A>;
 
-/// The sets before with others in the places of those that have their ids; none is one that is gone.
-fn exchanged<A: Alloc>(before: Option<&Generation<A>>, made: Vec<Made<A>>) -> SetsDraft<'_, A> {
+/// The sets before, with others in the places of those that have their ids; none is one that goes.
+fn exchanged<A: Alloc>(
+    before: Option<&Generation<A>>,
+    sets: Vec<(i32, Option<Owned<A>>)>,
+) -> SetsDraft<'_, A> {
     let mut draft = Draft::from(before.map(|generation| &generation.sets), Sets::open);
-    let places =
-        made.into_iter().map(|(id, set)| (before.map_or(Err(0), |before| before.place_of(id)), id, set));
-    let mut places: Vec<_> = places.collect();
+    let place = |id| before.map_or(Err(0), |before| before.place_of(id));
+    let mut sets: Vec<_> = sets.into_iter().map(|(id, set)| (place(id), id, set)).collect();
     // From behind, so that no place moves before its turn.
-    places.sort_by_key(|(place, id, _)| (place.unwrap_or_else(|at| at), *id));
-    for (place, _, set) in places.into_iter().rev() {
+    sets.sort_by_key(|(place, id, _)| (place.unwrap_or_else(|at| at), *id));
+    for (place, _, set) in sets.into_iter().rev() {
         match (place, set) {
             (Ok(at), Some(set)) => draft.replace(at, set),
             (Ok(at), None) => drop(draft.remove(at)),
@@ -203,67 +205,86 @@ fn exchanged<A: Alloc>(before: Option<&Generation<A>>, made: Vec<Made<A>>) -> Se
     draft
 }
 
+/// Numbers of records.
+#[derive(Default)]
+struct Numbers(Vec<bool>);
+
+impl Numbers {
+    /// Whether it was not there.
+    fn insert(&mut self, number: u32) -> bool {
+        let at = number as usize;
+        if at >= self.0.len() {
+            self.0.resize((at + 1).next_power_of_two(), false);
+        }
+        self.0.get_mut(at).is_some_and(|there| !core::mem::replace(there, true))
+    }
+
+    fn has(&self, number: u32) -> bool {
+        self.0.get(number as usize).copied().unwrap_or(false)
+    }
+}
+
 /// What changed, until it serves.
 struct Said {
     others: Others,
     /// Where others go: records that served.
-    serving: HashSet<u32>,
+    serving: Numbers,
     /// Where others stay: set and record of what changed.
     changed: Vec<(i32, u32)>,
     /// Records that did not serve, of destinations that were there before.
-    back: HashSet<u32>,
+    back: Numbers,
 }
 
 impl Said {
     fn new<A: Alloc>(others: Others, before: Option<&Generation<A>>) -> Self {
-        let all = before.filter(|_| others == Others::Go).into_iter().flat_map(Generation::all);
-        let serving = all.map(|(_, _, one)| one.record).collect();
-        Self { others, serving, changed: Vec::new(), back: HashSet::new() }
+        let mut serving = Numbers::default();
+        for set in before.filter(|_| others == Others::Go).into_iter().flat_map(Generation::sets) {
+            let all = set.blocks.runs().flat_map(|(_, block)| block.destinations());
+            for one in all {
+                serving.insert(one.record);
+            }
+        }
+        Self { others, serving, changed: Vec::new(), back: Numbers::default() }
     }
 
     /// Takes in one set: what it was, records of new destinations, and of such that went.
-    fn take<A: Alloc>(
-        &mut self,
-        id: i32,
-        old: Option<&Set<A>>,
-        new: impl Iterator<Item = (u32, bool)>,
-        out: Vec<u32>,
-    ) {
-        for (record, existed) in new {
+    fn take<A: Alloc>(&mut self, id: i32, old: Option<&Set<A>>, new: &[(u32, bool)], out: &[u32]) {
+        for &(record, existed) in new {
             let served = || match self.others {
-                Others::Go => self.serving.contains(&record),
+                Others::Go => self.serving.has(record),
                 Others::Stay => old.is_some_and(|set| set.first_of(record).is_some()),
             };
             if existed && !served() {
                 self.back.insert(record);
             }
-            if self.others == Others::Stay {
-                self.changed.push((id, record));
-            }
         }
-        self.changed.extend(out.into_iter().map(|record| (id, record)));
+        if self.others == Others::Stay {
+            let new = new.iter().map(|(record, _)| record);
+            self.changed.extend(new.chain(out).map(|&record| (id, record)));
+        }
     }
 
     /// Of several lines for one identity the first counts.
     fn come_to_hold<A: Alloc>(&self, root: &Root<A>, serving: &Generation<A>, keep: Keep) {
-        let say = |place: usize, one: Member<'_>| {
-            let Some(record) = root.registry.record(one.record) else { return };
+        let mut seen = Numbers::default();
+        let mut say = |place: usize, one: &Destination| {
+            let Some(record) = root.registry.record(one.record).filter(|_| seen.insert(one.record)) else {
+                return;
+            };
             let (flags, latency, asked) = (one.flags, one.latency, one.asked);
             let configured = Configured { flags, latency, asked, place: place as u32 };
-            record.configure(configured, self.back.contains(&one.record), keep);
+            record.configure(configured, self.back.has(one.record), keep);
         };
-        let mut seen = HashSet::new();
         if self.others == Others::Go {
-            let first = serving.all().filter(|(_, _, one)| seen.insert(one.record));
-            first.for_each(|((_, place), _, one)| say(place as usize, one));
-            return;
+            for (start, block) in serving.sets().flat_map(|set| set.blocks.runs()) {
+                let places = block.destinations().iter().enumerate();
+                places.for_each(|(at, one)| say(start + at, one));
+            }
         }
-        for (id, record) in self.changed.iter().filter(|(_, record)| seen.insert(*record)) {
-            let found = serving.set(*id).and_then(|set| {
-                let at = set.first_of(*record)?;
-                Some((at, set.get(at)?))
-            });
-            found.into_iter().for_each(|(at, one)| say(at, one));
+        for &(id, record) in &self.changed {
+            let set = serving.set(id);
+            let found = set.and_then(|set| set.first_of(record).and_then(|at| Some((at, set.get(at)?))));
+            found.into_iter().for_each(|(at, one)| say(at, &one));
         }
     }
 }
@@ -277,38 +298,54 @@ pub fn tidy<A: Alloc>(root: &Root<A>, retired: &mut Retired<Generation<A>>) {
     root.registry.sweep();
 }
 
-/// Records held for blocks that may yet fail.
+/// Sets that are built, with records held for them: they may yet fail.
 struct Held<'a, A: Alloc> {
     root: &'a Root<A>,
-    /// Their numbers.
+    /// Numbers of the records.
     numbers: Vec<u32>,
-    /// Those of new destinations, and whether they were there before.
+    /// The block that is built.
+    parts: Parts,
+    /// Records of new destinations of the set that is built, and whether they were there before.
     new: Vec<(u32, bool)>,
 }
 
 impl<A: Alloc> Held<'_, A> {
-    fn block(&mut self, set: i32, items: &[Item<'_>]) -> Result<Block<A>, OutOfMemory> {
-        let mut parts = Parts::default();
+    fn set_of(&mut self, id: i32, all: &[Located]) -> Result<Made<A>, OutOfMemory> {
+        let mut blocks = Vec::with_capacity(all.len().div_ceil(LONGEST));
+        for part in all.chunks(LONGEST) {
+            for one in part {
+                self.put(id, one)?;
+            }
+            blocks.push(self.parts.try_block_in(self.root.alloc)?);
+        }
+        let blocks = Sequence::try_of_in(blocks, self.root.alloc)?;
+        Ok(Made { id, blocks, new: core::mem::take(&mut self.new), out: Vec::new() })
+    }
+
+    fn set(&mut self, edit: Edit<'_, A>) -> Result<Made<A>, OutOfMemory> {
+        let Edit { id, draft, out } = edit;
+        let alloc = self.root.alloc;
+        let blocks = draft.finish(|items| self.block(id, items), alloc)?;
+        Ok(Made { id, blocks, new: core::mem::take(&mut self.new), out })
+    }
+
+    fn block(&mut self, set: i32, items: Vec<Item<'_>>) -> Result<Block<A>, OutOfMemory> {
         for item in items {
             match item {
-                Item::New(one) => self.put(set, one, &mut parts)?,
-                Item::Stays(one) => {
-                    self.hold_again(one.record);
-                    parts.put_again(*one, **one, one.addresses());
-                }
+                Item::New(one) => self.put(set, &one)?,
+                Item::Stays(one) => self.put_again(one, *one, one.addresses()),
                 Item::Means(one, meaning) => {
-                    self.hold_again(one.record);
-                    let mut fields = **one;
+                    let mut fields = *one;
                     (fields.port, fields.proto) =
                         meaning.port_and_proto.unwrap_or((fields.port, fields.proto));
-                    parts.put_again(*one, fields, &meaning.addresses);
+                    self.put_again(one, fields, &meaning.addresses);
                 }
             }
         }
-        parts.try_block_in(self.root.alloc)
+        self.parts.try_block_in(self.root.alloc)
     }
 
-    fn put(&mut self, set: i32, one: &Located, parts: &mut Parts) -> Result<(), OutOfMemory> {
+    fn put(&mut self, set: i32, one: &Located) -> Result<(), OutOfMemory> {
         let (uri, attrs, secret) = (&one.entry.uri, &one.entry.attrs, &self.root.secret);
         let key = secret.destination(set, &attrs.duid, uri, one.socket());
         let name = if attrs.duid.is_empty() { uri } else { &attrs.duid };
@@ -316,13 +353,14 @@ impl<A: Alloc> Held<'_, A> {
         self.numbers.push(hold.number);
         self.new.push((hold.number, hold.existed));
         let asked = secret.word(&[uri, one.socket(), &attrs.ping_socket, &attrs.obproxy]);
-        one.put(parts, hold.number, asked);
+        one.put(&mut self.parts, hold.number, asked);
         Ok(())
     }
 
-    fn hold_again(&mut self, number: u32) {
-        self.root.registry.hold_again(number);
-        self.numbers.push(number);
+    fn put_again(&mut self, one: Member<'_>, fields: Destination, addresses: &[IpAddr]) {
+        self.root.registry.hold_again(one.record);
+        self.numbers.push(one.record);
+        self.parts.put_again(one, fields, addresses);
     }
 }
 

@@ -128,7 +128,7 @@ fn load<A: Alloc>(
         Occasion::Reload => as_serving(root, located),
     };
     problems.sort_by_key(|problem| problem.place);
-    publish::publish(root, located, policy.keep).map_err(NotLoaded::OutOfMemory)?;
+    publish::publish(root, &located, policy.keep).map_err(NotLoaded::OutOfMemory)?;
     Ok(problems)
 }
 
@@ -171,6 +171,10 @@ fn as_serving<A: Alloc>(root: &Root<A>, all: Vec<Located>) -> Vec<Located> {
         let found = lines.get(&line).filter(|_| !one.written.is_empty());
         targets::expand(one, found.map_or(&[], Vec::as_slice))
     };
+    // Most lists are of addresses, and long lists are better not moved.
+    if all.iter().all(|one| !one.named) {
+        return all;
+    }
     all.into_iter().flat_map(take_over).collect()
 }
 

@@ -42,6 +42,18 @@ pub struct Sequence<R: Run, A: Alloc> {
 unsafe impl<R: Run, A: Alloc> Shared for Sequence<R, A> {}
 
 impl<R: Run, A: Alloc> Sequence<R, A> {
+    /// Of these runs, none of them empty.
+    pub fn try_of_in(runs: Vec<R>, alloc: A) -> Result<Self, OutOfMemory> {
+        let mut places = Vec::with_capacity(runs.len());
+        let mut len = 0;
+        for run in runs {
+            let start = len;
+            len += run.len();
+            places.push(Place { start, run: Counted::try_new_in(run, alloc)? });
+        }
+        Ok(Self { places: Slice::try_from_vec_in(places, alloc)?, len })
+    }
+
     /// How many items it has.
     pub fn len(&self) -> usize {
         self.len

@@ -130,18 +130,7 @@ struct Place {
 // SAFETY: numbers.
 unsafe impl Shared for Place {}
 
-/// What destinations are searched by, close together: a look at thousands of them is one at a few pages.
-#[derive(Clone, Copy, Default)]
-struct Tag {
-    record: u32,
-    uri: u32,
-    written: u32,
-}
-
-// SAFETY: numbers.
-unsafe impl Shared for Tag {}
-
-/// A name as tags have it, without regard to case; 0 is that of none.
+/// A name as it is searched for among thousands, without regard to case; 0 is that of none.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct NameTag(u32);
 
@@ -152,11 +141,18 @@ impl NameTag {
     }
 }
 
+/// Whether it is one of these. All are looked at, since without a way out in the middle it is a few instructions.
+fn is_among(one: u32, all: &[u32]) -> bool {
+    all.iter().fold(false, |found, other| found | (*other == one))
+}
+
 /// Destinations that follow one another.
 pub struct Block<A: Alloc> {
     destinations: Slice<Destination, A>,
     places: Slice<Place, A>,
-    tags: Slice<Tag, A>,
+    /// What destinations are searched by, close together: records, then tags of URIs, then, if any was written as another,
+    /// those of what was written.
+    tags: Slice<u32, A>,
     texts: Slice<u8, A>,
     addresses: Slice<IpAddr, A>,
 }
@@ -192,13 +188,18 @@ impl<A: Alloc> Block<A> {
 
     /// The position of the first one with this record.
     pub fn with_record(&self, number: u32) -> Option<usize> {
-        self.tags.iter().position(|tag| tag.record == number)
+        let records = self.tags.get(..self.len()).filter(|records| is_among(number, records))?;
+        records.iter().position(|record| *record == number)
     }
 
     /// The positions of those whose URI, or the URI that was written for them, has this tag: most likely has this name.
     pub fn with_name(&self, name: NameTag) -> impl Iterator<Item = usize> {
-        let fits = move |tag: &Tag| name.0 != 0 && (tag.uri == name.0 || tag.written == name.0);
-        self.tags.iter().enumerate().filter(move |(_, tag)| fits(tag)).map(|(at, _)| at)
+        let names = self.tags.get(self.len()..).filter(|names| name.0 != 0 && is_among(name.0, names));
+        let (uris, written) =
+            names.unwrap_or_default().split_at(if names.is_some() { self.len() } else { 0 });
+        let written = move |at: usize| written.get(at) == Some(&name.0);
+        let fits = uris.iter().enumerate().filter(move |(at, uri)| **uri == name.0 || written(*at));
+        fits.map(|(at, _)| at)
     }
 }
 
@@ -207,7 +208,9 @@ impl<A: Alloc> Block<A> {
 pub struct Parts {
     destinations: Vec<Destination>,
     places: Vec<Place>,
-    tags: Vec<Tag>,
+    /// Tags of URIs, and of what was written for them.
+    uris: Vec<u32>,
+    written: Vec<u32>,
     texts: Vec<u8>,
     addresses: Vec<IpAddr>,
     /// Where the texts of the next destination begin.
@@ -229,8 +232,8 @@ impl Parts {
             texts: Span { start: self.begun as u32, len: texts.len() as u32 },
             addresses: Span { start: self.addresses.len() as u32, len: addresses.len() as u32 },
         });
-        let [uri, written] = [destination.uri, destination.written].map(|span| NameTag::of(span.of(texts)).0);
-        self.tags.push(Tag { record: destination.record, uri, written });
+        self.uris.push(NameTag::of(destination.uri.of(texts)).0);
+        self.written.push(NameTag::of(destination.written.of(texts)).0);
         self.begun = self.texts.len();
         self.addresses.extend_from_slice(addresses);
         self.destinations.push(destination);
@@ -242,14 +245,71 @@ impl Parts {
         self.put(destination, addresses);
     }
 
-    /// The block.
-    pub fn try_block_in<A: Alloc>(self, alloc: A) -> Result<Block<A>, OutOfMemory> {
-        Ok(Block {
+    /// The block; the next one begins empty.
+    pub fn try_block_in<A: Alloc>(&mut self, alloc: A) -> Result<Block<A>, OutOfMemory> {
+        let mut tags: Vec<u32> = self.destinations.iter().map(|one| one.record).collect();
+        tags.append(&mut self.uris);
+        if self.written.iter().any(|tag| *tag != 0) {
+            tags.append(&mut self.written);
+        }
+        let block = Block {
             destinations: Slice::try_copy_in(&self.destinations, alloc)?,
             places: Slice::try_copy_in(&self.places, alloc)?,
-            tags: Slice::try_copy_in(&self.tags, alloc)?,
+            tags: Slice::try_copy_in(&tags, alloc)?,
             texts: Slice::try_copy_in(&self.texts, alloc)?,
-            addresses: Slice::try_from_vec_in(self.addresses, alloc)?,
-        })
+            addresses: Slice::try_from_vec_in(core::mem::take(&mut self.addresses), alloc)?,
+        };
+        self.destinations.clear();
+        self.places.clear();
+        self.written.clear();
+        self.texts.clear();
+        self.begun = 0;
+        Ok(block)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::shm::Heap;
+
+    fn put(parts: &mut Parts, record: u32, uri: &[u8], written: &[u8], addresses: &[IpAddr]) {
+        let (uri, written) = (parts.text(uri), parts.text(written));
+        parts.put(Destination { record, uri, written, ..Destination::default() }, addresses);
+    }
+
+    #[test]
+    fn destinations_are_found_by_record_and_by_either_name() {
+        let mut parts = Parts::default();
+        let address = IpAddr::from([10, 0, 0, 1]);
+        put(&mut parts, 7, b"sip:a", b"", &[]);
+        put(&mut parts, 8, b"sip:10.0.0.1", b"sip:Name", &[address]);
+        put(&mut parts, 7, b"SIP:A", b"", &[]);
+        let block: Block<Heap> = parts.try_block_in(Heap).unwrap();
+        assert_eq!([7, 8, 9].map(|number| block.with_record(number)), [Some(0), Some(1), None]);
+        let named = |name: &[u8]| block.with_name(NameTag::of(name)).collect::<Vec<_>>();
+        assert_eq!(
+            [named(b"sip:a"), named(b"sip:10.0.0.1"), named(b"SIP:NAME")],
+            [vec![0, 2], vec![1], vec![1]]
+        );
+        assert_eq!([named(b"sip:b"), named(b"")], [vec![], vec![]]);
+        let one = block.get(1).unwrap();
+        assert_eq!((one.text(one.written), one.addresses()), (&b"sip:Name"[..], &[address][..]));
+    }
+
+    #[test]
+    fn a_destination_moves_to_another_block_with_all_it_has() {
+        let mut parts = Parts::default();
+        let address = IpAddr::from([10, 0, 0, 1]);
+        put(&mut parts, 1, b"sip:a", b"", &[]);
+        put(&mut parts, 2, b"sip:b", b"sip:name", &[address]);
+        let block: Block<Heap> = parts.try_block_in(Heap).unwrap();
+        put(&mut parts, 3, b"sip:c", b"", &[]);
+        let one = block.get(1).unwrap();
+        parts.put_again(one, *one, one.addresses());
+        let other: Block<Heap> = parts.try_block_in(Heap).unwrap();
+        let there = other.get(1).unwrap();
+        assert_eq!((there.text(there.uri), there.text(there.written)), (&b"sip:b"[..], &b"sip:name"[..]));
+        assert_eq!((there.addresses(), there.record), (&[address][..], 2));
     }
 }

@@ -145,7 +145,7 @@ fn the_lock_counts_right_between_processes() {
 fn no_destination_passes_its_limit_and_all_places_are_used() {
     let mapping = Mapping::new(16 << 20);
     let root = root(mapping);
-    publish(root, located("1 sip:a 0 0 maxload=50\n1 sip:b 0 0 maxload=50\n1 sip:c 0 0 maxload=50"), KEEP)
+    publish(root, &located("1 sip:a 0 0 maxload=50\n1 sip:b 0 0 maxload=50\n1 sip:c 0 0 maxload=50"), KEEP)
         .unwrap();
     let placed = mapping.keep(AtomicU32::new(0));
     fork_workers(
@@ -170,7 +170,7 @@ fn no_destination_passes_its_limit_and_all_places_are_used() {
 fn one_invite_in_all_workers_at_once_counts_once() {
     let mapping = Mapping::new(16 << 20);
     let root = root(mapping);
-    publish(root, located("1 sip:a\n1 sip:b\n1 sip:c"), KEEP).unwrap();
+    publish(root, &located("1 sip:a\n1 sip:b\n1 sip:c"), KEEP).unwrap();
     fork_workers(
         |worker| {
             let sets = root.sets.pin(worker).unwrap();
@@ -196,7 +196,7 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
             located(&(0..8).filter(|name| (name + turn) % 5 != 0).map(line).collect::<String>())
         })
         .collect();
-    publish(root, lists[0].clone(), KEEP).unwrap();
+    publish(root, &lists[0], KEEP).unwrap();
     let mut turn = 0;
     fork_workers(
         |worker| {
@@ -222,7 +222,7 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
         },
         || {
             turn += 1;
-            publish(root, lists[turn % lists.len()].clone(), KEEP).unwrap();
+            publish(root, &lists[turn % lists.len()], KEEP).unwrap();
             upkeep::make_room(root).unwrap();
             let audit = audit::audit(root);
             assert!(audit.accounts.iter().all(|account| account.drift() == 0), "{:?}", audit.accounts);
@@ -240,7 +240,7 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
 fn calls_use_the_room_made_for_them_without_an_allocation() {
     let mapping = Mapping::new(16 << 20);
     let root = root(mapping);
-    publish(root, located("1 sip:a\n1 sip:b"), KEEP).unwrap();
+    publish(root, &located("1 sip:a\n1 sip:b"), KEEP).unwrap();
     upkeep::make_room(root).unwrap();
     let before = mapping.allocations();
     fork_workers(
@@ -270,7 +270,7 @@ fn replaced_sets_give_their_memory_back() {
         .collect();
     let mut level = 0;
     for turn in 0..200 {
-        publish(root, lists[turn % 2].clone(), KEEP).unwrap();
+        publish(root, &lists[turn % 2], KEEP).unwrap();
         upkeep::tidy(root);
         if turn == 9 {
             level = mapping.used();
@@ -283,16 +283,16 @@ fn replaced_sets_give_their_memory_back() {
 fn a_full_pool_is_an_error_and_the_old_sets_serve_on() {
     let mapping = Mapping::new(2 << 20);
     let root = root(mapping);
-    publish(root, located("1 sip:a"), KEEP).unwrap();
+    publish(root, &located("1 sip:a"), KEEP).unwrap();
     let huge = located(&(0..20_000).map(|name| format!("1 sip:gw{name} 0 0 x=y\n")).collect::<String>());
     let before = audit::audit(root).accounts.len();
-    assert!(publish(root, huge, KEEP).is_err());
+    assert!(publish(root, &huge, KEEP).is_err());
     let sets = root.sets.pin(0).unwrap();
     assert_eq!(sets.set(1).unwrap().len(), 1);
     drop(sets);
     upkeep::tidy(root);
     assert_eq!(audit::audit(root).accounts.len(), before);
-    publish(root, located("1 sip:b"), KEEP).unwrap();
+    publish(root, &located("1 sip:b"), KEEP).unwrap();
 }
 
 /// A list file in which some names do not resolve.

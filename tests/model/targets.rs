@@ -40,7 +40,7 @@ fn targets_come_and_go_and_those_that_stay_keep_their_state() {
     let other = Located { written: Vec::new(), named: false, ..line_of("1 sip:10.0.0.9") };
     let mut all = expand(named, &[target(1, 10), target(2, 20)]);
     all.push(other);
-    publish(root, all.clone(), KEEP).unwrap();
+    publish(root, &all, KEEP).unwrap();
     let there = ["sip:10.0.0.1:5070 g/10.0.0.1:5070 10", "sip:10.0.0.2:5070 g/10.0.0.2:5070 20"];
     assert_eq!(serving_uris(root), [there[0], there[1], "sip:10.0.0.9  0"]);
 
@@ -60,7 +60,7 @@ fn targets_come_and_go_and_those_that_stay_keep_their_state() {
 fn a_reload_finds_the_weights_of_the_records_again() {
     let root = root(Mapping::new(1 << 20));
     let all = expand(line_of("1 sip:gw 0 0 weight=7"), &[target(1, 10), target(2, 20)]);
-    publish(root, all.clone(), KEEP).unwrap();
+    publish(root, &all, KEEP).unwrap();
     let sets = root.sets.pin(0).unwrap();
     assert_eq!(lines(&sets)[&line(1, b"sip:gw")], [target(1, 10), target(2, 20)]);
 }

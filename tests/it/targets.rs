@@ -148,6 +148,59 @@ fn line_is_disabled_as_a_whole_by_the_uri_that_was_written() {
 }
 
 #[test]
+fn line_is_changed_as_a_whole_and_keeps_states_and_the_weights_of_its_records() {
+    let dns = Dns::start();
+    let gateways = [Probed::start(), Probed::start()];
+    let hosts = [("a.test", 30), ("b.test", 10)];
+    let records: Vec<_> = gateways
+        .iter()
+        .zip(hosts)
+        .map(|(gateway, (host, weight))| (10, weight, gateway.local().port(), host))
+        .collect();
+    dns.srv("_sip._udp.trunk.test", 600, &records);
+    gateways.iter().zip(hosts).for_each(|(gateway, (host, _))| dns.a(host, 600, &[gateway.ip()]));
+    // Looked at once: what a change loses stays lost.
+    let server = spreading("1 sip:trunk.test 0 0 duid=trunk\n", 1 | 8 | 16, &dns).start();
+    let uris = gateways.each_ref().map(Probed::uri);
+    becomes(&server, &[(uris[0].clone(), "AP"), (uris[1].clone(), "AP")]);
+    let full = || {
+        let list = server.rpc("dispatcher.list", json!(["full"])).unwrap();
+        let targets = list["RECORDS"][0]["SET"]["TARGETS"].as_array().cloned().unwrap_or_default();
+        let attrs = |one: &Value| {
+            let (dest, attrs) = (&one["DEST"], &one["DEST"]["ATTRS"]);
+            json!([
+                dest["URI"],
+                dest["FLAGS"],
+                dest["PRIORITY"],
+                attrs["DUID"],
+                attrs["WEIGHT"],
+                attrs["MAXLOAD"]
+            ])
+        };
+        Value::Array(targets.iter().map(attrs).collect())
+    };
+    let duids = uris.each_ref().map(|uri| format!("trunk/{}", uri.trim_start_matches("sip:")));
+    assert_eq!(full(), json!([[uris[0], "AP", 0, duids[0], 30, 0], [uris[1], "AP", 0, duids[1], 10, 0]]));
+
+    server.rpc("dispatcher.set_state", json!(["d", 1, uris[1]])).unwrap();
+    let update = |params| server.rpc("dispatcher.update", params).map_err(|error| error.message);
+    update(json!([1, "SIP:trunk.test", -1, 7, "duid=trunk;maxload=9"])).unwrap();
+    let changed = json!([[uris[0], "AP", 7, duids[0], 30, 9], [uris[1], "DX", 7, duids[1], 10, 9]]);
+    assert_eq!(full(), changed);
+    // One of them has nothing of its own to change, and a duid is that of the line.
+    for (uri, attrs, told) in [
+        (uris[0].as_str(), "duid=trunk", "update that"),
+        ("sip:trunk.test", &*format!("duid={}", duids[0]), "the duid must stay the same"),
+        ("sip:trunk.test", "duid=other", "the duid must stay the same"),
+    ] {
+        let error = update(json!([1, uri, -1, -1, attrs])).unwrap_err();
+        assert!(error.contains(told), "{told}: {error}");
+    }
+    assert_eq!(full(), changed);
+    server.stop();
+}
+
+#[test]
 fn name_that_means_nothing_waits_as_one_destination_that_is_down() {
     let dns = Dns::start();
     let gateway = Probed::start();

@@ -1,0 +1,272 @@
+//! Changes of single destinations: they do what the same changes of a list would do, for the price of one block.
+
+use std::collections::BTreeMap;
+
+use dispatcher::dest::{Attrs, Entry, Flags, Place, Problem};
+use dispatcher::load::{Event, Expiry};
+use dispatcher::service::calls::{self, Report};
+use dispatcher::service::edit::{self, NotEdited, Pace, Update};
+use dispatcher::service::located::{Located, Meaning};
+use dispatcher::service::publish::{publish, readdress};
+use dispatcher::service::reload::{Found, Source};
+use dispatcher::service::{audit, upkeep};
+use dispatcher::state::Root;
+use proptest::prelude::*;
+
+use super::mapping::Mapping;
+use super::{KEEP, Random, WORKERS, call_load, fork_workers, load_is_right, located, unlocated};
+
+const PACE: Pace = Pace { delta: 0, now: 0 };
+
+/// Takes every entry as it is.
+struct AsItIs;
+
+impl Source for AsItIs {
+    fn read(&self) -> Result<(Vec<Entry>, Vec<Problem>), String> {
+        Err("nothing is read here".into())
+    }
+    fn locate(&self, entry: Entry) -> Result<Located, Problem> {
+        Ok(Located { named: false, ..unlocated(entry) })
+    }
+    fn look_up(&self, _: &Located) -> Found {
+        Found::Unwanted
+    }
+}
+
+fn entry(set: i32, name: u32, priority: i32, maxload: u32) -> Entry {
+    let attrs = Attrs { maxload, body: format!("maxload={maxload}").into_bytes(), ..Attrs::default() };
+    let uri = format!("sip:gw{name}").into_bytes();
+    Entry { place: Place::Row(1), set, uri, flags: Flags::default(), priority, attrs }
+}
+
+/// What a set is, in its order: name, priority and limit.
+type Model = BTreeMap<i32, Vec<(u32, i32, u32)>>;
+
+fn serving(root: &Root<Mapping>) -> Model {
+    let Ok(sets) = root.sets.pin(0) else { return Model::new() };
+    let mut model = Model::new();
+    for (_, set, one) in sets.all() {
+        let uri = String::from_utf8_lossy(one.text(one.uri)).into_owned();
+        let name = uri.trim_start_matches("sip:gw").parse().unwrap();
+        let named: Vec<_> = set.with_uri(uri.as_bytes()).map(|(_, one)| one.record).collect();
+        assert!(named.contains(&one.record), "{uri} is found by its name");
+        model.entry(set.id).or_default().push((name, one.priority, one.maxload));
+    }
+    assert_eq!(model.keys().copied().collect::<Vec<_>>(), sets.sets().map(|set| set.id).collect::<Vec<_>>());
+    model
+}
+
+/// Puts one before all of its priority.
+fn insert(set: &mut Vec<(u32, i32, u32)>, one: (u32, i32, u32)) {
+    let at = set.partition_point(|other| other.1 > one.1);
+    set.insert(at, one);
+}
+
+/// Records that are held by something, and those that are there at all.
+fn records(root: &Root<Mapping>) -> (usize, usize) {
+    let (mut held, mut all) = (0, 0);
+    root.registry.for_each(|named| {
+        held += usize::from(named.configured);
+        all += 1;
+    });
+    (held, all)
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Add(i32, u32, i32, u32),
+    Remove(i32, u32),
+    Limit(i32, u32, u32),
+    Rank(i32, u32, i32),
+    Readdress(i32),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Names of the first set are found in blocks all over it.
+    let (set, name) = (prop_oneof![4 => Just(1), 1 => 0..6], prop_oneof![0..300u32, 295..305u32]);
+    (set, name, 0..3i32, 0..9u32, 0..12u8).prop_map(|(set, name, priority, maxload, kind)| match kind {
+        0..=3 => Step::Add(set, name, priority, maxload),
+        4..=7 => Step::Remove(set, name),
+        8 | 9 => Step::Limit(set, name, maxload),
+        10 => Step::Rank(set, name, priority),
+        _ => Step::Readdress(set),
+    })
+}
+
+fn apply(root: &Root<Mapping>, model: &mut Model, step: &Step) {
+    let found = |model: &Model, set, name| {
+        model.get(&set).is_some_and(|set: &Vec<(u32, i32, u32)>| set.iter().any(|one| one.0 == name))
+    };
+    let told = |done: Result<(), NotEdited>, found: bool| match done {
+        Ok(()) => assert!(found),
+        Err(error) => assert!(matches!(error, NotEdited::NotThere) && !found, "{error:?}"),
+    };
+    let uri = |name: u32| format!("SIP:gw{name}").into_bytes();
+    match *step {
+        Step::Add(set, name, priority, maxload) => {
+            edit::add(root, &AsItIs, entry(set, name, priority, maxload), PACE).unwrap();
+            insert(model.entry(set).or_default(), (name, priority, maxload));
+        }
+        Step::Remove(set, name) => {
+            told(edit::remove(root, set, &uri(name), PACE), found(model, set, name));
+            if let Some(all) = model.get_mut(&set) {
+                all.retain(|one| one.0 != name);
+            }
+        }
+        Step::Limit(set, name, maxload) => {
+            let update = Update { attrs: Some(entry(set, name, 0, maxload).attrs), ..Update::default() };
+            told(edit::update(root, &AsItIs, (set, &uri(name)), &update, PACE), found(model, set, name));
+            let all = model.get_mut(&set).into_iter().flatten().filter(|one| one.0 == name);
+            all.for_each(|one| one.2 = maxload);
+        }
+        Step::Rank(set, name, priority) => {
+            let update = Update { priority: Some(priority), ..Update::default() };
+            told(edit::update(root, &AsItIs, (set, &uri(name)), &update, PACE), found(model, set, name));
+            if let Some(all) = model.get_mut(&set) {
+                if all.iter().any(|one| one.0 == name && one.1 != priority) {
+                    let moved: Vec<_> = all.iter().copied().filter(|one| one.0 == name).collect();
+                    all.retain(|one| one.0 != name);
+                    moved.into_iter().rev().for_each(|one| insert(all, (one.0, priority, one.2)));
+                }
+            }
+        }
+        Step::Readdress(set) => {
+            let asked = root.sets.pin(0).ok().and_then(|sets| {
+                let one = sets.set(set)?.iter().last()?;
+                Some((one.record, one.asked))
+            });
+            let Some(asked) = asked else { return };
+            let meaning = Meaning { addresses: vec![[10, 0, 0, 1].into()], port_and_proto: Some((5061, 2)) };
+            readdress(root, &[(asked, meaning.clone())].into()).unwrap();
+            let sets = root.sets.pin(0).unwrap();
+            let one = sets.set(set).unwrap().iter().last().unwrap();
+            assert_eq!((one.addresses(), one.port, one.proto), (&meaning.addresses[..], 5061, 2));
+        }
+    }
+    model.retain(|_, all| !all.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn changes_are_those_of_a_list(size in 0u32..300, steps in prop::collection::vec(step(), 1..60)) {
+        let root = super::root(Mapping::new(8 << 20));
+        let lines: String = (0..size).map(|n| format!("1 sip:gw{n} 0 {} maxload={}\n", n % 3, n % 5)).collect();
+        publish(root, &located(&lines), KEEP).unwrap();
+        let mut model = serving(root);
+        for step in &steps {
+            apply(root, &mut model, step);
+            prop_assert_eq!(&serving(root), &model, "after {:?}", step);
+        }
+        upkeep::tidy(root);
+        let identities = |(id, set): (&i32, &Vec<(u32, i32, u32)>)| {
+            set.iter().map(|one| (*id, one.0)).collect::<std::collections::HashSet<_>>().len()
+        };
+        let due: usize = model.iter().map(identities).sum();
+        prop_assert_eq!(records(root), (due, due), "each identity has one record, and nothing else has");
+        publish(root, &[], KEEP).unwrap();
+        upkeep::tidy(root);
+        prop_assert_eq!(records(root), (0, 0));
+    }
+}
+
+/// Blocks of memory that an addition, a change and a removal take beside so many destinations.
+fn allocations(size: u32, in_set: u32) -> Vec<usize> {
+    let mapping = Mapping::new(256 << 20);
+    let root = super::root(mapping);
+    let line = |n: u32| format!("{} sip:gw{n} 0 {} x=y\n", n / in_set + 1, n % 3);
+    publish(root, &located(&(0..size).map(line).collect::<String>()), KEEP).unwrap();
+    let update = Update { attrs: Some(Attrs::parse(b"x=z").unwrap()), ..Update::default() };
+    let mut taken = Vec::new();
+    // The first time blocks are cut in two, and free room is made.
+    for _ in 0..3 {
+        taken.clear();
+        for change in [
+            &|| edit::add(root, &AsItIs, entry(1, 1_000_000, 1, 0), PACE),
+            &|| edit::update(root, &AsItIs, (1, b"sip:gw1000000"), &update, PACE),
+            &|| edit::remove(root, 1, b"sip:gw1000000", PACE),
+        ] as [&dyn Fn() -> Result<(), NotEdited>; 3]
+        {
+            let before = mapping.allocations();
+            change().unwrap();
+            taken.push(mapping.allocations() - before);
+        }
+    }
+    taken
+}
+
+#[test]
+fn one_of_thirty_thousand_costs_what_one_of_a_hundred_costs() {
+    let few = allocations(100, 100);
+    assert_eq!(allocations(30_000, 30_000), few);
+    assert_eq!(allocations(30_000, 100), few);
+    assert!(few.iter().all(|&blocks| blocks < 40), "{few:?}");
+}
+
+#[test]
+fn changes_give_their_memory_back() {
+    let mapping = Mapping::new(32 << 20);
+    let root = super::root(mapping);
+    publish(root, &located(&(0..1000).map(|n| format!("1 sip:gw{n}\n")).collect::<String>()), KEEP).unwrap();
+    let mut level = 0;
+    for turn in 0..400u32 {
+        // A reader of every tenth generation stays on for some more.
+        let pin = (turn % 10 == 0).then(|| root.sets.pin(0).unwrap());
+        for name in [turn % 7, 1000] {
+            edit::remove(root, 1, format!("sip:gw{name}").as_bytes(), PACE).ok();
+            edit::add(root, &AsItIs, entry(1, name, 0, turn), PACE).unwrap();
+        }
+        assert!(pin.is_none_or(|pin| pin.set(1).unwrap().iter().count() >= 1000));
+        edit::remove(root, 1, b"sip:gw1000", PACE).unwrap();
+        upkeep::tidy(root);
+        if turn == 100 {
+            level = mapping.used();
+        }
+    }
+    assert!(mapping.used().abs_diff(level) <= level / 20, "{} after {level}", mapping.used());
+    assert_eq!(audit::audit(root).accounts.len(), 1000);
+}
+
+/// Calls in every worker while destinations of a long list come, go and get other limits.
+#[test]
+fn a_storm_of_calls_and_changes_leaves_no_drift() {
+    const NAMES: u64 = 200;
+    let mapping = Mapping::new(64 << 20);
+    let root = super::root(mapping);
+    let lines: String = (0..NAMES).map(|n| format!("1 sip:gw{n} 0 0 maxload=20\n")).collect();
+    publish(root, &located(&lines), KEEP).unwrap();
+    let (mut random, mut changes) = (Random(99), 0);
+    fork_workers(
+        |worker| {
+            let mut random = Random(worker as u64 + 1);
+            for now in 0..8_000 {
+                let sets = root.sets.pin(worker).unwrap();
+                let key = root.secret.call(&random.below(2_000).to_ne_bytes());
+                if random.below(2) == 0 {
+                    call_load(root, &sets, key, now).unwrap();
+                } else {
+                    calls::report(root, &Report { key, event: Event::Ended, now, from: None });
+                }
+            }
+        },
+        || {
+            let name = random.below(NAMES) as u32;
+            let uri = format!("sip:gw{name}");
+            let update = Update { attrs: Some(entry(1, name, 0, 30).attrs), ..Update::default() };
+            match random.below(3) {
+                0 => drop(edit::remove(root, 1, uri.as_bytes(), PACE)),
+                1 => drop(edit::update(root, &AsItIs, (1, uri.as_bytes()), &update, PACE)),
+                _ => {
+                    drop(edit::remove(root, 1, uri.as_bytes(), PACE));
+                    edit::add(root, &AsItIs, entry(1, name, 0, 20), PACE).unwrap();
+                }
+            }
+            upkeep::make_room(root).unwrap();
+            changes += 1;
+        },
+    );
+    assert!(changes > 10 * WORKERS, "the storm was over before it began");
+    load_is_right(root, 30);
+    upkeep::expire(root, Expiry { early: 1, confirmed: 1 }, 1_000_000);
+    assert_eq!(load_is_right(root, 0), 0);
+}

@@ -1,7 +1,7 @@
 //! Figures for monitoring: counters of the server for the module as a whole, and figures of each destination as a
 //! Prometheus text (`ds_prometheus`) and by RPC (`dispatcher.stats`).
 
-use super::rpc::with_module;
+use super::rpc::{Part, with_module};
 use super::{Module, module};
 use crate::host::counters;
 use crate::host::mem::Pool;
@@ -42,12 +42,15 @@ fn wanted(sets: &Generation<Pool>, id: Option<i32>) -> Vec<&Set<Pool>> {
     }
 }
 
-/// `dispatcher.stats [set]`: the same figures, a structure for each destination.
+/// `dispatcher.stats [set [from [count]]]`: the same figures, a structure for each destination; all, or as many of a set as
+/// asked for.
 pub fn stats(rpc: &Rpc) {
     with_module(rpc, |module| {
         let Some(sets) = module.sets() else { return Ok(()) };
-        for set in wanted(&sets, rpc.optional_int()) {
-            for (one, record) in metrics::each(module.root, set) {
+        let [set, from, count] = rpc.optional_ints();
+        let part = Part::of([from, count]);
+        for set in wanted(&sets, set) {
+            for (one, record) in part.take(metrics::each(module.root, set)) {
                 let entry = rpc.structure()?;
                 entry.int(c"SET", set.id)?;
                 entry.text(c"URI", one.text(one.uri))?;

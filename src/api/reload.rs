@@ -69,7 +69,8 @@ fn told(module: &Module, result: Result<Vec<Problem>, NotLoaded>) -> Result<Vec<
         }
     }
     if result.is_ok() && module.sets().is_some_and(|sets| sets.sets.is_empty()) {
-        log::warning(format_args!("{source} there is no destination in it"));
+        let source = source.trim_end_matches([',', ':', ' ']);
+        log::warning(format_args!("{source}: there is no destination in it"));
     }
     result.map_err(|error| {
         let text = match error {

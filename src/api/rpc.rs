@@ -26,6 +26,26 @@ pub fn with_module(rpc: &Rpc, answer: impl FnOnce(&'static Module) -> Result<(),
     }
 }
 
+/// A part of a long answer: from a position on, so many. Transports have their limits.
+pub struct Part {
+    from: usize,
+    count: usize,
+}
+
+impl Part {
+    /// As an operator gives it; all, if he does not.
+    pub fn of([from, count]: [Option<i32>; 2]) -> Self {
+        let size =
+            |number: Option<i32>, missing| number.map_or(missing, |it| usize::try_from(it).unwrap_or(0));
+        Self { from: size(from, 0), count: size(count, usize::MAX) }
+    }
+
+    /// This part of all.
+    pub fn take<T>(&self, all: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+        all.into_iter().skip(self.from).take(self.count)
+    }
+}
+
 /// `dispatcher.list [short | full [set [from [count]]]]`: all sets, or one, or as many destinations of it from a position on.
 pub fn list(rpc: &Rpc) {
     with_module(rpc, |module| {
@@ -51,9 +71,7 @@ pub fn list(rpc: &Rpc) {
             rpc.fault(404, "Destination Group Not Found");
             return Ok(());
         }
-        let size =
-            |number: Option<i32>, missing| number.map_or(missing, |it| usize::try_from(it).unwrap_or(0));
-        let (from, count) = (size(from, 0), size(count, usize::MAX));
+        let part = Part::of([from, count]);
         let top = rpc.structure()?;
         top.int(c"NRSETS", sets.sets.len() as i32)?;
         let records = top.array(c"RECORDS")?;
@@ -64,7 +82,7 @@ pub fn list(rpc: &Rpc) {
                 entry.int(c"SIZE", set.len() as i32)?;
             }
             let targets = entry.array(c"TARGETS")?;
-            for destination in set.iter().skip(from).take(count) {
+            for destination in part.take(set.iter()) {
                 show(module, destination, detail, &targets.structure(c"DEST")?)?;
             }
         }
@@ -206,7 +224,7 @@ pub fn ping_active(rpc: &Rpc) {
     with_module(rpc, |module| {
         let switch = &module.root.ping_active;
         let top = rpc.structure()?;
-        match rpc.optional_int() {
+        match rpc.optional_ints()[0] {
             None => top.int(c"OldPingState", switch.get() as i32),
             Some(state) => {
                 let before = switch.turn(state as u32);
@@ -217,9 +235,12 @@ pub fn ping_active(rpc: &Rpc) {
     });
 }
 
-/// `dispatcher.load_audit`: recounts the calls and shows each destination's recorded and counted load.
+/// `dispatcher.load_audit [from [count]]`: recounts the calls and shows each destination's recorded and counted load, of as
+/// many as asked for.
 pub fn load_audit(rpc: &Rpc) {
     with_module(rpc, |module| {
+        let [from, count, _] = rpc.optional_ints();
+        let part = Part::of([from, count]);
         let audit = audit::audit(module.root);
         let counters = &module.root.counters;
         let top = rpc.structure()?;
@@ -241,7 +262,7 @@ pub fn load_audit(rpc: &Rpc) {
             top.unsigned_long(name, counter.get())?;
         }
         let destinations = top.array(c"DESTINATIONS")?;
-        for account in &audit.accounts {
+        for account in part.take(&audit.accounts) {
             let entry = destinations.structure(c"DEST")?;
             entry.int(c"SET", account.set)?;
             entry.text(c"NAME", &account.name)?;

@@ -97,13 +97,16 @@ impl Rpc {
         Some((unsafe { text::bytes(first) }, numbers))
     }
 
-    /// The first parameter as a number, where there is one.
-    pub fn optional_int(&self) -> Option<i32> {
-        let mut first: c_int = 0;
-        let scan = self.table().scan?;
-        // SAFETY: the format takes one number.
-        let got = unsafe { scan(self.ctx, c"*d".as_ptr().cast_mut(), &raw mut first) };
-        (got == 1).then_some(first)
+    /// Up to three numbers, as far as they are there.
+    pub fn optional_ints(&self) -> [Option<i32>; 3] {
+        let mut numbers: [c_int; 3] = [0; 3];
+        let [first, second, third] = &mut numbers;
+        let Some(scan) = self.table().scan else { return [None; 3] };
+        let format = c"*ddd".as_ptr().cast_mut();
+        // SAFETY: the format takes three numbers.
+        let got = unsafe { scan(self.ctx, format, &raw mut *first, &raw mut *second, &raw mut *third) };
+        let got = usize::try_from(got).unwrap_or(0);
+        core::array::from_fn(|at| numbers.get(at).copied().filter(|_| got > at))
     }
 
     /// A number.

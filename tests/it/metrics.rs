@@ -14,6 +14,8 @@ use crate::support::{Gateways, Kamailio, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const PREFIX: &str = "kamailio_dispatcher_destination_";
+/// Of each destination.
+const FIGURES: usize = 11;
 
 const ROUTE: &str = r#"
 request_route {
@@ -78,8 +80,8 @@ fn samples(text: &str) -> HashMap<String, u64> {
 }
 
 /// What RPC says, in the form of [`samples`].
-fn by_rpc(server: &Kamailio) -> HashMap<String, u64> {
-    let stats = server.rpc("dispatcher.stats", json!([])).unwrap();
+fn by_rpc(server: &Kamailio, which: Value) -> HashMap<String, u64> {
+    let stats = server.rpc("dispatcher.stats", which).unwrap();
     let mut samples = HashMap::new();
     for one in stats.as_array().expect("an array") {
         let label = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
@@ -101,8 +103,8 @@ fn by_rpc(server: &Kamailio) -> HashMap<String, u64> {
 fn every_destination_has_its_series_from_the_start_and_loses_it_when_it_is_removed() {
     let server = builder("1 sip:127.0.1.1 0 0 duid=a;maxload=5\n2 sip:127.0.2.1 4\n").start();
     let all = samples(&get(&server, "/metrics/destinations"));
-    assert_eq!(all.len(), 22);
-    assert_eq!(all, by_rpc(&server));
+    assert_eq!(all.len(), 2 * FIGURES);
+    assert_eq!(all, by_rpc(&server, json!([])));
     let of = |name: &str, labels: &str| all[&format!("{PREFIX}{name}{{{labels},socket=\"\"}}")];
     let (first, second) =
         ("set=\"1\",uri=\"sip:127.0.1.1\",duid=\"a\"", "set=\"2\",uri=\"sip:127.0.2.1\",duid=\"\"");
@@ -113,9 +115,42 @@ fn every_destination_has_its_series_from_the_start_and_loses_it_when_it_is_remov
     server.rpc("dispatcher.reload", json!([])).unwrap();
     let text = get(&server, "/metrics/destinations");
     assert!(!text.contains("127.0.1.1") && text.contains("127.0.3.1"), "{text}");
-    assert_eq!(samples(&text), by_rpc(&server));
+    assert_eq!(samples(&text), by_rpc(&server, json!([])));
     let one = samples(&get(&server, "/metrics/destinations/2"));
-    assert!(one.len() == 11 && one.keys().all(|name| name.contains("set=\"2\"")), "{one:?}");
+    assert!(one.len() == FIGURES && one.keys().all(|name| name.contains("set=\"2\"")), "{one:?}");
+    server.stop();
+}
+
+/// With the private memory that a process has by default, 8 MB: the server holds an answer twice.
+#[test]
+fn thousands_are_scraped_at_once_and_read_by_rpc_in_parts() {
+    const COUNT: usize = 2000;
+    const PART: usize = 90;
+    let list: String =
+        (0..COUNT).map(|n| format!("1 sip:127.1.{}.{}:5060 0 0 duid=gw{n}\n", n / 250, n % 250)).collect();
+    let mut server = builder(&list).globals("tcp_conn_wq_max=16777216\n").start();
+    let text = get(&server, "/metrics/destinations");
+    let scraped = samples(&text);
+    assert_eq!(scraped.len(), COUNT * FIGURES, "{} bytes", text.len());
+    let mut read = HashMap::new();
+    for from in (0..COUNT).step_by(PART) {
+        read.extend(by_rpc(&server, json!([1, from, PART])));
+    }
+    assert_eq!(scraped, read);
+
+    let part = |from: usize, count: usize| {
+        let audit = server.rpc("dispatcher.load_audit", json!([from, count])).unwrap();
+        let all = audit["DESTINATIONS"].as_array().unwrap();
+        let name = |one: &Value| one["DEST"]["NAME"].as_str().unwrap().to_owned();
+        (audit["DRIFT"].clone(), all.iter().map(name).collect::<Vec<_>>())
+    };
+    let mut names: Vec<_> = (0..COUNT).step_by(500).flat_map(|from| part(from, 500).1).collect();
+    assert_eq!(part(COUNT - 1, 9), (json!(0), names[COUNT - 1..].to_vec()));
+    names.sort();
+    let mut due: Vec<_> = (0..COUNT).map(|n| format!("gw{n}")).collect();
+    due.sort();
+    assert_eq!(names, due);
+    server.assert_healthy();
     server.stop();
 }
 

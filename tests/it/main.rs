@@ -64,6 +64,7 @@ mod failover_network;
 mod kemi;
 mod kemi_calls;
 mod parallel;
+mod parameters;
 mod platforms;
 mod route_kinds;
 

@@ -59,7 +59,7 @@ impl Source for Destinations<'_> {
         let found = || shown(&entry.uri);
         let parsed = parsed.filter(|parsed| !parsed.host.is_empty());
         let parsed = parsed.ok_or_else(|| wrong(format!("{} is no SIP URI with a host", found())))?;
-        let host = entry.uri.get(parsed.host.clone()).unwrap_or_default().to_vec();
+        let host = entry.uri.get(parsed.host.clone()).unwrap_or_default();
         if host.len() > MAX_HOST {
             return Err(wrong(format!("{}: a host name has at most {MAX_HOST} characters", found())));
         }
@@ -87,9 +87,9 @@ impl Source for Destinations<'_> {
                 return Err(wrong(format!("{name}={}: a SIP URI is due", shown(text))));
             }
         }
-        let named = uri::literal(&host).is_none();
+        let named = uri::literal(host).is_none();
         let no_address = named || entry.flags.has(Flags::NO_DNS);
-        let addresses = if no_address { Vec::new() } else { uri::resolve(&host) };
+        let addresses = if no_address { Vec::new() } else { uri::resolve(host) };
         if !no_address && addresses.is_empty() {
             return Err(wrong(format!("{}: the server listens on no address of this family", found())));
         }

@@ -199,9 +199,8 @@ mod tests {
 
     #[test]
     fn equal_priorities_come_last_line_first() {
-        let (mut entries, _) = parse(b"1 sip:a 0 1\n1 sip:b 0 5\n0 sip:z\n1 sip:c 0 1\n");
-        crate::dest::arrange(&mut entries);
-        let order: Vec<_> = entries.iter().map(|entry| entry.uri.as_slice()).collect();
+        let (entries, _) = parse(b"1 sip:a 0 1\n1 sip:b 0 5\n0 sip:z\n1 sip:c 0 1\n");
+        let order: Vec<_> = crate::dest::arranged(entries).map(|entry| entry.uri).collect();
         assert_eq!(order, [b"sip:z", b"sip:b", b"sip:c", b"sip:a"]);
     }
 

@@ -40,19 +40,24 @@ pub struct Entry {
     pub attrs: Attrs,
 }
 
-/// Puts entries into the order in which the sets hold them: by set, then by priority, highest first.
+/// Entries in the order in which the sets hold them: by set, then by priority, highest first.
 ///
 /// Among equal priorities the *last* line of the file comes first. That is how the stock module orders them, and hashes
 /// pick by position.
-pub fn arrange(entries: &mut [Entry]) {
-    entries.reverse();
-    // Entries are large: with their keys beside them each is moved once.
-    entries.sort_by_cached_key(|entry| (entry.set, Reverse(entry.priority)));
+pub fn arranged(entries: Vec<Entry>) -> impl Iterator<Item = Entry> {
+    let key = |(at, entry): (usize, &Entry)| (entry.set, Reverse(entry.priority), Reverse(at));
+    let mut order: Vec<_> = entries.iter().enumerate().map(key).collect();
+    order.sort_unstable();
+    // Entries are large: each is moved once.
+    let mut entries: Vec<_> = entries.into_iter().map(Some).collect();
+    order.into_iter().filter_map(move |(_, _, Reverse(at))| entries.get_mut(at)?.take())
 }
 
 /// A warning for each destination that is the same as an earlier one of its set: by `duid`, or by URI and socket where it
 /// has none. Both lines are chosen, but count and change state as one.
-pub fn shared_identities(entries: &[Entry]) -> Vec<Problem> {
+pub fn shared_identities<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<Problem> {
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_by_key(|entry| entry.place);
     let mut first = HashMap::with_capacity(entries.len());
     let (mut problems, mut identity) = (Vec::new(), Vec::new());
     for entry in entries {
@@ -84,7 +89,7 @@ mod tests {
         let text = "1 sip:a 0 0 duid=X\n1 sip:b 0 0 duid=x\n2 sip:b 0 0 duid=x\n\
                     1 sip:c\n1 SIP:C\n1 sip:c 0 0 socket=udp:h:1";
         let (entries, _) = list::parse(text.as_bytes());
-        let problems = shared_identities(&entries);
+        let problems = shared_identities(entries.iter());
         let places = [Place::Line(2, 3), Place::Line(5, 3)];
         assert_eq!(problems.iter().map(|problem| problem.place).collect::<Vec<_>>(), places);
         assert!(problems[0].text.contains("duid 'x' is also on line 1"), "{}", problems[0].text);

@@ -80,10 +80,11 @@ enum Others {
     Go,
 }
 
-/// Makes these destinations serve and no others, all at once. They must be in the order of [`crate::dest::arrange`].
+/// Makes these destinations serve and no others, all at once. They must be in the order of [`crate::dest::arranged`]. Says
+/// whether several of them are one by their identity.
 ///
 /// On an error the old ones go on serving and nothing is changed.
-pub fn publish<A: Alloc>(root: &Root<A>, all: &[Located], keep: Keep) -> Result<(), OutOfMemory> {
+pub fn publish<A: Alloc>(root: &Root<A>, all: &[Located], keep: Keep) -> Result<bool, OutOfMemory> {
     replace(root, Others::Go, keep, |_, held| {
         let sets = all.chunk_by(|one, next| one.entry.set == next.entry.set);
         sets.filter_map(|set| Some(held.set_of(set.first()?.entry.set, set))).collect()
@@ -100,6 +101,7 @@ pub fn change<A: Alloc, E: From<OutOfMemory>>(
     replace(root, Others::Stay, KEEP, |before, held| {
         change(before)?.into_iter().map(|edit| Ok(held.set(edit)?)).collect()
     })
+    .map(|_| ())
 }
 
 /// A destination by its record, and by what was asked of it: the record may be another's by now.
@@ -141,13 +143,14 @@ struct Made<A: Alloc> {
     out: Vec<u32>,
 }
 
-/// Publishes the sets that `build` makes, and lets what their lines say come to hold.
+/// Publishes the sets that `build` makes, and lets what their lines say come to hold. Says whether several new destinations
+/// are one by their identity.
 fn replace<A: Alloc, E: From<OutOfMemory>>(
     root: &Root<A>,
     others: Others,
     keep: Keep,
     build: impl FnOnce(Option<&Generation<A>>, &mut Held<'_, A>) -> Result<Vec<Made<A>>, E>,
-) -> Result<(), E> {
+) -> Result<bool, E> {
     let mut retired = root.writer.lock();
     let mut held = Held { root, numbers: Vec::new(), parts: Parts::default(), new: Vec::new() };
     let (generation, said) = {
@@ -178,7 +181,7 @@ fn replace<A: Alloc, E: From<OutOfMemory>>(
         said.come_to_hold(root, serving, keep);
     }
     tidy(root, &mut retired);
-    Ok(())
+    Ok(said.shared)
 }
 
 type Owned<A> = Counted<Set<A>, A>;
@@ -233,6 +236,9 @@ struct Said {
     changed: Vec<(i32, u32)>,
     /// Records that did not serve, of destinations that were there before.
     back: Numbers,
+    /// Records of new destinations so far, and whether one was there twice.
+    new: Numbers,
+    shared: bool,
 }
 
 impl Said {
@@ -244,12 +250,14 @@ impl Said {
                 serving.insert(one.record);
             }
         }
-        Self { others, serving, changed: Vec::new(), back: Numbers::default() }
+        let (changed, back, new) = (Vec::new(), Numbers::default(), Numbers::default());
+        Self { others, serving, changed, back, new, shared: false }
     }
 
     /// Takes in one set: what it was, records of new destinations, and of such that went.
     fn take<A: Alloc>(&mut self, id: i32, old: Option<&Set<A>>, new: &[(u32, bool)], out: &[u32]) {
         for &(record, existed) in new {
+            self.shared |= !self.new.insert(record);
             let served = || match self.others {
                 Others::Go => self.serving.has(record),
                 Others::Stay => old.is_some_and(|set| set.first_of(record).is_some()),
@@ -293,7 +301,7 @@ impl Said {
 pub fn tidy<A: Alloc>(root: &Root<A>, retired: &mut Retired<Generation<A>>) {
     root.sets.reclaim(retired, |generation| {
         let gone = generation.own_blocks().flat_map(Block::destinations);
-        gone.for_each(|one| root.registry.let_go(one.record));
+        root.registry.let_go(gone.map(|one| one.record));
     });
     root.registry.sweep();
 }
@@ -366,6 +374,6 @@ impl<A: Alloc> Held<'_, A> {
 
 impl<A: Alloc> Drop for Held<'_, A> {
     fn drop(&mut self) {
-        self.numbers.iter().for_each(|&number| self.root.registry.let_go(number));
+        self.root.registry.let_go(self.numbers.iter().copied());
     }
 }

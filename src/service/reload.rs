@@ -104,11 +104,9 @@ fn load<A: Alloc>(
     occasion: Occasion,
     policy: Policy,
 ) -> Result<Vec<Problem>, NotLoaded> {
-    let (mut entries, mut problems) = source.read().map_err(NotLoaded::Unreadable)?;
-    problems.extend(dest::shared_identities(&entries));
-    dest::arrange(&mut entries);
+    let (entries, mut problems) = source.read().map_err(NotLoaded::Unreadable)?;
     let mut located = Vec::with_capacity(entries.len());
-    for mut entry in entries {
+    for mut entry in dest::arranged(entries) {
         if policy.attrs_none {
             entry.attrs.none_if_empty();
         }
@@ -127,8 +125,10 @@ fn load<A: Alloc>(
         Occasion::Start => look_up(source, located, &mut problems),
         Occasion::Reload => as_serving(root, located),
     };
+    if publish::publish(root, &located, policy.keep).map_err(NotLoaded::OutOfMemory)? {
+        problems.extend(dest::shared_identities(located.iter().map(|one| &one.entry)));
+    }
     problems.sort_by_key(|problem| problem.place);
-    publish::publish(root, &located, policy.keep).map_err(NotLoaded::OutOfMemory)?;
     Ok(problems)
 }
 

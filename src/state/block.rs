@@ -9,7 +9,6 @@ use crate::shm::slice::Slice;
 use crate::shm::{Alloc, Foreign, OutOfMemory, Shared};
 use core::net::IpAddr;
 use core::ops::{Deref, Range};
-use xxhash_rust::xxh3::xxh3_64;
 
 /// A part of something longer.
 #[derive(Debug, Clone, Copy, Default)]
@@ -130,14 +129,16 @@ struct Place {
 // SAFETY: numbers.
 unsafe impl Shared for Place {}
 
-/// A name as it is searched for among thousands, without regard to case; 0 is that of none.
+/// A name as it is searched for among thousands, without regard to case: its 32-bit FNV-1a hash. 0 is that of none.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct NameTag(u32);
 
 impl NameTag {
     /// Of a URI.
     pub fn of(uri: &[u8]) -> Self {
-        if uri.is_empty() { Self(0) } else { Self(xxh3_64(&uri.to_ascii_lowercase()) as u32 | 1) }
+        let step =
+            |hash: u32, byte: &u8| (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193);
+        if uri.is_empty() { Self(0) } else { Self(uri.iter().fold(0x811c_9dc5, step) | 1) }
     }
 }
 

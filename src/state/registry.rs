@@ -154,15 +154,17 @@ impl<A: Alloc> Registry<A> {
         }
     }
 
-    /// One block less has the destination.
-    pub fn let_go(&self, number: u32) {
+    /// One block less has each of these destinations.
+    pub fn let_go(&self, all: impl Iterator<Item = u32>) {
         let mut index = self.index.lock();
         let Index { labels, unheld, .. } = &mut *index;
-        let Some(label) = labels.get_mut(number as usize) else { return };
-        label.held -= 1;
-        if label.held == 0 && !label.listed {
-            label.listed = true;
-            label.next = unheld.replace(number);
+        for number in all {
+            let Some(label) = labels.get_mut(number as usize) else { continue };
+            label.held -= 1;
+            if label.held == 0 && !label.listed {
+                label.listed = true;
+                label.next = unheld.replace(number);
+            }
         }
     }
 
@@ -227,7 +229,7 @@ mod tests {
         let record = registry.record(hold.number).unwrap();
         record.entries.take();
         record.load.take();
-        registry.let_go(hold.number);
+        registry.let_go([hold.number].into_iter());
         registry.sweep();
         let again = registry.hold([1, 1], 100, b"a", Flags::default());
         assert_eq!(again, Ok(Hold { number: hold.number, existed: true }));
@@ -239,7 +241,7 @@ mod tests {
         let registry = registry();
         let hold = |name, flags| registry.hold([name, name], 1, b"x", flags).unwrap().number;
         assert_eq!([0, 1, 2].map(|name| hold(name, Flags::default())), [0, 1, 2]);
-        registry.let_go(1);
+        registry.let_go([1].into_iter());
         registry.sweep();
         assert_eq!(hold(9, Flags::TRYING), 1);
         assert_eq!(registry.record(1).unwrap().flags(), Flags::TRYING);
@@ -251,11 +253,11 @@ mod tests {
         let registry = registry();
         let hold = || registry.hold([5, 5], 1, b"x", Flags::default()).unwrap();
         let first = hold();
-        registry.let_go(first.number);
+        registry.let_go([first.number].into_iter());
         assert!(hold().existed);
         registry.sweep();
         assert_eq!(registry.find(&[5, 5]), Some(first.number));
-        registry.let_go(first.number);
+        registry.let_go([first.number].into_iter());
         registry.sweep();
         assert_eq!(registry.find(&[5, 5]), None);
         assert!(!hold().existed);

@@ -62,10 +62,9 @@ fn fork_workers(work: impl Fn(usize), mut meanwhile: impl FnMut()) {
 }
 
 fn located(text: &str) -> Vec<Located> {
-    let (mut entries, problems) = list::parse(text.as_bytes());
+    let (entries, problems) = list::parse(text.as_bytes());
     assert!(problems.is_empty(), "{problems:?}");
-    dest::arrange(&mut entries);
-    entries.into_iter().map(unlocated).collect()
+    dest::arranged(entries).map(unlocated).collect()
 }
 
 fn unlocated(entry: Entry) -> Located {

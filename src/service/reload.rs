@@ -157,6 +157,10 @@ fn look_up(source: &dyn Source, all: Vec<Located>, problems: &mut Vec<Problem>) 
 
 /// Names mean what they mean in the sets that serve.
 fn as_serving<A: Alloc>(root: &Root<A>, all: Vec<Located>) -> Vec<Located> {
+    // Most lists are of addresses, and long lists are better not moved.
+    if all.iter().all(|one| !one.named) {
+        return all;
+    }
     let retired = root.writer.lock();
     let Some(sets) = root.sets.current(&retired) else { return all };
     let (meanings, lines) = (meanings(sets), targets::lines(sets));
@@ -171,10 +175,6 @@ fn as_serving<A: Alloc>(root: &Root<A>, all: Vec<Located>) -> Vec<Located> {
         let found = lines.get(&line).filter(|_| !one.written.is_empty());
         targets::expand(one, found.map_or(&[], Vec::as_slice))
     };
-    // Most lists are of addresses, and long lists are better not moved.
-    if all.iter().all(|one| !one.named) {
-        return all;
-    }
     all.into_iter().flat_map(take_over).collect()
 }
 

@@ -45,6 +45,47 @@ fn function_of_another_language_gets_the_name_of_the_event() {
     server.stop();
 }
 
+const PYTHON: &str = r#"
+import KSR as KSR
+
+class Kamailio:
+	def child_init(self, rank):
+		return 0
+
+	def ksr_request_route(self, msg):
+		KSR.sl.sl_send_reply(200, "OK")
+		return 1
+
+	def ksr_reply_route(self, msg):
+		return 1
+
+	def on_gateway(self, msg, name):
+		KSR.info("EVENT " + name + " " + KSR.pv.gete("$ru") + " " + str(KSR.pv.get("$dsv(code)")) + "\n")
+		return 1
+
+def mod_init():
+	return Kamailio()
+"#;
+
+#[test]
+fn function_may_be_one_of_python() {
+    let gateway = Probed::start();
+    let builder =
+        probing(1, format!("1 {}\n", gateway.uri())).module("app_python3").with_file("script.py", PYTHON);
+    let server = set_text(builder.route(""), "event_callback", "on_gateway")
+        .modparam("modparam(\"app_python3\", \"load\", \"RUN_DIR/script.py\")\ncfgengine \"python\"")
+        .start();
+    becomes(&server, 0, "AP");
+    gateway.behave(Behaviour::Answer(503, "No"));
+    becomes(&server, 0, "IP");
+    gateway.behave(Behaviour::Answer(200, "OK"));
+    becomes(&server, 0, "AP");
+    let told = |event: &str, code| format!("dispatcher:dst-{event} {} {code}", gateway.uri());
+    eventually("both events", SOON, || events(&server).len() >= 2);
+    assert_eq!(events(&server)[..2], [told("down", 503), told("up", 200)]);
+    server.stop();
+}
+
 /// Of any length: interpreters read it up to a zero.
 #[test]
 fn function_may_have_any_name() {

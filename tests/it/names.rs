@@ -181,6 +181,22 @@ fn hold_below_zero_never_takes_a_lost_name_down() {
     server.stop();
 }
 
+#[test]
+fn without_a_hold_a_lost_name_is_down_at_once() {
+    let dns = Dns::start();
+    dns.a("gw.test", 1, &[net::address()]);
+    let builder = looking_up("1 sip:gw.test\n", 4, &dns);
+    let server = builder.modparam(r#"modparam("dispatcher", "ds_dns_hold", 0)"#).start();
+    becomes(&server, "AX");
+    dns.forget("gw.test");
+    becomes(&server, "IX");
+    assert!(health(&server, "CHANGED") - health(&server, "NAME_LOST") <= 1);
+    eventually("an event", SOON, || events(&server, "sip:gw.test") == ["down it 478 1"]);
+    dns.a("gw.test", 1, &[net::address()]);
+    becomes(&server, "AX");
+    server.stop();
+}
+
 /// Also where a name is looked up only once: that is, until it has meant something.
 #[test]
 fn name_that_never_resolved_is_loaded_and_down_and_comes_up_by_itself() {

@@ -174,6 +174,8 @@ fn twenty_thousand_destinations_with_4_kib_each_arrive_whole_by_every_transport(
     let (written, ctl) = (written(), ctl());
     let mut server = all_transports(&written, &ctl);
     let (dir, address, rpc) = (server.run_dir().to_owned(), server.address(), server.rpc_handle());
+    // A busy machine may have answered a question whether it is ready when nobody waited for that any more.
+    let at_start = server.log_lines("ERROR");
     let datagrams = |(from, count)| {
         in_json(&rpc.call_within(PATIENCE, "dispatcher.list", json!(["", 1, from, count])).unwrap())
     };
@@ -195,7 +197,7 @@ fn twenty_thousand_destinations_with_4_kib_each_arrive_whole_by_every_transport(
     assert_whole("datagrams", &parts(30).flat_map(datagrams).collect(), &written);
     assert!(selects(&server));
     server.assert_healthy();
-    assert_eq!(server.log_lines("ERROR"), Vec::<String>::new());
+    assert_eq!(server.log_lines("ERROR"), at_start);
     server.stop();
 }
 

@@ -10,9 +10,9 @@ MODULES ?= /usr/local/lib/kamailio/dispatcher
 
 PACKAGES = kamailio kamailio-extra-modules kamailio-lua-modules kamailio-python3-modules sip-tester \
     clang libclang-dev gcc libc6-dev make dpkg-dev patch
-# The servers that the tests start beside Kamailio, each with its own data folder.
-SERVERS = kamailio-sqlite-modules kamailio-mysql-modules kamailio-postgres-modules \
-    sqlite3 mariadb-server mariadb-client postgresql prometheus
+# The servers that the tests start beside Kamailio, each with its own data folder, and what it needs to talk to them.
+SERVERS = kamailio-sqlite-modules kamailio-mysql-modules kamailio-postgres-modules kamailio-tls-modules \
+    sqlite3 mariadb-server mariadb-client postgresql prometheus openssl
 
 .PHONY: help deps servers headers build check unit model sanitize it test demo bench install uninstall clean
 .DEFAULT_GOAL := help

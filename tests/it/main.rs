@@ -81,3 +81,4 @@ mod probing_options;
 mod probing_reload;
 mod probing_sockets;
 mod probing_start;
+mod probing_tls;

@@ -1,7 +1,6 @@
 //! What a selection would choose now, and why not the others: a dry run that moves no turn and counts nothing.
 
 use super::view::View;
-use crate::health::overload;
 use crate::select::{self, CALL_LOAD, Draw, Needs, Pool, Refusal, Text};
 use crate::shm::Alloc;
 use crate::state::{Root, Set};
@@ -64,51 +63,6 @@ impl Why {
     }
 }
 
-/// A view that asks for nothing that counts.
-struct Dry<'a, A: Alloc> {
-    view: View<'a, A>,
-    now_ms: u64,
-}
-
-impl<A: Alloc> Pool for Dry<'_, A> {
-    fn len(&self) -> usize {
-        self.view.len()
-    }
-    fn usable(&self, at: usize) -> bool {
-        self.view.usable(at)
-    }
-    fn load(&self, at: usize) -> u32 {
-        self.view.load(at)
-    }
-    fn maxload(&self, at: usize) -> u32 {
-        self.view.maxload(at)
-    }
-    fn last_chosen(&self, at: usize) -> u64 {
-        self.view.last_chosen(at)
-    }
-    fn priority(&self, at: usize) -> i32 {
-        self.view.priority(at)
-    }
-    fn weight(&self, at: usize) -> u32 {
-        self.view.weight(at)
-    }
-    fn rweight(&self, at: usize) -> u32 {
-        self.view.rweight(at)
-    }
-    fn latency(&self, at: usize) -> u32 {
-        self.view.latency(at)
-    }
-    fn congestion(&self, at: usize) -> Option<u32> {
-        self.view.congestion(at)
-    }
-    fn overloaded(&self, at: usize) -> bool {
-        self.view.record(at).is_some_and(|record| {
-            let wish = &record.overload;
-            self.now_ms <= wish.until() && overload::leaves_out(wish.asked(), wish.rate())
-        })
-    }
-}
-
 /// What would be chosen, and what becomes of each destination of the set, by position.
 pub fn explain<A: Alloc>(
     root: &Root<A>,
@@ -116,7 +70,8 @@ pub fn explain<A: Alloc>(
     question: &Question<'_>,
 ) -> Result<(Result<usize, Refusal>, Vec<Why>), NoAnswer> {
     let choosing = select::algorithm(question.algorithm).ok_or(NoAnswer::NoAlgorithm)?;
-    let pool = Dry { view: View::new(root, set), now_ms: question.now_ms };
+    let now_ms = || question.now_ms;
+    let pool = View::dry(root, set, &now_ms);
     let hash = question.hash.map(u64::from);
     let number = match choosing.needs(&pool) {
         Needs::Nothing => 0,
@@ -130,7 +85,7 @@ pub fn explain<A: Alloc>(
     let chosen = choosing.choose(&pool, draw).map(|choice| choice.at);
     let field = draw.field(pool.len());
     let why = |at: usize| {
-        let flags = pool.view.record(at).map_or_else(Default::default, |record| record.flags());
+        let flags = pool.record(at).map_or_else(Default::default, |record| record.flags());
         if chosen == Ok(at) {
             Why::Chosen
         } else if flags.has(crate::dest::Flags::INACTIVE) {

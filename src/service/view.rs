@@ -11,6 +11,8 @@ pub struct View<'a, A: Alloc> {
     root: &'a Root<A>,
     set: &'a Set<A>,
     now_ms: &'a dyn Fn() -> u64,
+    /// Overload control is not asked, only looked at.
+    dry: bool,
     /// A record whose destinations are not usable in this view.
     without: Option<u32>,
     /// The destinations that were looked at last, with the position of the first: the next look is most likely there.
@@ -25,7 +27,12 @@ impl<'a, A: Alloc> View<'a, A> {
 
     /// A view with a wall clock, which only overload control looks at.
     pub fn with_clock(root: &'a Root<A>, set: &'a Set<A>, now_ms: &'a dyn Fn() -> u64) -> Self {
-        Self { root, set, now_ms, without: None, near: Cell::new((0, &[])) }
+        Self { root, set, now_ms, dry: false, without: None, near: Cell::new((0, &[])) }
+    }
+
+    /// A view for what would be chosen: no look at it changes anything.
+    pub fn dry(root: &'a Root<A>, set: &'a Set<A>, now_ms: &'a dyn Fn() -> u64) -> Self {
+        Self { dry: true, ..Self::with_clock(root, set, now_ms) }
     }
 
     /// The same view without the destinations of this record.
@@ -87,11 +94,9 @@ impl<A: Alloc> Pool for View<'_, A> {
         self.record(at).map(Record::congestion)
     }
     fn overloaded(&self, at: usize) -> bool {
-        self.record(at).is_some_and(|record| {
-            record
-                .overload
-                .ask((self.now_ms)())
-                .is_some_and(|n| overload::leaves_out(n, record.overload.rate()))
-        })
+        let Some(record) = self.record(at) else { return false };
+        let (wish, now) = (&record.overload, (self.now_ms)());
+        let asked = if self.dry { (now <= wish.until()).then(|| wish.asked()) } else { wish.ask(now) };
+        asked.is_some_and(|n| overload::leaves_out(n, wish.rate()))
     }
 }

@@ -89,14 +89,17 @@ fn look_up_line(
     let proxy = module.conf.probing.as_ref().map_or(&[][..], |probing| probing::proxy(probing, first));
     let wants = Wants { next_hop: wants.next_hop && !proxy.is_empty(), ..wants };
     let next_hop = if wants.next_hop { proxy_hop(proxy, dns) } else { None };
-    for (_, one) in targets::of_line(set, written) {
+    let line = Line::of(set.id, first);
+    let mut waits = false;
+    for (_, one) in targets::of_line(set, &line) {
+        waits |= one.named;
         // Their addresses are their own; what matters is whether the name still means something.
         let addresses = one.addresses().to_vec();
         let meaning = (!found.is_empty()).then_some(Meaning { addresses, port_and_proto: None });
         events.extend(learn(module, set, one, wants, Look { meaning, next_hop }).told);
     }
-    let differ = !found.is_empty() && !targets::same(&found, &targets::serving(set, first));
-    differ.then(|| (targets::line(set.id, written), found))
+    let differ = waits || !targets::same(&found, &targets::serving(set, &line));
+    (differ && !found.is_empty()).then_some((line, found))
 }
 
 impl Agenda {
@@ -110,8 +113,7 @@ impl Agenda {
         let (mut seen, mut lines) = (HashSet::new(), HashSet::new());
         for (position, set, one) in sets.all() {
             // Of the destinations of one line the first stands for all.
-            let line = one.text(one.written);
-            let new = line.is_empty() || lines.insert((set.id, line));
+            let new = one.text(one.written).is_empty() || lines.insert(Line::of(set.id, one));
             if seen.insert(one.record) && new {
                 self.put(module, sets, position);
             }
@@ -126,8 +128,9 @@ impl Agenda {
             let mut health = record(one)?;
             if one.is_target() {
                 // The line was looked up for all of them; a new first one was not asked about itself.
-                let line = targets::of_line(set, one.text(one.written));
-                let looked = line.filter_map(|(_, one)| Some(record(one)?.name.looked));
+                let line = Line::of(set.id, one);
+                let looked =
+                    targets::of_line(set, &line).filter_map(|(_, one)| Some(record(one)?.name.looked));
                 health.name.looked = looked.max().unwrap_or(0);
             }
             module.name_rules.due(wants, &one, &health)

@@ -4,7 +4,7 @@
 use super::located::Located;
 use super::publish::{self, Edit};
 use super::reload::Source;
-use super::targets;
+use super::targets::{self, Line};
 use crate::dest::problem::shown;
 use crate::dest::{Attrs, Entry, Flags, Problem};
 use crate::shm::{Alloc, OutOfMemory};
@@ -96,47 +96,53 @@ pub fn update<A: Alloc>(
 ) -> Result<(), NotEdited> {
     edit(root, pace, |before| {
         let set = before.and_then(|sets| sets.set(id)).ok_or(NotEdited::NotThere)?;
-        let mut lines: Vec<(Vec<usize>, Vec<Located>)> = Vec::new();
+        let mut done: Vec<Option<Line>> = Vec::new();
+        let mut changes: Vec<(Vec<usize>, Vec<Located>)> = Vec::new();
         let mut in_rank = true;
         for (at, one) in set.named(uri) {
-            let line = Located::line_of(id, one);
-            if one.is_target() && !line.written.eq_ignore_ascii_case(uri) {
-                let (uri, name) = (shown(one.text(one.uri)), shown(&line.written));
+            let located = Located::line_of(id, one);
+            if one.is_target() && !located.written.eq_ignore_ascii_case(uri) {
+                let (uri, name) = (shown(one.text(one.uri)), shown(&located.written));
                 let text = format!("{uri} is one of those that {name} stands for: update that");
-                return Err(NotEdited::Wrong(Problem::error(line.entry.place, text)));
+                return Err(NotEdited::Wrong(Problem::error(located.entry.place, text)));
             }
             in_rank &= update.priority.is_none_or(|priority| priority == one.priority);
-            match lines.last_mut() {
-                // Its line is done: it was the same for all of them.
-                Some((places, _)) if one.is_target() => places.push(at),
-                _ => {
-                    let line = changed(source, line, update)?;
-                    let spreads = !line.written.is_empty();
-                    let targets = if spreads { targets::serving(set, one) } else { Vec::new() };
-                    lines.push((vec![at], targets::expand(line, &targets)));
-                }
+            let line = (!located.written.is_empty()).then(|| Line::of(id, one));
+            // All that a line stands for are changed with the first of them.
+            let there = done.iter().position(|there| line.is_some() && *there == line);
+            if let Some((places, _)) = there.and_then(|there| changes.get_mut(there)) {
+                places.push(at);
+                continue;
             }
+            let new = changed(source, located, update)?;
+            let spread = line.as_ref().filter(|_| !new.written.is_empty());
+            let targets = spread.map_or_else(Vec::new, |line| targets::serving(set, line));
+            changes.push((vec![at], targets::expand(new, &targets)));
+            done.push(line);
+        }
+        if changes.is_empty() {
+            return Err(NotEdited::NotThere);
         }
         let mut edit = Edit::of(before, id);
         if in_rank {
-            lines.iter_mut().rev().for_each(|(places, new)| edit.exchange(places, core::mem::take(new)));
+            edit.exchange(changes);
         } else {
-            let places: Vec<usize> = lines.iter().flat_map(|(places, _)| places.iter().copied()).collect();
+            let (places, new): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
+            let mut places = places.concat();
+            places.sort_unstable();
             let rank = rank(Some(set), update.priority.unwrap_or(0));
-            let rank = rank - places.iter().filter(|&&at| at < rank).count();
+            let rank = rank - places.partition_point(|at| *at < rank);
             places.iter().rev().for_each(|&at| edit.remove(at));
-            let new = lines.drain(..).flat_map(|(_, new)| new).collect::<Vec<_>>();
-            new.into_iter().rev().for_each(|one| edit.insert(rank, one));
-            return Ok(edit);
+            new.into_iter().flatten().rev().for_each(|one| edit.insert(rank, one));
         }
-        if lines.is_empty() { Err(NotEdited::NotThere) } else { Ok(edit) }
+        Ok(edit)
     })
 }
 
 /// A line with what is to be another. What its name means is known already, or is known of its targets.
 fn changed(source: &dyn Source, line: Located, update: &Update) -> Result<Located, NotEdited> {
-    let (named, addresses, port, proto) = (line.named, line.addresses, line.port, line.proto);
-    let mut entry = line.entry;
+    let (named, port, proto, socket) = (line.named, line.port, line.proto, line.socket().to_vec());
+    let (addresses, mut entry) = (line.addresses, line.entry);
     if let Some(attrs) = &update.attrs {
         if !attrs.duid.eq_ignore_ascii_case(&entry.attrs.duid) {
             let text = "the duid must stay the same: remove the destination and add another";
@@ -147,6 +153,10 @@ fn changed(source: &dyn Source, line: Located, update: &Update) -> Result<Locate
     entry.flags = update.flags.unwrap_or(entry.flags);
     entry.priority = update.priority.unwrap_or(entry.priority);
     let located = source.locate(entry).map_err(NotEdited::Wrong)?;
+    if located.entry.attrs.duid.is_empty() && located.socket() != socket {
+        let text = "without a duid the socket must stay the same: remove the destination and add another";
+        return Err(NotEdited::Wrong(Problem::error(located.entry.place, text)));
+    }
     Ok(if named { Located { addresses, port, proto, ..located } } else { located })
 }
 

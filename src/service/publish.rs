@@ -59,11 +59,18 @@ impl<'g, A: Alloc> Edit<'g, A> {
         }
     }
 
-    /// Puts these in the place of those at these positions, which come in order: all where the first one was.
-    pub fn exchange(&mut self, places: &[usize], new: Vec<Located>) {
-        places.iter().rev().for_each(|&at| self.remove(at));
-        if let Some(&first) = places.first() {
-            new.into_iter().rev().for_each(|one| self.insert(first, one));
+    /// Puts others in the place of those at some positions, which come in order: all where the first one was. Positions are
+    /// those of before the edit.
+    pub fn exchange(&mut self, mut changes: Vec<(Vec<usize>, Vec<Located>)>) {
+        let mut out: Vec<usize> = changes.iter().flat_map(|(places, _)| places).copied().collect();
+        out.sort_unstable();
+        // From behind, so that nothing moves before its turn.
+        out.iter().rev().for_each(|&at| self.remove(at));
+        changes.sort_by_key(|(places, _)| places.first().copied());
+        for (places, new) in changes.into_iter().rev() {
+            let Some(first) = places.first() else { continue };
+            let at = first - out.partition_point(|gone| gone < first);
+            new.into_iter().rev().for_each(|one| self.insert(at, one));
         }
     }
 
@@ -257,7 +264,10 @@ impl Said {
     /// Takes in one set: what it was, records of new destinations, and of such that went.
     fn take<A: Alloc>(&mut self, id: i32, old: Option<&Set<A>>, new: &[(u32, bool)], out: &[u32]) {
         for &(record, existed) in new {
-            self.shared |= !self.new.insert(record);
+            if !self.new.insert(record) {
+                self.shared = true;
+                continue;
+            }
             let served = || match self.others {
                 Others::Go => self.serving.has(record),
                 Others::Stay => old.is_some_and(|set| set.first_of(record).is_some()),

@@ -2,7 +2,7 @@
 
 use super::located::{Located, Meaning};
 use super::publish;
-use super::targets::{self, Target};
+use super::targets::{self, Line, Target};
 use crate::dest::{self, Entry, Problem, Severity, problem::shown};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Keep, Root};
@@ -168,24 +168,23 @@ fn as_serving<A: Alloc>(root: &Root<A>, all: Vec<Located>) -> Vec<Located> {
         if !one.named {
             return vec![one];
         }
-        let line = targets::line(one.entry.set, &one.entry.uri);
-        if let Some(meaning) = meanings.get(&line) {
+        if let Some(meaning) = meanings.get(&(one.entry.set, one.entry.uri.to_ascii_lowercase())) {
             meaning.clone().give_to(&mut one);
         }
-        let found = lines.get(&line).filter(|_| !one.written.is_empty());
+        let found = if one.written.is_empty() { None } else { lines.get(&Line::of_located(&one)) };
         targets::expand(one, found.map_or(&[], Vec::as_slice))
     };
     all.into_iter().flat_map(take_over).collect()
 }
 
 /// What the names that serve mean.
-fn meanings<A: Alloc>(sets: &Generation<A>) -> HashMap<targets::Line, Meaning> {
+fn meanings<A: Alloc>(sets: &Generation<A>) -> HashMap<(i32, Vec<u8>), Meaning> {
     let named = sets.sets().flat_map(|set| {
         let named = set.iter().filter(|one| one.named);
         named.map(|one| {
             let addresses = one.addresses().to_vec();
             let meaning = Meaning { addresses, port_and_proto: Some((one.port, one.proto)) };
-            (targets::line(set.id, one.text(one.uri)), meaning)
+            ((set.id, one.text(one.uri).to_ascii_lowercase()), meaning)
         })
     });
     named.collect()

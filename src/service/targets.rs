@@ -29,12 +29,39 @@ pub struct Target {
     pub weight: u32,
 }
 
-/// A line with a name, by set and URI as written, in small letters.
-pub type Line = (i32, Vec<u8>);
+/// A line with a name that stands for many destinations: what tells it from others. Letters of names and `duid`s count the
+/// same in either case.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Line {
+    /// The set.
+    pub set: i32,
+    /// The URI as written.
+    pub written: Vec<u8>,
+    duid: Vec<u8>,
+    socket: Vec<u8>,
+}
 
-/// The line of an entry.
-pub fn line(set: i32, uri: &[u8]) -> Line {
-    (set, uri.to_ascii_lowercase())
+impl Line {
+    fn new(set: i32, written: &[u8], duid: &[u8], socket: &[u8]) -> Self {
+        let [written, duid] = [written, duid].map(<[u8]>::to_ascii_lowercase);
+        Self { set, written, duid, socket: socket.to_vec() }
+    }
+
+    /// The line of a destination that serves in this set.
+    pub fn of(set: i32, one: Member<'_>) -> Self {
+        let mut duid = one.text(one.duid);
+        if one.is_target() {
+            let address = one.text(one.uri).get(one.host_range().start..).unwrap_or_default();
+            duid = duid.strip_suffix(address).and_then(|duid| duid.strip_suffix(b"/")).unwrap_or(duid);
+        }
+        let [sockname, socket] = [one.sockname, one.socket].map(|text| one.text(text));
+        Self::new(set, one.text(one.written), duid, if sockname.is_empty() { socket } else { sockname })
+    }
+
+    /// The same of one that is read.
+    pub fn of_located(one: &Located) -> Self {
+        Self::new(one.entry.set, &one.written, &one.entry.attrs.duid, one.socket())
+    }
 }
 
 /// The destinations that a line stands for; while its name means nothing, one that waits for it.
@@ -65,17 +92,18 @@ pub fn expand(one: Located, targets: &[Target]) -> Vec<Located> {
     targets.iter().map(of_target).collect()
 }
 
-/// The destinations of a set that were written so: those of one line, in their order, with their positions.
+/// The destinations of a line, in their order, with their positions.
 pub fn of_line<'g, A: Alloc>(
     set: &'g Set<A>,
-    written: &'g [u8],
+    line: &'g Line,
 ) -> impl Iterator<Item = (usize, Member<'g>)> + 'g {
-    set.named(written).filter(|(_, one)| one.text(one.written).eq_ignore_ascii_case(written))
+    let set_id = set.id;
+    set.named(&line.written).filter(move |(_, one)| Line::of(set_id, *one) == *line)
 }
 
-/// The targets that serve for the line of this destination; none while its name means nothing.
-pub fn serving<'g, A: Alloc>(set: &'g Set<A>, one: Member<'g>) -> Vec<Target> {
-    of_line(set, one.text(one.written)).filter_map(|(_, one)| target(one)).collect()
+/// The targets that serve for a line; none while its name means nothing.
+pub fn serving<A: Alloc>(set: &Set<A>, line: &Line) -> Vec<Target> {
+    of_line(set, line).filter_map(|(_, one)| target(one)).collect()
 }
 
 /// Whether these are the same targets, with the same weights.
@@ -94,7 +122,10 @@ fn target(one: Member<'_>) -> Option<Target> {
 pub fn lines<A: Alloc>(sets: &Generation<A>) -> HashMap<Line, Vec<Target>> {
     let mut lines = HashMap::<Line, Vec<Target>>::new();
     for (_, set, one) in sets.all().filter(|(_, _, one)| !one.text(one.written).is_empty()) {
-        lines.entry(line(set.id, one.text(one.written))).or_default().extend(target(one));
+        let targets = lines.entry(Line::of(set.id, one)).or_default();
+        // A line that is written twice has them twice.
+        let new = target(one).filter(|new| targets.iter().all(|there| there.uri != new.uri));
+        targets.extend(new);
     }
     lines
 }
@@ -104,24 +135,24 @@ pub fn retarget<A: Alloc>(root: &Root<A>, found: &HashMap<Line, Vec<Target>>) ->
     let _no_reload = root.reload.lock();
     let mut by_set = BTreeMap::<i32, Vec<(&Line, &[Target])>>::new();
     for (line, targets) in found.iter().filter(|(_, targets)| !targets.is_empty()) {
-        by_set.entry(line.0).or_default().push((line, targets));
+        by_set.entry(line.set).or_default().push((line, targets));
     }
     publish::change(root, |before| {
         let mut edits = Vec::new();
         for (id, lines) in &by_set {
             let Some(set) = before.and_then(|sets| sets.set(*id)) else { continue };
             let mut changes = Vec::new();
-            for ((_, written), targets) in lines {
-                let members: Vec<_> = of_line(set, written).collect();
+            for (line, targets) in lines {
+                let members: Vec<_> = of_line(set, line).collect();
                 let places: Vec<usize> = members.iter().map(|(at, _)| *at).collect();
                 let line = members.first().map(|(_, one)| Located::line_of(*id, *one));
                 changes.extend(line.map(|line| (places, expand(line, targets))));
             }
-            // From behind, so that no position moves before its turn.
-            changes.sort_by(|(one, _), (other, _)| other.cmp(one));
-            let mut edit = Edit::of(before, *id);
-            changes.into_iter().for_each(|(places, new)| edit.exchange(&places, new));
-            edits.push(edit);
+            if !changes.is_empty() {
+                let mut edit = Edit::of(before, *id);
+                edit.exchange(changes);
+                edits.push(edit);
+            }
         }
         Ok(edits)
     })

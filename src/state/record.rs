@@ -151,6 +151,11 @@ impl Record {
             (health.streak, health.failures, health.successes, health.judged) = (0, 0, 0, false);
             health.name.outage.down = false;
         }
+        if back {
+            // Its name was not looked up for this destination, and its set may count choices anew.
+            health.name = Default::default();
+            self.last_chosen.store(0, Ordering::Relaxed);
+        }
         if back || !keep.latency || health.latency == Latency::default() {
             health.latency = Latency::known(latency);
             self.show(&health.latency);

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use super::mapping::Mapping;
 use super::{KEEP, Random, WORKERS, call_load, fork_workers, load_is_right, located, unlocated};
 
-const PACE: Pace = Pace { delta: 0, now: 0 };
+pub const PACE: Pace = Pace { delta: 0, now: 0 };
 
 /// Takes every entry as it is.
 struct AsItIs;

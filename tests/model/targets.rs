@@ -1,13 +1,16 @@
 //! A name that stands for many destinations.
 
 use core::net::IpAddr;
-use dispatcher::dest::{Flags, list};
+use dispatcher::dest::{Entry, Flags, Problem, list};
+use dispatcher::service::edit::{self, Update};
 use dispatcher::service::located::Located;
 use dispatcher::service::publish::publish;
-use dispatcher::service::targets::{Target, expand, line, lines, retarget};
+use dispatcher::service::reload::{Found, Source};
+use dispatcher::service::targets::{Line, Target, expand, lines, retarget};
 use dispatcher::state::{Member, Root};
 use std::collections::HashMap;
 
+use super::edits::PACE;
 use super::mapping::Mapping;
 use super::{KEEP, root, unlocated};
 
@@ -15,6 +18,22 @@ fn line_of(text: &str) -> Located {
     let (mut entries, _) = list::parse(text.as_bytes());
     let one = unlocated(entries.remove(0));
     Located { written: one.entry.uri.clone(), ..one }
+}
+
+/// Each line has a name that spreads.
+struct Spreading;
+
+impl Source for Spreading {
+    fn read(&self) -> Result<(Vec<Entry>, Vec<Problem>), String> {
+        Err("nothing is read here".into())
+    }
+    fn locate(&self, entry: Entry) -> Result<Located, Problem> {
+        let one = unlocated(entry);
+        Ok(Located { written: one.entry.uri.clone(), ..one })
+    }
+    fn look_up(&self, _: &Located) -> Found {
+        Found::Unwanted
+    }
 }
 
 fn target(last: u8, weight: u32) -> Target {
@@ -47,26 +66,63 @@ fn targets_come_and_go_and_those_that_stay_keep_their_state() {
     let number = root.sets.pin(0).unwrap().set(1).unwrap().get(1).unwrap().record;
     let record = root.registry.record(number).unwrap();
     record.change(1, |_, _| Some((Flags::INACTIVE, 0)));
-    let found = HashMap::from([(line(1, b"SIP:gw"), vec![target(2, 20), target(3, 30)])]);
+    let gw = Line::of_located(&line_of("1 SIP:gw 0 0 duid=G"));
+    let found = HashMap::from([(gw.clone(), vec![target(2, 20), target(3, 30)])]);
     retarget(root, &found).unwrap();
     let third = "sip:10.0.0.3:5070 g/10.0.0.3:5070 30";
     assert_eq!(serving_uris(root), [there[1], third, "sip:10.0.0.9  0"]);
     assert_eq!(root.sets.pin(0).unwrap().set(1).unwrap().get(0).unwrap().record, number);
     assert_eq!(record.flags(), Flags::INACTIVE);
-    assert_eq!(lines(&root.sets.pin(0).unwrap())[&line(1, b"sip:gw")], [target(2, 20), target(3, 30)]);
+    assert_eq!(lines(&root.sets.pin(0).unwrap())[&gw], [target(2, 20), target(3, 30)]);
 }
 
 #[test]
 fn a_reload_finds_the_weights_of_the_records_again() {
     let root = root(Mapping::new(1 << 20));
-    let all = expand(line_of("1 sip:gw 0 0 weight=7"), &[target(1, 10), target(2, 20)]);
+    let gw = line_of("1 sip:gw 0 0 weight=7");
+    let all = expand(gw.clone(), &[target(1, 10), target(2, 20)]);
     publish(root, &all, KEEP).unwrap();
     let sets = root.sets.pin(0).unwrap();
-    assert_eq!(lines(&sets)[&line(1, b"sip:gw")], [target(1, 10), target(2, 20)]);
+    assert_eq!(lines(&sets)[&Line::of_located(&gw)], [target(1, 10), target(2, 20)]);
 }
 
 #[test]
 fn a_weight_of_the_line_counts_before_that_of_the_record() {
     let all = expand(line_of("1 sip:gw 0 0 weight=7"), &[target(1, 10)]);
     assert_eq!((all[0].entry.attrs.weight, all[0].entry.attrs.rweight), (7, 10));
+}
+
+/// One name on two lines is two lines, as one URI through two sockets is two destinations.
+#[test]
+fn lines_with_one_name_are_told_apart() {
+    let root = root(Mapping::new(1 << 20));
+    let line = |text: &str| {
+        let one = line_of(text);
+        (Line::of_located(&one), one)
+    };
+    let (a, of_a) = line("1 sip:gw 0 5 socket=udp:a:1");
+    let (x, of_x) = line("1 sip:x 0 3");
+    let (b, of_b) = line("1 sip:GW 0 1 socket=udp:b:1");
+    let both = [target(1, 10), target(2, 20)];
+    let (third, fourth) = (target(3, 30), target(4, 40));
+    let all = [expand(of_a, &both), expand(of_x, std::slice::from_ref(&third)), expand(of_b, &both)].concat();
+    publish(root, &all, KEEP).unwrap();
+    let targets = |line: &Line| lines(&root.sets.pin(0).unwrap())[line].clone();
+    assert_eq!([targets(&a), targets(&x), targets(&b)], [both.to_vec(), vec![third.clone()], both.to_vec()]);
+
+    let more = vec![third.clone(), fourth.clone(), both[1].clone()];
+    let found = HashMap::from([(a.clone(), vec![both[1].clone()]), (x.clone(), more.clone())]);
+    retarget(root, &found).unwrap();
+    assert_eq!([targets(&a), targets(&x), targets(&b)], [vec![both[1].clone()], more, both.to_vec()]);
+    let last = |uri: &str| uri.split(' ').next().unwrap().rsplit('.').next().unwrap().to_owned();
+    let order: Vec<_> = serving_uris(root).iter().map(|uri| last(uri)).collect();
+    assert_eq!(order, ["2:5070", "3:5070", "4:5070", "2:5070", "1:5070", "2:5070"]);
+
+    // What the name stands for is changed on both lines, and stays with each.
+    let update = Update { attrs: None, flags: Some(Flags::PROBING), priority: None };
+    edit::update(root, &Spreading, (1, b"sip:gw"), &update, PACE).unwrap();
+    assert_eq!([targets(&a), targets(&b)], [vec![both[1].clone()], both.to_vec()]);
+    let sets = root.sets.pin(0).unwrap();
+    let probing = sets.set(1).unwrap().iter().map(|one| one.flags == Flags::PROBING);
+    assert_eq!(probing.collect::<Vec<_>>(), [true, false, false, false, true, true]);
 }

@@ -47,7 +47,7 @@ pub fn fields(conf: &Conf, listed: &Listed<'_>) -> Result<Fields, NoMemory> {
     Ok(fields)
 }
 
-/// The position in `set` of the destination that a record of the list names. Looked for from `hint` on, around: the next
+/// The position in `set` of the destination that a record of the list names. `hint` is where it is most likely: the next
 /// record names most often the next position.
 ///
 /// By `duid` where the record has one, else by URI and socket: one URI through two sockets is two destinations. Letters
@@ -55,15 +55,20 @@ pub fn fields(conf: &Conf, listed: &Listed<'_>) -> Result<Fields, NoMemory> {
 pub fn position(set: &Set<Pool>, record: &Record<'_>, hint: usize) -> Option<usize> {
     let uri = record.text(b"uri")?;
     let socket = record.socket(b"sock");
-    let find = |is_it: &dyn Fn(Member<'_>) -> bool| {
-        let hint = hint.min(set.len());
-        let mut order = (hint..set.len()).chain(0..hint);
-        order.find(|&at| set.get(at).is_some_and(is_it))
+    let dstid = record.text(b"dstid");
+    let has_duid =
+        |one: Member<'_>| dstid.is_some_and(|dstid| one.text(one.duid).eq_ignore_ascii_case(dstid));
+    if set.get(hint).is_some_and(has_duid) {
+        return Some(hint);
+    }
+    // Without a duid the URI is the id.
+    let by_duid = || set.places().find(|(_, one)| has_duid(*one));
+    let by_duid = dstid.filter(|dstid| !dstid.eq_ignore_ascii_case(uri)).and_then(|_| by_duid());
+    let mut with_uri = set.with_uri(uri);
+    let by_uri = || {
+        let first = with_uri.next()?;
+        let fits = |(_, one): &(usize, Member<'_>)| has_duid(*one) || one.send_from == socket;
+        if fits(&first) { Some(first) } else { with_uri.find(fits).or(Some(first)) }
     };
-    let same_uri = |one: Member<'_>| one.text(one.uri).eq_ignore_ascii_case(uri);
-    record
-        .text(b"dstid")
-        .and_then(|dstid| find(&|one| one.text(one.duid).eq_ignore_ascii_case(dstid)))
-        .or_else(|| find(&|one| same_uri(one) && one.send_from == socket))
-        .or_else(|| find(&same_uri))
+    by_duid.or_else(by_uri).map(|(at, _)| at)
 }

@@ -203,8 +203,11 @@ fn answered_by_another<A: Alloc>(root: &Root<A>, report: &Report<'_, A>, call: C
         let port = if destination.port == 0 { DEFAULT_PORT } else { destination.port };
         port == from.port() && destination.addresses().contains(&from.ip())
     };
-    let own = sets.set(root.registry.record(call.record())?.set())?;
-    if own.iter().any(|one| one.record == call.record() && from_it(one)) {
+    let record = root.registry.record(call.record())?;
+    let own = sets.set(record.set())?;
+    let usual = own.place_of(call.record(), record).and_then(|at| own.get(at));
+    // Lines that mean one destination may lead to several addresses.
+    if usual.is_some_and(from_it) || own.iter().any(|one| one.record == call.record() && from_it(one)) {
         return None;
     }
     let others = core::iter::once(own).chain(sets.sets());

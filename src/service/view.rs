@@ -27,7 +27,8 @@ impl<'a, A: Alloc> View<'a, A> {
 
     /// A view with a wall clock, which only overload control looks at.
     pub fn with_clock(root: &'a Root<A>, set: &'a Set<A>, now_ms: &'a dyn Fn() -> u64) -> Self {
-        Self { root, set, now_ms, dry: false, without: None, near: Cell::new((0, &[])) }
+        let near = set.blocks.run_of(0).map_or(&[][..], |(_, first)| first.destinations());
+        Self { root, set, now_ms, dry: false, without: None, near: Cell::new((0, near)) }
     }
 
     /// A view for what would be chosen: no look at it changes anything.

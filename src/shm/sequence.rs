@@ -66,16 +66,21 @@ impl<R: Run, A: Alloc> Sequence<R, A> {
 
     /// The run with this item, and the position of the run's first.
     pub fn run_of(&self, at: usize) -> Option<(usize, &R)> {
-        let after = match self.places.len() {
-            1 => 1,
-            _ => self.places.partition_point(|place| place.start <= at),
+        if at >= self.len {
+            return None;
+        }
+        // Runs are of about the same length: mostly this is it.
+        let guess = at * self.places.len() / self.len;
+        let there =
+            self.places.get(guess).filter(|place| place.start <= at && at - place.start < place.run.len());
+        let search = || {
+            let after = self.places.partition_point(|place| place.start <= at);
+            self.places.get(after.checked_sub(1)?)
         };
-        let place = self.places.get(after.checked_sub(1)?)?;
-        (at < self.len).then_some((place.start, &*place.run))
+        there.or_else(search).map(|place| (place.start, &*place.run))
     }
 
-    /// Whose first is the first run of which this is not so, with the position of its first item. Runs of which it is so
-    /// come first.
+    /// The first run for which `pred` is false, with the position of its first item; those for which it is true come first.
     pub fn partition_point(&self, pred: impl Fn(&R) -> bool) -> Option<(usize, &R)> {
         let at = self.places.partition_point(|place| pred(&place.run));
         self.places.get(at).map(|place| (place.start, &*place.run))

@@ -50,7 +50,7 @@ impl<A: Alloc> Sets<A> {
 }
 
 impl<A: Alloc> Generation<A> {
-    /// The destination of this record, with its set. One record may have several destinations: the first of its set.
+    /// The destination of this record, with its set; one of them, where several lines mean it.
     pub fn of_record(&self, number: u32, record: &Record) -> Option<(&Set<A>, Member<'_>)> {
         let set = self.set(record.set())?;
         Some((set, set.get(set.place_of(number, record)?)?))

@@ -33,7 +33,7 @@ struct Index<A: Alloc> {
     free: Option<u32>,
     /// Numbers handed out at least once.
     used: u32,
-    /// Head of the list of records that no generation held when they came on it: those that a sweep looks at.
+    /// Head of the list of records that no block held when they came on it: those that a sweep looks at.
     unheld: Option<u32>,
 }
 
@@ -47,7 +47,7 @@ struct Label<A: Alloc> {
     key: Key,
     /// `duid`, or the URI where there is none.
     name: Option<Slice<u8, A>>,
-    /// Whether it is on the list of those that no generation held.
+    /// Whether it is on the list of those that no block held.
     listed: bool,
     /// The next one of the list that it is on: free, or not held.
     next: Option<u32>,

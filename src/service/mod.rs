@@ -16,6 +16,7 @@ pub mod names;
 pub mod probe;
 pub mod publish;
 pub mod reload;
+pub mod replace;
 pub mod route;
 pub mod state_file;
 pub mod states;

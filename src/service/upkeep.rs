@@ -1,6 +1,6 @@
 //! What a timer does once a second: memory ahead of need, calls that nobody ended, generations that nobody reads.
 
-use super::{calls, publish};
+use super::{calls, replace};
 use crate::load::Expiry;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::Root;
@@ -40,5 +40,5 @@ pub fn expire<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32) -> u64 {
 
 /// Gives back what a reload could not, because a reader was at it.
 pub fn tidy<A: Alloc>(root: &Root<A>) {
-    publish::tidy(root, &mut root.writer.lock());
+    replace::tidy(root, &mut root.writer.lock());
 }

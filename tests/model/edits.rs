@@ -10,7 +10,7 @@ use dispatcher::service::located::{Located, Meaning};
 use dispatcher::service::publish::{publish, readdress};
 use dispatcher::service::reload::{Found, Source};
 use dispatcher::service::{audit, upkeep};
-use dispatcher::state::Root;
+use dispatcher::state::{Member, Root};
 use proptest::prelude::*;
 
 use super::mapping::Mapping;
@@ -83,7 +83,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     // Names of the first set are found in blocks all over it.
-    let (set, name) = (prop_oneof![4 => Just(1), 1 => 0..6], prop_oneof![0..300u32, 295..305u32]);
+    let (set, name) = (prop_oneof![4 => Just(1), 1 => 0..100], prop_oneof![0..300u32, 295..305u32]);
     (set, name, 0..3i32, 0..9u32, 0..12u8).prop_map(|(set, name, priority, maxload, kind)| match kind {
         0..=3 => Step::Add(set, name, priority, maxload),
         4..=7 => Step::Remove(set, name),
@@ -93,69 +93,101 @@ fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-fn apply(root: &Root<Mapping>, model: &mut Model, step: &Step) {
-    let found = |model: &Model, set, name| {
-        model.get(&set).is_some_and(|set: &Vec<(u32, i32, u32)>| set.iter().any(|one| one.0 == name))
-    };
-    let told = |done: Result<(), NotEdited>, found: bool| match done {
-        Ok(()) => assert!(found),
-        Err(error) => assert!(matches!(error, NotEdited::NotThere) && !found, "{error:?}"),
-    };
+/// The destination of a set that comes last, and where it is said to be.
+fn last(root: &Root<Mapping>, set: i32) -> Option<((u32, u64), Meaning)> {
+    let sets = root.sets.pin(0).ok()?;
+    let one = sets.set(set)?.iter().last()?;
+    let meaning = Meaning { addresses: vec![[10, 0, 0, 1].into()], port_and_proto: Some((5061, 2)) };
+    Some(((one.record, one.asked), meaning))
+}
+
+fn perform(root: &Root<Mapping>, step: &Step) -> Result<(), NotEdited> {
     let uri = |name: u32| format!("SIP:gw{name}").into_bytes();
     match *step {
         Step::Add(set, name, priority, maxload) => {
-            edit::add(root, &AsItIs, entry(set, name, priority, maxload), PACE).unwrap();
-            insert(model.entry(set).or_default(), (name, priority, maxload));
+            edit::add(root, &AsItIs, entry(set, name, priority, maxload), PACE)
         }
-        Step::Remove(set, name) => {
-            told(edit::remove(root, set, &uri(name), PACE), found(model, set, name));
-            if let Some(all) = model.get_mut(&set) {
-                all.retain(|one| one.0 != name);
-            }
-        }
+        Step::Remove(set, name) => edit::remove(root, set, &uri(name), PACE),
         Step::Limit(set, name, maxload) => {
             let update = Update { attrs: Some(entry(set, name, 0, maxload).attrs), ..Update::default() };
-            told(edit::update(root, &AsItIs, (set, &uri(name)), &update, PACE), found(model, set, name));
-            let all = model.get_mut(&set).into_iter().flatten().filter(|one| one.0 == name);
-            all.for_each(|one| one.2 = maxload);
+            edit::update(root, &AsItIs, (set, &uri(name)), &update, PACE)
         }
         Step::Rank(set, name, priority) => {
             let update = Update { priority: Some(priority), ..Update::default() };
-            told(edit::update(root, &AsItIs, (set, &uri(name)), &update, PACE), found(model, set, name));
-            if let Some(all) = model.get_mut(&set) {
-                if all.iter().any(|one| one.0 == name && one.1 != priority) {
-                    let moved: Vec<_> = all.iter().copied().filter(|one| one.0 == name).collect();
-                    all.retain(|one| one.0 != name);
-                    moved.into_iter().rev().for_each(|one| insert(all, (one.0, priority, one.2)));
-                }
-            }
+            edit::update(root, &AsItIs, (set, &uri(name)), &update, PACE)
         }
         Step::Readdress(set) => {
-            let asked = root.sets.pin(0).ok().and_then(|sets| {
-                let one = sets.set(set)?.iter().last()?;
-                Some((one.record, one.asked))
-            });
-            let Some(asked) = asked else { return };
-            let meaning = Meaning { addresses: vec![[10, 0, 0, 1].into()], port_and_proto: Some((5061, 2)) };
-            readdress(root, &[(asked, meaning.clone())].into()).unwrap();
-            let sets = root.sets.pin(0).unwrap();
-            let one = sets.set(set).unwrap().iter().last().unwrap();
-            assert_eq!((one.addresses(), one.port, one.proto), (&meaning.addresses[..], 5061, 2));
+            let found = last(root, set).ok_or(NotEdited::NotThere)?;
+            readdress(root, &[found].into()).map_err(NotEdited::OutOfMemory)
         }
     }
+}
+
+/// What the step makes of the model; whether it can be done.
+fn expect(model: &mut Model, step: &Step) -> bool {
+    let (set, is_it): (i32, u32) = match *step {
+        Step::Add(set, name, priority, maxload) => {
+            insert(model.entry(set).or_default(), (name, priority, maxload));
+            return true;
+        }
+        Step::Readdress(set) => return model.contains_key(&set),
+        Step::Remove(set, name) | Step::Limit(set, name, _) | Step::Rank(set, name, _) => (set, name),
+    };
+    let Some(all) = model.get_mut(&set) else { return false };
+    let found: Vec<_> = all.iter().copied().filter(|one| one.0 == is_it).collect();
+    match *step {
+        Step::Limit(_, _, maxload) => {
+            all.iter_mut().filter(|one| one.0 == is_it).for_each(|one| one.2 = maxload);
+        }
+        Step::Rank(_, _, priority) if found.iter().any(|one| one.1 != priority) => {
+            all.retain(|one| one.0 != is_it);
+            found.iter().rev().for_each(|one| insert(all, (one.0, priority, one.2)));
+        }
+        Step::Remove(..) => all.retain(|one| one.0 != is_it),
+        _ => {}
+    }
     model.retain(|_, all| !all.is_empty());
+    !found.is_empty()
+}
+
+/// Where memory lasts for so many blocks only, the step fails and changes nothing; then it is done.
+fn apply(mapping: Mapping, root: &Root<Mapping>, model: &mut Model, step: &Step, blocks: usize) {
+    mapping.fail_after(blocks);
+    let mut done = perform(root, step);
+    mapping.fail_after(usize::MAX);
+    if matches!(done, Err(NotEdited::OutOfMemory(_))) {
+        assert_eq!(&serving(root), model, "{step:?} after {blocks} blocks");
+        done = perform(root, step);
+    }
+    match (done, expect(model, step)) {
+        (Ok(()), true) | (Err(NotEdited::NotThere), false) => {}
+        (done, _) => panic!("{step:?}: {done:?}"),
+    }
+    if let Step::Readdress(set) = step {
+        let sets = root.sets.pin(0).ok();
+        let one = sets.as_ref().and_then(|sets| sets.set(*set)?.iter().last());
+        let means = |one: Member<'_>| (one.addresses().to_vec(), one.port, one.proto);
+        assert!(one.is_none_or(|one| means(one) == (vec![[10, 0, 0, 1].into()], 5061, 2)));
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
-    fn changes_are_those_of_a_list(size in 0u32..300, steps in prop::collection::vec(step(), 1..60)) {
-        let root = super::root(Mapping::new(8 << 20));
-        let lines: String = (0..size).map(|n| format!("1 sip:gw{n} 0 {} maxload={}\n", n % 3, n % 5)).collect();
+    fn changes_are_those_of_a_list_or_fail_as_a_whole(
+        size in 0u32..300,
+        sets in 0i32..100,
+        steps in prop::collection::vec((step(), prop_oneof![0..25usize, Just(usize::MAX)]), 1..60),
+    ) {
+        let mapping = Mapping::new(8 << 20);
+        let root = super::root(mapping);
+        let lines = (0..size).map(|n| format!("1 sip:gw{n} 0 {} maxload={}\n", n % 3, n % 5));
+        let others = (0..sets).map(|set| format!("{} sip:gw{set}\n", set + 2));
+        let lines: String = lines.chain(others).collect();
         publish(root, &located(&lines), KEEP).unwrap();
         let mut model = serving(root);
-        for step in &steps {
-            apply(root, &mut model, step);
+        for (step, blocks) in &steps {
+            apply(mapping, root, &mut model, step, *blocks);
             prop_assert_eq!(&serving(root), &model, "after {:?}", step);
         }
         upkeep::tidy(root);

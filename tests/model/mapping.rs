@@ -15,6 +15,8 @@ struct Head {
     end: usize,
     used: usize,
     allocations: usize,
+    /// Blocks that may still be handed out.
+    left: usize,
     /// Free blocks by the power of two of their size, linked through their first word.
     free: [usize; 40],
 }
@@ -31,7 +33,14 @@ impl Mapping {
         assert_ne!(start, libc::MAP_FAILED);
         let head = start.cast::<Mutex<Head>>();
         let first = start as usize + size_of::<Mutex<Head>>().next_multiple_of(64);
-        let state = Head { next: first, end: start as usize + size, used: 0, allocations: 0, free: [0; 40] };
+        let state = Head {
+            next: first,
+            end: start as usize + size,
+            used: 0,
+            allocations: 0,
+            left: usize::MAX,
+            free: [0; 40],
+        };
         // SAFETY: the mapping is ours and large enough.
         unsafe { head.write(Mutex::new(state)) };
         Self(NonNull::new(head).unwrap())
@@ -50,6 +59,11 @@ impl Mapping {
     /// Blocks handed out so far, given back or not.
     pub fn allocations(self) -> usize {
         self.head().lock().allocations
+    }
+
+    /// From now on only so many blocks are handed out, as if the memory were full then.
+    pub fn fail_after(self, blocks: usize) {
+        self.head().lock().left = blocks;
     }
 
     /// Puts a value into the mapping for good.
@@ -74,6 +88,7 @@ unsafe impl Alloc for Mapping {
         assert!(layout.align() <= 16);
         let (size, class) = Self::class(layout);
         let mut head = self.head().lock();
+        head.left = head.left.checked_sub(1)?;
         let block = match head.free[class] {
             0 => {
                 let block = head.next;

@@ -6,6 +6,7 @@
 
 use dispatcher::shm::arena::Arena;
 use dispatcher::shm::atomic::{AtomicU32, Ordering};
+use dispatcher::shm::counted::Counted;
 use dispatcher::shm::counter::Gauge;
 use dispatcher::shm::lock::Futex;
 use dispatcher::shm::snapshot::{Retired, Snapshot};
@@ -122,6 +123,7 @@ fn the_lock_lets_in_one_at_a_time_and_loses_no_wake_up() {
         // SAFETY: the checker fails the test if two are inside at once.
         let enter = |shared: &(Futex, UnsafeCell<u32>)| {
             shared.0.acquire();
+            // SAFETY: the lock is held; the checker fails the test if it lets two in.
             shared.1.with_mut(|value| unsafe { *value += 1 });
             shared.0.release();
         };
@@ -212,3 +214,28 @@ impl Default for Made {
 
 // SAFETY: an atomic.
 unsafe impl Shared for Made {}
+
+#[test]
+fn the_last_owner_takes_the_value_along_after_all_have_read_it() {
+    loom::model(|| {
+        let ends = Arc::new(AtomicU32::new(0));
+        struct Ending(Watched, Arc<AtomicU32>);
+        // SAFETY: the checker watches every access.
+        unsafe impl Shared for Ending {}
+        impl Drop for Ending {
+            fn drop(&mut self) {
+                self.1.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let one = Counted::try_new_in(Ending(Watched::new(1), ends.clone()), Heap).unwrap();
+        let other = one.clone();
+        let reader = thread::spawn(move || {
+            assert_eq!(other.0.read(), 1);
+            drop(other);
+        });
+        assert_eq!(one.0.read(), 1);
+        drop(one);
+        reader.join().unwrap();
+        assert_eq!(ends.load(Ordering::Relaxed), 1);
+    });
+}

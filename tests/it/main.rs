@@ -37,6 +37,7 @@ mod soak;
 mod source_kinds;
 mod source_model;
 mod stock;
+mod stock_kamcmd;
 mod stock_rpc;
 mod storm;
 mod storm_edits;

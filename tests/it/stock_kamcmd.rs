@@ -1,0 +1,92 @@
+//! What `kamcmd` shows beside the stock module: the same text.
+
+use crate::support::Kamailio;
+use crate::support::server_config::Builder;
+use crate::support::transports::kamcmd;
+
+/// One set, and no two of a priority: their order is a difference between both, after an addition too.
+const LIST: &str = "\
+    2 sip:127.0.2.1:5061;transport=tcp 1 7\n\
+    2 sip:127.0.2.2:5060 8 8 weight=50;\n\
+    2 sip:127.0.2.3:5062 2 9 duid=b;my=y;obproxy=sip:127.0.0.7\n\
+    2 sip:127.0.2.5:5070 0 4 duid=six;maxload=5;rweight=3;note=x\n\
+    2 sips:127.0.2.4:5061 16 3\n";
+
+/// A command each. Numbers as `kamcmd` takes them: what looks like one is one, unless `s:` is before it.
+const COMMANDS: &[&str] = &[
+    "dispatcher.list",
+    "dispatcher.list short",
+    "dispatcher.list full",
+    "dispatcher.list FULL",
+    "dispatcher.list what",
+    "dispatcher.set_state i 2 sip:127.0.2.2:5060",
+    "dispatcher.list",
+    "dispatcher.set_state ip 2 all",
+    "dispatcher.list",
+    "dispatcher.set_state s:0 2 sip:127.0.2.5:5070",
+    "dispatcher.set_state tp 2 sip:127.0.2.1:5061;transport=tcp",
+    "dispatcher.set_state d 2 sip:127.0.2.3:5062",
+    "dispatcher.list",
+    "dispatcher.set_state x 2 sip:127.0.2.3:5062",
+    "dispatcher.set_state a 2 sip:nobody",
+    "dispatcher.set_state a 9 sip:127.0.2.3:5062",
+    "dispatcher.set_state a 2",
+    "dispatcher.set_state",
+    "dispatcher.ping_active",
+    "dispatcher.ping_active 0",
+    "dispatcher.ping_active",
+    "dispatcher.ping_active 1",
+    "dispatcher.hash 8 alice",
+    "dispatcher.hash 8 alice example.com",
+    "dispatcher.hash 8",
+    "dispatcher.add 2 sip:127.0.2.9:5060",
+    "dispatcher.list",
+    "dispatcher.add 2 sip:127.0.2.8:5060 8 5 duid=e;weight=7",
+    "dispatcher.list",
+    "dispatcher.add 2",
+    "dispatcher.remove 2 sip:127.0.2.9:5060",
+    "dispatcher.list",
+    "dispatcher.remove 2",
+    "dispatcher.reload",
+    "dispatcher.list",
+    "dispatcher.list full",
+];
+
+fn with_ctl(builder: Builder) -> Kamailio {
+    let modparams = "modparam(\"ctl\", \"binrpc\", \"unixs:RUN_DIR/ctl\")\n\
+                     modparam(\"dispatcher\", \"reload_delta\", 0)";
+    builder.list(LIST).module("ctl").modparam(modparams).start()
+}
+
+/// What it shows, without the structure `HEALTH` that only we have.
+#[track_caller]
+fn shown(server: &Kamailio, command: &str) -> String {
+    let dir = server.run_dir();
+    let (text, errors) = kamcmd(&format!("unixs:{}/ctl", dir.display()), dir, &format!("{command}\n"));
+    let mut depth = 0;
+    let mut kept = Vec::new();
+    for line in text.lines() {
+        let word = line.trim();
+        if depth == 0 && word != "HEALTH: {" {
+            kept.push(line);
+            continue;
+        }
+        depth += usize::from(word.ends_with('{'));
+        depth -= usize::from(word == "}");
+    }
+    kept.join("\n") + &errors
+}
+
+#[test]
+fn commands_show_the_same_by_kamcmd() {
+    // The stock module forgets states with each reload.
+    let ours = with_ctl(Kamailio::builder().modparam("modparam(\"dispatcher\", \"ds_retain_state\", 0)"));
+    let stock = with_ctl(Kamailio::builder().stock());
+    for (at, command) in COMMANDS.iter().enumerate() {
+        let [ours, stock] = [&ours, &stock].map(|server| shown(server, command));
+        let first = ours.lines().zip(stock.lines()).find(|(one, other)| one != other);
+        assert!(ours == stock, "command {at}, {command}, first {first:?}:\n{ours}\n--- stock\n{stock}");
+    }
+    assert!(shown(&ours, "dispatcher.list").contains("URI: sip:127.0.2.5:5070"));
+    ours.stop();
+}

@@ -93,6 +93,28 @@ fn postgres_is_mirrored() {
     table_is_mirrored(Engine::Postgres);
 }
 
+#[test]
+fn one_wrong_row_of_twenty_thousand_is_named_and_the_others_load() {
+    const ROWS: usize = 20_000;
+    const WRONG: usize = 12_345;
+    let uris: Vec<String> = (0..ROWS).map(|n| format!("sip:127.1.{}.{}:5060", n / 250, n % 250)).collect();
+    let attrs = |n: usize| if n == WRONG { "maxload=many" } else { "weight=1" };
+    let rows: Vec<_> = uris.iter().enumerate().map(|(n, uri)| (1, uri.as_str(), 0, 0, attrs(n))).collect();
+    let database = Database::start(Engine::Sqlite);
+    database.rows(&rows[..10]);
+    let server = builder(&database).pkg_megabytes(64).start();
+    database.rows(&rows);
+    let answer = reload(&server).unwrap();
+    let told = format!("row {}: (set 1, '{}') attributes: maxload='many'", WRONG + 1, uris[WRONG]);
+    assert!(answer.contains(&told), "{answer}");
+    assert_eq!(server.log_lines(&told).len(), 1);
+    let size = || {
+        server.rpc("dispatcher.list", json!(["short", 1, 0, 1])).unwrap()["RECORDS"][0]["SET"]["SIZE"].clone()
+    };
+    assert_eq!(size(), json!(ROWS - 1));
+    server.stop();
+}
+
 /// What served before serves on, and a later reload is as good as any.
 #[track_caller]
 fn server_may_go_and_come_back(engine: Engine) {

@@ -1,6 +1,6 @@
 //! The key of a call or of a destination: a 128-bit hash with a secret, so that nobody outside can aim for a collision.
 
-use xxhash_rust::xxh3::{Xxh3Builder, xxh3_64, xxh3_128_with_secret};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_secret, xxh3_128_with_secret};
 
 /// Bytes of a secret; XXH3 needs at least 136, its own has 192.
 pub const SECRET_LEN: usize = 192;
@@ -26,19 +26,18 @@ impl Secret {
     /// The key of a destination in a set: `duid` where it has one, else its URI and the socket it is reached through.
     /// Letters count the same in either case, as the stock module compares both.
     pub fn destination(&self, set: i32, duid: &[u8], uri: &[u8], socket: &[u8]) -> Key {
-        let mut hash = Xxh3Builder::new().with_secret(self.0).build();
-        hash.update(&set.to_ne_bytes());
+        let mut text = set.to_ne_bytes().to_vec();
         if duid.is_empty() {
-            hash.update(b"u");
-            hash.update(&uri.to_ascii_lowercase());
+            text.push(b'u');
+            text.extend(uri.to_ascii_lowercase());
             // A byte that no URI holds, so that the border cannot be shifted.
-            hash.update(&[0]);
-            hash.update(&socket.to_ascii_lowercase());
+            text.push(0);
+            text.extend(socket.to_ascii_lowercase());
         } else {
-            hash.update(b"d");
-            hash.update(&duid.to_ascii_lowercase());
+            text.push(b'd');
+            text.extend(duid.to_ascii_lowercase());
         }
-        halves(hash.digest128())
+        halves(xxh3_128_with_secret(&text, &self.0))
     }
 
     /// The bytes that it was made from.
@@ -48,12 +47,12 @@ impl Secret {
 
     /// A hash of several texts.
     pub fn word(&self, texts: &[&[u8]]) -> u64 {
-        let mut hash = Xxh3Builder::new().with_secret(self.0).build();
+        let mut all = Vec::with_capacity(texts.iter().map(|text| text.len() + size_of::<usize>()).sum());
         for text in texts {
-            hash.update(&text.len().to_ne_bytes());
-            hash.update(text);
+            all.extend_from_slice(&text.len().to_ne_bytes());
+            all.extend_from_slice(text);
         }
-        hash.digest()
+        xxh3_64_with_secret(&all, &self.0)
     }
 }
 

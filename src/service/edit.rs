@@ -2,13 +2,13 @@
 //! source again.
 
 use super::located::Located;
-use super::publish::{self, Edit};
+use super::publish::{self, Edit, Exchange};
 use super::reload::Source;
 use super::targets::{self, Line};
 use crate::dest::problem::shown;
 use crate::dest::{Attrs, Entry, Flags, Problem};
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::{Generation, Root, Set};
+use crate::state::{Generation, Root};
 
 /// Why the sets were not changed.
 #[derive(Debug)]
@@ -44,23 +44,10 @@ pub fn add<A: Alloc>(root: &Root<A>, source: &dyn Source, entry: Entry, pace: Pa
     edit(root, pace, |before| {
         let id = new.entry.set;
         let mut edit = Edit::of(before, id);
-        edit.insert(rank(before.and_then(|sets| sets.set(id)), new.entry.priority), new);
+        let rank = before.and_then(|sets| sets.set(id)).map_or(0, |set| set.rank(new.entry.priority));
+        edit.insert(rank, new);
         Ok(edit)
     })
-}
-
-/// Where the last line of a source with this priority stands in the set.
-fn rank<A: Alloc>(set: Option<&Set<A>>, priority: i32) -> usize {
-    let Some(set) = set else { return 0 };
-    let (mut low, mut high) = (0, set.len());
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match set.get(middle) {
-            Some(one) if one.priority > priority => low = middle + 1,
-            _ => high = middle,
-        }
-    }
-    low
 }
 
 /// Removes all destinations of a set whose URI, as it is or as it was written, is this.
@@ -97,7 +84,7 @@ pub fn update<A: Alloc>(
     edit(root, pace, |before| {
         let set = before.and_then(|sets| sets.set(id)).ok_or(NotEdited::NotThere)?;
         let mut done: Vec<Option<Line>> = Vec::new();
-        let mut changes: Vec<(Vec<usize>, Vec<Located>)> = Vec::new();
+        let mut changes: Vec<Exchange> = Vec::new();
         let mut in_rank = true;
         for (at, one) in set.named(uri) {
             let located = Located::line_of(id, one);
@@ -110,31 +97,24 @@ pub fn update<A: Alloc>(
             let line = (!located.written.is_empty()).then(|| Line::of(id, one));
             // All that a line stands for are changed with the first of them.
             let there = done.iter().position(|there| line.is_some() && *there == line);
-            if let Some((places, _)) = there.and_then(|there| changes.get_mut(there)) {
-                places.push(at);
+            if let Some(change) = there.and_then(|there| changes.get_mut(there)) {
+                change.out.push(at);
                 continue;
             }
             let new = changed(source, located, update)?;
             let spread = line.as_ref().filter(|_| !new.written.is_empty());
             let targets = spread.map_or_else(Vec::new, |line| targets::serving(set, line));
-            changes.push((vec![at], targets::expand(new, &targets)));
+            changes.push(Exchange { out: vec![at], at, new: targets::expand(new, &targets) });
             done.push(line);
         }
         if changes.is_empty() {
             return Err(NotEdited::NotThere);
         }
-        let mut edit = Edit::of(before, id);
-        if in_rank {
-            edit.exchange(changes);
-        } else {
-            let (places, new): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
-            let mut places = places.concat();
-            places.sort_unstable();
-            let rank = rank(Some(set), update.priority.unwrap_or(0));
-            let rank = rank - places.partition_point(|at| *at < rank);
-            places.iter().rev().for_each(|&at| edit.remove(at));
-            new.into_iter().flatten().rev().for_each(|one| edit.insert(rank, one));
+        if let Some(priority) = update.priority.filter(|_| !in_rank) {
+            changes.iter_mut().for_each(|change| change.at = set.rank(priority));
         }
+        let mut edit = Edit::of(before, id);
+        edit.exchange(changes);
         Ok(edit)
     })
 }

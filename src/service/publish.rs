@@ -42,6 +42,16 @@ fn open<A: Alloc>(block: &Block<A>) -> Vec<Item<'_>> {
     block.iter().map(Item::Stays).collect()
 }
 
+/// Destinations in the place of others. Positions are those of before the edit.
+pub struct Exchange {
+    /// Which go.
+    pub out: Vec<usize>,
+    /// Before which the new ones come.
+    pub at: usize,
+    /// Those that come.
+    pub new: Vec<Located>,
+}
+
 /// A change of one set.
 pub struct Edit<'g, A: Alloc> {
     id: i32,
@@ -69,17 +79,15 @@ impl<'g, A: Alloc> Edit<'g, A> {
         }
     }
 
-    /// Puts others in the place of those at some positions, which come in order: all where the first one was. Positions are
-    /// those of before the edit.
-    pub fn exchange(&mut self, mut changes: Vec<(Vec<usize>, Vec<Located>)>) {
-        let mut out: Vec<usize> = changes.iter().flat_map(|(places, _)| places).copied().collect();
+    /// Puts others in the place of some.
+    pub fn exchange(&mut self, mut all: Vec<Exchange>) {
+        let mut out: Vec<usize> = all.iter().flat_map(|one| &one.out).copied().collect();
         out.sort_unstable();
         // From behind, so that nothing moves before its turn.
         out.iter().rev().for_each(|&at| self.remove(at));
-        changes.sort_by_key(|(places, _)| places.first().copied());
-        for (places, new) in changes.into_iter().rev() {
-            let Some(first) = places.first() else { continue };
-            let at = first - out.partition_point(|gone| gone < first);
+        all.sort_by_key(|one| one.at);
+        for Exchange { at, new, .. } in all.into_iter().rev() {
+            let at = at - out.partition_point(|gone| *gone < at);
             new.into_iter().rev().for_each(|one| self.insert(at, one));
         }
     }

@@ -5,7 +5,7 @@
 //! look-up, and the process for names no source.
 
 use super::located::Located;
-use super::publish::{self, Edit};
+use super::publish::{self, Edit, Exchange};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Member, Root, Set};
 use core::net::IpAddr;
@@ -144,9 +144,9 @@ pub fn retarget<A: Alloc>(root: &Root<A>, found: &HashMap<Line, Vec<Target>>) ->
             let mut changes = Vec::new();
             for (line, targets) in lines {
                 let members: Vec<_> = of_line(set, line).collect();
-                let places: Vec<usize> = members.iter().map(|(at, _)| *at).collect();
-                let line = members.first().map(|(_, one)| Located::line_of(*id, *one));
-                changes.extend(line.map(|line| (places, expand(line, targets))));
+                let Some(&(at, first)) = members.first() else { continue };
+                let out = members.iter().map(|(at, _)| *at).collect();
+                changes.push(Exchange { out, at, new: expand(Located::line_of(*id, first), targets) });
             }
             if !changes.is_empty() {
                 let mut edit = Edit::of(before, *id);

@@ -44,13 +44,18 @@ unsafe impl<R: Run, A: Alloc> Shared for Sequence<R, A> {}
 impl<R: Run, A: Alloc> Sequence<R, A> {
     /// Of these runs, none of them empty.
     pub fn try_of_in(runs: Vec<R>, alloc: A) -> Result<Self, OutOfMemory> {
-        let mut places = Vec::with_capacity(runs.len());
+        let owned: Result<Vec<_>, _> = runs.into_iter().map(|run| Counted::try_new_in(run, alloc)).collect();
+        Self::try_of_owned_in(owned?, alloc)
+    }
+
+    fn try_of_owned_in(runs: Vec<Counted<R, A>>, alloc: A) -> Result<Self, OutOfMemory> {
         let mut len = 0;
-        for run in runs {
+        let place = |run: Counted<R, A>| {
             let start = len;
             len += run.len();
-            places.push(Place { start, run: Counted::try_new_in(run, alloc)? });
-        }
+            Place { start, run }
+        };
+        let places = runs.into_iter().map(place).collect();
         Ok(Self { places: Slice::try_from_vec_in(places, alloc)?, len })
     }
 
@@ -209,25 +214,20 @@ impl<'g, R: Run, T, A: Alloc> Draft<'g, R, T, A> {
         mut make: impl FnMut(Vec<T>) -> Result<R, OutOfMemory>,
         alloc: A,
     ) -> Result<Sequence<R, A>, OutOfMemory> {
-        let (mut places, mut len) = (Vec::new(), 0);
-        let mut put = |run: Counted<R, A>| {
-            let start = len;
-            len += run.len();
-            places.push(Place { start, run });
-        };
+        let mut runs = Vec::new();
         for piece in self.joined() {
             match piece {
-                Piece::Kept(run) => put(run.clone()),
+                Piece::Kept(run) => runs.push(run.clone()),
                 Piece::Open(items) => {
                     let size = items.len().div_ceil(items.len().div_ceil(LONGEST).max(1)).max(1);
                     let mut items = items.into_iter().peekable();
                     while items.peek().is_some() {
-                        put(Counted::try_new_in(make(items.by_ref().take(size).collect())?, alloc)?);
+                        runs.push(Counted::try_new_in(make(items.by_ref().take(size).collect())?, alloc)?);
                     }
                 }
             }
         }
-        Ok(Sequence { places: Slice::try_from_vec_in(places, alloc)?, len })
+        Sequence::try_of_owned_in(runs, alloc)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One set as it serves.
 
-use super::block::{Block, Member, NameTag};
+use super::block::{Block, Destination, Member, NameTag};
 use super::record::Record;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::shm::counted::Counted;
@@ -62,6 +62,13 @@ impl<A: Alloc> Set<A> {
     /// All destinations with their positions.
     pub fn places(&self) -> impl Iterator<Item = (usize, Member<'_>)> + Clone {
         self.iter().enumerate()
+    }
+
+    /// Where the last line of a source with this priority stands: before all others of that priority.
+    pub fn rank(&self, priority: i32) -> usize {
+        let before = |one: &Destination| one.priority > priority;
+        let found = self.blocks.partition_point(|block| block.destinations().last().is_some_and(before));
+        found.map_or(self.len(), |(start, block)| start + block.destinations().partition_point(before))
     }
 
     /// The position of the first one with this record.

@@ -18,6 +18,7 @@ pub mod publish;
 pub mod reload;
 pub mod replace;
 pub mod route;
+mod standing;
 pub mod state_file;
 pub mod states;
 pub mod targets;

@@ -1,11 +1,12 @@
 //! What is to serve: all of it, or what changes.
 //!
-//! A reload makes all sets anew. Everything else changes some: an [`Edit`] names the destinations of one set that come, go
-//! or are replaced, and what it does not name is taken over as it is, most of it without a look.
+//! A reload says what all sets are to be. Everything else changes some: an [`Edit`] names the destinations of one set that
+//! come, go or are replaced. Either way what stays is taken over as it is.
 
 use super::located::{Located, Meaning};
-use super::replace::{Builder, Made, Others, replace};
-use crate::shm::sequence::{Draft, LONGEST, Sequence};
+use super::replace::{Builder, Made, Plan, replace};
+use crate::dest::Place;
+use crate::shm::sequence::Draft;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Block, Generation, Keep, Member, Root};
 use std::collections::HashMap;
@@ -109,24 +110,77 @@ impl<'g, A: Alloc> Edit<'g, A> {
     }
 }
 
-/// Makes these destinations serve and no others, all at once. They must be in the order of [`crate::dest::arranged`]. Says
-/// whether several of them are one by their identity.
+/// A destination that a source wants to serve.
+pub enum Wanted<'g> {
+    /// One that serves.
+    Stays {
+        /// Its position in its set.
+        at: usize,
+        /// Itself.
+        member: Member<'g>,
+        /// Where its line stands in the source.
+        place: Place,
+    },
+    /// Another, or the same with other words.
+    New(Box<Located>),
+}
+
+impl Wanted<'_> {
+    /// Where its line stands in the source.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Stays { place, .. } => *place,
+            Self::New(one) => one.entry.place,
+        }
+    }
+}
+
+/// The destinations that a source wants in one set.
+pub struct WantedSet<'g> {
+    /// Its id.
+    pub id: i32,
+    /// In the order of [`crate::dest::arranged`].
+    pub lines: Vec<Wanted<'g>>,
+}
+
+impl<'g> WantedSet<'g> {
+    /// What is to become of a set; its position if it stays as it is.
+    fn plan<A: Alloc>(
+        self,
+        before: Option<&'g Generation<A>>,
+        builder: &mut Builder<'_, A>,
+    ) -> Result<Result<Made<A>, usize>, OutOfMemory> {
+        let Self { id, lines } = self;
+        let set = before.and_then(|generation| generation.set(id));
+        let stands =
+            |(place, line): (usize, &Wanted<'_>)| matches!(line, Wanted::Stays { at, .. } if *at == place);
+        if set.is_some_and(|set| set.len() == lines.len()) && lines.iter().enumerate().all(stands) {
+            if let Some(Ok(place)) = before.map(|generation| generation.place_of(id)) {
+                return Ok(Err(place));
+            }
+        }
+        let item = |line| match line {
+            Wanted::Stays { at, member, .. } => (Some(at), Item::Stays(member)),
+            Wanted::New(one) => (None, Item::New(one)),
+        };
+        let items = lines.into_iter().map(item).collect();
+        let draft = Draft::of(set.map(|set| &set.blocks), items, open);
+        Edit { id, draft, out: Vec::new() }.made(builder).map(Ok)
+    }
+}
+
+/// Makes these destinations serve and no others, all at once; sets in the order of their ids. Says whether several lines are
+/// one destination by their identity.
 ///
 /// On an error the old ones go on serving and nothing is changed.
-pub fn publish<A: Alloc>(root: &Root<A>, all: &[Located], keep: Keep) -> Result<bool, OutOfMemory> {
-    let made = |lines: &[Located], builder: &mut Builder<'_, A>| {
-        let id = lines.first().map_or(0, |one| one.entry.set);
-        let mut blocks = Vec::with_capacity(lines.len().div_ceil(LONGEST));
-        for part in lines.chunks(LONGEST) {
-            part.iter().try_for_each(|one| builder.put(id, one))?;
-            blocks.push(builder.block()?);
-        }
-        let blocks = Sequence::try_of_in(blocks, builder.alloc())?;
-        Ok(builder.set(id, blocks, Vec::new()))
-    };
-    replace(root, Others::Go, keep, |_, builder| {
-        let sets = all.chunk_by(|one, next| one.entry.set == next.entry.set);
-        sets.map(|lines| made(lines, builder)).collect()
+pub fn mirror<A: Alloc, E: From<OutOfMemory>>(
+    root: &Root<A>,
+    keep: Keep,
+    wanted: impl for<'g> FnOnce(Option<&'g Generation<A>>) -> Result<Vec<WantedSet<'g>>, E>,
+) -> Result<bool, E> {
+    replace(root, keep, |before, builder| {
+        let sets = wanted(before)?.into_iter().map(|set| set.plan(before, builder));
+        Ok(Plan::All(sets.collect::<Result<_, OutOfMemory>>()?))
     })
 }
 
@@ -137,8 +191,9 @@ pub fn change<A: Alloc, E: From<OutOfMemory>>(
     root: &Root<A>,
     change: impl for<'g> FnOnce(Option<&'g Generation<A>>) -> Result<Vec<Edit<'g, A>>, E>,
 ) -> Result<(), E> {
-    replace(root, Others::Stay, KEEP, |before, builder| {
-        change(before)?.into_iter().map(|edit| Ok(edit.made(builder)?)).collect()
+    replace(root, KEEP, |before, builder| {
+        let made = change(before)?.into_iter().map(|edit| edit.made(builder));
+        Ok(Plan::Some(made.collect::<Result<_, OutOfMemory>>()?))
     })
     .map(|_| ())
 }

@@ -12,14 +12,8 @@ use crate::state::block::Parts;
 use crate::state::generation::Sets;
 use crate::state::set::Turns;
 use crate::state::{Block, Configured, Destination, Generation, Keep, Member, Root, Set};
+use core::cell::OnceCell;
 use core::net::IpAddr;
-
-/// What becomes of sets that no edit names.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Others {
-    Stay,
-    Go,
-}
 
 /// A set as it is to serve; without destinations it goes.
 pub(super) struct Made<A: Alloc> {
@@ -33,33 +27,55 @@ pub(super) struct Made<A: Alloc> {
     pub out: Vec<u32>,
 }
 
-/// Publishes the sets that `build` makes, and lets what their lines say come to hold. Says whether several new destinations
-/// are one by their identity.
+/// The next generation.
+pub(super) enum Plan<A: Alloc> {
+    /// These sets are others, or go; all that are not here stay.
+    Some(Vec<Made<A>>),
+    /// These sets in the order of their ids, each made or at its position as it is; nothing else stays.
+    All(Vec<Result<Made<A>, usize>>),
+}
+
+/// Publishes the sets that `plan` makes, and lets what their lines say come to hold. Says whether several destinations are
+/// one by their identity, where all sets were planned.
 pub(super) fn replace<A: Alloc, E: From<OutOfMemory>>(
     root: &Root<A>,
-    others: Others,
     keep: Keep,
-    build: impl FnOnce(Option<&Generation<A>>, &mut Builder<'_, A>) -> Result<Vec<Made<A>>, E>,
+    plan: impl FnOnce(Option<&Generation<A>>, &mut Builder<'_, A>) -> Result<Plan<A>, E>,
 ) -> Result<bool, E> {
     let mut retired = root.writer.lock();
     let mut builder = Builder::new(root);
     let (generation, changes) = {
         let before = root.sets.current(&retired);
-        let mut changes = Changes::new(others, before);
-        let mut sets = Vec::new();
-        for Made { id, blocks, new, out } in build(before, &mut builder)? {
-            let old = before.and_then(|generation| generation.set(id));
-            changes.take(id, old, &new, &out);
+        let plan = plan(before, &mut builder)?;
+        let mut changes = Changes::new(matches!(plan, Plan::All(_)));
+        let mut own = |made: Made<A>| {
+            let old = before.and_then(|generation| generation.set(made.id));
+            changes.take(before, &made);
+            let Made { id, blocks, .. } = made;
             let turns = match old {
                 Some(set) => set.turns.clone(),
                 None => Counted::try_new_in(Turns::default(), root.alloc)?,
             };
             let set = (!blocks.is_empty()).then_some(Set { id, blocks, turns });
-            sets.push((id, set.map(|set| Counted::try_new_in(set, root.alloc)).transpose()?));
-        }
-        let sets = match others {
-            Others::Go => Draft::of(sets.into_iter().filter_map(|(_, set)| set).collect(), Sets::open),
-            Others::Stay => exchanged(before, sets),
+            set.map(|set| Counted::try_new_in(set, root.alloc)).transpose()
+        };
+        let sets = match plan {
+            Plan::Some(sets) => {
+                let sets: Result<Vec<_>, OutOfMemory> =
+                    sets.into_iter().map(|made| Ok((made.id, own(made)?))).collect();
+                exchanged(before, sets?)
+            }
+            Plan::All(sets) => {
+                let mut all = Vec::with_capacity(sets.len());
+                for set in sets {
+                    let (stood, set) = match set {
+                        Ok(made) => (None, own(made)?),
+                        Err(at) => (Some(at), before.and_then(|generation| generation.share(at))),
+                    };
+                    all.extend(set.map(|set| (stood, set)));
+                }
+                Draft::of(before.map(|generation| &generation.sets), all, Sets::open)
+            }
         };
         let sets = sets.finish(|sets| Sets::try_new_in(sets, root.alloc), root.alloc)?;
         (Generation { number: before.map_or(1, |generation| generation.number + 1), sets }, changes)
@@ -67,11 +83,10 @@ pub(super) fn replace<A: Alloc, E: From<OutOfMemory>>(
     root.sets.publish(generation, &mut retired)?;
     // The holds are the blocks' own now.
     builder.held.clear();
-    if let Some(serving) = root.sets.current(&retired) {
-        changes.come_to_hold(root, serving, keep);
-    }
+    let serving = root.sets.current(&retired);
+    let shared = serving.is_some_and(|serving| changes.come_to_hold(root, serving, keep));
     tidy(root, &mut retired);
-    Ok(changes.shared)
+    Ok(shared)
 }
 
 type Owned<A> = Counted<Set<A>, A>;
@@ -119,75 +134,78 @@ impl Numbers {
 
 /// What changed, until it serves.
 struct Changes {
-    others: Others,
-    /// Where others go: records that served.
-    serving: Numbers,
-    /// Where others stay: set and record of what changed.
+    /// Whether all sets were planned.
+    all: bool,
+    /// Where they were: records that served, once somebody asks.
+    serving: OnceCell<Numbers>,
+    /// Where they were not: set and record of what changed.
     changed: Vec<(i32, u32)>,
     /// Records that did not serve, of destinations that were there before.
     back: Numbers,
-    /// Records of new destinations so far, and whether one was there twice.
-    new: Numbers,
-    shared: bool,
 }
 
 impl Changes {
-    fn new<A: Alloc>(others: Others, before: Option<&Generation<A>>) -> Self {
-        let mut serving = Numbers::default();
-        for set in before.filter(|_| others == Others::Go).into_iter().flat_map(Generation::sets) {
-            let all = set.blocks.runs().flat_map(|(_, block)| block.destinations());
-            for one in all {
-                serving.insert(one.record);
-            }
-        }
-        let (changed, back, new) = (Vec::new(), Numbers::default(), Numbers::default());
-        Self { others, serving, changed, back, new, shared: false }
+    fn new(all: bool) -> Self {
+        let (serving, changed, back) = (OnceCell::new(), Vec::new(), Numbers::default());
+        Self { all, serving, changed, back }
     }
 
-    /// Takes in one set: what it was, records of new destinations, and of such that went.
-    fn take<A: Alloc>(&mut self, id: i32, old: Option<&Set<A>>, new: &[(u32, bool)], out: &[u32]) {
-        for &(record, existed) in new {
-            if !self.new.insert(record) {
-                self.shared = true;
-                continue;
-            }
-            let served = || match self.others {
-                Others::Go => self.serving.has(record),
-                Others::Stay => old.is_some_and(|set| set.first_of(record).is_some()),
+    /// Takes in one set, and what its destinations were before.
+    fn take<A: Alloc>(&mut self, before: Option<&Generation<A>>, made: &Made<A>) {
+        let old = before.and_then(|generation| generation.set(made.id));
+        for &(record, _) in made.new.iter().filter(|(_, existed)| *existed) {
+            let served = if self.all {
+                self.serving.get_or_init(|| serving(before)).has(record)
+            } else {
+                old.is_some_and(|set| set.first_of(record).is_some())
             };
-            if existed && !served() {
+            if !served {
                 self.back.insert(record);
             }
         }
-        if self.others == Others::Stay {
-            let new = new.iter().map(|(record, _)| record);
-            self.changed.extend(new.chain(out).map(|&record| (id, record)));
+        if !self.all {
+            let new = made.new.iter().map(|(record, _)| record);
+            self.changed.extend(new.chain(&made.out).map(|&record| (made.id, record)));
         }
     }
 
-    /// Of several lines for one identity the first counts.
-    fn come_to_hold<A: Alloc>(&self, root: &Root<A>, serving: &Generation<A>, keep: Keep) {
-        let mut seen = Numbers::default();
+    /// Of several lines for one identity the first counts. Says whether all were looked at and some are one.
+    fn come_to_hold<A: Alloc>(&self, root: &Root<A>, serving: &Generation<A>, keep: Keep) -> bool {
+        let (mut seen, mut shared) = (Numbers::default(), false);
         let mut say = |place: usize, one: &Destination| {
-            let Some(record) = root.registry.record(one.record).filter(|_| seen.insert(one.record)) else {
+            let Some(record) = root.registry.record(one.record) else { return };
+            if !seen.insert(one.record) {
+                shared = true;
                 return;
-            };
+            }
             let (flags, latency, asked) = (one.flags, one.latency, one.asked);
             let configured = Configured { flags, latency, asked, place: place as u32 };
             record.configure(configured, self.back.has(one.record), keep);
         };
-        if self.others == Others::Go {
+        if self.all {
             for (start, block) in serving.sets().flat_map(|set| set.blocks.runs()) {
                 let places = block.destinations().iter().enumerate();
                 places.for_each(|(at, one)| say(start + at, one));
             }
+            return shared;
         }
         for &(id, record) in &self.changed {
             let set = serving.set(id);
             let found = set.and_then(|set| set.first_of(record).and_then(|at| Some((at, set.get(at)?))));
             found.into_iter().for_each(|(at, one)| say(at, &one));
         }
+        false
     }
+}
+
+/// The records of all destinations of a generation.
+fn serving<A: Alloc>(generation: Option<&Generation<A>>) -> Numbers {
+    let mut numbers = Numbers::default();
+    let blocks = generation.into_iter().flat_map(Generation::sets).flat_map(|set| set.blocks.runs());
+    for one in blocks.flat_map(|(_, block)| block.destinations()) {
+        numbers.insert(one.record);
+    }
+    numbers
 }
 
 /// Gives back generations that nobody reads any more, and the records that nothing names.

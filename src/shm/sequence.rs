@@ -123,9 +123,42 @@ pub struct Draft<'g, R: Run, T, A: Alloc> {
 }
 
 impl<'g, R: Run, T, A: Alloc> Draft<'g, R, T, A> {
-    /// Of nothing but these items.
-    pub fn of(items: Vec<T>, open: fn(&'g R) -> Vec<T>) -> Self {
-        Self { pieces: vec![Piece::Open(items)], open }
+    /// Of nothing but these items, each with its position in `before` if it stood there: runs whose items follow one another
+    /// as they did are kept. A run that moved before an earlier one is not: no sequence has one twice.
+    pub fn of(
+        before: Option<&'g Sequence<R, A>>,
+        items: Vec<(Option<usize>, T)>,
+        open: fn(&'g R) -> Vec<T>,
+    ) -> Self {
+        let mut runs = before.map_or(&[][..], |sequence| &sequence.places).iter();
+        let mut next = runs.next();
+        let (mut pieces, mut opened) = (Vec::new(), Vec::new());
+        let mut items = items.into_iter();
+        while let Some((first, _)) = items.as_slice().first() {
+            while next.is_some_and(|place| first.is_some_and(|first| place.start < first)) {
+                next = runs.next();
+            }
+            let whole = next.filter(|place| {
+                let stood = items.as_slice().iter().map(|(stood, _)| *stood);
+                let run = place.start..place.start + place.run.len();
+                run.map(Some).eq(stood.take(place.run.len()))
+            });
+            match whole {
+                Some(place) => {
+                    if !opened.is_empty() {
+                        pieces.push(Piece::Open(core::mem::take(&mut opened)));
+                    }
+                    pieces.push(Piece::Kept(&place.run));
+                    items.by_ref().take(place.run.len()).for_each(drop);
+                    next = runs.next();
+                }
+                None => opened.extend(items.next().map(|(_, item)| item)),
+            }
+        }
+        if !opened.is_empty() {
+            pieces.push(Piece::Open(opened));
+        }
+        Self { pieces, open }
     }
 
     /// Of a sequence as it is; `open` takes the items of a run out.
@@ -252,6 +285,10 @@ mod tests {
         run.0.to_vec()
     }
 
+    fn fresh(items: impl IntoIterator<Item = u32>) -> Sequence<Numbers, Heap> {
+        finished(Draft::of(None, items.into_iter().map(|item| (None, item)).collect(), open))
+    }
+
     #[allow(clippy::unwrap_used)] // only tests use it
     fn finished(draft: Draft<'_, Numbers, u32, Heap>) -> Sequence<Numbers, Heap> {
         draft.finish(|items| Slice::try_from_vec_in(items, Heap).map(Numbers), Heap).unwrap()
@@ -282,7 +319,7 @@ mod tests {
             len in 0usize..300, changes in prop::collection::vec((0u8..5, 0usize..400), 0..60)
         ) {
             let mut model: Vec<u32> = (0..len as u32).collect();
-            let mut sequence = finished(Draft::of(model.clone(), open));
+            let mut sequence = fresh(model.clone());
             for (step, changes) in changes.chunks(3).enumerate() {
                 let mut draft = Draft::from(Some(&sequence), open);
                 for &(what, at) in changes {
@@ -312,9 +349,50 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Pieces of what was there, in any order, some of them twice, with other items between them.
+        #[test]
+        fn what_stood_before_stands_again_in_its_new_order(
+            len in 1usize..700, pieces in prop::collection::vec((0usize..700, 1usize..300, any::<bool>()), 0..8)
+        ) {
+            let before = fresh(0..len as u32);
+            let mut items = Vec::new();
+            for (start, count, other) in pieces {
+                items.extend((start % len..len.min(start % len + count)).map(|at| (Some(at), at as u32)));
+                items.extend(other.then_some((None, 1000)));
+            }
+            let model: Vec<_> = items.iter().map(|(_, item)| *item).collect();
+            let after = finished(Draft::of(Some(&before), items, open));
+            assert_well_made(&after);
+            prop_assert_eq!(all(&after), model);
+            for (_, run) in after.runs() {
+                let times = after.runs().filter(|(_, other)| core::ptr::eq(*other, run)).count();
+                prop_assert_eq!(times, 1);
+            }
+        }
+    }
+
+    #[test]
+    fn runs_whose_items_stay_are_kept() {
+        let before = fresh(0..640);
+        let stood = |at: u32| (Some(at as usize), at);
+        let kept = |items: Vec<_>| {
+            let after = finished(Draft::of(Some(&before), items, open));
+            after.runs().count() - after.own_runs().count()
+        };
+        assert_eq!(kept((0..640).map(stood).collect()), 10);
+        // One in front, one gone in the fifth, one behind.
+        let mut items: Vec<_> = (0..640).filter(|at| *at != 300).map(stood).collect();
+        items.insert(0, (None, 1));
+        items.push((None, 2));
+        // The one in front is joined with the first run, the one behind with the last.
+        assert_eq!(kept(items), 7);
+        assert_eq!(kept((320..640).chain(0..320).map(stood).collect()), 5);
+    }
+
     #[test]
     fn a_change_shares_all_runs_but_its_own() {
-        let before = finished(Draft::of((0..6400).collect(), open));
+        let before = fresh(0..6400);
         let mut draft = Draft::from(Some(&before), open);
         draft.insert(3210, 7);
         let after = finished(draft);
@@ -326,7 +404,7 @@ mod tests {
 
     #[test]
     fn runs_that_are_emptied_one_by_one_do_not_stay_short() {
-        let mut sequence = finished(Draft::of((0..640).collect(), open));
+        let mut sequence = fresh(0..640);
         while sequence.len() > 40 {
             let mut draft = Draft::from(Some(&sequence), open);
             draft.remove(sequence.len() / 2);

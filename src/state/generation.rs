@@ -56,6 +56,12 @@ impl<A: Alloc> Generation<A> {
         Some((set, set.get(set.place_of(number, record)?)?))
     }
 
+    /// The set at this position, for another generation to have as well.
+    pub fn share(&self, at: usize) -> Option<Counted<Set<A>, A>> {
+        let (start, sets) = self.sets.run_of(at)?;
+        sets.0.get(at - start).cloned()
+    }
+
     /// The destination at this position, with its set.
     pub fn at(&self, (set, place): Position) -> Option<(&Set<A>, Member<'_>)> {
         let (start, sets) = self.sets.run_of(set as usize)?;

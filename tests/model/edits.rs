@@ -7,14 +7,14 @@ use dispatcher::load::{Event, Expiry};
 use dispatcher::service::calls::{self, Report};
 use dispatcher::service::edit::{self, NotEdited, Pace, Update};
 use dispatcher::service::located::{Located, Meaning};
-use dispatcher::service::publish::{publish, readdress};
+use dispatcher::service::publish::readdress;
 use dispatcher::service::reload::{Found, Source};
 use dispatcher::service::{audit, upkeep};
 use dispatcher::state::{Member, Root};
 use proptest::prelude::*;
 
 use super::mapping::Mapping;
-use super::{KEEP, Random, WORKERS, call_load, fork_workers, load_is_right, located, unlocated};
+use super::{KEEP, Random, WORKERS, call_load, fork_workers, load_is_right, located, publish, unlocated};
 
 pub const PACE: Pace = Pace { delta: 0, now: 0 };
 

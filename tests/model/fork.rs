@@ -18,12 +18,12 @@ use dispatcher::load::{Event, Expiry, Secret};
 use dispatcher::select::Refusal;
 use dispatcher::service::calls::Report;
 use dispatcher::service::located::{Located, Meaning};
-use dispatcher::service::publish::publish;
+use dispatcher::service::publish::{Wanted, WantedSet, mirror};
 use dispatcher::service::reload::{Found, NotLoaded, Policy, Source, first_load, reload};
 use dispatcher::service::route::{Ask, Call, NoRoute, select};
 use dispatcher::service::{audit, calls, upkeep};
 use dispatcher::shm::lock::Mutex;
-use dispatcher::shm::{Alloc, Shared};
+use dispatcher::shm::{Alloc, OutOfMemory, Shared};
 use dispatcher::state::{Generation, Keep, Root};
 use mapping::Mapping;
 
@@ -80,6 +80,16 @@ fn unlocated(entry: Entry) -> Located {
         ping_from_socket: None,
         entry,
     }
+}
+
+/// Makes these destinations serve and no others, all of them built anew.
+fn publish(root: &Root<Mapping>, all: &[Located], keep: Keep) -> Result<bool, OutOfMemory> {
+    let sets = all.chunk_by(|one, next| one.entry.set == next.entry.set);
+    let set = |lines: &[Located]| WantedSet {
+        id: lines[0].entry.set,
+        lines: lines.iter().map(|one| Wanted::New(Box::new(one.clone()))).collect(),
+    };
+    mirror(root, keep, |_| Ok(sets.map(set).collect()))
 }
 
 fn root(mapping: Mapping) -> &'static Root<Mapping> {

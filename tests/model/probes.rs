@@ -7,14 +7,13 @@ use dispatcher::health::mark::Thresholds;
 use dispatcher::health::probing::Mode;
 use dispatcher::service::names;
 use dispatcher::service::probe::{self, End, Now, Rules};
-use dispatcher::service::publish::publish;
 use dispatcher::service::states::{self, Mark};
 use dispatcher::shm::Shared;
 use dispatcher::shm::lock::Mutex;
 use dispatcher::state::health::Report;
 
 use super::mapping::Mapping;
-use super::{KEEP, Random, fork_workers, located, root};
+use super::{KEEP, Random, fork_workers, located, publish, root};
 
 const ROUNDS: u64 = 20_000;
 

@@ -4,7 +4,6 @@ use core::net::IpAddr;
 use dispatcher::dest::{Entry, Flags, Problem, list};
 use dispatcher::service::edit::{self, Update};
 use dispatcher::service::located::Located;
-use dispatcher::service::publish::publish;
 use dispatcher::service::reload::{Found, Source};
 use dispatcher::service::targets::{Line, Target, expand, lines, retarget};
 use dispatcher::state::{Member, Root};
@@ -12,7 +11,7 @@ use std::collections::HashMap;
 
 use super::edits::PACE;
 use super::mapping::Mapping;
-use super::{KEEP, root, unlocated};
+use super::{KEEP, publish, root, unlocated};
 
 fn line_of(text: &str) -> Located {
     let (mut entries, _) = list::parse(text.as_bytes());

@@ -2,11 +2,12 @@
 
 use super::rpc::with_module;
 use super::{Module, reload};
-use crate::dest::{Attrs, Entry, Flags, Place};
+use crate::dest::{Attrs, Entry, Flags, Place, attrs};
 use crate::host::clock;
 use crate::host::rpc::Rpc;
 use crate::select::hash;
 use crate::service::edit::{self, NotEdited, Pace, Update};
+use std::borrow::Cow;
 
 fn pace(module: &Module) -> Pace {
     Pace { delta: module.conf.reload_delta, now: clock::seconds() }
@@ -38,11 +39,9 @@ pub fn add(rpc: &Rpc) {
             whole("group", group)?;
             whole("priority", priority)?;
             let flags = Flags(whole("flags", flags)?);
-            let mut attrs = attributes(WHAT, attrs)?;
-            if module.conf.attrs_none {
-                attrs.none_if_empty();
-            }
-            let uri = address.to_vec();
+            let none = module.conf.attrs_none && attrs::body(attrs).is_empty();
+            let attrs = attributes(WHAT, if none { attrs::NONE } else { attrs })?;
+            let uri = Cow::Borrowed(address);
             Ok::<_, String>(Entry { place: Place::Row(1), set: group, uri, flags, priority, attrs })
         };
         match entry() {
@@ -62,7 +61,7 @@ fn whole(what: &str, name: &str, number: i32) -> Result<u32, String> {
     u32::try_from(number).map_err(error)
 }
 
-fn attributes(what: &str, text: &[u8]) -> Result<Attrs, String> {
+fn attributes<'t>(what: &str, text: &'t [u8]) -> Result<Attrs<'t>, String> {
     Attrs::parse(text).map_err(|(at, text)| format!("{what}: attrs, byte {}: {text}", at + 1))
 }
 

@@ -4,12 +4,13 @@ use super::names;
 use crate::conf::{Conf, Database};
 use crate::dest::problem::{Problem, shown};
 use crate::dest::row::{Columns, Value};
-use crate::dest::{Entry, Flags, list};
+use crate::dest::{Entry, Flags, Written, list};
 use crate::host::{db, uri};
 use crate::service::located::Located;
 use crate::service::names::kept;
 use crate::service::reload::{Found, Source};
 use crate::shm::Foreign;
+use std::borrow::Cow;
 
 /// The list file, or the database.
 pub struct Destinations<'a> {
@@ -33,7 +34,7 @@ impl Destinations<'_> {
 }
 
 impl Source for Destinations<'_> {
-    fn read(&self) -> Result<(Vec<Entry>, Vec<Problem>), String> {
+    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
         match &self.conf.database {
             Some(database) => {
                 let table = String::from_utf8_lossy(&database.table);
@@ -41,20 +42,20 @@ impl Source for Destinations<'_> {
             }
             None => {
                 let file = &self.conf.list_file;
-                let text = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-                Ok(list::parse(&text))
+                *text = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+                Ok(list::parse(text))
             }
         }
     }
 
-    fn locate(&self, mut entry: Entry) -> Result<Located, Problem> {
+    fn locate<'t>(&self, mut entry: Entry<'t>) -> Result<Located<'t>, Problem> {
         let place = entry.place;
         let wrong = |text: String| Problem::error(place, text);
         let mut parsed = uri::parse(&entry.uri);
         if parsed.is_none() && !entry.uri.starts_with(b"sip:") {
-            let with_scheme = [b"sip:", entry.uri.as_slice()].concat();
+            let with_scheme = [b"sip:", &*entry.uri].concat();
             parsed = uri::parse(&with_scheme);
-            entry.uri = if parsed.is_some() { with_scheme } else { entry.uri };
+            entry.uri = if parsed.is_some() { Cow::Owned(with_scheme) } else { entry.uri };
         }
         let found = || shown(&entry.uri);
         let parsed = parsed.filter(|parsed| !parsed.host.is_empty());
@@ -70,19 +71,19 @@ impl Source for Destinations<'_> {
         };
         let attrs = &entry.attrs;
         let send_from = if !attrs.sockname.is_empty() {
-            let name = &attrs.sockname;
+            let name = attrs.sockname;
             let found = uri::socket_by_name(name);
             Some(found.ok_or_else(|| wrong(format!("sockname={}: no listen has that name", shown(name))))?)
         } else if !attrs.socket.is_empty() {
-            Some(socket("socket", &attrs.socket)?)
+            Some(socket("socket", attrs.socket)?)
         } else {
             self.default_socket
         };
-        let ping_from_socket = match attrs.ping_socket.as_slice() {
+        let ping_from_socket = match attrs.ping_socket {
             [] => None,
             address => Some(socket("ping_socket", address)?),
         };
-        for (name, text) in [("obproxy", &attrs.obproxy), ("ping_from", &attrs.ping_from)] {
+        for (name, text) in [("obproxy", attrs.obproxy), ("ping_from", attrs.ping_from)] {
             if !text.is_empty() && uri::parse(text).is_none() {
                 return Err(wrong(format!("{name}={}: a SIP URI is due", shown(text))));
             }
@@ -95,7 +96,7 @@ impl Source for Destinations<'_> {
         }
         let spreads = named && self.conf.dns.each && !entry.flags.has(Flags::NO_DNS);
         Ok(Located {
-            written: if spreads { entry.uri.clone() } else { Vec::new() },
+            written: if spreads { entry.uri.clone() } else { Cow::default() },
             host: parsed.host,
             port: parsed.port,
             proto: parsed.proto,
@@ -108,7 +109,7 @@ impl Source for Destinations<'_> {
         })
     }
 
-    fn look_up(&self, one: &Located) -> Found {
+    fn look_up(&self, one: &Located<'_>) -> Found {
         if !self.conf.dns.on || one.entry.flags.has(Flags::NO_DNS) {
             return Found::Unwanted;
         }
@@ -128,7 +129,7 @@ impl Source for Destinations<'_> {
 /// Versions of the table that there were, with their number of columns.
 const VERSIONS: [(u32, usize); 4] = [(1, 2), (2, 3), (3, 4), (4, 5)];
 
-fn read_table(database: &Database) -> Result<(Vec<Entry>, Vec<Problem>), String> {
+fn read_table(database: &Database) -> Result<(Vec<Written<'static>>, Vec<Problem>), String> {
     let connection = db::Connection::open(&database.url)?;
     let version = connection.version_of(&database.table)?;
     let known = VERSIONS.iter().find(|(known, _)| *known == version);
@@ -139,15 +140,15 @@ fn read_table(database: &Database) -> Result<(Vec<Entry>, Vec<Problem>), String>
         // Those go into the attributes, which older tables do not have.
         extra: if *count == names.len() { extra.clone() } else { Vec::new() },
     };
-    let (mut entries, mut problems) = (Vec::new(), Vec::new());
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
     connection.read(&database.table, &columns.all(), |number, values| {
         let values: Vec<_> = values.iter().map(value).collect();
         match columns.read(number, &values) {
-            Ok(entry) => entries.push(entry),
+            Ok(row) => rows.push(row),
             Err(problem) => problems.push(problem),
         }
     })?;
-    Ok((entries, problems))
+    Ok((rows, problems))
 }
 
 fn value(value: &db::Value<'_>) -> Value {

@@ -2,14 +2,15 @@
 
 use super::problem::shown;
 use super::reply_codes::ReplyCodes;
+use std::borrow::Cow;
 
 /// What the module reads of the attributes, and the whole text for scripts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attrs {
+pub struct Attrs<'t> {
     /// All of them as written, unknown ones too, without a `;` at the end.
-    pub body: Vec<u8>,
+    pub body: &'t [u8],
     /// Unique id of the destination in its set; compared without regard to case.
-    pub duid: Vec<u8>,
+    pub duid: Cow<'t, [u8]>,
     /// Calls at the same time at most; 0 is no limit.
     pub maxload: u32,
     /// How long its replies take, in milliseconds, until something is measured.
@@ -21,21 +22,21 @@ pub struct Attrs {
     /// Share for algorithm 11.
     pub rweight: u32,
     /// Local socket to send from, `proto:host:port`.
-    pub socket: Vec<u8>,
+    pub socket: &'t [u8],
     /// Local socket to send from, by name; wins over `socket`.
-    pub sockname: Vec<u8>,
+    pub sockname: &'t [u8],
     /// Outbound proxy for probes.
-    pub obproxy: Vec<u8>,
+    pub obproxy: &'t [u8],
     /// From URI of probes.
-    pub ping_from: Vec<u8>,
+    pub ping_from: &'t [u8],
     /// Local socket to send probes from, `proto:host:port`.
-    pub ping_socket: Vec<u8>,
+    pub ping_socket: &'t [u8],
     /// Seconds between probes; 0 is `ds_ping_interval`.
     pub ping_interval: u32,
     /// Milliseconds after which a probe has failed; 0 is `ds_ping_fr_timer`.
     pub ping_timeout: u32,
     /// Replies that are good besides 2xx; empty is `ds_ping_reply_codes`.
-    pub ping_reply_codes: Vec<u8>,
+    pub ping_reply_codes: &'t [u8],
     /// Congestion control: algorithms 11 and 13 look at how much slower than usual it is.
     pub cc: bool,
 }
@@ -46,45 +47,53 @@ pub type Finding = (usize, String);
 /// Largest value of a number attribute: what fits the answer of `dispatcher.list`.
 pub const MAX_NUMBER: u32 = i32::MAX as u32;
 
-impl Default for Attrs {
+impl Default for Attrs<'_> {
     fn default() -> Self {
         Self {
-            body: Vec::new(),
-            duid: Vec::new(),
+            body: &[],
+            duid: Cow::Borrowed(&[]),
             maxload: 0,
             latency: 0,
             ocmin: 10,
             weight: 0,
             rweight: 0,
-            socket: Vec::new(),
-            sockname: Vec::new(),
-            obproxy: Vec::new(),
-            ping_from: Vec::new(),
-            ping_socket: Vec::new(),
+            socket: &[],
+            sockname: &[],
+            obproxy: &[],
+            ping_from: &[],
+            ping_socket: &[],
             ping_interval: 0,
             ping_timeout: 0,
-            ping_reply_codes: Vec::new(),
+            ping_reply_codes: &[],
             cc: false,
         }
     }
 }
 
-impl Attrs {
-    /// Where there are none, `none=yes` (`ds_attrs_none`).
-    pub fn none_if_empty(&mut self) {
-        if self.body.is_empty() {
-            self.body = b"none=yes".to_vec();
-        }
-    }
+/// What stands for no attributes (`ds_attrs_none`).
+pub const NONE: &[u8] = b"none=yes";
 
+/// The text without a `;` at its end.
+pub fn body(text: &[u8]) -> &[u8] {
+    text.strip_suffix(b";").unwrap_or(text)
+}
+
+impl<'t> Attrs<'t> {
     /// Reads the text. Names are compared without regard to case; values may stand in single or double quotes.
-    pub fn parse(text: &[u8]) -> Result<Self, Finding> {
-        let body = text.strip_suffix(b";").unwrap_or(text);
-        let mut attrs = Self { body: body.to_vec(), ..Self::default() };
+    pub fn parse(text: &'t [u8]) -> Result<Self, Finding> {
+        let body = body(text);
+        let mut attrs = Self { body, ..Self::default() };
         for (at, name, value) in Parts::of(body) {
             let value = value?;
-            let slot = match name.to_ascii_lowercase().as_slice() {
-                b"duid" => Slot::Text(&mut attrs.duid),
+            let mut lower = [0; LONGEST_NAME];
+            let Some(lower) = lower.get_mut(..name.len()) else { continue };
+            lower.copy_from_slice(name);
+            lower.make_ascii_lowercase();
+            let slot = match &*lower {
+                b"duid" => {
+                    attrs.duid = Cow::Borrowed(value);
+                    continue;
+                }
                 b"socket" => Slot::Text(&mut attrs.socket),
                 b"sockname" => Slot::Text(&mut attrs.sockname),
                 b"obproxy" => Slot::Text(&mut attrs.obproxy),
@@ -102,12 +111,12 @@ impl Attrs {
                 _ => continue,
             };
             match slot {
-                Slot::Text(slot) => *slot = value.to_vec(),
+                Slot::Text(slot) => *slot = value,
                 Slot::Number(slot, most) => *slot = number(at, name, value, most)?,
                 Slot::Switch(slot) => *slot = number(at, name, value, MAX_NUMBER)? != 0,
                 Slot::Codes(slot) => {
                     ReplyCodes::parse(value).map_err(|error| (at, format!("ping_reply_codes: {error}")))?;
-                    *slot = value.to_vec();
+                    *slot = value;
                 }
             }
         }
@@ -115,12 +124,15 @@ impl Attrs {
     }
 }
 
-enum Slot<'a> {
-    Text(&'a mut Vec<u8>),
+/// Bytes of the longest name.
+const LONGEST_NAME: usize = b"ping_reply_codes".len();
+
+enum Slot<'a, 't> {
+    Text(&'a mut &'t [u8]),
     /// With its largest value.
     Number(&'a mut u32, u32),
     Switch(&'a mut bool),
-    Codes(&'a mut Vec<u8>),
+    Codes(&'a mut &'t [u8]),
 }
 
 /// Digits only, `most` at most.
@@ -201,7 +213,7 @@ mod tests {
     #[test]
     fn known_attributes_are_read_and_unknown_ones_kept() {
         let attrs = Attrs::parse(b"duid=abc;MaxLoad=20;socket=udp:1.2.3.4:5060;my=xyz;weight=7;").unwrap();
-        assert_eq!(attrs.duid, b"abc");
+        assert_eq!(&*attrs.duid, b"abc");
         assert_eq!(attrs.maxload, 20);
         assert_eq!(attrs.weight, 7);
         assert_eq!(attrs.socket, b"udp:1.2.3.4:5060");
@@ -211,7 +223,7 @@ mod tests {
     #[test]
     fn quotes_protect_a_semicolon_and_are_taken_off() {
         let attrs = Attrs::parse(b"x=\"a;maxload=3\";duid='q'").unwrap();
-        assert_eq!((attrs.maxload, attrs.duid.as_slice()), (0, &b"q"[..]));
+        assert_eq!((attrs.maxload, &*attrs.duid), (0, &b"q"[..]));
         let attrs = Attrs::parse(b"x=it's;maxload=3;duid=\"").unwrap_err();
         assert!(attrs.0 == 17 && attrs.1.contains("not closed"), "{attrs:?}");
         assert_eq!(Attrs::parse(b"x=it's;maxload=3;y=5\"").unwrap().maxload, 3);

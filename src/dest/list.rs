@@ -4,22 +4,27 @@
 //! reads 1023 bytes and takes the rest for a line of its own).
 
 use super::problem::{Place, shown};
-use super::{Attrs, Entry, Flags, Problem};
+use super::{Flags, Problem, Written};
+use std::borrow::Cow;
 
-/// Reads a whole file: the destinations that are right, and what is wrong with the others.
-pub fn parse(text: &[u8]) -> (Vec<Entry>, Vec<Problem>) {
-    let mut entries = Vec::new();
+/// Reads a whole file: its destinations, and what is wrong with other lines. What their attributes say is not looked at.
+pub fn parse(text: &[u8]) -> (Vec<Written<'_>>, Vec<Problem>) {
+    let mut all = Vec::new();
     let mut problems = Vec::new();
     for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
         match parse_line(at + 1, line, &mut problems) {
-            Ok(entry) => entries.extend(entry),
+            Ok(written) => all.extend(written),
             Err(problem) => problems.push(problem),
         }
     }
-    (entries, problems)
+    (all, problems)
 }
 
-fn parse_line(number: usize, line: &[u8], problems: &mut Vec<Problem>) -> Result<Option<Entry>, Problem> {
+fn parse_line<'t>(
+    number: usize,
+    line: &'t [u8],
+    problems: &mut Vec<Problem>,
+) -> Result<Option<Written<'t>>, Problem> {
     let mut fields = Fields { line, at: 0 };
     let wrong = |field: Field<'_>, name: &str, due: &str| {
         Problem::error(
@@ -38,35 +43,36 @@ fn parse_line(number: usize, line: &[u8], problems: &mut Vec<Problem>) -> Result
     let Some(uri) = fields.next(b"#") else {
         return Err(Problem::error(Place::Line(number, fields.at + 1), "a SIP URI is due after the set id"));
     };
-    let mut entry = Entry {
+    let mut written = Written {
         place: Place::Line(number, uri.column()),
         set,
-        uri: uri.text.to_vec(),
+        uri: Cow::Borrowed(uri.text),
         flags: Flags::default(),
         priority: 0,
-        attrs: Attrs::default(),
+        attrs: Cow::Borrowed(&[]),
+        attrs_column: 0,
     };
     // Attributes may follow early: where a number is due, what begins with a letter and has a `=` is taken for them.
     if let Some(flags) = fields.number() {
-        entry.flags = parse_flags(flags.text)
+        written.flags = parse_flags(flags.text)
             .ok_or_else(|| wrong(flags, "flags", "a whole number from 0 to 2147483647 (or hex, 0x…)"))?;
         if let Some(priority) = fields.number() {
-            entry.priority = decimal(priority.text)
+            written.priority = decimal(priority.text)
                 .ok_or_else(|| wrong(priority, "priority", "a whole number from 0 to 2147483647"))?;
         }
     }
     let Some(attrs) = fields.next(b"").filter(|attrs| !attrs.text.starts_with(b"#")) else {
-        return Ok(Some(entry));
+        return Ok(Some(written));
     };
-    entry.attrs = Attrs::parse(attrs.text)
-        .map_err(|(offset, text)| Problem::error(Place::Line(number, attrs.column() + offset), text))?;
+    written.attrs = Cow::Borrowed(attrs.text);
+    written.attrs_column = attrs.column();
     if let Some(rest) = fields.next(b"#") {
         problems.push(Problem::warning(
             Place::Line(number, rest.column()),
             format!("{} after the attributes is ignored: attributes hold no spaces", shown(rest.text)),
         ));
     }
-    Ok(Some(entry))
+    Ok(Some(written))
 }
 
 /// Digits only; a sign or more than `i32::MAX` is wrong.
@@ -133,40 +139,45 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn one(line: &str) -> Entry {
-        let (mut entries, problems) = parse(line.as_bytes());
+    fn one(line: &str) -> Written<'_> {
+        let (mut all, problems) = parse(line.as_bytes());
         assert!(problems.is_empty(), "{problems:?}");
-        assert_eq!(entries.len(), 1);
-        entries.remove(0)
+        assert_eq!(all.len(), 1);
+        all.remove(0)
+    }
+
+    fn attrs(line: &str) -> (Vec<u8>, u32) {
+        let one = one(line);
+        let attrs = one.entry().unwrap().attrs;
+        (attrs.body.to_vec(), attrs.maxload)
     }
 
     fn refused(line: &str) -> Problem {
-        let (entries, mut problems) = parse(line.as_bytes());
-        assert!(entries.is_empty(), "{entries:?}");
+        let (all, mut problems) = parse(line.as_bytes());
+        assert!(all.is_empty(), "{all:?}");
         problems.remove(0)
     }
 
     #[test]
     fn fields_may_end_early_and_comments_start_anywhere() {
-        assert_eq!(one("2 sip:127.0.0.1:5080;transport=tcp").uri, b"sip:127.0.0.1:5080;transport=tcp");
+        assert_eq!(&*one("2 sip:127.0.0.1:5080;transport=tcp").uri, b"sip:127.0.0.1:5080;transport=tcp");
         assert_eq!(one("  2\tsip:a 0x1 # x").flags, Flags::INACTIVE);
         assert_eq!(one("2 sip:a 8 7\r").priority, 7);
-        assert_eq!(one("2 sip:a 0 0 duid=a;note=x#y # z").attrs.body, b"duid=a;note=x#y");
-        assert_eq!(one("2 sip:a#b").uri, b"sip:a");
+        assert_eq!(attrs("2 sip:a 0 0 duid=a;note=x#y; # z").0, b"duid=a;note=x#y");
+        assert_eq!(&*one("2 sip:a#b").uri, b"sip:a");
         assert_eq!(parse(b"\n# all\n   \n").0.len(), 0);
     }
 
     #[test]
     fn a_bad_line_is_told_with_its_place_and_the_others_load() {
-        let (entries, problems) = parse(b"1 sip:a\nx sip:b\n1 sip:c 0 0 maxload=no\n1 sip:d\n");
-        assert_eq!(
-            entries.iter().map(|entry| entry.place).collect::<Vec<_>>(),
-            [Place::Line(1, 3), Place::Line(4, 3)]
-        );
-        assert_eq!(
-            problems.iter().map(|p| p.place).collect::<Vec<_>>(),
-            [Place::Line(2, 1), Place::Line(3, 13)]
-        );
+        let (all, problems) = parse(b"1 sip:a\nx sip:b\n1 sip:c 0 0 x=y;maxload=no\n1 sip:d\n");
+        assert_eq!(problems.iter().map(|p| p.place).collect::<Vec<_>>(), [Place::Line(2, 1)]);
+        let places = |good: bool| {
+            let entries = all.iter().map(Written::entry).filter(move |entry| entry.is_ok() == good);
+            entries.map(|entry| entry.map_or_else(|p| p.place, |e| e.place)).collect::<Vec<_>>()
+        };
+        assert_eq!(places(true), [Place::Line(1, 3), Place::Line(4, 3)]);
+        assert_eq!(places(false), [Place::Line(3, 17)]);
     }
 
     #[test]
@@ -182,15 +193,15 @@ mod tests {
 
     #[test]
     fn attributes_may_follow_without_flags_or_priority() {
-        assert_eq!(one("1 sip:a duid=x;maxload=3").attrs.maxload, 3);
-        let entry = one("1 sip:a 8 duid=x#y # comment");
-        assert_eq!((entry.flags, entry.attrs.duid.as_slice()), (Flags::PROBING, &b"x#y"[..]));
+        assert_eq!(attrs("1 sip:a duid=x;maxload=3").1, 3);
+        let one = one("1 sip:a 8 duid=x#y # comment");
+        assert_eq!((one.flags, &*one.entry().unwrap().attrs.duid), (Flags::PROBING, &b"x#y"[..]));
     }
 
     #[test]
     fn text_after_the_attributes_warns_and_loads() {
-        let (entries, problems) = parse(b"1 sip:a 0 0 duid=a; maxload=3");
-        assert_eq!(entries.len(), 1);
+        let (all, problems) = parse(b"1 sip:a 0 0 duid=a; maxload=3");
+        assert_eq!(all.len(), 1);
         assert_eq!(
             (problems[0].severity, problems[0].place),
             (crate::dest::Severity::Warning, Place::Line(1, 21))
@@ -199,8 +210,8 @@ mod tests {
 
     #[test]
     fn equal_priorities_come_last_line_first() {
-        let (entries, _) = parse(b"1 sip:a 0 1\n1 sip:b 0 5\n0 sip:z\n1 sip:c 0 1\n");
-        let order: Vec<_> = crate::dest::arranged(entries).map(|entry| entry.uri).collect();
+        let (all, _) = parse(b"1 sip:a 0 1\n1 sip:b 0 5\n0 sip:z\n1 sip:c 0 1\n");
+        let order: Vec<_> = crate::dest::arranged(&all).iter().map(|one| &*one.uri).collect();
         assert_eq!(order, [b"sip:z", b"sip:b", b"sip:c", b"sip:a"]);
     }
 
@@ -210,8 +221,8 @@ mod tests {
             text in prop::collection::vec(prop_oneof![Just(b' '), Just(b'\n'), Just(b'#'), Just(b'0'), any::<u8>()], 0..300)
         ) {
             let lines: Vec<_> = text.split(|&byte| byte == b'\n').collect();
-            let (_, problems) = parse(&text);
-            for problem in problems {
+            let (all, problems) = parse(&text);
+            for problem in problems.into_iter().chain(all.iter().filter_map(|one| one.entry().err())) {
                 let Place::Line(line, column) = problem.place else { panic!("{problem:?}") };
                 prop_assert!(column <= lines[line - 1].len() + 1);
             }

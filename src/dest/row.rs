@@ -4,7 +4,8 @@
 //! Manual of the stock module: `db_url`, `setid_col` and the other columns, `ds_db_extra_attrs`.
 
 use super::problem::{Place, shown};
-use super::{Attrs, Entry, Flags, Problem};
+use super::{Flags, Problem, Written};
+use std::borrow::Cow;
 
 /// A value of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +85,7 @@ impl Columns {
     }
 
     /// Reads a row, whose values are in the order of [`Columns::all`].
-    pub fn read(&self, number: usize, values: &[Value]) -> Result<Entry, Problem> {
+    pub fn read(&self, number: usize, values: &[Value]) -> Result<Written<'static>, Problem> {
         let place = Place::Row(number);
         let at = |at: usize| values.get(at).unwrap_or(&Value::Null);
         let uri = at(1).text().unwrap_or_default();
@@ -117,16 +118,15 @@ impl Columns {
                 attrs.extend([gap, attribute, b"=", text.as_slice()].concat());
             }
         }
-        let attrs = Attrs::parse(&attrs).map_err(|(_, text)| {
-            Problem::error(place, format!("(set {set}, {}) attributes: {text}", shown(&uri)))
-        })?;
-        Ok(Entry { place, set, uri, flags: Flags(flags), priority, attrs })
+        let (uri, attrs) = (Cow::Owned(uri), Cow::Owned(attrs));
+        Ok(Written { place, set, uri, flags: Flags(flags), priority, attrs, attrs_column: 0 })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dest::Attrs;
 
     fn columns(names: usize, extra: &str) -> Columns {
         let all = ["setid", "destination", "flags", "priority", "attrs"];
@@ -143,14 +143,14 @@ mod tests {
     #[test]
     fn a_row_is_a_destination_with_as_many_columns_as_the_table_has() {
         let five = columns(5, "");
-        let entry = five
-            .read(1, &[Value::Int(2), text("sip:a"), Value::Int(8), text("7"), text("duid=x;maxload=3;")])
-            .unwrap();
+        let row = [Value::Int(2), text("sip:a"), Value::Int(8), text("7"), text("duid=x;maxload=3;")];
+        let row = five.read(1, &row).unwrap();
+        let entry = row.entry().unwrap();
         assert_eq!((entry.set, entry.flags, entry.priority, entry.attrs.maxload), (2, Flags::PROBING, 7, 3));
         let two = columns(2, "").read(1, &[text("2"), text("sip:a")]).unwrap();
         assert_eq!((two.set, two.flags, two.priority), (2, Flags::default(), 0));
         let nulls = five.read(1, &[Value::Int(2), text("sip:a"), Value::Null, Value::Null, Value::Null]);
-        assert_eq!(nulls.unwrap().attrs, Attrs::default());
+        assert_eq!(nulls.unwrap().entry().unwrap().attrs, Attrs::default());
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(columns.all().len(), 7);
         let row = |attrs, socket, prefix| {
             let values = [Value::Int(1), text("sip:a"), Value::Int(0), Value::Int(0), attrs, socket, prefix];
-            columns.read(1, &values).unwrap().attrs.body
+            columns.read(1, &values).unwrap().entry().unwrap().attrs.body.to_vec()
         };
         assert_eq!(row(text("duid=a"), text("udp:h:1"), Value::Int(49)), b"duid=a;socket=udp:h:1;pref=49");
         assert_eq!(row(Value::Null, Value::Null, Value::Int(49)), b"pref=49");
@@ -171,7 +171,8 @@ mod tests {
     fn a_wrong_value_is_told_with_its_row_column_and_destination() {
         let five = columns(5, "");
         let refused = |set, uri, flags, attrs| {
-            five.read(17, &[set, uri, flags, Value::Int(0), attrs]).unwrap_err().to_string()
+            let row = five.read(17, &[set, uri, flags, Value::Int(0), attrs]);
+            row.and_then(|row| row.entry().map(drop)).unwrap_err().to_string()
         };
         assert_eq!(
             refused(Value::Int(-1), text("sip:a"), Value::Null, Value::Null),

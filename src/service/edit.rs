@@ -2,13 +2,13 @@
 //! source again.
 
 use super::located::Located;
-use super::publish::{self, Edit, Exchange};
+use super::publish::{self, Edit, Edits, Exchange};
 use super::reload::Source;
 use super::targets::{self, Line};
 use crate::dest::problem::shown;
 use crate::dest::{Attrs, Entry, Flags, Problem};
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::{Generation, Root};
+use crate::state::Root;
 
 /// Why the sets were not changed.
 #[derive(Debug)]
@@ -39,37 +39,43 @@ pub struct Pace {
 }
 
 /// Adds a destination, as if it were the last line of its source. A name is looked up by the process for names.
-pub fn add<A: Alloc>(root: &Root<A>, source: &dyn Source, entry: Entry, pace: Pace) -> Result<(), NotEdited> {
+pub fn add<A: Alloc>(
+    root: &Root<A>,
+    source: &dyn Source,
+    entry: Entry<'_>,
+    pace: Pace,
+) -> Result<(), NotEdited> {
     let new = source.locate(entry).map_err(NotEdited::Wrong)?;
-    edit(root, pace, |before| {
-        let id = new.entry.set;
+    edit(root, pace, |edits| {
+        let (before, id) = (edits.before, new.entry.set);
         let mut edit = Edit::of(before, id);
         let rank = before.and_then(|sets| sets.set(id)).map_or(0, |set| set.rank(new.entry.priority));
         edit.insert(rank, new);
-        Ok(edit)
+        Ok(edits.make(edit)?)
     })
 }
 
 /// Removes all destinations of a set whose URI, as it is or as it was written, is this.
 pub fn remove<A: Alloc>(root: &Root<A>, id: i32, uri: &[u8], pace: Pace) -> Result<(), NotEdited> {
-    edit(root, pace, |before| {
+    edit(root, pace, |edits| {
+        let before = edits.before;
         let set = before.and_then(|sets| sets.set(id)).ok_or(NotEdited::NotThere)?;
         let places: Vec<_> = set.named(uri).map(|(at, _)| at).collect();
         let mut edit = Edit::of(before, id);
         places.iter().rev().for_each(|&at| edit.remove(at));
-        if places.is_empty() { Err(NotEdited::NotThere) } else { Ok(edit) }
+        if places.is_empty() { Err(NotEdited::NotThere) } else { Ok(edits.make(edit)?) }
     })
 }
 
 /// What is to be another for a destination; `None` stays as it is.
 #[derive(Debug, Clone, Default)]
-pub struct Update {
+pub struct Update<'t> {
     /// State and options. If they are others than before, they count; if not, the state stays.
     pub flags: Option<Flags>,
     /// Priority.
     pub priority: Option<i32>,
     /// Attributes, all of them. The `duid` must be the same: it is who the destination is.
-    pub attrs: Option<Attrs>,
+    pub attrs: Option<Attrs<'t>>,
 }
 
 /// Changes the lines of a set with this URI: one destination each, or all that a name stands for. Counts, and states unless
@@ -78,13 +84,14 @@ pub fn update<A: Alloc>(
     root: &Root<A>,
     source: &dyn Source,
     (id, uri): (i32, &[u8]),
-    update: &Update,
+    update: &Update<'_>,
     pace: Pace,
 ) -> Result<(), NotEdited> {
-    edit(root, pace, |before| {
+    edit(root, pace, |edits| {
+        let before = edits.before;
         let set = before.and_then(|sets| sets.set(id)).ok_or(NotEdited::NotThere)?;
         let mut done: Vec<Option<Line>> = Vec::new();
-        let mut changes: Vec<Exchange> = Vec::new();
+        let mut changes: Vec<Exchange<'_>> = Vec::new();
         let mut in_rank = true;
         for (at, one) in set.named(uri) {
             let located = Located::line_of(id, one);
@@ -115,12 +122,16 @@ pub fn update<A: Alloc>(
         }
         let mut edit = Edit::of(before, id);
         edit.exchange(changes);
-        Ok(edit)
+        Ok(edits.make(edit)?)
     })
 }
 
 /// A line with what is to be another. What its name means is known already, or is known of its targets.
-fn changed(source: &dyn Source, line: Located, update: &Update) -> Result<Located, NotEdited> {
+fn changed<'t>(
+    source: &dyn Source,
+    line: Located<'t>,
+    update: &'t Update<'_>,
+) -> Result<Located<'t>, NotEdited> {
     let (named, port, proto, socket) = (line.named, line.port, line.proto, line.socket().to_vec());
     let (addresses, mut entry) = (line.addresses, line.entry);
     if let Some(attrs) = &update.attrs {
@@ -140,17 +151,17 @@ fn changed(source: &dyn Source, line: Located, update: &Update) -> Result<Locate
     Ok(if named { Located { addresses, port, proto, ..located } } else { located })
 }
 
-/// Makes a set serve as `change` leaves it.
+/// Makes sets serve as `change` edits them.
 fn edit<A: Alloc>(
     root: &Root<A>,
     pace: Pace,
-    change: impl for<'g> FnOnce(Option<&'g Generation<A>>) -> Result<Edit<'g, A>, NotEdited>,
+    change: impl FnOnce(&mut Edits<'_, '_, A>) -> Result<(), NotEdited>,
 ) -> Result<(), NotEdited> {
     let mut last = root.reload.lock();
     if last.too_soon(pace.now, pace.delta) {
         return Err(NotEdited::TooSoon);
     }
-    publish::change(root, |before| change(before).map(|edit| vec![edit]))?;
+    publish::change(root, change)?;
     last.at = Some(pace.now);
     Ok(())
 }

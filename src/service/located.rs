@@ -5,14 +5,15 @@ use crate::shm::Foreign;
 use crate::state::{Destination, Member, block::Parts};
 use core::net::IpAddr;
 use core::ops::Range;
+use std::borrow::Cow;
 
 /// An entry with what only the host knows of it.
 #[derive(Debug, Clone)]
-pub struct Located {
+pub struct Located<'t> {
     /// The entry; its URI has a scheme by now.
-    pub entry: Entry,
+    pub entry: Entry<'t>,
     /// The URI as written, if it is a name that stands for many destinations; else empty.
-    pub written: Vec<u8>,
+    pub written: Cow<'t, [u8]>,
     /// Where the host is in the URI.
     pub host: Range<usize>,
     /// Port of the URI; 0 where it has none.
@@ -31,17 +32,17 @@ pub struct Located {
     pub ping_from_socket: Option<Foreign>,
 }
 
-impl Located {
+impl<'t> Located<'t> {
     /// The line of a destination that serves, in the set of this id: for one of many that a name stands for, the line with
     /// that name.
-    pub fn line_of(set: i32, one: Member<'_>) -> Self {
+    pub fn line_of(set: i32, one: Member<'t>) -> Self {
         // Read once already, when it was loaded.
         let attrs = Attrs::parse(one.text(one.attrs)).unwrap_or_default();
-        let uri = one.text(if one.is_target() { one.written } else { one.uri }).to_vec();
+        let uri = Cow::Borrowed(one.text(if one.is_target() { one.written } else { one.uri }));
         let (flags, priority) = (one.flags, one.priority);
         Self {
             entry: Entry { place: Place::Row(0), set, uri, flags, priority, attrs },
-            written: one.text(one.written).to_vec(),
+            written: Cow::Borrowed(one.text(one.written)),
             host: one.host_range(),
             port: one.port,
             proto: one.proto,
@@ -56,7 +57,16 @@ impl Located {
     /// The socket that it names, by name or address; empty where it names none.
     pub fn socket(&self) -> &[u8] {
         let attrs = &self.entry.attrs;
-        if attrs.sockname.is_empty() { &attrs.socket } else { &attrs.sockname }
+        if attrs.sockname.is_empty() { attrs.socket } else { attrs.sockname }
+    }
+
+    /// Whether it is this one, of the same set, to the letter.
+    pub fn is(&self, other: Member<'_>) -> bool {
+        let socket = if other.text(other.sockname).is_empty() { other.socket } else { other.sockname };
+        let same = |mine: &[u8], of_other| mine == other.text(of_other);
+        let duid = &self.entry.attrs.duid;
+        same(duid, other.duid)
+            && (!duid.is_empty() || same(&self.entry.uri, other.uri) && same(self.socket(), socket))
     }
 
     /// Puts it into a block. `record` is the number of its runtime record, `asked` tells what is probed.
@@ -67,13 +77,13 @@ impl Located {
             uri: span,
             host: span.part(self.host.start, self.host.len()),
             written: parts.text(&self.written),
-            attrs: parts.text(&attrs.body),
+            attrs: parts.text(attrs.body),
             duid: parts.text(&attrs.duid),
-            socket: parts.text(&attrs.socket),
-            sockname: parts.text(&attrs.sockname),
-            obproxy: parts.text(&attrs.obproxy),
-            ping_from: parts.text(&attrs.ping_from),
-            ping_reply_codes: parts.text(&attrs.ping_reply_codes),
+            socket: parts.text(attrs.socket),
+            sockname: parts.text(attrs.sockname),
+            obproxy: parts.text(attrs.obproxy),
+            ping_from: parts.text(attrs.ping_from),
+            ping_reply_codes: parts.text(attrs.ping_reply_codes),
             ping_interval: attrs.ping_interval,
             ping_timeout: attrs.ping_timeout,
             latency: attrs.latency,
@@ -108,7 +118,7 @@ pub struct Meaning {
 
 impl Meaning {
     /// Makes it what a destination's name means.
-    pub fn give_to(self, one: &mut Located) {
+    pub fn give_to(self, one: &mut Located<'_>) {
         one.addresses = self.addresses;
         (one.port, one.proto) = self.port_and_proto.unwrap_or((one.port, one.proto));
     }

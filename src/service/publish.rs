@@ -20,14 +20,14 @@ enum Item<'g> {
     Stays(Member<'g>),
     /// The same at other addresses.
     Means(Member<'g>, Meaning),
-    /// Another, or the same with other words.
-    New(Box<Located>),
+    /// Another, or the same with other words; with one that serves and is itself, most likely.
+    New(Box<Located<'g>>, Option<Member<'g>>),
 }
 
 impl Item<'_> {
     fn put<A: Alloc>(self, set: i32, builder: &mut Builder<'_, A>) -> Result<(), OutOfMemory> {
         match self {
-            Item::New(one) => return builder.put(set, &one),
+            Item::New(one, stood) => return builder.put(set, &one, stood),
             Item::Stays(one) => builder.put_again(one, *one, one.addresses()),
             Item::Means(one, meaning) => {
                 let mut fields = *one;
@@ -44,13 +44,13 @@ fn open<A: Alloc>(block: &Block<A>) -> Vec<Item<'_>> {
 }
 
 /// Destinations in the place of others. Positions are those of before the edit.
-pub struct Exchange {
+pub struct Exchange<'g> {
     /// Which go.
     pub out: Vec<usize>,
     /// Before which the new ones come.
     pub at: usize,
     /// Those that come.
-    pub new: Vec<Located>,
+    pub new: Vec<Located<'g>>,
 }
 
 /// A change of one set.
@@ -69,8 +69,8 @@ impl<'g, A: Alloc> Edit<'g, A> {
     }
 
     /// Puts a destination before the one at this position.
-    pub fn insert(&mut self, at: usize, new: Located) {
-        self.draft.insert(at, Item::New(Box::new(new)));
+    pub fn insert(&mut self, at: usize, new: Located<'g>) {
+        self.draft.insert(at, Item::New(Box::new(new), None));
     }
 
     /// Takes out the destination at this position.
@@ -81,7 +81,7 @@ impl<'g, A: Alloc> Edit<'g, A> {
     }
 
     /// Puts others in the place of some.
-    pub fn exchange(&mut self, mut all: Vec<Exchange>) {
+    pub fn exchange(&mut self, mut all: Vec<Exchange<'g>>) {
         let mut out: Vec<usize> = all.iter().flat_map(|one| &one.out).copied().collect();
         out.sort_unstable();
         // From behind, so that nothing moves before its turn.
@@ -122,7 +122,12 @@ pub enum Wanted<'g> {
         place: Place,
     },
     /// Another, or the same with other words.
-    New(Box<Located>),
+    New {
+        /// Itself.
+        one: Box<Located<'g>>,
+        /// One that serves and is itself, most likely.
+        stood: Option<Member<'g>>,
+    },
 }
 
 impl Wanted<'_> {
@@ -130,70 +135,85 @@ impl Wanted<'_> {
     pub fn place(&self) -> Place {
         match self {
             Self::Stays { place, .. } => *place,
-            Self::New(one) => one.entry.place,
+            Self::New { one, .. } => one.entry.place,
         }
     }
 }
 
-/// The destinations that a source wants in one set.
-pub struct WantedSet<'g> {
-    /// Its id.
-    pub id: i32,
-    /// In the order of [`crate::dest::arranged`].
-    pub lines: Vec<Wanted<'g>>,
+/// All sets that are to serve, one after another in the order of their ids.
+pub struct Mirror<'p, 'r, A: Alloc> {
+    /// What serves now.
+    pub before: Option<&'p Generation<A>>,
+    builder: &'p mut Builder<'r, A>,
+    sets: Vec<Result<Made<A>, usize>>,
 }
 
-impl<'g> WantedSet<'g> {
-    /// What is to become of a set; its position if it stays as it is.
-    fn plan<A: Alloc>(
-        self,
-        before: Option<&'g Generation<A>>,
-        builder: &mut Builder<'_, A>,
-    ) -> Result<Result<Made<A>, usize>, OutOfMemory> {
-        let Self { id, lines } = self;
-        let set = before.and_then(|generation| generation.set(id));
+impl<A: Alloc> Mirror<'_, '_, A> {
+    /// The next set, with its destinations in the order of [`crate::dest::arranged`]; without any it goes.
+    pub fn set(&mut self, id: i32, lines: Vec<Wanted<'_>>) -> Result<(), OutOfMemory> {
+        let set = self.before.and_then(|generation| generation.set(id));
         let stands =
             |(place, line): (usize, &Wanted<'_>)| matches!(line, Wanted::Stays { at, .. } if *at == place);
         if set.is_some_and(|set| set.len() == lines.len()) && lines.iter().enumerate().all(stands) {
-            if let Some(Ok(place)) = before.map(|generation| generation.place_of(id)) {
-                return Ok(Err(place));
+            if let Some(Ok(place)) = self.before.map(|generation| generation.place_of(id)) {
+                self.sets.push(Err(place));
+                return Ok(());
             }
         }
         let item = |line| match line {
             Wanted::Stays { at, member, .. } => (Some(at), Item::Stays(member)),
-            Wanted::New(one) => (None, Item::New(one)),
+            Wanted::New { one, stood } => (None, Item::New(one, stood)),
         };
         let items = lines.into_iter().map(item).collect();
         let draft = Draft::of(set.map(|set| &set.blocks), items, open);
-        Edit { id, draft, out: Vec::new() }.made(builder).map(Ok)
+        self.sets.push(Ok(Edit { id, draft, out: Vec::new() }.made(self.builder)?));
+        Ok(())
     }
 }
 
-/// Makes these destinations serve and no others, all at once; sets in the order of their ids. Says whether several lines are
-/// one destination by their identity.
+/// Makes the sets serve that `wanted` names and no others, all at once. Says whether several lines are one destination by
+/// their identity.
 ///
 /// On an error the old ones go on serving and nothing is changed.
 pub fn mirror<A: Alloc, E: From<OutOfMemory>>(
     root: &Root<A>,
     keep: Keep,
-    wanted: impl for<'g> FnOnce(Option<&'g Generation<A>>) -> Result<Vec<WantedSet<'g>>, E>,
+    wanted: impl FnOnce(&mut Mirror<'_, '_, A>) -> Result<(), E>,
 ) -> Result<bool, E> {
     replace(root, keep, |before, builder| {
-        let sets = wanted(before)?.into_iter().map(|set| set.plan(before, builder));
-        Ok(Plan::All(sets.collect::<Result<_, OutOfMemory>>()?))
+        let mut mirror = Mirror { before, builder, sets: Vec::new() };
+        wanted(&mut mirror)?;
+        Ok(Plan::All(mirror.sets))
     })
 }
 
-/// Makes sets serve as `change` edits them, one edit a set; the others stay. On an error nothing is changed.
+/// Sets that are to be others, one edit each.
+pub struct Edits<'p, 'r, A: Alloc> {
+    /// What serves now.
+    pub before: Option<&'p Generation<A>>,
+    builder: &'p mut Builder<'r, A>,
+    sets: Vec<Made<A>>,
+}
+
+impl<A: Alloc> Edits<'_, '_, A> {
+    /// One set as it is edited.
+    pub fn make(&mut self, edit: Edit<'_, A>) -> Result<(), OutOfMemory> {
+        self.sets.push(edit.made(self.builder)?);
+        Ok(())
+    }
+}
+
+/// Makes sets serve as `change` edits them; the others stay. On an error nothing is changed.
 ///
 /// For who holds `reload`: what another reads at the same time and publishes later would undo it.
 pub fn change<A: Alloc, E: From<OutOfMemory>>(
     root: &Root<A>,
-    change: impl for<'g> FnOnce(Option<&'g Generation<A>>) -> Result<Vec<Edit<'g, A>>, E>,
+    change: impl FnOnce(&mut Edits<'_, '_, A>) -> Result<(), E>,
 ) -> Result<(), E> {
     replace(root, KEEP, |before, builder| {
-        let made = change(before)?.into_iter().map(|edit| edit.made(builder));
-        Ok(Plan::Some(made.collect::<Result<_, OutOfMemory>>()?))
+        let mut edits = Edits { before, builder, sets: Vec::new() };
+        change(&mut edits)?;
+        Ok(Plan::Some(edits.sets))
     })
     .map(|_| ())
 }
@@ -205,20 +225,21 @@ pub type Asked = (u32, u64);
 pub fn readdress<A: Alloc>(root: &Root<A>, found: &HashMap<Asked, Meaning>) -> Result<(), OutOfMemory> {
     // A reload that took over the old addresses would undo this.
     let _no_reload = root.reload.lock();
-    change(root, |before| {
-        let mut edits = Vec::new();
-        for set in before.into_iter().flat_map(Generation::sets) {
+    change(root, |edits| {
+        for set in edits.before.into_iter().flat_map(Generation::sets) {
             let found =
                 set.places().filter_map(|(at, one)| Some((at, one, found.get(&(one.record, one.asked))?)));
-            let mut edit = Edit::of(before, set.id);
+            let mut edit = Edit::of(edits.before, set.id);
             let mut any = false;
             for (at, one, meaning) in found {
                 edit.readdress(at, one, meaning.clone());
                 any = true;
             }
-            edits.extend(any.then_some(edit));
+            if any {
+                edits.make(edit)?;
+            }
         }
-        Ok(edits)
+        Ok(())
     })
 }
 

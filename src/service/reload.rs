@@ -1,23 +1,25 @@
 //! Reading the destinations again, from wherever they come.
 
 use super::located::{Located, Meaning};
-use super::publish::{self, Wanted, WantedSet};
-use super::standing::Standing;
+use super::publish::{self, Wanted};
+use super::standing::{Standing, Stood};
 use super::targets::{self, Line, Target};
-use crate::dest::{self, Entry, Place, Problem, Severity, problem::shown};
+use crate::dest::{self, Entry, Place, Problem, Severity, Written, problem::shown};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Keep, Root};
 use core::cell::LazyCell;
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 /// Where destinations come from, and who knows names and sockets.
 pub trait Source {
-    /// All destinations that are right, and what is wrong with the others; or why nothing can be read.
-    fn read(&self) -> Result<(Vec<Entry>, Vec<Problem>), String>;
+    /// All destinations that can be read, and what is wrong with the others; or why nothing can be read. `text` is where their
+    /// words may be kept.
+    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String>;
     /// What the host knows of an entry, but for what its name means.
-    fn locate(&self, entry: Entry) -> Result<Located, Problem>;
+    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem>;
     /// What the name of a destination means. Only at start: it may take long.
-    fn look_up(&self, one: &Located) -> Found;
+    fn look_up(&self, one: &Located<'_>) -> Found;
 }
 
 /// What a look-up gave.
@@ -99,10 +101,7 @@ pub struct Policy {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Occasion {
-    /// Nothing serves yet, and nobody waits.
     Start,
-    /// A worker may wait: nothing is looked up here. A name that serves keeps its addresses, a new one has none until the
-    /// process for names has looked it up, at once.
     Reload,
 }
 
@@ -112,23 +111,30 @@ fn load<A: Alloc>(
     occasion: Occasion,
     policy: Policy,
 ) -> Result<Vec<Problem>, NotLoaded> {
-    let (entries, mut problems) = source.read().map_err(NotLoaded::Unreadable)?;
-    let mut places = Vec::new();
-    let shared = publish::mirror(root, policy.keep, |before| {
-        let sets = wanted(source, policy, entries, before, &mut problems);
+    let mut text = Vec::new();
+    let (mut lines, mut problems) = source.read(&mut text).map_err(NotLoaded::Unreadable)?;
+    if policy.attrs_none {
+        lines.iter_mut().for_each(Written::none_if_empty);
+    }
+    let mut places = Vec::with_capacity(lines.len());
+    let shared = publish::mirror(root, policy.keep, |mirror| {
+        let mut names = match occasion {
+            Occasion::Start => Names::Asked(Instant::now()),
+            Occasion::Reload => Names::serving(mirror.before),
+        };
+        for lines in dest::arranged(&lines).chunk_by(|one, next| one.set == next.set) {
+            let Some(id) = lines.first().map(|line| line.set) else { continue };
+            let wanted = wanted(source, mirror.before, id, lines, &mut names, &mut problems);
+            places.extend(wanted.iter().map(Wanted::place));
+            mirror.set(id, wanted)?;
+        }
         let wrong = problems.iter().any(|problem| problem.severity == Severity::Error);
         // At start a server without sets is better than none; later what serves is better than nothing.
-        let none = sets.iter().all(|set| set.lines.is_empty());
-        if wrong && (policy.strict || occasion == Occasion::Reload && none) {
+        if wrong && (policy.strict || occasion == Occasion::Reload && places.is_empty()) {
             problems.sort_by_key(|problem| problem.place);
             return Err(NotLoaded::Wrong(core::mem::take(&mut problems)));
         }
-        let sets = match occasion {
-            Occasion::Start => look_up(source, sets, &mut problems),
-            Occasion::Reload => as_serving(before, sets),
-        };
-        places.extend(sets.iter().flat_map(|set| &set.lines).map(Wanted::place));
-        Ok(sets)
+        Ok(())
     })?;
     if shared {
         problems.extend(shared_identities(root, &places));
@@ -137,97 +143,94 @@ fn load<A: Alloc>(
     Ok(problems)
 }
 
-/// What serves already as it stands, all else as far as the host knows it.
-fn wanted<'g, A: Alloc>(
+/// The destinations of a set: what serves already as it stands, all else as the host knows it.
+fn wanted<'x, A: Alloc>(
     source: &dyn Source,
-    policy: Policy,
-    entries: Vec<Entry>,
-    before: Option<&'g Generation<A>>,
+    before: Option<&'x Generation<A>>,
+    id: i32,
+    lines: &[&'x Written<'x>],
+    names: &mut Names<'_>,
     problems: &mut Vec<Problem>,
-) -> Vec<WantedSet<'g>> {
-    let mut sets = Vec::<WantedSet<'_>>::new();
-    let mut standing = Standing::of(None);
-    for mut entry in dest::arranged(entries) {
-        if policy.attrs_none {
-            entry.attrs.none_if_empty();
-        }
-        if sets.last().is_none_or(|set| set.id != entry.set) {
-            standing = Standing::of(before.and_then(|generation| generation.set(entry.set)));
-            sets.push(WantedSet { id: entry.set, lines: Vec::new() });
-        }
-        let line = match standing.find(&entry) {
-            Some((at, member)) => Ok(Wanted::Stays { at, member, place: entry.place }),
-            None => source.locate(entry).map(|one| Wanted::New(Box::new(one))),
+) -> Vec<Wanted<'x>> {
+    let mut standing = before.and_then(|generation| generation.set(id)).map(Standing::of);
+    let mut wanted = Vec::with_capacity(lines.len());
+    for line in lines {
+        let stood = match standing.as_mut().and_then(|standing| standing.find(line)) {
+            Some(Stood::Same(at, member)) => {
+                wanted.push(Wanted::Stays { at, member, place: line.place });
+                continue;
+            }
+            Some(Stood::Other(member)) => Some(member),
+            None => None,
         };
-        match (line, sets.last_mut()) {
-            (Ok(line), Some(set)) => set.lines.push(line),
-            (Err(problem), _) => problems.push(problem),
-            (Ok(_), None) => {} // not reached: one was just pushed
+        match line.entry().and_then(|entry| source.locate(entry)) {
+            Ok(one) if one.named => {
+                let all = names.mean(source, one, problems).into_iter();
+                wanted.extend(all.map(|one| Wanted::New { one: Box::new(one), stood: None }));
+            }
+            Ok(one) => wanted.push(Wanted::New { one: Box::new(one), stood }),
+            Err(problem) => problems.push(problem),
         }
     }
-    sets
+    wanted
 }
 
-/// Puts what `mean` makes of each new destination with a name in its place.
-fn each_named<'g>(
-    mut sets: Vec<WantedSet<'g>>,
-    mut mean: impl FnMut(Located) -> Vec<Located>,
-) -> Vec<WantedSet<'g>> {
-    let is_named = |line: &Wanted<'_>| matches!(line, Wanted::New(one) if one.named);
-    for set in sets.iter_mut().filter(|set| set.lines.iter().any(is_named)) {
-        for line in core::mem::take(&mut set.lines) {
-            match line {
-                Wanted::New(one) if one.named => {
-                    set.lines.extend(mean(*one).into_iter().map(|one| Wanted::New(Box::new(one))));
-                }
-                line => set.lines.push(line),
-            }
-        }
-    }
-    sets
+/// Where what a name means comes from.
+enum Names<'g> {
+    /// From the DNS, since then: nothing serves yet, and nobody waits.
+    Asked(Instant),
+    /// From the sets that serve: a worker may wait. A new name has no addresses until the process for names has looked it up,
+    /// at once. Most lists are of addresses, and need nothing of it.
+    Serving(LazyCell<Known, Box<dyn FnOnce() -> Known + 'g>>),
+}
+
+/// What names mean in the sets that serve.
+#[derive(Default)]
+struct Known {
+    meanings: HashMap<(i32, Vec<u8>), Meaning>,
+    lines: HashMap<Line, Vec<Target>>,
 }
 
 /// How long looking up all names at start may take; the rest is left to the process for names.
-const PATIENCE: core::time::Duration = core::time::Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 
-fn look_up<'g>(
-    source: &dyn Source,
-    sets: Vec<WantedSet<'g>>,
-    problems: &mut Vec<Problem>,
-) -> Vec<WantedSet<'g>> {
-    let begun = std::time::Instant::now();
-    let mut told = |one: &Located| {
-        let name = shown(one.entry.uri.get(one.host.clone()).unwrap_or_default());
-        let text = format!("{name} does not resolve: the destination goes down until it does");
-        problems.push(Problem::warning(one.entry.place, text));
-    };
-    each_named(sets, |mut one| {
-        match (begun.elapsed() < PATIENCE).then(|| source.look_up(&one)) {
-            None | Some(Found::Unwanted) => {}
-            Some(Found::Nothing) => told(&one),
-            Some(Found::Meaning(meaning)) => meaning.give_to(&mut one),
-            Some(Found::Targets(found)) => return targets::expand(one, &found),
+impl<'g> Names<'g> {
+    fn serving<A: Alloc>(before: Option<&'g Generation<A>>) -> Self {
+        let known = |sets| Known { meanings: meanings(sets), lines: targets::lines(sets) };
+        Self::Serving(LazyCell::new(Box::new(move || before.map(known).unwrap_or_default())))
+    }
+
+    /// The destinations that one with a name is.
+    fn mean<'t>(
+        &mut self,
+        source: &dyn Source,
+        mut one: Located<'t>,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<Located<'t>> {
+        match self {
+            Self::Asked(begun) => match (begun.elapsed() < PATIENCE).then(|| source.look_up(&one)) {
+                None | Some(Found::Unwanted) => {}
+                Some(Found::Nothing) => {
+                    let name = shown(one.entry.uri.get(one.host.clone()).unwrap_or_default());
+                    let text = format!("{name} does not resolve: the destination goes down until it does");
+                    problems.push(Problem::warning(one.entry.place, text));
+                }
+                Some(Found::Meaning(meaning)) => meaning.give_to(&mut one),
+                Some(Found::Targets(found)) => return targets::expand(one, &found),
+            },
+            Self::Serving(known) => {
+                if let Some(meaning) =
+                    known.meanings.get(&(one.entry.set, one.entry.uri.to_ascii_lowercase()))
+                {
+                    meaning.clone().give_to(&mut one);
+                }
+                let found =
+                    if one.written.is_empty() { None } else { known.lines.get(&Line::of_located(&one)) };
+                return targets::expand(one, found.map_or(&[], Vec::as_slice));
+            }
         }
         vec![one]
-    })
-}
-
-/// Names mean what they mean in the sets that serve.
-fn as_serving<'g, A: Alloc>(
-    before: Option<&'g Generation<A>>,
-    sets: Vec<WantedSet<'g>>,
-) -> Vec<WantedSet<'g>> {
-    let Some(before) = before else { return sets };
-    // Most lists are of addresses.
-    let meanings = LazyCell::new(|| meanings(before));
-    let lines = LazyCell::new(|| targets::lines(before));
-    each_named(sets, |mut one| {
-        if let Some(meaning) = meanings.get(&(one.entry.set, one.entry.uri.to_ascii_lowercase())) {
-            meaning.clone().give_to(&mut one);
-        }
-        let found = if one.written.is_empty() { None } else { lines.get(&Line::of_located(&one)) };
-        targets::expand(one, found.map_or(&[], Vec::as_slice))
-    })
+    }
 }
 
 /// What the names that serve mean.

@@ -21,7 +21,7 @@ pub(super) struct Made<A: Alloc> {
     pub id: i32,
     /// Its destinations.
     pub blocks: Sequence<Block<A>, A>,
-    /// Records of new destinations, and whether they were there before.
+    /// Records of new destinations, and whether they may come back: they were there before and none that served was it.
     pub new: Vec<(u32, bool)>,
     /// Records of destinations that were taken out.
     pub out: Vec<u32>,
@@ -153,7 +153,7 @@ impl Changes {
     /// Takes in one set, and what its destinations were before.
     fn take<A: Alloc>(&mut self, before: Option<&Generation<A>>, made: &Made<A>) {
         let old = before.and_then(|generation| generation.set(made.id));
-        for &(record, _) in made.new.iter().filter(|(_, existed)| *existed) {
+        for &(record, _) in made.new.iter().filter(|(_, may_come_back)| *may_come_back) {
             let served = if self.all {
                 self.serving.get_or_init(|| serving(before)).has(record)
             } else {
@@ -224,7 +224,7 @@ pub(super) struct Builder<'a, A: Alloc> {
     held: Vec<u32>,
     /// The block that is built.
     parts: Parts,
-    /// Records of new destinations since they were taken last, and whether they were there before.
+    /// Records of new destinations since they were taken last, and whether they may come back.
     new: Vec<(u32, bool)>,
 }
 
@@ -233,16 +233,23 @@ impl<'a, A: Alloc> Builder<'a, A> {
         Self { root, held: Vec::new(), parts: Parts::default(), new: Vec::new() }
     }
 
-    /// Puts a destination of this set into the block.
-    pub fn put(&mut self, set: i32, one: &Located) -> Result<(), OutOfMemory> {
+    /// Puts a destination of this set into the block. One that stood there saves the search for its record, if it is the same.
+    pub fn put(&mut self, set: i32, one: &Located<'_>, stood: Option<Member<'_>>) -> Result<(), OutOfMemory> {
         let (uri, attrs, secret) = (&one.entry.uri, &one.entry.attrs, &self.root.secret);
-        let key = secret.destination(set, &attrs.duid, uri, one.socket());
-        let name = if attrs.duid.is_empty() { uri } else { &attrs.duid };
-        let hold = self.root.registry.hold(key, set, name, one.entry.flags)?;
-        self.held.push(hold.number);
-        self.new.push((hold.number, hold.existed));
-        let asked = secret.word(&[uri, one.socket(), &attrs.ping_socket, &attrs.obproxy]);
-        one.put(&mut self.parts, hold.number, asked);
+        let number = if let Some(stood) = stood.filter(|stood| one.is(*stood)) {
+            self.root.registry.hold_again(stood.record);
+            self.new.push((stood.record, false));
+            stood.record
+        } else {
+            let key = secret.destination(set, &attrs.duid, uri, one.socket());
+            let name = if attrs.duid.is_empty() { uri } else { &attrs.duid };
+            let hold = self.root.registry.hold(key, set, name, one.entry.flags)?;
+            self.new.push((hold.number, hold.existed));
+            hold.number
+        };
+        self.held.push(number);
+        let asked = secret.word(&[uri, one.socket(), attrs.ping_socket, attrs.obproxy]);
+        one.put(&mut self.parts, number, asked);
         Ok(())
     }
 

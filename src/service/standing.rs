@@ -3,53 +3,66 @@
 //! All else that a destination has follows from its words and from what no reload changes: the server's sockets, the
 //! parameters, and what names mean, which a reload takes over.
 
-use crate::dest::Entry;
+use crate::dest::{Written, attrs};
 use crate::shm::Alloc;
-use crate::state::{Member, Set};
-use std::collections::HashMap;
+use crate::state::{Member, NameTag, Set};
+
+/// What stands in the place of a line.
+pub(super) enum Stood<'g> {
+    /// The line itself, at this position.
+    Same(usize, Member<'g>),
+    /// One with its URI and other words.
+    Other(Member<'g>),
+}
 
 /// Finds the lines of a source in the set that serves.
 pub(super) struct Standing<'g, A: Alloc> {
-    set: Option<&'g Set<A>>,
+    set: &'g Set<A>,
     /// Where the next line is, most likely.
     next: usize,
-    /// Where the lines are, by URI; made when one is not where it was expected.
-    places: Option<HashMap<&'g [u8], Vec<usize>>>,
+    /// Where the lines are, by URI, in order; made when one is not where it was expected.
+    places: Option<Vec<(NameTag, u32)>>,
 }
 
 impl<'g, A: Alloc> Standing<'g, A> {
     /// In this set.
-    pub fn of(set: Option<&'g Set<A>>) -> Self {
+    pub fn of(set: &'g Set<A>) -> Self {
         Self { set, next: 0, places: None }
     }
 
-    /// The position of the destination of this line, with itself. Lines are best asked for in their order.
-    pub fn find(&mut self, entry: &Entry) -> Option<(usize, Member<'g>)> {
-        let set = self.set?;
-        let is_it = |at: &usize| set.get(*at).filter(|one| says(*one, entry)).map(|one| (*at, one));
-        let found = is_it(&self.next).or_else(|| {
-            let places = self.places.get_or_insert_with(|| places(set));
-            places.get(entry.uri.as_slice())?.iter().find_map(is_it)
-        })?;
-        self.next = found.0 + 1;
-        Some(found)
+    /// What stood in the place of this line. Lines are best asked for in their order.
+    pub fn find(&mut self, line: &Written<'_>) -> Option<Stood<'g>> {
+        let at = self.place_of(line)?;
+        self.next = at + 1;
+        let one = self.set.get(at)?;
+        Some(if says(one, line) { Stood::Same(at, one) } else { Stood::Other(one) })
     }
-}
 
-fn places<A: Alloc>(set: &Set<A>) -> HashMap<&[u8], Vec<usize>> {
-    let mut places = HashMap::<_, Vec<_>>::with_capacity(set.len());
-    for (at, one) in set.places() {
-        places.entry(one.text(one.uri)).or_default().push(at);
+    /// The position of the one that is expected, if it has this URI; else of one that has it, and the same words if there is one.
+    fn place_of(&mut self, line: &Written<'_>) -> Option<usize> {
+        let set = self.set;
+        let has_uri = |at: &usize| set.get(*at).is_some_and(|one| one.text(one.uri) == &*line.uri);
+        if has_uri(&self.next) {
+            return Some(self.next);
+        }
+        let tag = NameTag::of(&line.uri);
+        let places = self.places.get_or_insert_with(|| {
+            let mut places: Vec<_> = set.tags().zip(0..).collect();
+            places.sort_unstable();
+            places
+        });
+        let tagged = places.iter().skip(places.partition_point(|(other, _)| *other < tag));
+        let tagged = tagged.take_while(|(other, _)| *other == tag).map(|(_, at)| *at as usize);
+        let mut found = tagged.filter(has_uri);
+        let same = |at: &usize| set.get(*at).is_some_and(|one| says(one, line));
+        found.clone().find(same).or_else(|| found.next())
     }
-    places
 }
 
 /// Whether the destination is what this line says. One of those that a name stands for is not: its words are not the line's.
-fn says(one: Member<'_>, entry: &Entry) -> bool {
-    let Entry { uri, flags, priority, attrs, .. } = entry;
-    let words = |span| one.text(span);
-    words(one.uri) == uri.as_slice()
-        && words(one.attrs) == attrs.body.as_slice()
-        && (one.flags, one.priority) == (*flags, *priority)
-        && words(one.written).is_empty()
+fn says(one: Member<'_>, line: &Written<'_>) -> bool {
+    one.text(one.uri) == &*line.uri
+        && one.text(one.attrs) == attrs::body(&line.attrs)
+        && (one.flags, one.priority) == (line.flags, line.priority)
+        && one.text(one.written).is_empty()
 }

@@ -10,6 +10,7 @@ use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Member, Root, Set};
 use core::net::IpAddr;
 use core::ops::Range;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 /// One of the destinations that a name stands for.
@@ -59,7 +60,7 @@ impl Line {
     }
 
     /// The same of one that is read.
-    pub fn of_located(one: &Located) -> Self {
+    pub fn of_located(one: &Located<'_>) -> Self {
         Self::new(one.entry.set, &one.written, &one.entry.attrs.duid, one.socket())
     }
 }
@@ -68,7 +69,7 @@ impl Line {
 ///
 /// The `duid` gets the target's address behind it, so that each is known apart. Where the line has no weight, that of the
 /// SRV record counts.
-pub fn expand(one: Located, targets: &[Target]) -> Vec<Located> {
+pub fn expand<'t>(one: Located<'t>, targets: &[Target]) -> Vec<Located<'t>> {
     if targets.is_empty() {
         return vec![one];
     }
@@ -77,13 +78,13 @@ pub fn expand(one: Located, targets: &[Target]) -> Vec<Located> {
         let attrs = &mut located.entry.attrs;
         if !attrs.duid.is_empty() {
             let address = target.uri.get(target.host.start..).unwrap_or_default();
-            attrs.duid = [attrs.duid.as_slice(), b"/", address].concat();
+            attrs.duid = Cow::Owned([&attrs.duid, &b"/"[..], address].concat());
         }
         for share in [&mut attrs.weight, &mut attrs.rweight] {
             *share = if *share == 0 { target.weight } else { *share };
         }
         located.srv_weight = target.weight;
-        located.entry.uri = target.uri.clone();
+        located.entry.uri = Cow::Owned(target.uri.clone());
         located.host = target.host.clone();
         (located.port, located.proto) = (target.port, target.proto);
         located.addresses = vec![target.address];
@@ -137,8 +138,8 @@ pub fn retarget<A: Alloc>(root: &Root<A>, found: &HashMap<Line, Vec<Target>>) ->
     for (line, targets) in found.iter().filter(|(_, targets)| !targets.is_empty()) {
         by_set.entry(line.set).or_default().push((line, targets));
     }
-    publish::change(root, |before| {
-        let mut edits = Vec::new();
+    publish::change(root, |edits| {
+        let before = edits.before;
         for (id, lines) in &by_set {
             let Some(set) = before.and_then(|sets| sets.set(*id)) else { continue };
             let mut changes = Vec::new();
@@ -151,9 +152,9 @@ pub fn retarget<A: Alloc>(root: &Root<A>, found: &HashMap<Line, Vec<Target>>) ->
             if !changes.is_empty() {
                 let mut edit = Edit::of(before, *id);
                 edit.exchange(changes);
-                edits.push(edit);
+                edits.make(edit)?;
             }
         }
-        Ok(edits)
+        Ok(())
     })
 }

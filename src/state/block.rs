@@ -130,7 +130,7 @@ struct Place {
 unsafe impl Shared for Place {}
 
 /// A name as it is searched for among thousands, without regard to case: its 32-bit FNV-1a hash. 0 is that of none.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NameTag(u32);
 
 impl NameTag {
@@ -191,6 +191,11 @@ impl<A: Alloc> Block<A> {
     pub fn with_record(&self, number: u32) -> Option<usize> {
         let records = self.tags.get(..self.len()).filter(|records| is_among(number, records))?;
         records.iter().position(|record| *record == number)
+    }
+
+    /// The tags of all URIs.
+    pub fn tags(&self) -> impl Iterator<Item = NameTag> {
+        self.tags.iter().skip(self.len()).take(self.len()).map(|tag| NameTag(*tag))
     }
 
     /// The positions of those whose URI, or the URI that was written for them, has this tag: most likely has this name.

@@ -25,7 +25,7 @@ pub mod record;
 pub mod registry;
 pub mod set;
 
-pub use block::{Block, Destination, Member};
+pub use block::{Block, Destination, Member, NameTag};
 pub use calls::Calls;
 pub use counters::Counters;
 pub use generation::{Generation, Position};

@@ -104,6 +104,11 @@ impl<A: Alloc> Set<A> {
         places.filter_map(move |(at, one)| one.filter(|one| is_it(*one)).map(|one| (at, one)))
     }
 
+    /// The tags of all URIs.
+    pub fn tags(&self) -> impl Iterator<Item = NameTag> {
+        self.blocks.runs().flat_map(|(_, block)| block.tags())
+    }
+
     /// Those with this URI, without regard to case; with their positions.
     pub fn with_uri<'g>(&'g self, uri: &'g [u8]) -> impl Iterator<Item = (usize, Member<'g>)> + 'g {
         self.named(uri).filter(|(_, one)| one.text(one.uri).eq_ignore_ascii_case(uri))

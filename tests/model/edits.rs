@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dispatcher::dest::{Attrs, Entry, Flags, Place, Problem};
+use dispatcher::dest::{Attrs, Entry, Flags, Place, Problem, Written};
 use dispatcher::load::{Event, Expiry};
 use dispatcher::service::calls::{self, Report};
 use dispatcher::service::edit::{self, NotEdited, Pace, Update};
@@ -14,7 +14,7 @@ use dispatcher::state::{Member, Root};
 use proptest::prelude::*;
 
 use super::mapping::Mapping;
-use super::{KEEP, Random, WORKERS, call_load, fork_workers, load_is_right, located, publish, unlocated};
+use super::{Random, WORKERS, call_load, fork_workers, load_is_right, publish, unlocated};
 
 pub const PACE: Pace = Pace { delta: 0, now: 0 };
 
@@ -22,21 +22,29 @@ pub const PACE: Pace = Pace { delta: 0, now: 0 };
 struct AsItIs;
 
 impl Source for AsItIs {
-    fn read(&self) -> Result<(Vec<Entry>, Vec<Problem>), String> {
+    fn read<'t>(&self, _: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
         Err("nothing is read here".into())
     }
-    fn locate(&self, entry: Entry) -> Result<Located, Problem> {
+    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
         Ok(Located { named: false, ..unlocated(entry) })
     }
-    fn look_up(&self, _: &Located) -> Found {
+    fn look_up(&self, _: &Located<'_>) -> Found {
         Found::Unwanted
     }
 }
 
-fn entry(set: i32, name: u32, priority: i32, maxload: u32) -> Entry {
-    let attrs = Attrs { maxload, body: format!("maxload={maxload}").into_bytes(), ..Attrs::default() };
-    let uri = format!("sip:gw{name}").into_bytes();
-    Entry { place: Place::Row(1), set, uri, flags: Flags::default(), priority, attrs }
+fn add(root: &Root<Mapping>, set: i32, name: u32, priority: i32, maxload: u32) -> Result<(), NotEdited> {
+    let attrs = format!("maxload={maxload}");
+    let attrs = Attrs::parse(attrs.as_bytes()).unwrap();
+    let uri = format!("sip:gw{name}").into_bytes().into();
+    let entry = Entry { place: Place::Row(1), set, uri, flags: Flags::default(), priority, attrs };
+    edit::add(root, &AsItIs, entry, PACE)
+}
+
+fn limit(root: &Root<Mapping>, set: i32, uri: &[u8], maxload: u32) -> Result<(), NotEdited> {
+    let attrs = format!("maxload={maxload}");
+    let attrs = Some(Attrs::parse(attrs.as_bytes()).unwrap());
+    edit::update(root, &AsItIs, (set, uri), &Update { attrs, ..Update::default() }, PACE)
 }
 
 /// What a set is, in its order: name, priority and limit.
@@ -104,14 +112,9 @@ fn last(root: &Root<Mapping>, set: i32) -> Option<((u32, u64), Meaning)> {
 fn perform(root: &Root<Mapping>, step: &Step) -> Result<(), NotEdited> {
     let uri = |name: u32| format!("SIP:gw{name}").into_bytes();
     match *step {
-        Step::Add(set, name, priority, maxload) => {
-            edit::add(root, &AsItIs, entry(set, name, priority, maxload), PACE)
-        }
+        Step::Add(set, name, priority, maxload) => add(root, set, name, priority, maxload),
         Step::Remove(set, name) => edit::remove(root, set, &uri(name), PACE),
-        Step::Limit(set, name, maxload) => {
-            let update = Update { attrs: Some(entry(set, name, 0, maxload).attrs), ..Update::default() };
-            edit::update(root, &AsItIs, (set, &uri(name)), &update, PACE)
-        }
+        Step::Limit(set, name, maxload) => limit(root, set, &uri(name), maxload),
         Step::Rank(set, name, priority) => {
             let update = Update { priority: Some(priority), ..Update::default() };
             edit::update(root, &AsItIs, (set, &uri(name)), &update, PACE)
@@ -184,7 +187,7 @@ proptest! {
         let lines = (0..size).map(|n| format!("1 sip:gw{n} 0 {} maxload={}\n", n % 3, n % 5));
         let others = (0..sets).map(|set| format!("{} sip:gw{set}\n", set + 2));
         let lines: String = lines.chain(others).collect();
-        publish(root, &located(&lines), KEEP).unwrap();
+        publish(root, &lines).unwrap();
         let mut model = serving(root);
         for (step, blocks) in &steps {
             apply(mapping, root, &mut model, step, *blocks);
@@ -196,7 +199,7 @@ proptest! {
         };
         let due: usize = model.iter().map(identities).sum();
         prop_assert_eq!(records(root), (due, due), "each identity has one record, and nothing else has");
-        publish(root, &[], KEEP).unwrap();
+        publish(root, "").unwrap();
         upkeep::tidy(root);
         prop_assert_eq!(records(root), (0, 0));
     }
@@ -207,14 +210,14 @@ fn allocations(size: u32, in_set: u32) -> Vec<usize> {
     let mapping = Mapping::new(256 << 20);
     let root = super::root(mapping);
     let line = |n: u32| format!("{} sip:gw{n} 0 {} x=y\n", n / in_set + 1, n % 3);
-    publish(root, &located(&(0..size).map(line).collect::<String>()), KEEP).unwrap();
+    publish(root, &(0..size).map(line).collect::<String>()).unwrap();
     let update = Update { attrs: Some(Attrs::parse(b"x=z").unwrap()), ..Update::default() };
     let mut taken = Vec::new();
     // The first time blocks are cut in two, and free room is made.
     for _ in 0..3 {
         taken.clear();
         for change in [
-            &|| edit::add(root, &AsItIs, entry(1, 1_000_000, 1, 0), PACE),
+            &|| add(root, 1, 1_000_000, 1, 0),
             &|| edit::update(root, &AsItIs, (1, b"sip:gw1000000"), &update, PACE),
             &|| edit::remove(root, 1, b"sip:gw1000000", PACE),
         ] as [&dyn Fn() -> Result<(), NotEdited>; 3]
@@ -239,14 +242,14 @@ fn one_of_thirty_thousand_costs_what_one_of_a_hundred_costs() {
 fn changes_give_their_memory_back() {
     let mapping = Mapping::new(32 << 20);
     let root = super::root(mapping);
-    publish(root, &located(&(0..1000).map(|n| format!("1 sip:gw{n}\n")).collect::<String>()), KEEP).unwrap();
+    publish(root, &(0..1000).map(|n| format!("1 sip:gw{n}\n")).collect::<String>()).unwrap();
     let mut level = 0;
     for turn in 0..400u32 {
         // A reader of every tenth generation stays on for some more.
         let pin = (turn % 10 == 0).then(|| root.sets.pin(0).unwrap());
         for name in [turn % 7, 1000] {
             edit::remove(root, 1, format!("sip:gw{name}").as_bytes(), PACE).ok();
-            edit::add(root, &AsItIs, entry(1, name, 0, turn), PACE).unwrap();
+            add(root, 1, name, 0, turn).unwrap();
         }
         assert!(pin.is_none_or(|pin| pin.set(1).unwrap().iter().count() >= 1000));
         edit::remove(root, 1, b"sip:gw1000", PACE).unwrap();
@@ -266,7 +269,7 @@ fn a_storm_of_calls_and_changes_leaves_no_drift() {
     let mapping = Mapping::new(64 << 20);
     let root = super::root(mapping);
     let lines: String = (0..NAMES).map(|n| format!("1 sip:gw{n} 0 0 maxload=20\n")).collect();
-    publish(root, &located(&lines), KEEP).unwrap();
+    publish(root, &lines).unwrap();
     let (mut random, mut changes) = (Random(99), 0);
     fork_workers(
         |worker| {
@@ -284,13 +287,12 @@ fn a_storm_of_calls_and_changes_leaves_no_drift() {
         || {
             let name = random.below(NAMES) as u32;
             let uri = format!("sip:gw{name}");
-            let update = Update { attrs: Some(entry(1, name, 0, 30).attrs), ..Update::default() };
             match random.below(3) {
                 0 => drop(edit::remove(root, 1, uri.as_bytes(), PACE)),
-                1 => drop(edit::update(root, &AsItIs, (1, uri.as_bytes()), &update, PACE)),
+                1 => drop(limit(root, 1, uri.as_bytes(), 30)),
                 _ => {
                     drop(edit::remove(root, 1, uri.as_bytes(), PACE));
-                    edit::add(root, &AsItIs, entry(1, name, 0, 20), PACE).unwrap();
+                    add(root, 1, name, 0, 20).unwrap();
                 }
             }
             upkeep::make_room(root).unwrap();

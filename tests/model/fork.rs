@@ -12,13 +12,12 @@ mod targets;
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
-use dispatcher::dest::{self, Entry, Place, Problem, Severity, list};
+use dispatcher::dest::{Entry, Place, Problem, Severity, Written, list};
 use dispatcher::load::key::{Key, SECRET_LEN};
 use dispatcher::load::{Event, Expiry, Secret};
 use dispatcher::select::Refusal;
 use dispatcher::service::calls::Report;
 use dispatcher::service::located::{Located, Meaning};
-use dispatcher::service::publish::{Wanted, WantedSet, mirror};
 use dispatcher::service::reload::{Found, NotLoaded, Policy, Source, first_load, reload};
 use dispatcher::service::route::{Ask, Call, NoRoute, select};
 use dispatcher::service::{audit, calls, upkeep};
@@ -26,6 +25,7 @@ use dispatcher::shm::lock::Mutex;
 use dispatcher::shm::{Alloc, OutOfMemory, Shared};
 use dispatcher::state::{Generation, Keep, Root};
 use mapping::Mapping;
+use std::borrow::Cow;
 
 const WORKERS: usize = 8;
 const KEEP: Keep = Keep { state: true, latency: true };
@@ -61,16 +61,11 @@ fn fork_workers(work: impl Fn(usize), mut meanwhile: impl FnMut()) {
     }
 }
 
-fn located(text: &str) -> Vec<Located> {
-    let (entries, problems) = list::parse(text.as_bytes());
-    assert!(problems.is_empty(), "{problems:?}");
-    dest::arranged(entries).map(unlocated).collect()
-}
-
-fn unlocated(entry: Entry) -> Located {
+/// A destination of which the host knows nothing.
+fn unlocated(entry: Entry<'_>) -> Located<'_> {
     Located {
         host: 4..entry.uri.len(),
-        written: Vec::new(),
+        written: Cow::default(),
         port: 0,
         proto: 0,
         named: true,
@@ -82,14 +77,32 @@ fn unlocated(entry: Entry) -> Located {
     }
 }
 
-/// Makes these destinations serve and no others, all of them built anew.
-fn publish(root: &Root<Mapping>, all: &[Located], keep: Keep) -> Result<bool, OutOfMemory> {
-    let sets = all.chunk_by(|one, next| one.entry.set == next.entry.set);
-    let set = |lines: &[Located]| WantedSet {
-        id: lines[0].entry.set,
-        lines: lines.iter().map(|one| Wanted::New(Box::new(one.clone()))).collect(),
-    };
-    mirror(root, keep, |_| Ok(sets.map(set).collect()))
+/// A list file of names that nobody looks up.
+struct Listed<'a>(&'a str);
+
+impl Source for Listed<'_> {
+    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
+        *text = self.0.into();
+        Ok(list::parse(text))
+    }
+
+    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
+        Ok(unlocated(entry))
+    }
+
+    fn look_up(&self, _: &Located<'_>) -> Found {
+        Found::Unwanted
+    }
+}
+
+/// Makes the destinations of this list file serve.
+fn publish(root: &Root<Mapping>, list: &str) -> Result<(), OutOfMemory> {
+    match reload(root, &Listed(list), 0, 0, POLICY) {
+        Ok(problems) => assert_eq!(problems, []),
+        Err(NotLoaded::OutOfMemory(error)) => return Err(error),
+        Err(error) => panic!("{error:?}"),
+    }
+    Ok(())
 }
 
 fn root(mapping: Mapping) -> &'static Root<Mapping> {
@@ -155,8 +168,7 @@ fn the_lock_counts_right_between_processes() {
 fn no_destination_passes_its_limit_and_all_places_are_used() {
     let mapping = Mapping::new(16 << 20);
     let root = root(mapping);
-    publish(root, &located("1 sip:a 0 0 maxload=50\n1 sip:b 0 0 maxload=50\n1 sip:c 0 0 maxload=50"), KEEP)
-        .unwrap();
+    publish(root, "1 sip:a 0 0 maxload=50\n1 sip:b 0 0 maxload=50\n1 sip:c 0 0 maxload=50").unwrap();
     let placed = mapping.keep(AtomicU32::new(0));
     fork_workers(
         |worker| {
@@ -180,7 +192,7 @@ fn no_destination_passes_its_limit_and_all_places_are_used() {
 fn one_invite_in_all_workers_at_once_counts_once() {
     let mapping = Mapping::new(16 << 20);
     let root = root(mapping);
-    publish(root, &located("1 sip:a\n1 sip:b\n1 sip:c"), KEEP).unwrap();
+    publish(root, "1 sip:a\n1 sip:b\n1 sip:c").unwrap();
     fork_workers(
         |worker| {
             let sets = root.sets.pin(worker).unwrap();
@@ -203,10 +215,10 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
     let lists: Vec<_> = (0..6)
         .map(|turn| {
             let line = |name: u32| format!("1 sip:gw{name} 0 0 duid=gw{name};maxload=20\n");
-            located(&(0..8).filter(|name| (name + turn) % 5 != 0).map(line).collect::<String>())
+            (0..8).filter(|name| (name + turn) % 5 != 0).map(line).collect::<String>()
         })
         .collect();
-    publish(root, &lists[0], KEEP).unwrap();
+    publish(root, &lists[0]).unwrap();
     let mut turn = 0;
     fork_workers(
         |worker| {
@@ -232,7 +244,7 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
         },
         || {
             turn += 1;
-            publish(root, &lists[turn % lists.len()], KEEP).unwrap();
+            publish(root, &lists[turn % lists.len()]).unwrap();
             upkeep::make_room(root).unwrap();
             let audit = audit::audit(root);
             assert!(audit.accounts.iter().all(|account| account.drift() == 0), "{:?}", audit.accounts);
@@ -250,7 +262,7 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
 fn calls_use_the_room_made_for_them_without_an_allocation() {
     let mapping = Mapping::new(16 << 20);
     let root = root(mapping);
-    publish(root, &located("1 sip:a\n1 sip:b"), KEEP).unwrap();
+    publish(root, "1 sip:a\n1 sip:b").unwrap();
     upkeep::make_room(root).unwrap();
     let before = mapping.allocations();
     fork_workers(
@@ -274,13 +286,11 @@ fn replaced_sets_give_their_memory_back() {
     let mapping = Mapping::new(32 << 20);
     let root = root(mapping);
     let lists: Vec<_> = (0..2)
-        .map(|turn| {
-            located(&(0..50).map(|name| format!("1 sip:gw{name}-{turn} 0 0 x=y\n")).collect::<String>())
-        })
+        .map(|turn| (0..50).map(|name| format!("1 sip:gw{name}-{turn} 0 0 x=y\n")).collect::<String>())
         .collect();
     let mut level = 0;
     for turn in 0..200 {
-        publish(root, &lists[turn % 2], KEEP).unwrap();
+        publish(root, &lists[turn % 2]).unwrap();
         upkeep::tidy(root);
         if turn == 9 {
             level = mapping.used();
@@ -293,16 +303,16 @@ fn replaced_sets_give_their_memory_back() {
 fn a_full_pool_is_an_error_and_the_old_sets_serve_on() {
     let mapping = Mapping::new(2 << 20);
     let root = root(mapping);
-    publish(root, &located("1 sip:a"), KEEP).unwrap();
-    let huge = located(&(0..20_000).map(|name| format!("1 sip:gw{name} 0 0 x=y\n")).collect::<String>());
+    publish(root, "1 sip:a").unwrap();
+    let huge = (0..20_000).map(|name| format!("1 sip:gw{name} 0 0 x=y\n")).collect::<String>();
     let before = audit::audit(root).accounts.len();
-    assert!(publish(root, &huge, KEEP).is_err());
+    assert!(publish(root, &huge).is_err());
     let sets = root.sets.pin(0).unwrap();
     assert_eq!(sets.set(1).unwrap().len(), 1);
     drop(sets);
     upkeep::tidy(root);
     assert_eq!(audit::audit(root).accounts.len(), before);
-    publish(root, &located("1 sip:b"), KEEP).unwrap();
+    publish(root, "1 sip:b").unwrap();
 }
 
 /// A list file in which some names do not resolve.
@@ -312,15 +322,15 @@ struct Names<'a> {
 }
 
 impl Source for Names<'_> {
-    fn read(&self) -> Result<(Vec<Entry>, Vec<Problem>), String> {
-        Ok(list::parse(self.text.as_bytes()))
+    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
+        Listed(self.text).read(text)
     }
 
-    fn locate(&self, entry: Entry) -> Result<Located, Problem> {
+    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
         Ok(unlocated(entry))
     }
 
-    fn look_up(&self, _: &Located) -> Found {
+    fn look_up(&self, _: &Located<'_>) -> Found {
         let addresses = vec!["192.0.2.7".parse().unwrap()];
         if self.resolving {
             Found::Meaning(Meaning { addresses, port_and_proto: None })

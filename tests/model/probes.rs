@@ -13,7 +13,7 @@ use dispatcher::shm::lock::Mutex;
 use dispatcher::state::health::Report;
 
 use super::mapping::Mapping;
-use super::{KEEP, Random, fork_workers, located, publish, root};
+use super::{Random, fork_workers, publish, root};
 
 const ROUNDS: u64 = 20_000;
 
@@ -27,7 +27,7 @@ unsafe impl Shared for Tally {}
 fn answers_and_marks_from_all_processes_change_the_state_one_at_a_time() {
     let mapping = Mapping::new(1 << 20);
     let root = root(mapping);
-    publish(root, &located("1 sip:a 8"), KEEP).unwrap();
+    publish(root, "1 sip:a 8").unwrap();
     let rules = Rules {
         mode: Mode::All,
         thresholds: Thresholds { failures: 2, replies: 2 },
@@ -94,24 +94,24 @@ fn answers_and_marks_from_all_processes_change_the_state_one_at_a_time() {
 #[test]
 fn what_is_removed_and_comes_back_is_as_the_source_says_even_while_somebody_reads_the_old_sets() {
     let root = root(Mapping::new(1 << 20));
-    let all = located("1 sip:gw");
-    publish(root, &all, KEEP).unwrap();
+    let all = "1 sip:gw";
+    publish(root, all).unwrap();
     let reader = root.sets.pin(0).unwrap();
     let number = reader.set(1).unwrap().get(0).unwrap().record;
     root.registry.record(number).unwrap().change(1, |_, _| Some((Flags::INACTIVE, 0)));
-    publish(root, &[], KEEP).unwrap();
-    publish(root, &all, KEEP).unwrap();
+    publish(root, "").unwrap();
+    publish(root, all).unwrap();
     assert_eq!(root.registry.record(number).unwrap().flags(), Flags::default());
 }
 
 #[test]
 fn what_is_learned_of_an_old_name_is_nothing_to_the_new_one() {
     let root = root(Mapping::new(1 << 20));
-    publish(root, &located("1 sip:old 0 0 duid=g"), KEEP).unwrap();
+    publish(root, "1 sip:old 0 0 duid=g").unwrap();
     let old = root.sets.pin(0).unwrap();
     let set = old.set(1).unwrap();
     let one = set.get(0).unwrap();
-    publish(root, &located("1 sip:new 0 0 duid=g"), KEEP).unwrap();
+    publish(root, "1 sip:new 0 0 duid=g").unwrap();
     let events = Events::Changes;
     let rules =
         names::Rules { addresses: true, all: false, refresh: None, hold: None, probing: None, events };

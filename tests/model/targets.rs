@@ -1,36 +1,45 @@
 //! A name that stands for many destinations.
 
 use core::net::IpAddr;
-use dispatcher::dest::{Entry, Flags, Problem, list};
+use dispatcher::dest::{Attrs, Entry, Flags, Problem, Written, list};
 use dispatcher::service::edit::{self, Update};
 use dispatcher::service::located::Located;
+use dispatcher::service::publish::{Wanted, mirror};
 use dispatcher::service::reload::{Found, Source};
 use dispatcher::service::targets::{Line, Target, expand, lines, retarget};
 use dispatcher::state::{Member, Root};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::edits::PACE;
 use super::mapping::Mapping;
-use super::{KEEP, publish, root, unlocated};
+use super::{KEEP, root, unlocated};
 
-fn line_of(text: &str) -> Located {
-    let (mut entries, _) = list::parse(text.as_bytes());
-    let one = unlocated(entries.remove(0));
-    Located { written: one.entry.uri.clone(), ..one }
+fn line_of(text: &'static str) -> Located<'static> {
+    let Written { place, set, uri, flags, priority, attrs, .. } = list::parse(text.as_bytes()).0.remove(0);
+    let Cow::Borrowed(attrs) = attrs else { panic!("{attrs:?} is not of the text") };
+    let entry = Entry { place, set, uri, flags, priority, attrs: Attrs::parse(attrs).unwrap() };
+    Located { written: entry.uri.clone(), ..unlocated(entry) }
+}
+
+/// Makes these destinations of set 1 serve.
+fn publish(root: &Root<Mapping>, all: Vec<Located<'_>>) {
+    let wanted = all.into_iter().map(|one| Wanted::New { one: Box::new(one), stood: None }).collect();
+    assert_eq!(mirror(root, KEEP, |mirror| mirror.set(1, wanted)), Ok(false));
 }
 
 /// Each line has a name that spreads.
 struct Spreading;
 
 impl Source for Spreading {
-    fn read(&self) -> Result<(Vec<Entry>, Vec<Problem>), String> {
+    fn read<'t>(&self, _: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
         Err("nothing is read here".into())
     }
-    fn locate(&self, entry: Entry) -> Result<Located, Problem> {
+    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
         let one = unlocated(entry);
         Ok(Located { written: one.entry.uri.clone(), ..one })
     }
-    fn look_up(&self, _: &Located) -> Found {
+    fn look_up(&self, _: &Located<'_>) -> Found {
         Found::Unwanted
     }
 }
@@ -55,10 +64,10 @@ fn serving_uris(root: &Root<Mapping>) -> Vec<String> {
 fn targets_come_and_go_and_those_that_stay_keep_their_state() {
     let root = root(Mapping::new(1 << 20));
     let named = line_of("1 sip:gw 0 0 duid=g");
-    let other = Located { written: Vec::new(), named: false, ..line_of("1 sip:10.0.0.9") };
+    let other = Located { written: Cow::default(), named: false, ..line_of("1 sip:10.0.0.9") };
     let mut all = expand(named, &[target(1, 10), target(2, 20)]);
     all.push(other);
-    publish(root, &all, KEEP).unwrap();
+    publish(root, all);
     let there = ["sip:10.0.0.1:5070 g/10.0.0.1:5070 10", "sip:10.0.0.2:5070 g/10.0.0.2:5070 20"];
     assert_eq!(serving_uris(root), [there[0], there[1], "sip:10.0.0.9  0"]);
 
@@ -80,7 +89,7 @@ fn a_reload_finds_the_weights_of_the_records_again() {
     let root = root(Mapping::new(1 << 20));
     let gw = line_of("1 sip:gw 0 0 weight=7");
     let all = expand(gw.clone(), &[target(1, 10), target(2, 20)]);
-    publish(root, &all, KEEP).unwrap();
+    publish(root, all);
     let sets = root.sets.pin(0).unwrap();
     assert_eq!(lines(&sets)[&Line::of_located(&gw)], [target(1, 10), target(2, 20)]);
 }
@@ -95,7 +104,7 @@ fn a_weight_of_the_line_counts_before_that_of_the_record() {
 #[test]
 fn lines_with_one_name_are_told_apart() {
     let root = root(Mapping::new(1 << 20));
-    let line = |text: &str| {
+    let line = |text: &'static str| {
         let one = line_of(text);
         (Line::of_located(&one), one)
     };
@@ -105,7 +114,7 @@ fn lines_with_one_name_are_told_apart() {
     let both = [target(1, 10), target(2, 20)];
     let (third, fourth) = (target(3, 30), target(4, 40));
     let all = [expand(of_a, &both), expand(of_x, std::slice::from_ref(&third)), expand(of_b, &both)].concat();
-    publish(root, &all, KEEP).unwrap();
+    publish(root, all);
     let targets = |line: &Line| lines(&root.sets.pin(0).unwrap())[line].clone();
     assert_eq!([targets(&a), targets(&x), targets(&b)], [both.to_vec(), vec![third.clone()], both.to_vec()]);
 

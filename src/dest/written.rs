@@ -1,0 +1,60 @@
+//! One destination as its source writes it, not yet checked as a whole: most lines of a reload serve already, and those
+//! are known by their words.
+
+use super::problem::shown;
+use super::{Attrs, Entry, Flags, Place, Problem, attrs};
+use core::cmp::Reverse;
+use std::borrow::Cow;
+
+/// A line of a list file or a row of a table.
+#[derive(Debug, Clone)]
+pub struct Written<'t> {
+    /// Where it stands; a finding about the destination as a whole points there.
+    pub place: Place,
+    /// Set (group) id, 0 to 2147483647.
+    pub set: i32,
+    /// SIP URI.
+    pub uri: Cow<'t, [u8]>,
+    /// State and options at start.
+    pub flags: Flags,
+    /// Higher comes first.
+    pub priority: i32,
+    /// Attributes.
+    pub attrs: Cow<'t, [u8]>,
+    /// The column of the attributes, where it stands in a line.
+    pub attrs_column: usize,
+}
+
+impl Written<'_> {
+    /// Where there are no attributes, `none=yes` (`ds_attrs_none`).
+    pub fn none_if_empty(&mut self) {
+        if attrs::body(&self.attrs).is_empty() {
+            self.attrs = Cow::Borrowed(attrs::NONE);
+        }
+    }
+
+    /// The destination, with its attributes read.
+    pub fn entry(&self) -> Result<Entry<'_>, Problem> {
+        let Self { place, set, flags, priority, .. } = *self;
+        let wrong = |(offset, text): (usize, String)| match place {
+            Place::Line(line, _) => Problem::error(Place::Line(line, self.attrs_column + offset), text),
+            // A row has no line to be found by: the set and the destination tell which it is.
+            Place::Row(_) => {
+                Problem::error(place, format!("(set {set}, {}) attributes: {text}", shown(&self.uri)))
+            }
+        };
+        let attrs = Attrs::parse(&self.attrs).map_err(wrong)?;
+        Ok(Entry { place, set, uri: Cow::Borrowed(&self.uri), flags, priority, attrs })
+    }
+}
+
+/// The order in which the sets hold destinations: by set, then by priority, highest first.
+///
+/// Among equal priorities the *last* line of the file comes first. That is how the stock module orders them, and hashes
+/// pick by position.
+pub fn arranged<'a, 't>(lines: &'a [Written<'t>]) -> Vec<&'a Written<'t>> {
+    let key = |(at, line): (usize, &Written<'_>)| (line.set, Reverse(line.priority), Reverse(at));
+    let mut order: Vec<_> = lines.iter().enumerate().map(key).collect();
+    order.sort_unstable();
+    order.into_iter().filter_map(|(_, _, Reverse(at))| lines.get(at)).collect()
+}

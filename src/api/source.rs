@@ -10,6 +10,7 @@ use crate::service::located::Located;
 use crate::service::names::kept;
 use crate::service::reload::{Found, Source};
 use crate::shm::Foreign;
+use core::net::IpAddr;
 use std::borrow::Cow;
 
 /// The list file, or the database.
@@ -88,9 +89,15 @@ impl Source for Destinations<'_> {
                 return Err(wrong(format!("{name}={}: a SIP URI is due", shown(text))));
             }
         }
-        let named = uri::literal(host).is_none();
+        let literal = uri::literal(host);
+        let named = literal.is_none();
         let no_address = named || entry.flags.has(Flags::NO_DNS);
-        let addresses = if no_address { Vec::new() } else { uri::resolve(host) };
+        let addresses = match literal {
+            _ if no_address => Vec::new(),
+            Some(address @ IpAddr::V4(_)) => vec![address],
+            // The server knows no IPv6 address while it listens on none.
+            _ => uri::resolve(host),
+        };
         if !no_address && addresses.is_empty() {
             return Err(wrong(format!("{}: the server listens on no address of this family", found())));
         }

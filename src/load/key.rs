@@ -26,17 +26,13 @@ impl Secret {
     /// The key of a destination in a set: `duid` where it has one, else its URI and the socket it is reached through.
     /// Letters count the same in either case, as the stock module compares both.
     pub fn destination(&self, set: i32, duid: &[u8], uri: &[u8], socket: &[u8]) -> Key {
-        let mut text = set.to_ne_bytes().to_vec();
-        if duid.is_empty() {
-            text.push(b'u');
-            text.extend(uri.to_ascii_lowercase());
-            // A byte that no URI holds, so that the border cannot be shifted.
-            text.push(0);
-            text.extend(socket.to_ascii_lowercase());
-        } else {
-            text.push(b'd');
-            text.extend(duid.to_ascii_lowercase());
-        }
+        let set = set.to_ne_bytes();
+        // The zero is a byte that no URI holds, so that the border cannot be shifted.
+        let mut text = match duid {
+            [] => [&set, &b"u"[..], uri, b"\0", socket].concat(),
+            duid => [&set, &b"d"[..], duid].concat(),
+        };
+        text.get_mut(set.len()..).unwrap_or_default().make_ascii_lowercase();
         halves(xxh3_128_with_secret(&text, &self.0))
     }
 

@@ -25,6 +25,7 @@ pub mod sequence;
 pub mod slice;
 pub mod snapshot;
 pub mod table;
+pub mod text;
 
 use core::alloc::Layout;
 use core::ptr::NonNull;

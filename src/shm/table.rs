@@ -17,7 +17,7 @@ const NONE: u32 = u32::MAX;
 /// Nodes allocated at a time.
 pub const CHUNK: usize = 64;
 /// Entries a bucket, on average, at which [`Table::prepare`] doubles the buckets.
-const CROWDED: usize = 2;
+const CROWDED: usize = 1;
 
 #[derive(Clone, Copy)]
 struct Node<V> {

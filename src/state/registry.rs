@@ -10,8 +10,8 @@ use crate::load::key::Key;
 use crate::shm::arena::Arena;
 use crate::shm::chunks::Chunks;
 use crate::shm::lock::{Mutex, lock_of_the_living};
-use crate::shm::slice::Slice;
 use crate::shm::table::Table;
+use crate::shm::text::Text;
 use crate::shm::{Alloc, OutOfMemory, Shared};
 
 const LABELS: usize = 64;
@@ -46,14 +46,14 @@ struct Label<A: Alloc> {
     held: u32,
     key: Key,
     /// `duid`, or the URI where there is none.
-    name: Option<Slice<u8, A>>,
+    name: Option<Text<A>>,
     /// Whether it is on the list of those that no block held.
     listed: bool,
     /// The next one of the list that it is on: free, or not held.
     next: Option<u32>,
 }
 
-// SAFETY: numbers and a shared slice.
+// SAFETY: numbers and a shared text.
 unsafe impl<A: Alloc> Shared for Label<A> {}
 
 impl<A: Alloc> Default for Label<A> {
@@ -129,7 +129,7 @@ impl<A: Alloc> Registry<A> {
         if number > MAX_RECORD.min(Arena::<Record, A>::CAPACITY - 1) {
             return Err(OutOfMemory { size: size_of::<Record>() });
         }
-        let name = Slice::try_copy_in(name, self.alloc)?;
+        let name = Text::try_copy_in(name, self.alloc)?;
         while index.labels.len() <= number as usize {
             index.labels.grow()?;
         }

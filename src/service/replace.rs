@@ -50,7 +50,7 @@ pub(super) fn replace<A: Alloc, E: From<OutOfMemory>>(
         let mut changes = Changes::new(matches!(plan, Plan::All(_)));
         let mut own = |made: Made<A>| {
             let old = before.and_then(|generation| generation.set(made.id));
-            changes.take(before, &made);
+            changes.take(before, old, &made);
             let Made { id, blocks, .. } = made;
             let turns = match old {
                 Some(set) => set.turns.clone(),
@@ -151,8 +151,7 @@ impl Changes {
     }
 
     /// Takes in one set, and what its destinations were before.
-    fn take<A: Alloc>(&mut self, before: Option<&Generation<A>>, made: &Made<A>) {
-        let old = before.and_then(|generation| generation.set(made.id));
+    fn take<A: Alloc>(&mut self, before: Option<&Generation<A>>, old: Option<&Set<A>>, made: &Made<A>) {
         for &(record, _) in made.new.iter().filter(|(_, may_come_back)| *may_come_back) {
             let served = if self.all {
                 self.serving.get_or_init(|| serving(before)).has(record)

@@ -7,6 +7,7 @@
 use super::counted::Counted;
 use super::slice::Slice;
 use super::{Alloc, OutOfMemory, Shared};
+use core::ops::Deref;
 
 /// Items of a run at most. One destination of a set of thousands costs this many to change.
 pub const LONGEST: usize = 64;
@@ -34,11 +35,27 @@ unsafe impl<R: Shared, A: Alloc> Shared for Place<R, A> {}
 
 /// Runs in their order; none is empty.
 pub struct Sequence<R: Run, A: Alloc> {
-    places: Slice<Place<R, A>, A>,
+    places: Places<R, A>,
     len: usize,
 }
 
-// SAFETY: a shared slice and a number.
+/// Most sequences are short, and one run is found without a look elsewhere.
+enum Places<R: Run, A: Alloc> {
+    One(Place<R, A>),
+    Several(Slice<Place<R, A>, A>),
+}
+
+impl<R: Run, A: Alloc> Deref for Places<R, A> {
+    type Target = [Place<R, A>];
+    fn deref(&self) -> &[Place<R, A>] {
+        match self {
+            Self::One(place) => core::slice::from_ref(place),
+            Self::Several(places) => places,
+        }
+    }
+}
+
+// SAFETY: shared places and a number.
 unsafe impl<R: Run, A: Alloc> Shared for Sequence<R, A> {}
 
 impl<R: Run, A: Alloc> Sequence<R, A> {
@@ -55,8 +72,15 @@ impl<R: Run, A: Alloc> Sequence<R, A> {
             len += run.len();
             Place { start, run }
         };
-        let places = runs.into_iter().map(place).collect();
-        Ok(Self { places: Slice::try_from_vec_in(places, alloc)?, len })
+        let mut places: Vec<_> = runs.into_iter().map(place).collect();
+        let places = match places.pop() {
+            Some(one) if places.is_empty() => Places::One(one),
+            last => {
+                places.extend(last);
+                Places::Several(Slice::try_from_vec_in(places, alloc)?)
+            }
+        };
+        Ok(Self { places, len })
     }
 
     /// How many items it has.
@@ -124,33 +148,31 @@ pub struct Draft<'g, R: Run, T, A: Alloc> {
 
 impl<'g, R: Run, T, A: Alloc> Draft<'g, R, T, A> {
     /// Of nothing but these items, each with its position in `before` if it stood there: runs whose items follow one another
-    /// as they did are kept. A run that moved before an earlier one is not: no sequence has one twice.
+    /// as they did are kept, each once.
     pub fn of(
         before: Option<&'g Sequence<R, A>>,
         items: Vec<(Option<usize>, T)>,
         open: fn(&'g R) -> Vec<T>,
     ) -> Self {
-        let mut runs = before.map_or(&[][..], |sequence| &sequence.places).iter();
-        let mut next = runs.next();
+        let places = before.map_or(&[][..], |sequence| &sequence.places);
+        let mut left: Vec<_> = places.iter().map(Some).collect();
         let (mut pieces, mut opened) = (Vec::new(), Vec::new());
         let mut items = items.into_iter();
         while let Some((first, _)) = items.as_slice().first() {
-            while next.is_some_and(|place| first.is_some_and(|first| place.start < first)) {
-                next = runs.next();
-            }
-            let whole = next.filter(|place| {
-                let stood = items.as_slice().iter().map(|(stood, _)| *stood);
-                let run = place.start..place.start + place.run.len();
-                run.map(Some).eq(stood.take(place.run.len()))
+            let run = first.and_then(|first| {
+                let at = places.binary_search_by_key(&first, |place| place.start).ok()?;
+                let left = left.get_mut(at)?;
+                let len = left.as_ref()?.run.len();
+                let stood = items.as_slice().iter().take(len).map(|(stood, _)| *stood);
+                (first..first + len).map(Some).eq(stood).then(|| left.take())?
             });
-            match whole {
+            match run {
                 Some(place) => {
                     if !opened.is_empty() {
                         pieces.push(Piece::Open(core::mem::take(&mut opened)));
                     }
                     pieces.push(Piece::Kept(&place.run));
                     items.by_ref().take(place.run.len()).for_each(drop);
-                    next = runs.next();
                 }
                 None => opened.extend(items.next().map(|(_, item)| item)),
             }
@@ -387,7 +409,8 @@ mod tests {
         items.push((None, 2));
         // The one in front is joined with the first run, the one behind with the last.
         assert_eq!(kept(items), 7);
-        assert_eq!(kept((320..640).chain(0..320).map(stood).collect()), 5);
+        assert_eq!(kept((320..640).chain(0..320).map(stood).collect()), 10);
+        assert_eq!(kept((0..640).chain(0..640).map(stood).collect()), 10);
     }
 
     #[test]

@@ -1,0 +1,165 @@
+//! Reloads: whatever served before, the sets are then those that the same list makes alone, and what stays costs nothing.
+
+use std::collections::HashSet;
+use std::fmt::Write;
+
+use dispatcher::dest::Flags;
+use dispatcher::service::upkeep;
+use dispatcher::state::Root;
+use proptest::prelude::*;
+
+use super::edits::records;
+use super::mapping::Mapping;
+use super::{publish, root};
+
+/// A line: set, name, flags, priority, limit and whether it has a `duid`.
+type Line = (i32, u32, u32, i32, u32, bool);
+
+fn text(lines: &[Line]) -> String {
+    let mut text = String::new();
+    for (set, name, flags, priority, maxload, duid) in lines {
+        let duid = if *duid { format!(";duid=d{name}") } else { String::new() };
+        writeln!(text, "{set} sip:gw{name} {flags} {priority} maxload={maxload}{duid}").unwrap();
+    }
+    text
+}
+
+/// What serves, as an operator sees it, with the record's configured flags; each record is that of the identity.
+fn serving(root: &Root<Mapping>) -> Vec<(i32, String, u32, i32, String, u32, Flags)> {
+    let sets = root.sets.pin(0).unwrap();
+    let show = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let one = |(_, set, one): (_, &dispatcher::state::Set<_>, dispatcher::state::Member<'_>)| {
+        let (duid, uri) = (one.text(one.duid), one.text(one.uri));
+        assert_eq!(root.registry.find(&root.secret.destination(set.id, duid, uri, b"")), Some(one.record));
+        let configured = root.registry.record(one.record).unwrap().configured();
+        (set.id, show(uri), one.flags.0, one.priority, show(one.text(one.attrs)), one.maxload, configured)
+    };
+    sets.all().map(one).collect()
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Insert(usize, Line),
+    Change(usize, Line),
+    Remove(usize, usize),
+    /// From, how many, to.
+    Move(usize, usize, usize),
+    Repeat(usize, usize),
+}
+
+fn line() -> impl Strategy<Value = Line> {
+    let set = prop_oneof![8 => Just(1), 1 => 2..40i32];
+    let flags = prop_oneof![4 => Just(0u32), 1 => Just(8), 1 => Just(1)];
+    (set, 0..300u32, flags, 0..2i32, 0..3u32, any::<bool>())
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let at = || 0..400usize;
+    prop_oneof![
+        (at(), line()).prop_map(|(at, line)| Step::Insert(at, line)),
+        (at(), line()).prop_map(|(at, line)| Step::Change(at, line)),
+        (at(), 1..100usize).prop_map(|(at, count)| Step::Remove(at, count)),
+        (at(), 1..200usize, at()).prop_map(|(from, count, to)| Step::Move(from, count, to)),
+        (at(), 1..90usize).prop_map(|(from, count)| Step::Repeat(from, count)),
+    ]
+}
+
+fn apply(lines: &mut Vec<Line>, step: &Step) {
+    let len = lines.len();
+    let part = |at: usize, count: usize| at.min(len)..(at.min(len) + count).min(len);
+    match *step {
+        Step::Insert(at, line) => lines.insert(at.min(len), line),
+        Step::Change(at, (set, _, flags, priority, maxload, _)) if at < len => {
+            let (_, name, .., duid) = lines[at];
+            lines[at] = (set, name, flags, priority, maxload, duid);
+        }
+        Step::Change(..) => {}
+        Step::Remove(at, count) => drop(lines.drain(part(at, count))),
+        Step::Move(from, count, to) => {
+            let part: Vec<_> = lines.drain(part(from, count)).collect();
+            let to = to.min(lines.len());
+            lines.splice(to..to, part);
+        }
+        Step::Repeat(at, count) => lines.extend_from_within(part(at, count)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+    #[test]
+    fn a_reload_makes_what_the_list_alone_makes_or_fails_as_a_whole(
+        first in prop::collection::vec(line(), 0..300),
+        turns in prop::collection::vec(
+            (prop::collection::vec(step(), 0..5), prop_oneof![0..25usize, Just(usize::MAX)]),
+            1..8,
+        ),
+    ) {
+        let mapping = Mapping::new(8 << 20);
+        let root = root(mapping);
+        let mut lines = first;
+        publish(root, &text(&lines)).ok();
+        for (steps, blocks) in &turns {
+            let before = serving(root);
+            steps.iter().for_each(|step| apply(&mut lines, step));
+            mapping.fail_after(*blocks);
+            let done = publish(root, &text(&lines));
+            mapping.fail_after(usize::MAX);
+            if done.is_err() {
+                prop_assert_eq!(serving(root), before, "after {} blocks", blocks);
+                publish(root, &text(&lines)).unwrap();
+            }
+            let alone = super::root(Mapping::new(8 << 20));
+            let warnings = publish(alone, &text(&lines)).unwrap();
+            prop_assert_eq!(serving(root), serving(alone));
+            prop_assert_eq!(publish(root, &text(&lines)).unwrap(), warnings);
+        }
+        upkeep::tidy(root);
+        let identities: HashSet<_> = lines.iter().map(|line| (line.0, line.1, line.5)).collect();
+        prop_assert_eq!(records(root), (identities.len(), identities.len()));
+        publish(root, "").unwrap();
+        upkeep::tidy(root);
+        prop_assert_eq!(records(root), (0, 0));
+    }
+}
+
+/// Blocks of memory that a reload takes after `change` to such a list.
+fn allocations(size: usize, in_set: usize, change: impl Fn(&mut Vec<String>)) -> usize {
+    let mapping = Mapping::new(256 << 20);
+    let root = root(mapping);
+    let line = |n| format!("{} sip:gw{n} 0 {} x=y\n", n / in_set + 1, n % 3);
+    let mut lines: Vec<String> = (0..size).map(line).collect();
+    publish(root, &lines.concat()).unwrap();
+    // The first change makes free room.
+    let mut taken = 0;
+    for _ in 0..3 {
+        change(&mut lines);
+        let before = mapping.allocations();
+        publish(root, &lines.concat()).unwrap();
+        taken = mapping.allocations() - before;
+    }
+    taken
+}
+
+#[test]
+fn what_stays_takes_no_memory() {
+    let unchanged = |size, in_set| allocations(size, in_set, |_| ());
+    let few = unchanged(100, 100);
+    assert!(few <= 3, "{few} blocks");
+    assert_eq!([unchanged(30_000, 30_000), unchanged(30_000, 10)], [few, few + 1]);
+
+    let one = |size, in_set| {
+        allocations(size, in_set, |lines| {
+            lines[50] = lines[50].replace("x=y", "x=yy").replace("x=yyy", "x=y")
+        })
+    };
+    let few = one(100, 100);
+    assert!(few <= 14, "{few} blocks");
+    assert_eq!(one(30_000, 30_000), few);
+
+    // Each set's first line goes, and one comes at its end: of 47 runs of 64 two are others.
+    let moved = allocations(3_000, 3_000, |lines| {
+        let first = lines.remove(0);
+        lines.push(first.replace("gw", "gw9"));
+    });
+    assert!(moved <= 40, "{moved} blocks");
+}

@@ -21,7 +21,7 @@ pub(super) struct Made<A: Alloc> {
     pub id: i32,
     /// Its destinations.
     pub blocks: Sequence<Block<A>, A>,
-    /// Records of new destinations, and whether they may come back: they were there before and none that served was it.
+    /// Records of destinations that were searched for, and whether they were there before.
     pub new: Vec<(u32, bool)>,
     /// Records of destinations that were taken out.
     pub out: Vec<u32>,
@@ -152,7 +152,7 @@ impl Changes {
 
     /// Takes in one set, and what its destinations were before.
     fn take<A: Alloc>(&mut self, before: Option<&Generation<A>>, old: Option<&Set<A>>, made: &Made<A>) {
-        for &(record, _) in made.new.iter().filter(|(_, may_come_back)| *may_come_back) {
+        for &(record, _) in made.new.iter().filter(|(_, existed)| *existed) {
             let served = if self.all {
                 self.serving.get_or_init(|| serving(before)).has(record)
             } else {
@@ -223,7 +223,7 @@ pub(super) struct Builder<'a, A: Alloc> {
     held: Vec<u32>,
     /// The block that is built.
     parts: Parts,
-    /// Records of new destinations since they were taken last, and whether they may come back.
+    /// Records that were searched for since they were taken last, and whether they were there before.
     new: Vec<(u32, bool)>,
 }
 
@@ -237,7 +237,6 @@ impl<'a, A: Alloc> Builder<'a, A> {
         let (uri, attrs, secret) = (&one.entry.uri, &one.entry.attrs, &self.root.secret);
         let number = if let Some(stood) = stood.filter(|stood| one.is(*stood)) {
             self.root.registry.hold_again(stood.record);
-            self.new.push((stood.record, false));
             stood.record
         } else {
             let key = secret.destination(set, &attrs.duid, uri, one.socket());

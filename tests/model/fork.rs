@@ -78,7 +78,7 @@ fn unlocated(entry: Entry<'_>) -> Located<'_> {
     }
 }
 
-/// A list file of names that nobody looks up.
+/// A list file of what passes for addresses here: no name is looked up.
 struct Listed<'a>(&'a str);
 
 impl Source for Listed<'_> {
@@ -88,7 +88,7 @@ impl Source for Listed<'_> {
     }
 
     fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
-        Ok(unlocated(entry))
+        Ok(Located { named: false, ..unlocated(entry) })
     }
 
     fn look_up(&self, _: &Located<'_>) -> Found {

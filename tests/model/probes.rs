@@ -13,7 +13,7 @@ use dispatcher::shm::lock::Mutex;
 use dispatcher::state::health::Report;
 
 use super::mapping::Mapping;
-use super::{Random, fork_workers, publish, root};
+use super::{Names, POLICY, Random, fork_workers, publish, reload, root};
 
 const ROUNDS: u64 = 20_000;
 
@@ -107,11 +107,12 @@ fn what_is_removed_and_comes_back_is_as_the_source_says_even_while_somebody_read
 #[test]
 fn what_is_learned_of_an_old_name_is_nothing_to_the_new_one() {
     let root = root(Mapping::new(1 << 20));
-    publish(root, "1 sip:old 0 0 duid=g").unwrap();
+    let load = |text| reload(root, &Names { text, resolving: false }, 0, 0, POLICY).unwrap();
+    load("1 sip:old 0 0 duid=g");
     let old = root.sets.pin(0).unwrap();
     let set = old.set(1).unwrap();
     let one = set.get(0).unwrap();
-    publish(root, "1 sip:new 0 0 duid=g").unwrap();
+    load("1 sip:new 0 0 duid=g");
     let events = Events::Changes;
     let rules =
         names::Rules { addresses: true, all: false, refresh: None, hold: None, probing: None, events };

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use dispatcher::dest::Flags;
+use dispatcher::dest::{Flags, Place};
 use dispatcher::service::upkeep;
 use dispatcher::state::Root;
 use proptest::prelude::*;
@@ -12,14 +12,36 @@ use super::edits::records;
 use super::mapping::Mapping;
 use super::{publish, root};
 
-/// A line: set, name, flags, priority, limit and whether it has a `duid`.
-type Line = (i32, u32, u32, i32, u32, bool);
+/// A line; `duid` and `socket` 0 are none.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    set: i32,
+    name: u32,
+    flags: u32,
+    priority: i32,
+    maxload: u32,
+    duid: u32,
+    socket: u32,
+}
+
+impl Line {
+    /// Who the destination is.
+    fn identity(&self) -> (i32, u32, u32, u32) {
+        (self.set, self.name, self.duid, if self.duid == 0 { self.socket } else { 0 })
+    }
+}
 
 fn text(lines: &[Line]) -> String {
     let mut text = String::new();
-    for (set, name, flags, priority, maxload, duid) in lines {
-        let duid = if *duid { format!(";duid=d{name}") } else { String::new() };
-        writeln!(text, "{set} sip:gw{name} {flags} {priority} maxload={maxload}{duid}").unwrap();
+    for Line { set, name, flags, priority, maxload, duid, socket } in lines {
+        write!(text, "{set} sip:gw{name} {flags} {priority} maxload={maxload}").unwrap();
+        if *duid > 0 {
+            write!(text, ";duid=d{duid}-{name}").unwrap();
+        }
+        if *socket > 0 {
+            write!(text, ";socket=udp:h:{socket}").unwrap();
+        }
+        text.push('\n');
     }
     text
 }
@@ -29,8 +51,9 @@ fn serving(root: &Root<Mapping>) -> Vec<(i32, String, u32, i32, String, u32, Fla
     let sets = root.sets.pin(0).unwrap();
     let show = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let one = |(_, set, one): (_, &dispatcher::state::Set<_>, dispatcher::state::Member<'_>)| {
-        let (duid, uri) = (one.text(one.duid), one.text(one.uri));
-        assert_eq!(root.registry.find(&root.secret.destination(set.id, duid, uri, b"")), Some(one.record));
+        let [duid, uri, socket] = [one.duid, one.uri, one.socket].map(|text| one.text(text));
+        let key = root.secret.destination(set.id, duid, uri, socket);
+        assert_eq!(root.registry.find(&key), Some(one.record));
         let configured = root.registry.record(one.record).unwrap().configured();
         (set.id, show(uri), one.flags.0, one.priority, show(one.text(one.attrs)), one.maxload, configured)
     };
@@ -50,7 +73,16 @@ enum Step {
 fn line() -> impl Strategy<Value = Line> {
     let set = prop_oneof![8 => Just(1), 1 => 2..40i32];
     let flags = prop_oneof![4 => Just(0u32), 1 => Just(8), 1 => Just(1)];
-    (set, 0..300u32, flags, 0..2i32, 0..3u32, any::<bool>())
+    let line = (set, 0..300u32, flags, 0..2i32, 0..3u32, 0..3u32, 0..3u32);
+    line.prop_map(|(set, name, flags, priority, maxload, duid, socket)| Line {
+        set,
+        name,
+        flags,
+        priority,
+        maxload,
+        duid,
+        socket,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -69,10 +101,7 @@ fn apply(lines: &mut Vec<Line>, step: &Step) {
     let part = |at: usize, count: usize| at.min(len)..(at.min(len) + count).min(len);
     match *step {
         Step::Insert(at, line) => lines.insert(at.min(len), line),
-        Step::Change(at, (set, _, flags, priority, maxload, _)) if at < len => {
-            let (_, name, .., duid) = lines[at];
-            lines[at] = (set, name, flags, priority, maxload, duid);
-        }
+        Step::Change(at, line) if at < len => lines[at] = Line { name: lines[at].name, ..line },
         Step::Change(..) => {}
         Step::Remove(at, count) => drop(lines.drain(part(at, count))),
         Step::Move(from, count, to) => {
@@ -114,11 +143,24 @@ proptest! {
             prop_assert_eq!(publish(root, &text(&lines)).unwrap(), warnings);
         }
         upkeep::tidy(root);
-        let identities: HashSet<_> = lines.iter().map(|line| (line.0, line.1, line.5)).collect();
+        let identities: HashSet<_> = lines.iter().map(Line::identity).collect();
         prop_assert_eq!(records(root), (identities.len(), identities.len()));
         publish(root, "").unwrap();
         upkeep::tidy(root);
         prop_assert_eq!(records(root), (0, 0));
+    }
+}
+
+#[test]
+fn lines_that_mean_one_destination_are_told() {
+    let root = root(Mapping::new(1 << 20));
+    let lines = "1 sip:a 0 0 duid=X\n1 sip:b 0 0 duid=x\n2 sip:b 0 0 duid=x\n\
+                 1 sip:c\n1 SIP:C\n1 sip:c 0 0 socket=udp:h:1";
+    for _ in 0..2 {
+        let problems = publish(root, lines).unwrap();
+        let places: Vec<_> = problems.iter().map(|problem| problem.place).collect();
+        assert_eq!(places, [Place::Line(2, 3), Place::Line(5, 3)]);
+        assert!(problems[0].text.contains("duid 'x' is also on line 1"), "{}", problems[0].text);
     }
 }
 

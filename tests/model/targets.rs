@@ -94,6 +94,18 @@ fn a_reload_finds_the_weights_of_the_records_again() {
     assert_eq!(lines(&sets)[&Line::of_located(&gw)], [target(1, 10), target(2, 20)]);
 }
 
+/// One that a name stood for is not the line that has its address as its URI, even if all other words are the same.
+#[test]
+fn a_line_with_the_address_of_a_target_is_a_line_of_its_own() {
+    let root = root(Mapping::new(1 << 20));
+    publish(root, expand(line_of("1 sip:gw 0 0 x=y"), &[target(1, 10)]));
+    let number = root.sets.pin(0).unwrap().set(1).unwrap().get(0).unwrap().record;
+    super::publish(root, "1 sip:10.0.0.1:5070 0 0 x=y").unwrap();
+    let sets = root.sets.pin(0).unwrap();
+    let one = sets.set(1).unwrap().get(0).unwrap();
+    assert_eq!((one.record, one.text(one.written), one.srv_weight), (number, &b""[..], 0));
+}
+
 #[test]
 fn a_weight_of_the_line_counts_before_that_of_the_record() {
     let all = expand(line_of("1 sip:gw 0 0 weight=7"), &[target(1, 10)]);

@@ -98,13 +98,16 @@ impl<R: Run, A: Alloc> Sequence<R, A> {
         if at >= self.len {
             return None;
         }
+        let places = match &self.places {
+            Places::One(place) => return Some((0, &*place.run)),
+            Places::Several(places) => places,
+        };
         // Runs are of about the same length: mostly this is it.
-        let guess = at * self.places.len() / self.len;
-        let there =
-            self.places.get(guess).filter(|place| place.start <= at && at - place.start < place.run.len());
+        let guess = at * places.len() / self.len;
+        let there = places.get(guess).filter(|place| place.start <= at && at - place.start < place.run.len());
         let search = || {
-            let after = self.places.partition_point(|place| place.start <= at);
-            self.places.get(after.checked_sub(1)?)
+            let after = places.partition_point(|place| place.start <= at);
+            places.get(after.checked_sub(1)?)
         };
         there.or_else(search).map(|place| (place.start, &*place.run))
     }

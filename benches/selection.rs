@@ -90,7 +90,12 @@ impl Side {
         let agent = server.agent();
         let mut side = Side { server, agent, rounds: AGE };
         side.once("age");
-        side.rounds = if size > 100 { 300 } else { 2_000 };
+        // Long enough for the way there and back to be nothing beside it.
+        side.rounds = match (failover, size > 100) {
+            (false, _) => 50_000,
+            (true, false) => 2_000,
+            (true, true) => 300,
+        };
         side
     }
 
@@ -142,10 +147,6 @@ fn probing(failover: bool) {
     ));
     let (mut probing, mut quiet) =
         (Side::of(probing, 30, failover, true), Side::of(quiet, 30, failover, true));
-    if !failover {
-        // So short that it takes more of them to be seen.
-        (probing.rounds, quiet.rounds) = (20_000, 20_000);
-    }
     gateways.wait_for(OTHERS, Duration::from_secs(INTERVAL * 3));
     gateways.forget();
     let begun = Instant::now();

@@ -8,6 +8,7 @@ use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log};
 use crate::service::reload::{self, NotLoaded, Policy};
 use crate::state::Keep;
+use core::cell::OnceCell;
 use core::fmt;
 
 /// Shows the first findings with the source's name; an operator with a thousand sees the rest in the log.
@@ -49,7 +50,7 @@ pub fn first(module: &Module) -> Result<Vec<Problem>, String> {
 
 /// Where this module's destinations come from.
 pub fn source(module: &Module) -> Destinations<'_> {
-    Destinations { conf: &module.conf, default_socket: module.default_socket }
+    Destinations { conf: &module.conf, default_socket: module.default_socket, ipv4: OnceCell::new() }
 }
 
 fn policy(module: &Module) -> Policy {

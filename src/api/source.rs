@@ -10,6 +10,7 @@ use crate::service::located::Located;
 use crate::service::names::kept;
 use crate::service::reload::{Found, Source};
 use crate::shm::Foreign;
+use core::cell::OnceCell;
 use core::net::IpAddr;
 use std::borrow::Cow;
 
@@ -19,6 +20,8 @@ pub struct Destinations<'a> {
     pub conf: &'a Conf,
     /// The socket to send from where a destination names none.
     pub default_socket: Option<Foreign>,
+    /// Whether the server sends to IPv4 addresses, once somebody asks: it may be told to ask the DNS for IPv6 only.
+    pub ipv4: OnceCell<bool>,
 }
 
 /// Host names longer than this the host cannot look up.
@@ -92,14 +95,15 @@ impl Source for Destinations<'_> {
         let literal = uri::literal(host);
         let named = literal.is_none();
         let no_address = named || entry.flags.has(Flags::NO_DNS);
+        let any = |address: &[u8]| !uri::resolve(address).is_empty();
         let addresses = match literal {
             _ if no_address => Vec::new(),
+            Some(IpAddr::V4(_)) if !self.ipv4.get_or_init(|| any(b"127.0.0.1")) => Vec::new(),
             Some(address @ IpAddr::V4(_)) => vec![address],
-            // The server knows no IPv6 address while it listens on none.
             _ => uri::resolve(host),
         };
         if !no_address && addresses.is_empty() {
-            return Err(wrong(format!("{}: the server listens on no address of this family", found())));
+            return Err(wrong(format!("{}: the server sends to no address of this family", found())));
         }
         let spreads = named && self.conf.dns.each && !entry.flags.has(Flags::NO_DNS);
         Ok(Located {

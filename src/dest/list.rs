@@ -7,7 +7,7 @@ use super::problem::{Place, shown};
 use super::{Flags, Problem, Written};
 use std::borrow::Cow;
 
-/// Reads a whole file: its destinations, and what is wrong with other lines. What their attributes say is not looked at.
+/// Reads a whole file: its destinations, and what is wrong with it. What the attributes say is not looked at.
 pub fn parse(text: &[u8]) -> (Vec<Written<'_>>, Vec<Problem>) {
     let mut all = Vec::new();
     let mut problems = Vec::new();

@@ -1,7 +1,7 @@
 //! Destination sets as an operator writes them: lines of a list file, or rows of a table, turned into checked [`Entry`]s.
 //!
-//! Model: text or values go in; what is [`Written`] and, of that, entries come out, and [`Problem`]s, each with its [`Place`]. One bad line costs that
-//! line and nothing else.
+//! Model: text or values go in, [`Written`] lines come out, and of those entries; and [`Problem`]s, each with its [`Place`].
+//! One bad line costs that line and nothing else.
 //!
 //! Not here: whether a host name resolves or a socket is ours (the service asks the host), and anything that changes
 //! while calls run.

@@ -1,6 +1,7 @@
 //! What is wrong with a source of destinations, said so that an operator can mend it.
 
 use core::fmt;
+use std::collections::HashSet;
 
 /// How much a problem costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,18 @@ impl Problem {
     pub fn warning(place: Place, text: impl Into<String>) -> Self {
         Self { place, severity: Severity::Warning, text: text.into() }
     }
+}
+
+/// In the order of the source. What is not loaded has no warnings.
+pub fn arranged(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let unit = |problem: &Problem| match problem.place {
+        Place::Line(number, _) | Place::Row(number) => number,
+    };
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let lost: HashSet<_> = errors.map(unit).collect();
+    problems.retain(|problem| problem.severity == Severity::Error || !lost.contains(&unit(problem)));
+    problems.sort_by_key(|problem| problem.place);
+    problems
 }
 
 /// `place: text`; who prints it puts the source's name before.

@@ -4,11 +4,11 @@
 //! come, go or are replaced. Either way what stays is taken over as it is.
 
 use super::located::{Located, Meaning};
-use super::replace::{Builder, Made, Plan, replace};
+use super::replace::{Builder, Made, Plan, Planned, replace};
 use crate::dest::Place;
 use crate::shm::sequence::Draft;
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::{Block, Generation, Keep, Member, Root};
+use crate::state::{Block, Generation, Keep, Member, Root, Set};
 use std::collections::HashMap;
 
 /// What an edit keeps: everything that it does not name.
@@ -111,32 +111,23 @@ impl<'g, A: Alloc> Edit<'g, A> {
 }
 
 /// A destination that a source wants to serve.
-pub enum Wanted<'g> {
-    /// One that serves.
-    Stays {
-        /// Its position in its set.
-        at: usize,
-        /// Itself.
-        member: Member<'g>,
-        /// Where its line stands in the source.
-        place: Place,
-    },
-    /// Another, or the same with other words.
-    New {
-        /// Itself.
-        one: Box<Located<'g>>,
-        /// One that serves and is itself, most likely.
-        stood: Option<Member<'g>>,
-    },
+pub struct Wanted<'g> {
+    /// Where its line stands in the source.
+    pub place: Place,
+    /// The position in its set where it serves already.
+    stands: Option<usize>,
+    item: Item<'g>,
 }
 
-impl Wanted<'_> {
-    /// Where its line stands in the source.
-    pub fn place(&self) -> Place {
-        match self {
-            Self::Stays { place, .. } => *place,
-            Self::New { one, .. } => one.entry.place,
-        }
+impl<'g> Wanted<'g> {
+    /// The one that serves at this position of its set.
+    pub fn stays(place: Place, at: usize, member: Member<'g>) -> Self {
+        Self { place, stands: Some(at), item: Item::Stays(member) }
+    }
+
+    /// Another, or the same with other words; with one that serves and is itself, most likely.
+    pub fn new(one: Located<'g>, stood: Option<Member<'g>>) -> Self {
+        Self { place: one.entry.place, stands: None, item: Item::New(Box::new(one), stood) }
     }
 }
 
@@ -145,28 +136,25 @@ pub struct Mirror<'p, 'r, A: Alloc> {
     /// What serves now.
     pub before: Option<&'p Generation<A>>,
     builder: &'p mut Builder<'r, A>,
-    sets: Vec<Result<Made<A>, usize>>,
+    sets: Vec<Planned<A>>,
 }
 
 impl<A: Alloc> Mirror<'_, '_, A> {
     /// The next set, with its destinations in the order of [`crate::dest::arranged`]; without any it goes.
     pub fn set(&mut self, id: i32, lines: Vec<Wanted<'_>>) -> Result<(), OutOfMemory> {
-        let set = self.before.and_then(|generation| generation.set(id));
-        let stands =
-            |(place, line): (usize, &Wanted<'_>)| matches!(line, Wanted::Stays { at, .. } if *at == place);
-        if set.is_some_and(|set| set.len() == lines.len()) && lines.iter().enumerate().all(stands) {
-            if let Some(Ok(place)) = self.before.map(|generation| generation.place_of(id)) {
-                self.sets.push(Err(place));
-                return Ok(());
-            }
-        }
-        let item = |line| match line {
-            Wanted::Stays { at, member, .. } => (Some(at), Item::Stays(member)),
-            Wanted::New { one, stood } => (None, Item::New(one, stood)),
+        let old = self.before.and_then(|generation| generation.find(id));
+        let stays = |set: &Set<A>| {
+            let stand = lines.iter().enumerate().all(|(at, line)| line.stands == Some(at));
+            set.len() == lines.len() && stand
         };
-        let items = lines.into_iter().map(item).collect();
-        let draft = Draft::of(set.map(|set| &set.blocks), items, open);
-        self.sets.push(Ok(Edit { id, draft, out: Vec::new() }.made(self.builder)?));
+        self.sets.push(match old {
+            Some((place, set)) if stays(set) => Planned::Stays(place),
+            old => {
+                let items = lines.into_iter().map(|line| (line.stands, line.item)).collect();
+                let draft = Draft::of(old.map(|(_, set)| &set.blocks), items, open);
+                Planned::Made(Edit { id, draft, out: Vec::new() }.made(self.builder)?)
+            }
+        });
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ pub trait Source {
     /// All destinations that can be read, and what is wrong with the others; or why nothing can be read. `text` is where their
     /// words may be kept.
     fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String>;
-    /// What the host knows of an entry, but for what its name means.
+    /// What the host knows of an entry, but for what its name means. The writer's lock is held meanwhile.
     fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem>;
     /// What the name of a destination means. Only at start: it may take long.
     fn look_up(&self, one: &Located<'_>) -> Found;
@@ -116,48 +116,59 @@ fn load<A: Alloc>(
     if policy.attrs_none {
         lines.iter_mut().for_each(Written::none_if_empty);
     }
+    let arranged = dest::arranged(&lines);
+    let sets = || arranged.chunk_by(|one, next| one.set == next.set);
     let mut places = Vec::with_capacity(lines.len());
     let shared = publish::mirror(root, policy.keep, |mirror| {
+        if policy.strict {
+            for lines in sets() {
+                wanted(source, mirror.before, lines, &mut Names::Unasked, &mut problems);
+            }
+            refuse(&mut problems, true)?;
+        }
         let mut names = match occasion {
             Occasion::Start => Names::Asked(Instant::now()),
             Occasion::Reload => Names::serving(mirror.before),
         };
-        for lines in dest::arranged(&lines).chunk_by(|one, next| one.set == next.set) {
+        for lines in sets() {
             let Some(id) = lines.first().map(|line| line.set) else { continue };
-            let wanted = wanted(source, mirror.before, id, lines, &mut names, &mut problems);
-            places.extend(wanted.iter().map(Wanted::place));
+            let wanted = wanted(source, mirror.before, lines, &mut names, &mut problems);
+            places.extend(wanted.iter().map(|one| one.place));
             mirror.set(id, wanted)?;
         }
-        let wrong = problems.iter().any(|problem| problem.severity == Severity::Error);
         // At start a server without sets is better than none; later what serves is better than nothing.
-        if wrong && (policy.strict || occasion == Occasion::Reload && places.is_empty()) {
-            problems.sort_by_key(|problem| problem.place);
-            return Err(NotLoaded::Wrong(core::mem::take(&mut problems)));
-        }
-        Ok(())
+        refuse(&mut problems, occasion == Occasion::Reload && places.is_empty())
     })?;
     if shared {
         problems.extend(shared_identities(root, &places));
     }
-    problems.sort_by_key(|problem| problem.place);
-    Ok(problems)
+    Ok(dest::problem::arranged(problems))
+}
+
+/// Refuses all of a source, if any of it is wrong and that counts.
+fn refuse(problems: &mut Vec<Problem>, counts: bool) -> Result<(), NotLoaded> {
+    let wrong = problems.iter().any(|problem| problem.severity == Severity::Error);
+    if counts && wrong {
+        return Err(NotLoaded::Wrong(dest::problem::arranged(core::mem::take(problems))));
+    }
+    Ok(())
 }
 
 /// The destinations of a set: what serves already as it stands, all else as the host knows it.
 fn wanted<'x, A: Alloc>(
     source: &dyn Source,
     before: Option<&'x Generation<A>>,
-    id: i32,
     lines: &[&'x Written<'x>],
     names: &mut Names<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Wanted<'x>> {
-    let mut standing = before.and_then(|generation| generation.set(id)).map(Standing::of);
+    let set = lines.first().and_then(|line| before?.set(line.set));
+    let mut standing = set.map(Standing::of);
     let mut wanted = Vec::with_capacity(lines.len());
     for line in lines {
         let stood = match standing.as_mut().and_then(|standing| standing.find(line)) {
             Some(Stood::Same(at, member)) => {
-                wanted.push(Wanted::Stays { at, member, place: line.place });
+                wanted.push(Wanted::stays(line.place, at, member));
                 continue;
             }
             Some(Stood::Other(member)) => Some(member),
@@ -166,9 +177,9 @@ fn wanted<'x, A: Alloc>(
         match line.entry().and_then(|entry| source.locate(entry)) {
             Ok(one) if one.named => {
                 let all = names.mean(source, one, problems).into_iter();
-                wanted.extend(all.map(|one| Wanted::New { one: Box::new(one), stood: None }));
+                wanted.extend(all.map(|one| Wanted::new(one, None)));
             }
-            Ok(one) => wanted.push(Wanted::New { one: Box::new(one), stood }),
+            Ok(one) => wanted.push(Wanted::new(one, stood)),
             Err(problem) => problems.push(problem),
         }
     }
@@ -177,6 +188,8 @@ fn wanted<'x, A: Alloc>(
 
 /// Where what a name means comes from.
 enum Names<'g> {
+    /// Nobody asks yet.
+    Unasked,
     /// From the DNS, since then: nothing serves yet, and nobody waits.
     Asked(Instant),
     /// From the sets that serve: a worker may wait. A new name has no addresses until the process for names has looked it up,
@@ -208,6 +221,7 @@ impl<'g> Names<'g> {
         problems: &mut Vec<Problem>,
     ) -> Vec<Located<'t>> {
         match self {
+            Self::Unasked => {}
             Self::Asked(begun) => match (begun.elapsed() < PATIENCE).then(|| source.look_up(&one)) {
                 None | Some(Found::Unwanted) => {}
                 Some(Found::Nothing) => {

@@ -31,8 +31,16 @@ pub(super) struct Made<A: Alloc> {
 pub(super) enum Plan<A: Alloc> {
     /// These sets are others, or go; all that are not here stay.
     Some(Vec<Made<A>>),
-    /// These sets in the order of their ids, each made or at its position as it is; nothing else stays.
-    All(Vec<Result<Made<A>, usize>>),
+    /// These sets in the order of their ids; nothing else stays.
+    All(Vec<Planned<A>>),
+}
+
+/// A set of the next generation.
+pub(super) enum Planned<A: Alloc> {
+    /// The one at this position as it is.
+    Stays(usize),
+    /// Another.
+    Made(Made<A>),
 }
 
 /// Publishes the sets that `plan` makes, and lets what their lines say come to hold. Says whether several destinations are
@@ -69,8 +77,8 @@ pub(super) fn replace<A: Alloc, E: From<OutOfMemory>>(
                 let mut all = Vec::with_capacity(sets.len());
                 for set in sets {
                     let (stood, set) = match set {
-                        Ok(made) => (None, own(made)?),
-                        Err(at) => (Some(at), before.and_then(|generation| generation.share(at))),
+                        Planned::Made(made) => (None, own(made)?),
+                        Planned::Stays(at) => (Some(at), before.and_then(|generation| generation.share(at))),
                     };
                     all.extend(set.map(|set| (stood, set)));
                 }
@@ -140,19 +148,27 @@ struct Changes {
     serving: OnceCell<Numbers>,
     /// Where they were not: set and record of what changed.
     changed: Vec<(i32, u32)>,
+    /// Records that are made for this change.
+    made: Numbers,
     /// Records that did not serve, of destinations that were there before.
     back: Numbers,
 }
 
 impl Changes {
     fn new(all: bool) -> Self {
-        let (serving, changed, back) = (OnceCell::new(), Vec::new(), Numbers::default());
-        Self { all, serving, changed, back }
+        let (made, back) = (Numbers::default(), Numbers::default());
+        Self { all, serving: OnceCell::new(), changed: Vec::new(), made, back }
     }
 
     /// Takes in one set, and what its destinations were before.
     fn take<A: Alloc>(&mut self, before: Option<&Generation<A>>, old: Option<&Set<A>>, made: &Made<A>) {
-        for &(record, _) in made.new.iter().filter(|(_, existed)| *existed) {
+        for &(record, existed) in &made.new {
+            if !existed {
+                self.made.insert(record);
+            }
+            if self.made.has(record) {
+                continue;
+            }
             let served = if self.all {
                 self.serving.get_or_init(|| serving(before)).has(record)
             } else {

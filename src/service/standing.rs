@@ -1,7 +1,11 @@
 //! Which lines of a source serve already, word for word: such a line is neither checked nor built again.
 //!
 //! All else that a destination has follows from its words and from what no reload changes: the server's sockets, the
-//! parameters, and what names mean, which a reload takes over.
+//! parameters, and what names mean, which a reload takes over. (The core's `dns_try_ipv6` can be set at run time. It counts
+//! for new lines.)
+//!
+//! A line without a scheme and one with a name that stands for many destinations serve under other words, and are checked
+//! each time.
 
 use crate::dest::{Written, attrs};
 use crate::shm::Alloc;
@@ -32,18 +36,18 @@ impl<'g, A: Alloc> Standing<'g, A> {
 
     /// What stood in the place of this line. Lines are best asked for in their order.
     pub fn find(&mut self, line: &Written<'_>) -> Option<Stood<'g>> {
-        let at = self.place_of(line)?;
+        let (at, one) = self.with_uri(line)?;
         self.next = at + 1;
-        let one = self.set.get(at)?;
         Some(if says(one, line) { Stood::Same(at, one) } else { Stood::Other(one) })
     }
 
-    /// The position of the one that is expected, if it has this URI; else of one that has it, and the same words if there is one.
-    fn place_of(&mut self, line: &Written<'_>) -> Option<usize> {
+    /// The one that is expected, if it has this URI; else one that has it, and the same words if there is one.
+    fn with_uri(&mut self, line: &Written<'_>) -> Option<(usize, Member<'g>)> {
         let set = self.set;
-        let has_uri = |at: &usize| set.get(*at).is_some_and(|one| one.text(one.uri) == &*line.uri);
-        if has_uri(&self.next) {
-            return Some(self.next);
+        let with_uri =
+            |at: usize| set.get(at).filter(|one| one.text(one.uri) == &*line.uri).map(|one| (at, one));
+        if let Some(expected) = with_uri(self.next) {
+            return Some(expected);
         }
         let tag = NameTag::of(&line.uri);
         let places = self.places.get_or_insert_with(|| {
@@ -53,16 +57,14 @@ impl<'g, A: Alloc> Standing<'g, A> {
         });
         let tagged = places.iter().skip(places.partition_point(|(other, _)| *other < tag));
         let tagged = tagged.take_while(|(other, _)| *other == tag).map(|(_, at)| *at as usize);
-        let mut found = tagged.filter(has_uri);
-        let same = |at: &usize| set.get(*at).is_some_and(|one| says(one, line));
-        found.clone().find(same).or_else(|| found.next())
+        let mut found = tagged.filter_map(with_uri);
+        found.clone().find(|(_, one)| says(*one, line)).or_else(|| found.next())
     }
 }
 
-/// Whether the destination is what this line says. One of those that a name stands for is not: its words are not the line's.
+/// Whether the destination with the URI of this line is all that the line says. One of those that a name stands for is not: its words are not the line's.
 fn says(one: Member<'_>, line: &Written<'_>) -> bool {
-    one.text(one.uri) == &*line.uri
-        && one.text(one.attrs) == attrs::body(&line.attrs)
+    one.text(one.attrs) == attrs::body(&line.attrs)
         && (one.flags, one.priority) == (line.flags, line.priority)
         && one.text(one.written).is_empty()
 }

@@ -10,7 +10,7 @@ use super::{Alloc, OutOfMemory, Shared};
 use core::ops::Deref;
 
 /// Items of a run at most. One destination of a set of thousands costs this many to change.
-pub const LONGEST: usize = 64;
+const LONGEST: usize = 64;
 /// A changed run that is shorter is joined with the next.
 const SHORTEST: usize = LONGEST / 4;
 
@@ -60,12 +60,7 @@ unsafe impl<R: Run, A: Alloc> Shared for Sequence<R, A> {}
 
 impl<R: Run, A: Alloc> Sequence<R, A> {
     /// Of these runs, none of them empty.
-    pub fn try_of_in(runs: Vec<R>, alloc: A) -> Result<Self, OutOfMemory> {
-        let owned: Result<Vec<_>, _> = runs.into_iter().map(|run| Counted::try_new_in(run, alloc)).collect();
-        Self::try_of_owned_in(owned?, alloc)
-    }
-
-    fn try_of_owned_in(runs: Vec<Counted<R, A>>, alloc: A) -> Result<Self, OutOfMemory> {
+    fn try_of_in(runs: Vec<Counted<R, A>>, alloc: A) -> Result<Self, OutOfMemory> {
         let mut len = 0;
         let place = |run: Counted<R, A>| {
             let start = len;
@@ -285,7 +280,7 @@ impl<'g, R: Run, T, A: Alloc> Draft<'g, R, T, A> {
                 }
             }
         }
-        Sequence::try_of_owned_in(runs, alloc)
+        Sequence::try_of_in(runs, alloc)
     }
 }
 

@@ -83,9 +83,14 @@ impl<A: Alloc> Generation<A> {
 
     /// The set of this id.
     pub fn set(&self, id: i32) -> Option<&Set<A>> {
-        let (_, sets) = self.run_of(id)?;
+        self.find(id).map(|(_, set)| set)
+    }
+
+    /// The set of this id, with its position.
+    pub fn find(&self, id: i32) -> Option<(usize, &Set<A>)> {
+        let (start, sets) = self.run_of(id)?;
         let at = sets.0.binary_search_by_key(&id, |set| set.id).ok()?;
-        sets.0.get(at).map(|set| &**set)
+        sets.0.get(at).map(|set| (start + at, &**set))
     }
 
     /// The position of the set of this id, or where it would be.

@@ -9,7 +9,7 @@ use simple_dns::rdata::{NAPTR, RData};
 
 use crate::names::{ROUTE, SOON, becomes, chosen, first, is_from_list};
 use crate::pace;
-use crate::support::{Behaviour, Dns, Probed, TYPE, eventually};
+use crate::support::{Behaviour, Dns, Kamailio, Probed, TYPE, eventually};
 
 /// A gateway at ::1, and a free port there for a server.
 fn at_six() -> (Probed, SocketAddr) {
@@ -54,6 +54,29 @@ fn name_with_an_ipv6_address_only_leads_there() {
     assert!(is_from_list(&mut server.agent(), "sip:[::1]"));
     server.assert_healthy();
     server.stop();
+}
+
+/// An address is checked against what the server sends to, at start and at each reload.
+#[test]
+fn addresses_of_a_family_that_the_server_does_not_send_to_are_refused() {
+    let (_gateway, own) = at_six();
+    let six_only = format!("listen=udp:{own}\ndns_cache_flags=2");
+    for (globals, good, bad) in
+        [("", "sip:127.0.0.9", "sip:[2001:db8::9]"), (&six_only, "sip:[2001:db8::9]", "sip:127.0.0.9")]
+    {
+        let server = Kamailio::builder()
+            .globals(globals)
+            .list(format!("100 {good}\n100 {bad}\n"))
+            .modparam("modparam(\"dispatcher\", \"reload_delta\", 0)")
+            .start();
+        let line = format!("{}:2:5: '{bad}': the server sends to no", server.list_file().display());
+        for times in 1..=3 {
+            assert_eq!(server.log_lines(&line).len(), times, "{line} in {}", server.log());
+            assert_eq!(server.list().iter().map(|one| one.uri.as_str()).collect::<Vec<_>>(), [good]);
+            server.rpc("dispatcher.reload", json!([])).expect("a reload");
+        }
+        server.stop();
+    }
 }
 
 fn naptr(order: u16, service: &str, replacement: &str) -> RData<'static> {

@@ -33,7 +33,7 @@ impl Source for AsItIs {
     }
 }
 
-fn add(root: &Root<Mapping>, set: i32, name: u32, priority: i32, maxload: u32) -> Result<(), NotEdited> {
+pub fn add(root: &Root<Mapping>, set: i32, name: u32, priority: i32, maxload: u32) -> Result<(), NotEdited> {
     let attrs = format!("maxload={maxload}");
     let attrs = Attrs::parse(attrs.as_bytes()).unwrap();
     let uri = format!("sip:gw{name}").into_bytes().into();
@@ -41,7 +41,7 @@ fn add(root: &Root<Mapping>, set: i32, name: u32, priority: i32, maxload: u32) -
     edit::add(root, &AsItIs, entry, PACE)
 }
 
-fn limit(root: &Root<Mapping>, set: i32, uri: &[u8], maxload: u32) -> Result<(), NotEdited> {
+pub fn limit(root: &Root<Mapping>, set: i32, uri: &[u8], maxload: u32) -> Result<(), NotEdited> {
     let attrs = format!("maxload={maxload}");
     let attrs = Some(Attrs::parse(attrs.as_bytes()).unwrap());
     edit::update(root, &AsItIs, (set, uri), &Update { attrs, ..Update::default() }, PACE)

@@ -3,14 +3,16 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use dispatcher::dest::{Flags, Place};
-use dispatcher::service::upkeep;
-use dispatcher::state::Root;
+use dispatcher::dest::{Entry, Flags, Place, Problem, Written};
+use dispatcher::service::located::Located;
+use dispatcher::service::reload::{Found, NotLoaded, Policy, Source, first_load, reload};
+use dispatcher::service::{edit, upkeep};
+use dispatcher::state::{Keep, Root};
 use proptest::prelude::*;
 
-use super::edits::records;
+use super::edits::{self, records};
 use super::mapping::Mapping;
-use super::{publish, root};
+use super::{Listed, POLICY, publish, root, unlocated};
 
 /// A line; `duid` and `socket` 0 are none.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +121,11 @@ proptest! {
     fn a_reload_makes_what_the_list_alone_makes_or_fails_as_a_whole(
         first in prop::collection::vec(line(), 0..300),
         turns in prop::collection::vec(
-            (prop::collection::vec(step(), 0..5), prop_oneof![0..25usize, Just(usize::MAX)]),
+            (
+                prop::collection::vec(step(), 0..5),
+                prop_oneof![0..25usize, Just(usize::MAX)],
+                prop::collection::vec((0..3u8, 0..300u32, 0..9u32), 0..4),
+            ),
             1..8,
         ),
     ) {
@@ -127,7 +133,16 @@ proptest! {
         let root = root(mapping);
         let mut lines = first;
         publish(root, &text(&lines)).ok();
-        for (steps, blocks) in &turns {
+        for (steps, blocks, edits) in &turns {
+            // What was changed by hand meanwhile is undone.
+            for &(kind, name, maxload) in edits {
+                let uri = format!("sip:gw{name}").into_bytes();
+                match kind {
+                    0 => drop(edits::add(root, 1, name, 1, maxload)),
+                    1 => drop(edits::limit(root, 1, &uri, maxload)),
+                    _ => drop(edit::remove(root, 1, &uri, edits::PACE)),
+                }
+            }
             let before = serving(root);
             steps.iter().for_each(|step| apply(&mut lines, step));
             mapping.fail_after(*blocks);
@@ -148,6 +163,59 @@ proptest! {
         publish(root, "").unwrap();
         upkeep::tidy(root);
         prop_assert_eq!(records(root), (0, 0));
+    }
+}
+
+/// A list of which no name may be looked up.
+struct Unasked<'a>(&'a str);
+
+impl Source for Unasked<'_> {
+    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
+        Listed(self.0).read(text)
+    }
+    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
+        Ok(unlocated(entry))
+    }
+    fn look_up(&self, _: &Located<'_>) -> Found {
+        panic!("looked up");
+    }
+}
+
+#[test]
+fn where_nothing_may_be_wrong_a_wrong_list_leaves_no_trace() {
+    let mapping = Mapping::new(1 << 20);
+    let root = root(mapping);
+    let strict = Policy { strict: true, ..POLICY };
+    let lines: String = (0..500).map(|n| format!("{} sip:gw{n}\n", n / 10)).collect();
+    let refused = |done| match done {
+        Err(NotLoaded::Wrong(problems)) => problems,
+        done => panic!("{done:?}"),
+    };
+    for wrong in ["99 sip:x 0 0 maxload=no; weight=3\n", "x sip:y\n"] {
+        let used = mapping.used();
+        let list = lines.clone() + wrong;
+        // One finding: that the weight behind the blank is ignored is nothing to a line that is not loaded.
+        assert_eq!(refused(first_load(root, &Unasked(&list), strict)).len(), 1);
+        assert_eq!(refused(reload(root, &Unasked(&list), 0, 0, strict)).len(), 1);
+        assert_eq!((records(root), mapping.used()), ((0, 0), used));
+    }
+}
+
+#[test]
+fn a_reload_of_the_same_lines_keeps_or_forgets_states_and_latencies_as_it_is_told() {
+    let root = root(Mapping::new(1 << 20));
+    let list = "1 sip:a 8 0 latency=7\n1 sip:b 8\n";
+    publish(root, list).unwrap();
+    let number = root.sets.pin(0).unwrap().set(1).unwrap().iter().last().unwrap().record;
+    let record = root.registry.record(number).unwrap();
+    for (state, latency) in [(true, true), (false, true), (true, false), (false, false)] {
+        record.change(1, |_, _| Some((Flags::INACTIVE, 3)));
+        record.sample(&mut record.lock(), 90.0, 1.0);
+        let policy = Policy { keep: Keep { state, latency }, ..POLICY };
+        reload(root, &Listed(list), 0, 0, policy).unwrap();
+        assert_eq!(record.flags() == Flags::INACTIVE, state);
+        assert_eq!(record.health().streak == 3, state);
+        assert_eq!(record.latency() == 90, latency, "{}", record.latency());
     }
 }
 

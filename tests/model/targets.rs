@@ -24,7 +24,7 @@ fn line_of(text: &'static str) -> Located<'static> {
 
 /// Makes these destinations of set 1 serve.
 fn publish(root: &Root<Mapping>, all: Vec<Located<'_>>) {
-    let wanted = all.into_iter().map(|one| Wanted::New { one: Box::new(one), stood: None }).collect();
+    let wanted = all.into_iter().map(|one| Wanted::new(one, None)).collect();
     assert_eq!(mirror(root, KEEP, |mirror| mirror.set(1, wanted)), Ok(false));
 }
 

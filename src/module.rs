@@ -4,10 +4,9 @@ use crate::api::{
     self, Module, edit, explain, failover, group, load, membership, metrics, names, probing, reload, rpc,
     select, state_file,
 };
-use crate::conf::{Conf, Raw};
+use crate::conf::{Conf, Raw, parameters};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
 use crate::host::kemi::KemiFunction;
-use crate::host::param::{Int, Text};
 use crate::host::variable::Variable;
 use crate::host::{CFG_DIR, capi, clock, db, guard, kemi, log, mem::Pool, process, timer, tm, xhttp};
 use crate::load::Secret;
@@ -103,118 +102,25 @@ static VARIABLES: [Variable; 3] = [
     Variable::END,
 ];
 
-/// What the configuration file writes into.
-mod raw {
-    use super::{Int, Text};
+macro_rules! exported {
+    ($($(#[$note:meta])* $kind:ident $name:ident = $default:expr;)*) => {
+        /// What the configuration file writes into.
+        #[allow(non_upper_case_globals)] // the parameters' own names
+        mod slots {
+            use crate::host::param::{Int, Text};
+            $(pub static $name: $kind = $kind::new($default);)*
+        }
 
-    pub static LIST_FILE: Text = Text::new(c"");
-    pub static FLAGS: Int = Int::new(0);
-    pub static USE_DEFAULT: Int = Int::new(0);
-    pub static FORCE_DST: Int = Int::new(1);
-    pub static XAVP_DST: Text = Text::new(c"_dsdst_");
-    pub static XAVP_DST_MODE: Int = Int::new(0);
-    pub static XAVP_CTX: Text = Text::new(c"_dsctx_");
-    pub static XAVP_CTX_MODE: Int = Int::new(0);
-    /// Accepted for configurations that tune the stock module; the call table grows by itself.
-    pub static DS_HASH_SIZE: Int = Int::new(0);
-    pub static DS_HASH_EXPIRE: Int = Int::new(7200);
-    pub static DS_HASH_INITEXPIRE: Int = Int::new(7200);
-    pub static DS_HASH_CHECK_INTERVAL: Int = Int::new(30);
-    pub static RELOAD_DELTA: Int = Int::new(0);
-    pub static DS_PROBING_THRESHOLD: Int = Int::new(1);
-    pub static DS_INACTIVE_THRESHOLD: Int = Int::new(1);
-    pub static HASH_PVAR: Text = Text::new(c"");
-    pub static SETID_PVNAME: Text = Text::new(c"");
-    pub static ATTRS_PVNAME: Text = Text::new(c"");
-    pub static DS_DEFAULT_SOCKET: Text = Text::new(c"");
-    pub static DS_DEFAULT_SOCKNAME: Text = Text::new(c"");
-    pub static DS_PING_METHOD: Text = Text::new(c"OPTIONS");
-    pub static DS_PING_FROM: Text = Text::new(c"sip:dispatcher@localhost");
-    pub static DS_PING_INTERVAL: Int = Int::new(0);
-    pub static DS_PING_FR_TIMER: Int = Int::new(0);
-    pub static DS_PING_REPLY_CODES: Text = Text::new(c"");
-    pub static DS_PING_SOCKET: Text = Text::new(c"");
-    pub static DS_PROBING_MODE: Int = Int::new(0);
-    pub static OUTBOUND_PROXY: Text = Text::new(c"");
-    pub static DS_TIMER_MODE: Int = Int::new(0);
-    pub static EVENT_CALLBACK: Text = Text::new(c"");
-    pub static EVENT_CALLBACK_MODE: Int = Int::new(0);
-    pub static DS_PING_LATENCY_STATS: Int = Int::new(0);
-    pub static DS_LATENCY_ESTIMATOR_ALPHA: Int = Int::new(100);
-    pub static DS_RETAIN_LATENCY_STATS: Int = Int::new(1);
-    pub static DS_RETAIN_STATE: Int = Int::new(1);
-    pub static DS_DNS_MODE: Int = Int::new(1);
-    pub static DS_DNS_INTERVAL: Int = Int::new(600);
-    pub static DS_DNS_TTL: Int = Int::new(0);
-    pub static DS_DNS_MATCH_ALL: Int = Int::new(0);
-    pub static DS_DNS_HOLD: Int = Int::new(1800);
-    pub static DB_URL: Text = Text::new(c"");
-    pub static TABLE_NAME: Text = Text::new(c"dispatcher");
-    pub static SETID_COL: Text = Text::new(c"setid");
-    pub static DESTINATION_COL: Text = Text::new(c"destination");
-    pub static FLAGS_COL: Text = Text::new(c"flags");
-    pub static PRIORITY_COL: Text = Text::new(c"priority");
-    pub static ATTRS_COL: Text = Text::new(c"attrs");
-    pub static DS_DB_EXTRA_ATTRS: Text = Text::new(c"");
-    pub static DS_ATTRS_NONE: Int = Int::new(0);
-    pub static DS_LOAD_MODE: Int = Int::new(0);
-    pub static DS_STATE_FILE: Text = Text::new(c"");
+        static PARAMETERS: [Parameter; 1 + [$(stringify!($name)),*].len()] =
+            [$(slots::$name.parameter(concat!(stringify!($name), "\0")),)* Parameter::END];
+
+        /// What the configuration file says.
+        fn read() -> Raw {
+            Raw { $($name: slots::$name.get(),)* }
+        }
+    };
 }
-
-static PARAMETERS: [Parameter; 52] = [
-    Parameter::text(c"list_file", &raw::LIST_FILE),
-    Parameter::int(c"flags", &raw::FLAGS),
-    Parameter::int(c"use_default", &raw::USE_DEFAULT),
-    Parameter::int(c"force_dst", &raw::FORCE_DST),
-    Parameter::text(c"xavp_dst", &raw::XAVP_DST),
-    Parameter::int(c"xavp_dst_mode", &raw::XAVP_DST_MODE),
-    Parameter::text(c"xavp_ctx", &raw::XAVP_CTX),
-    Parameter::int(c"xavp_ctx_mode", &raw::XAVP_CTX_MODE),
-    Parameter::int(c"ds_hash_size", &raw::DS_HASH_SIZE),
-    Parameter::int(c"ds_hash_expire", &raw::DS_HASH_EXPIRE),
-    Parameter::int(c"ds_hash_initexpire", &raw::DS_HASH_INITEXPIRE),
-    Parameter::int(c"ds_hash_check_interval", &raw::DS_HASH_CHECK_INTERVAL),
-    Parameter::int(c"reload_delta", &raw::RELOAD_DELTA),
-    Parameter::int(c"ds_probing_threshold", &raw::DS_PROBING_THRESHOLD),
-    Parameter::int(c"ds_inactive_threshold", &raw::DS_INACTIVE_THRESHOLD),
-    Parameter::text(c"hash_pvar", &raw::HASH_PVAR),
-    Parameter::text(c"setid_pvname", &raw::SETID_PVNAME),
-    Parameter::text(c"attrs_pvname", &raw::ATTRS_PVNAME),
-    Parameter::text(c"ds_default_socket", &raw::DS_DEFAULT_SOCKET),
-    Parameter::text(c"ds_default_sockname", &raw::DS_DEFAULT_SOCKNAME),
-    Parameter::text(c"ds_ping_method", &raw::DS_PING_METHOD),
-    Parameter::text(c"ds_ping_from", &raw::DS_PING_FROM),
-    Parameter::int(c"ds_ping_interval", &raw::DS_PING_INTERVAL),
-    Parameter::int(c"ds_ping_fr_timer", &raw::DS_PING_FR_TIMER),
-    Parameter::text(c"ds_ping_reply_codes", &raw::DS_PING_REPLY_CODES),
-    Parameter::text(c"ds_ping_socket", &raw::DS_PING_SOCKET),
-    Parameter::int(c"ds_probing_mode", &raw::DS_PROBING_MODE),
-    Parameter::text(c"outbound_proxy", &raw::OUTBOUND_PROXY),
-    Parameter::int(c"ds_timer_mode", &raw::DS_TIMER_MODE),
-    Parameter::text(c"event_callback", &raw::EVENT_CALLBACK),
-    Parameter::int(c"event_callback_mode", &raw::EVENT_CALLBACK_MODE),
-    Parameter::int(c"ds_ping_latency_stats", &raw::DS_PING_LATENCY_STATS),
-    Parameter::int(c"ds_latency_estimator_alpha", &raw::DS_LATENCY_ESTIMATOR_ALPHA),
-    Parameter::int(c"ds_retain_latency_stats", &raw::DS_RETAIN_LATENCY_STATS),
-    Parameter::int(c"ds_retain_state", &raw::DS_RETAIN_STATE),
-    Parameter::int(c"ds_dns_mode", &raw::DS_DNS_MODE),
-    Parameter::int(c"ds_dns_interval", &raw::DS_DNS_INTERVAL),
-    Parameter::int(c"ds_dns_ttl", &raw::DS_DNS_TTL),
-    Parameter::int(c"ds_dns_match_all", &raw::DS_DNS_MATCH_ALL),
-    Parameter::int(c"ds_dns_hold", &raw::DS_DNS_HOLD),
-    Parameter::text(c"db_url", &raw::DB_URL),
-    Parameter::text(c"table_name", &raw::TABLE_NAME),
-    Parameter::text(c"setid_col", &raw::SETID_COL),
-    Parameter::text(c"destination_col", &raw::DESTINATION_COL),
-    Parameter::text(c"flags_col", &raw::FLAGS_COL),
-    Parameter::text(c"priority_col", &raw::PRIORITY_COL),
-    Parameter::text(c"attrs_col", &raw::ATTRS_COL),
-    Parameter::text(c"ds_db_extra_attrs", &raw::DS_DB_EXTRA_ATTRS),
-    Parameter::int(c"ds_attrs_none", &raw::DS_ATTRS_NONE),
-    Parameter::int(c"ds_load_mode", &raw::DS_LOAD_MODE),
-    Parameter::text(c"ds_state_file", &raw::DS_STATE_FILE),
-    Parameter::END,
-];
+parameters!(exported);
 
 static COMMANDS: [Command; 14] = [
     rpc_command!(c"dispatcher.list", c"Return the content of dispatcher sets", rpc::list),
@@ -292,7 +198,11 @@ unsafe extern "C" fn mod_init() -> c_int {
 }
 
 fn start() -> Result<(), String> {
-    let conf = Conf::check(read()).map_err(|error| error.to_string())?;
+    let mut raw = read();
+    if raw.list_file.is_empty() {
+        raw.list_file = format!("{CFG_DIR}dispatcher.list").into_bytes();
+    }
+    let conf = Conf::check(raw).map_err(|error| error.to_string())?;
     let saved = state_file::read(&conf);
     let secret = match &saved {
         Some(saved) => saved.secret(),
@@ -355,66 +265,6 @@ fn fork(module: &Module) -> Result<(), &'static str> {
         timer::spawn(c"Dispatcher names", names::PAUSE, names::work)?;
     }
     Ok(())
-}
-
-fn read() -> Raw {
-    let list_file = raw::LIST_FILE.get();
-    Raw {
-        list_file: if list_file.is_empty() {
-            format!("{CFG_DIR}dispatcher.list").into_bytes()
-        } else {
-            list_file
-        },
-        flags: raw::FLAGS.get(),
-        use_default: raw::USE_DEFAULT.get(),
-        force_dst: raw::FORCE_DST.get(),
-        xavp_dst: raw::XAVP_DST.get(),
-        xavp_dst_mode: raw::XAVP_DST_MODE.get(),
-        xavp_ctx: raw::XAVP_CTX.get(),
-        xavp_ctx_mode: raw::XAVP_CTX_MODE.get(),
-        ds_hash_expire: raw::DS_HASH_EXPIRE.get(),
-        ds_hash_initexpire: raw::DS_HASH_INITEXPIRE.get(),
-        ds_hash_check_interval: raw::DS_HASH_CHECK_INTERVAL.get(),
-        reload_delta: raw::RELOAD_DELTA.get(),
-        ds_probing_threshold: raw::DS_PROBING_THRESHOLD.get(),
-        ds_inactive_threshold: raw::DS_INACTIVE_THRESHOLD.get(),
-        hash_pvar: raw::HASH_PVAR.get(),
-        setid_pvname: raw::SETID_PVNAME.get(),
-        attrs_pvname: raw::ATTRS_PVNAME.get(),
-        ds_default_socket: raw::DS_DEFAULT_SOCKET.get(),
-        ds_default_sockname: raw::DS_DEFAULT_SOCKNAME.get(),
-        ds_ping_method: raw::DS_PING_METHOD.get(),
-        ds_ping_from: raw::DS_PING_FROM.get(),
-        ds_ping_interval: raw::DS_PING_INTERVAL.get(),
-        ds_ping_fr_timer: raw::DS_PING_FR_TIMER.get(),
-        ds_ping_reply_codes: raw::DS_PING_REPLY_CODES.get(),
-        ds_ping_socket: raw::DS_PING_SOCKET.get(),
-        ds_probing_mode: raw::DS_PROBING_MODE.get(),
-        outbound_proxy: raw::OUTBOUND_PROXY.get(),
-        ds_timer_mode: raw::DS_TIMER_MODE.get(),
-        event_callback: raw::EVENT_CALLBACK.get(),
-        event_callback_mode: raw::EVENT_CALLBACK_MODE.get(),
-        ds_ping_latency_stats: raw::DS_PING_LATENCY_STATS.get(),
-        ds_latency_estimator_alpha: raw::DS_LATENCY_ESTIMATOR_ALPHA.get(),
-        ds_retain_latency_stats: raw::DS_RETAIN_LATENCY_STATS.get(),
-        ds_retain_state: raw::DS_RETAIN_STATE.get(),
-        ds_dns_mode: raw::DS_DNS_MODE.get(),
-        ds_dns_interval: raw::DS_DNS_INTERVAL.get(),
-        ds_dns_ttl: raw::DS_DNS_TTL.get(),
-        ds_dns_match_all: raw::DS_DNS_MATCH_ALL.get(),
-        ds_dns_hold: raw::DS_DNS_HOLD.get(),
-        db_url: raw::DB_URL.get(),
-        table_name: raw::TABLE_NAME.get(),
-        setid_col: raw::SETID_COL.get(),
-        destination_col: raw::DESTINATION_COL.get(),
-        flags_col: raw::FLAGS_COL.get(),
-        priority_col: raw::PRIORITY_COL.get(),
-        attrs_col: raw::ATTRS_COL.get(),
-        ds_db_extra_attrs: raw::DS_DB_EXTRA_ATTRS.get(),
-        ds_attrs_none: raw::DS_ATTRS_NONE.get(),
-        ds_load_mode: raw::DS_LOAD_MODE.get(),
-        ds_state_file: raw::DS_STATE_FILE.get(),
-    }
 }
 
 /// In each process; once before any fork, when the number of processes is known, and once in the process that forks.

@@ -1,8 +1,8 @@
 //! The shapes of what a module exports. The table itself is in [`crate::module`].
 
+use super::ffi;
 use super::script::{Argument, Kind};
 use super::variable::Variable;
-use super::{ffi, param};
 use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use core::ptr::{null, null_mut};
 
@@ -173,13 +173,13 @@ impl Function {
 
 impl Parameter {
     /// An integer.
-    pub const fn int(name: &'static CStr, slot: &'static param::Int) -> Self {
-        Self::new(name, ffi::PARAM_INT, slot.slot())
+    pub(super) const fn int(name: &'static CStr, slot: *mut c_void) -> Self {
+        Self::new(name, ffi::PARAM_INT, slot)
     }
 
     /// A text.
-    pub const fn text(name: &'static CStr, slot: &'static param::Text) -> Self {
-        Self::new(name, ffi::PARAM_STR, slot.slot())
+    pub(super) const fn text(name: &'static CStr, slot: *mut c_void) -> Self {
+        Self::new(name, ffi::PARAM_STR, slot)
     }
 
     const fn new(name: &'static CStr, kind: u32, slot: *mut c_void) -> Self {

@@ -1,8 +1,9 @@
 //! Module parameters: memory that the host writes while it reads its configuration.
 
+use super::export::Parameter;
 use super::{ffi, text};
 use core::cell::UnsafeCell;
-use core::ffi::{CStr, c_int, c_void};
+use core::ffi::{CStr, c_int};
 
 /// An integer parameter.
 #[repr(transparent)]
@@ -29,8 +30,9 @@ impl Int {
         unsafe { *self.0.get() }
     }
 
-    pub(super) const fn slot(&'static self) -> *mut c_void {
-        self.0.get().cast()
+    /// Its row in the table of exports. `name` ends with a zero.
+    pub const fn parameter(&'static self, name: &'static str) -> Parameter {
+        Parameter::int(c_name(name), self.0.get().cast())
     }
 }
 
@@ -46,7 +48,15 @@ impl Text {
         unsafe { text::bytes(*self.0.get()) }.to_vec()
     }
 
-    pub(super) const fn slot(&'static self) -> *mut c_void {
-        self.0.get().cast()
+    /// Its row in the table of exports. `name` ends with a zero.
+    pub const fn parameter(&'static self, name: &'static str) -> Parameter {
+        Parameter::text(c_name(name), self.0.get().cast())
+    }
+}
+
+const fn c_name(name: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(name.as_bytes()) {
+        Ok(name) => name,
+        Err(_) => unreachable!(), // while it is compiled, if at all
     }
 }

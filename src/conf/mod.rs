@@ -1,5 +1,10 @@
 //! The module's parameters, checked: one struct that holds only values that make sense.
 
+mod parameters;
+
+pub use parameters::Raw;
+pub(crate) use parameters::parameters;
+
 use crate::dest::ReplyCodes;
 use crate::dest::row::Columns;
 use crate::health::event::Events;
@@ -9,62 +14,6 @@ use core::fmt;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-
-/// What the configuration file says, before it is checked. Names are those of the parameters.
-#[derive(Debug, Clone)]
-#[allow(missing_docs)] // the parameters' own names; see README
-pub struct Raw {
-    pub list_file: Vec<u8>,
-    pub flags: i32,
-    pub use_default: i32,
-    pub force_dst: i32,
-    pub xavp_dst: Vec<u8>,
-    pub xavp_dst_mode: i32,
-    pub xavp_ctx: Vec<u8>,
-    pub xavp_ctx_mode: i32,
-    pub ds_hash_expire: i32,
-    pub ds_hash_initexpire: i32,
-    pub ds_hash_check_interval: i32,
-    pub reload_delta: i32,
-    pub ds_probing_threshold: i32,
-    pub ds_inactive_threshold: i32,
-    pub hash_pvar: Vec<u8>,
-    pub setid_pvname: Vec<u8>,
-    pub attrs_pvname: Vec<u8>,
-    pub ds_default_socket: Vec<u8>,
-    pub ds_default_sockname: Vec<u8>,
-    pub ds_ping_method: Vec<u8>,
-    pub ds_ping_from: Vec<u8>,
-    pub ds_ping_interval: i32,
-    pub ds_ping_fr_timer: i32,
-    pub ds_ping_reply_codes: Vec<u8>,
-    pub ds_ping_socket: Vec<u8>,
-    pub ds_probing_mode: i32,
-    pub outbound_proxy: Vec<u8>,
-    pub ds_timer_mode: i32,
-    pub event_callback: Vec<u8>,
-    pub event_callback_mode: i32,
-    pub ds_ping_latency_stats: i32,
-    pub ds_latency_estimator_alpha: i32,
-    pub ds_retain_latency_stats: i32,
-    pub ds_retain_state: i32,
-    pub ds_dns_mode: i32,
-    pub ds_dns_interval: i32,
-    pub ds_dns_ttl: i32,
-    pub ds_dns_match_all: i32,
-    pub ds_dns_hold: i32,
-    pub db_url: Vec<u8>,
-    pub table_name: Vec<u8>,
-    pub setid_col: Vec<u8>,
-    pub destination_col: Vec<u8>,
-    pub flags_col: Vec<u8>,
-    pub priority_col: Vec<u8>,
-    pub attrs_col: Vec<u8>,
-    pub ds_db_extra_attrs: Vec<u8>,
-    pub ds_attrs_none: i32,
-    pub ds_load_mode: i32,
-    pub ds_state_file: Vec<u8>,
-}
 
 /// The checked parameters.
 #[derive(Debug, Clone)]
@@ -341,56 +290,14 @@ mod tests {
 
     fn raw() -> Raw {
         Raw {
-            list_file: b"/etc/kamailio/dispatcher.list".to_vec(),
             flags: 3,
-            use_default: 0,
-            force_dst: 1,
-            xavp_dst: b"_dsdst_".to_vec(),
             xavp_dst_mode: 5,
-            xavp_ctx: b"_dsctx_".to_vec(),
-            xavp_ctx_mode: 0,
-            ds_hash_expire: 7200,
             ds_hash_initexpire: 0,
-            ds_hash_check_interval: 30,
-            reload_delta: 0,
-            ds_probing_threshold: 1,
-            ds_inactive_threshold: 1,
-            hash_pvar: Vec::new(),
-            setid_pvname: Vec::new(),
-            attrs_pvname: Vec::new(),
-            ds_default_socket: Vec::new(),
-            ds_default_sockname: Vec::new(),
-            ds_ping_method: b"OPTIONS".to_vec(),
-            ds_ping_from: b"sip:dispatcher@localhost".to_vec(),
             ds_ping_interval: 10,
-            ds_ping_fr_timer: 0,
-            ds_ping_reply_codes: Vec::new(),
-            ds_ping_socket: Vec::new(),
-            ds_probing_mode: 0,
-            outbound_proxy: Vec::new(),
-            ds_timer_mode: 0,
-            event_callback: Vec::new(),
-            event_callback_mode: 0,
             ds_ping_latency_stats: 1,
             ds_latency_estimator_alpha: 900,
-            ds_retain_latency_stats: 1,
-            ds_retain_state: 1,
-            ds_dns_mode: 1,
-            ds_dns_interval: 600,
             ds_dns_ttl: -1,
-            ds_dns_match_all: 0,
-            ds_dns_hold: 1800,
-            db_url: Vec::new(),
-            table_name: b"dispatcher".to_vec(),
-            setid_col: b"setid".to_vec(),
-            destination_col: b"destination".to_vec(),
-            flags_col: b"flags".to_vec(),
-            priority_col: b"priority".to_vec(),
-            attrs_col: b"attrs".to_vec(),
-            ds_db_extra_attrs: Vec::new(),
-            ds_attrs_none: 0,
-            ds_load_mode: 0,
-            ds_state_file: Vec::new(),
+            ..Raw::default()
         }
     }
 

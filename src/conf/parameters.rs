@@ -1,0 +1,104 @@
+//! All parameters, one row each: type, name and default. What the host writes into, what it is told of them and what is
+//! checked come from this table.
+
+use core::ffi::CStr;
+
+/// Gives the rows to the macro `$make`.
+macro_rules! parameters {
+    ($make:ident) => {
+        $make! {
+            Text list_file = c"";
+            Int flags = 0;
+            Int use_default = 0;
+            Int force_dst = 1;
+            Text xavp_dst = c"_dsdst_";
+            Int xavp_dst_mode = 0;
+            Text xavp_ctx = c"_dsctx_";
+            Int xavp_ctx_mode = 0;
+            /// Accepted for configurations that tune the stock module; the call table grows by itself.
+            Int ds_hash_size = 0;
+            Int ds_hash_expire = 7200;
+            Int ds_hash_initexpire = 7200;
+            Int ds_hash_check_interval = 30;
+            Int reload_delta = 0;
+            Int ds_probing_threshold = 1;
+            Int ds_inactive_threshold = 1;
+            Text hash_pvar = c"";
+            Text setid_pvname = c"";
+            Text attrs_pvname = c"";
+            Text ds_default_socket = c"";
+            Text ds_default_sockname = c"";
+            Text ds_ping_method = c"OPTIONS";
+            Text ds_ping_from = c"sip:dispatcher@localhost";
+            Int ds_ping_interval = 0;
+            Int ds_ping_fr_timer = 0;
+            Text ds_ping_reply_codes = c"";
+            Text ds_ping_socket = c"";
+            Int ds_probing_mode = 0;
+            Text outbound_proxy = c"";
+            Int ds_timer_mode = 0;
+            Text event_callback = c"";
+            Int event_callback_mode = 0;
+            Int ds_ping_latency_stats = 0;
+            Int ds_latency_estimator_alpha = 100;
+            Int ds_retain_latency_stats = 1;
+            Int ds_retain_state = 1;
+            Int ds_dns_mode = 1;
+            Int ds_dns_interval = 600;
+            Int ds_dns_ttl = 0;
+            Int ds_dns_match_all = 0;
+            Int ds_dns_hold = 1800;
+            Text db_url = c"";
+            Text table_name = c"dispatcher";
+            Text setid_col = c"setid";
+            Text destination_col = c"destination";
+            Text flags_col = c"flags";
+            Text priority_col = c"priority";
+            Text attrs_col = c"attrs";
+            Text ds_db_extra_attrs = c"";
+            Int ds_attrs_none = 0;
+            Int ds_load_mode = 0;
+            Text ds_state_file = c"";
+        }
+    };
+}
+pub(crate) use parameters;
+
+type Int = i32;
+type Text = Vec<u8>;
+
+/// A default as a value that is checked.
+trait Value<D> {
+    fn of(default: D) -> Self;
+}
+
+impl Value<i32> for Int {
+    fn of(default: i32) -> Self {
+        default
+    }
+}
+
+impl Value<&CStr> for Text {
+    fn of(default: &CStr) -> Self {
+        default.to_bytes().to_vec()
+    }
+}
+
+macro_rules! raw {
+    ($($(#[$note:meta])* $kind:ident $name:ident = $default:expr;)*) => {
+        /// What the configuration file says, before it is checked. Names are those of the parameters.
+        #[derive(Debug, Clone)]
+        #[allow(missing_docs)] // the parameters' own names; see README
+        pub struct Raw {
+            $($(#[$note])* pub $name: $kind,)*
+        }
+
+        /// A configuration that says nothing.
+        impl Default for Raw {
+            fn default() -> Self {
+                Self { $($name: $kind::of($default),)* }
+            }
+        }
+    };
+}
+parameters!(raw);

@@ -11,6 +11,7 @@ pub mod edit;
 pub mod explain;
 pub mod located;
 pub mod match_source;
+mod meanings;
 pub mod metrics;
 pub mod names;
 pub mod probe;

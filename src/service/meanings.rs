@@ -1,0 +1,87 @@
+//! What names mean while a source is read.
+
+use super::located::{Located, Meaning};
+use super::reload::{Found, Source};
+use super::targets::{self, Line, Target};
+use crate::dest::Problem;
+use crate::dest::problem::shown;
+use crate::shm::Alloc;
+use crate::state::Generation;
+use core::cell::LazyCell;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Where that comes from.
+pub(super) enum Names<'g> {
+    /// Nobody asks yet.
+    Unasked,
+    /// From the DNS, since then: nothing serves yet, and nobody waits.
+    Asked(Instant),
+    /// From the sets that serve: a worker may wait. A new name has no addresses until the process for names has looked it up,
+    /// at once. Most lists are of addresses, and need nothing of it.
+    Serving(LazyCell<Known, Box<dyn FnOnce() -> Known + 'g>>),
+}
+
+/// What names mean in the sets that serve.
+#[derive(Default)]
+pub(super) struct Known {
+    meanings: HashMap<(i32, Vec<u8>), Meaning>,
+    lines: HashMap<Line, Vec<Target>>,
+}
+
+/// How long looking up all names at start may take; the rest is left to the process for names.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl<'g> Names<'g> {
+    /// From these sets.
+    pub fn serving<A: Alloc>(before: Option<&'g Generation<A>>) -> Self {
+        let known = |sets| Known { meanings: meanings(sets), lines: targets::lines(sets) };
+        Self::Serving(LazyCell::new(Box::new(move || before.map(known).unwrap_or_default())))
+    }
+
+    /// The destinations that one with a name is.
+    pub fn mean<'t>(
+        &mut self,
+        source: &dyn Source,
+        mut one: Located<'t>,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<Located<'t>> {
+        match self {
+            Self::Unasked => {}
+            Self::Asked(begun) => match (begun.elapsed() < PATIENCE).then(|| source.look_up(&one)) {
+                None | Some(Found::Unwanted) => {}
+                Some(Found::Nothing) => {
+                    let name = shown(one.entry.uri.get(one.host.clone()).unwrap_or_default());
+                    let text = format!("{name} does not resolve: the destination goes down until it does");
+                    problems.push(Problem::warning(one.entry.place, text));
+                }
+                Some(Found::Meaning(meaning)) => meaning.give_to(&mut one),
+                Some(Found::Targets(found)) => return targets::expand(one, &found),
+            },
+            Self::Serving(known) => {
+                if let Some(meaning) =
+                    known.meanings.get(&(one.entry.set, one.entry.uri.to_ascii_lowercase()))
+                {
+                    meaning.clone().give_to(&mut one);
+                }
+                let found =
+                    if one.written.is_empty() { None } else { known.lines.get(&Line::of_located(&one)) };
+                return targets::expand(one, found.map_or(&[], Vec::as_slice));
+            }
+        }
+        vec![one]
+    }
+}
+
+/// What the names that serve mean.
+fn meanings<A: Alloc>(sets: &Generation<A>) -> HashMap<(i32, Vec<u8>), Meaning> {
+    let named = sets.sets().flat_map(|set| {
+        let named = set.iter().filter(|one| one.named);
+        named.map(|one| {
+            let addresses = one.addresses().to_vec();
+            let meaning = Meaning { addresses, port_and_proto: Some((one.port, one.proto)) };
+            ((set.id, one.text(one.uri).to_ascii_lowercase()), meaning)
+        })
+    });
+    named.collect()
+}

@@ -1,6 +1,6 @@
 //! RPC commands about single destinations and keys: `add`, `update`, `remove`, `hash`, `oclist`.
 
-use super::rpc::with_module;
+use super::rpc::{Fault, INVALID, NO_GROUP, with_module};
 use super::{Module, reload};
 use crate::dest::{Attrs, Entry, Flags, Place, attrs};
 use crate::host::clock;
@@ -13,14 +13,13 @@ fn pace(module: &Module) -> Pace {
     Pace { delta: module.conf.reload_delta, now: clock::seconds() }
 }
 
-/// Answers; what went wrong is told with `what` before it.
-fn answer(rpc: &Rpc, done: Result<(), NotEdited>, ok: &str, what: &str) {
-    match done {
-        Ok(()) => rpc.say(ok),
-        Err(NotEdited::TooSoon) => rpc.fault(500, "Ongoing reload"),
-        Err(NotEdited::Wrong(problem)) => rpc.fault(500, &format!("{what}: {}", problem.text)),
-        Err(NotEdited::NotThere) => rpc.fault(500, &format!("{what}: no such destination")),
-        Err(NotEdited::OutOfMemory(error)) => rpc.fault(500, &format!("{what}: {error}")),
+/// What went wrong is told with `what` before it.
+fn fault(error: NotEdited, what: &str) -> Fault {
+    match error {
+        NotEdited::TooSoon => Fault::of(500, "Ongoing reload"),
+        NotEdited::Wrong(problem) => format!("{what}: {}", problem.text).into(),
+        NotEdited::NotThere => format!("{what}: no such destination").into(),
+        NotEdited::OutOfMemory(error) => format!("{what}: {error}").into(),
     }
 }
 
@@ -28,29 +27,18 @@ fn answer(rpc: &Rpc, done: Result<(), NotEdited>, ok: &str, what: &str) {
 pub fn add(rpc: &Rpc) {
     const WHAT: &str = "Adding dispatcher dst failed";
     with_module(rpc, |module| {
-        let Some(given) = rpc.int_text_and_ints_text(0) else {
-            rpc.fault(500, "Invalid Parameters");
-            return Ok(());
-        };
-        let (group, address, [flags, priority], attrs) =
-            (given.number, given.text, given.numbers, given.last);
-        let whole = |name, number| whole(WHAT, name, number);
-        let entry = || {
-            whole("group", group)?;
-            whole("priority", priority)?;
-            let flags = Flags(whole("flags", flags)?);
-            let none = module.conf.attrs_none && attrs::body(attrs).is_empty();
-            let attrs = attributes(WHAT, if none { attrs::NONE } else { attrs })?;
-            let uri = Cow::Borrowed(address);
-            Ok::<_, String>(Entry { place: Place::Row(1), set: group, uri, flags, priority, attrs })
-        };
-        match entry() {
-            Ok(entry) => {
-                let done = edit::add(module.root, &reload::source(module), entry, pace(module));
-                answer(rpc, done, "Ok. Dispatcher destination added.", WHAT);
-            }
-            Err(text) => rpc.fault(500, &text),
-        }
+        let given = rpc.int_text_and_ints_text(0).ok_or(INVALID)?;
+        let (set, [flags, priority], attrs) = (given.number, given.numbers, given.last);
+        whole(WHAT, "group", set)?;
+        whole(WHAT, "priority", priority)?;
+        let flags = Flags(whole(WHAT, "flags", flags)?);
+        let none = module.conf.attrs_none && attrs::body(attrs).is_empty();
+        let attrs = attributes(WHAT, if none { attrs::NONE } else { attrs })?;
+        let uri = Cow::Borrowed(given.text);
+        let entry = Entry { place: Place::Row(1), set, uri, flags, priority, attrs };
+        edit::add(module.root, &reload::source(module), entry, pace(module))
+            .map_err(|error| fault(error, WHAT))?;
+        rpc.say("Ok. Dispatcher destination added.");
         Ok(())
     });
 }
@@ -70,31 +58,22 @@ pub fn update(rpc: &Rpc) {
     const WHAT: &str = "Updating dispatcher dst failed";
     const STAYS: i32 = -1;
     with_module(rpc, |module| {
-        let Some(given) = rpc.int_text_and_ints_text(STAYS) else {
-            rpc.fault(500, "Invalid Parameters");
-            return Ok(());
-        };
+        let given = rpc.int_text_and_ints_text(STAYS).ok_or(INVALID)?;
         let changed = |name, number: i32| match number {
             STAYS => Ok(None),
             number => whole(WHAT, name, number).map(Some),
         };
-        let update = || {
-            let [flags, priority] = given.numbers;
-            let attrs = (!given.last.is_empty()).then(|| attributes(WHAT, given.last)).transpose()?;
-            Ok::<_, String>(Update {
-                flags: changed("flags", flags)?.map(Flags),
-                priority: changed("priority", priority)?.map(|_| priority),
-                attrs,
-            })
+        let [flags, priority] = given.numbers;
+        let attrs = (!given.last.is_empty()).then(|| attributes(WHAT, given.last)).transpose()?;
+        let update = Update {
+            flags: changed("flags", flags)?.map(Flags),
+            priority: changed("priority", priority)?.map(|_| priority),
+            attrs,
         };
-        match update() {
-            Ok(update) => {
-                let which = (given.number, given.text);
-                let done = edit::update(module.root, &reload::source(module), which, &update, pace(module));
-                answer(rpc, done, "Ok. Dispatcher destination updated.", WHAT);
-            }
-            Err(text) => rpc.fault(500, &text),
-        }
+        let which = (given.number, given.text);
+        edit::update(module.root, &reload::source(module), which, &update, pace(module))
+            .map_err(|error| fault(error, WHAT))?;
+        rpc.say("Ok. Dispatcher destination updated.");
         Ok(())
     });
 }
@@ -102,12 +81,10 @@ pub fn update(rpc: &Rpc) {
 /// `dispatcher.remove group address`.
 pub fn remove(rpc: &Rpc) {
     with_module(rpc, |module| {
-        let Some((group, address, _)) = rpc.int_text_and_text() else {
-            rpc.fault(500, "Invalid Parameters");
-            return Ok(());
-        };
-        let done = edit::remove(module.root, group, address, pace(module));
-        answer(rpc, done, "Ok. Dispatcher destination removed.", "Removing dispatcher dst failed");
+        let (group, address, _) = rpc.int_text_and_text().ok_or(INVALID)?;
+        edit::remove(module.root, group, address, pace(module))
+            .map_err(|error| fault(error, "Removing dispatcher dst failed"))?;
+        rpc.say("Ok. Dispatcher destination removed.");
         Ok(())
     });
 }
@@ -115,30 +92,21 @@ pub fn remove(rpc: &Rpc) {
 /// `dispatcher.hash nslots value [value]`: the hash that algorithms 0 to 3 make, and the position in a set of `nslots`.
 pub fn hash(rpc: &Rpc) {
     with_module(rpc, |_| {
-        let Some((slots, first, second)) = rpc.int_text_and_text() else {
-            rpc.fault(500, "Invalid Parameters");
-            return Ok(());
-        };
+        let (slots, first, second) = rpc.int_text_and_text().ok_or(INVALID)?;
         let hash = hash::stock(first, second);
         let slots = u32::try_from(slots).unwrap_or(0);
         let top = rpc.structure()?;
         top.unsigned(c"hashid", hash)?;
-        top.unsigned(c"slot", hash.checked_rem(slots).unwrap_or(0))
+        Ok(top.unsigned(c"slot", hash.checked_rem(slots).unwrap_or(0))?)
     });
 }
 
 /// `dispatcher.oclist group`: overload control of each destination.
 pub fn oclist(rpc: &Rpc) {
     with_module(rpc, |module| {
-        let Some(group) = rpc.int() else {
-            rpc.fault(500, "Invalid Parameters");
-            return Ok(());
-        };
+        let group = rpc.int().ok_or(INVALID)?;
         let sets = module.sets();
-        let Some(set) = sets.as_ref().and_then(|sets| sets.set(group)) else {
-            rpc.fault(404, "Destination Group Not Found");
-            return Ok(());
-        };
+        let set = sets.as_ref().and_then(|sets| sets.set(group)).ok_or(NO_GROUP)?;
         for one in set.iter() {
             let Some(record) = module.root.registry.record(one.record) else { continue };
             let wish = &record.overload;

@@ -1,6 +1,6 @@
 //! `dispatcher.explain`: what a selection would choose now, and why not the others.
 
-use super::rpc::with_module;
+use super::rpc::{INVALID, NO_GROUP, with_module};
 use crate::host::rpc::Rpc;
 use crate::host::{clock, process};
 use crate::select::{Refusal, hash};
@@ -10,15 +10,9 @@ use crate::service::explain::{self, NoAnswer, Question};
 /// `dispatcher.hash` takes its user; a host is not added).
 pub fn explain(rpc: &Rpc) {
     with_module(rpc, |module| {
-        let Some((id, algorithm, text)) = rpc.ints_and_text() else {
-            rpc.fault(500, "Invalid Parameters");
-            return Ok(());
-        };
+        let (id, algorithm, text) = rpc.ints_and_text().ok_or(INVALID)?;
         let sets = module.sets();
-        let Some(set) = sets.as_ref().and_then(|sets| sets.set(id)) else {
-            rpc.fault(404, "Destination Group Not Found");
-            return Ok(());
-        };
+        let set = sets.as_ref().and_then(|sets| sets.set(id)).ok_or(NO_GROUP)?;
         let question = Question {
             algorithm,
             hash: text.map(|text| hash::stock(text, &[])),
@@ -26,17 +20,11 @@ pub fn explain(rpc: &Rpc) {
             random: &process::random_number,
             now_ms: clock::wall_millis(),
         };
-        let (chosen, why) = match explain::explain(module.root, set, &question) {
-            Ok(answer) => answer,
-            Err(NoAnswer::NoAlgorithm) => {
-                rpc.fault(500, &format!("There is no algorithm {algorithm}"));
-                return Ok(());
-            }
-            Err(NoAnswer::NoText(text)) => {
-                rpc.fault(500, &format!("Algorithm {algorithm} needs a text: {text:?}"));
-                return Ok(());
-            }
-        };
+        let answer = explain::explain(module.root, set, &question);
+        let (chosen, why) = answer.map_err(|error| match error {
+            NoAnswer::NoAlgorithm => format!("There is no algorithm {algorithm}"),
+            NoAnswer::NoText(text) => format!("Algorithm {algorithm} needs a text: {text:?}"),
+        })?;
         let top = rpc.structure()?;
         let refused = match chosen {
             Ok(at) => {

@@ -9,6 +9,7 @@ use crate::host::rpc::{Broken, Rpc, Struct};
 use crate::service::{audit, states};
 use crate::state::{Health, Member, Record, Set};
 use core::net::IpAddr;
+use std::borrow::Cow;
 
 /// How much `dispatcher.list` shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,11 +19,39 @@ enum Detail {
     Full,
 }
 
-/// Answers with the module; an answer that the transport does not take is told.
-pub fn with_module(rpc: &Rpc, answer: impl FnOnce(&'static Module) -> Result<(), Broken>) {
-    let Some(module) = module() else { return rpc.fault(500, "Not ready") };
-    if answer(module).is_err() {
-        rpc.fault(500, "Internal error creating the reply");
+/// What a command answers where it cannot do what it is for: a code and a text.
+pub struct Fault(i32, Cow<'static, str>);
+
+impl Fault {
+    /// With these.
+    pub const fn of(code: i32, text: &'static str) -> Self {
+        Self(code, Cow::Borrowed(text))
+    }
+}
+
+/// An answer that the transport does not take.
+impl From<Broken> for Fault {
+    fn from(_: Broken) -> Self {
+        Self::of(500, "Internal error creating the reply")
+    }
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Self {
+        Self(500, Cow::Owned(text))
+    }
+}
+
+/// Arguments are missing, or of the wrong kind.
+pub const INVALID: Fault = Fault::of(500, "Invalid Parameters");
+/// There is no set of this id.
+pub const NO_GROUP: Fault = Fault::of(404, "Destination Group Not Found");
+
+/// Answers with the module.
+pub fn with_module(rpc: &Rpc, answer: impl FnOnce(&'static Module) -> Result<(), Fault>) {
+    let done = module().ok_or(Fault::of(500, "Not ready")).and_then(answer);
+    if let Err(Fault(code, text)) = done {
+        rpc.fault(code, &text);
     }
 }
 
@@ -49,27 +78,23 @@ impl Part {
 /// `dispatcher.list [short | full [set [from [count]]]]`: all sets, or one, or as many destinations of it from a position on.
 pub fn list(rpc: &Rpc) {
     with_module(rpc, |module| {
-        let Some((mode, [id, from, count])) = rpc.optional_text_ints() else {
-            rpc.fault(500, "Invalid Parameters");
-            return Ok(());
-        };
+        let (mode, [id, from, count]) = rpc.optional_text_ints().ok_or(INVALID)?;
         let detail = match mode.to_ascii_lowercase().as_slice() {
             b"short" => Detail::Short,
             b"full" => Detail::Full,
             _ => Detail::Normal,
         };
-        let Some(sets) = module.sets().filter(|sets| !sets.sets.is_empty()) else {
-            rpc.fault(500, "No Destination Sets");
-            return Ok(());
-        };
+        let sets = module
+            .sets()
+            .filter(|sets| !sets.sets.is_empty())
+            .ok_or(Fault::of(500, "No Destination Sets"))?;
         let wanted: &mut dyn Iterator<Item = &Set<Pool>> = match id {
             Some(id) => &mut sets.set(id).into_iter(),
             None => &mut sets.sets(),
         };
         let mut wanted = wanted.peekable();
         if wanted.peek().is_none() {
-            rpc.fault(404, "Destination Group Not Found");
-            return Ok(());
+            return Err(NO_GROUP);
         }
         let part = Part::of([from, count]);
         let top = rpc.structure()?;
@@ -162,14 +187,12 @@ fn address(address: IpAddr) -> String {
 /// `dispatcher.reload`.
 pub fn reload(rpc: &Rpc) {
     with_module(rpc, |module| {
-        match reload::again(module) {
-            Ok(problems) if problems.is_empty() => rpc.say("Ok. Dispatcher successfully reloaded."),
-            Ok(problems) => {
-                let findings = Findings(module, &problems);
-                rpc.say(&format!("Ok. Dispatcher successfully reloaded. Findings: {findings}"));
-            }
-            Err(text) => rpc.fault(500, &text),
-        }
+        let problems = reload::again(module)?;
+        let findings = match problems.as_slice() {
+            [] => String::new(),
+            problems => format!(" Findings: {}", Findings(module, problems)),
+        };
+        rpc.say(&format!("Ok. Dispatcher successfully reloaded.{findings}"));
         Ok(())
     });
 }
@@ -192,29 +215,21 @@ pub fn set_duid_state(rpc: &Rpc) {
 
 fn set_states(rpc: &Rpc, find: for<'g> fn(&'g Set<Pool>, &'g [u8]) -> Vec<Member<'g>>) {
     with_module(rpc, |module| {
-        let Some((state, group, which)) = rpc.text_int_text() else {
-            rpc.fault(500, "Invalid Parameters");
-            return Ok(());
-        };
+        let (state, group, which) = rpc.text_int_text().ok_or(INVALID)?;
         if state.is_empty() {
-            rpc.fault(500, "Invalid State Parameter");
-            return Ok(());
+            return Err(Fault::of(500, "Invalid State Parameter"));
         }
-        let Some(state) = Flags::from_rpc(state) else {
-            rpc.fault(500, "Unknown State Value");
-            return Ok(());
-        };
+        let state = Flags::from_rpc(state).ok_or(Fault::of(500, "Unknown State Value"))?;
         let sets = module.sets();
         let set = sets.as_ref().and_then(|sets| sets.set(group));
         let done = set.is_some_and(|set| {
             let found = find(set, which);
             states::set(module.root, &found, state, clock::wall_millis())
         });
-        if done {
-            rpc.say("Ok. Dispatcher state updated.")
-        } else {
-            rpc.fault(500, "State Update Failed")
+        if !done {
+            return Err(Fault::of(500, "State Update Failed"));
         }
+        rpc.say("Ok. Dispatcher state updated.");
         Ok(())
     });
 }
@@ -224,14 +239,14 @@ pub fn ping_active(rpc: &Rpc) {
     with_module(rpc, |module| {
         let switch = &module.root.ping_active;
         let top = rpc.structure()?;
-        match rpc.optional_ints()[0] {
-            None => top.int(c"OldPingState", switch.get() as i32),
+        let before = match rpc.optional_ints()[0] {
+            None => switch.get(),
             Some(state) => {
-                let before = switch.turn(state as u32);
                 top.int(c"NewPingState", state)?;
-                top.int(c"OldPingState", before as i32)
+                switch.turn(state as u32)
             }
-        }
+        };
+        Ok(top.int(c"OldPingState", before as i32)?)
     });
 }
 

@@ -164,14 +164,21 @@ fn lost_name_serves_until_the_hold_is_over_and_again_when_it_is_back() {
     }
 }
 
-#[test]
-fn hold_below_zero_never_takes_a_lost_name_down() {
+/// A server that found a name, which is lost now, with `ds_dns_hold` of so many seconds.
+#[track_caller]
+fn found_and_lost(hold: i32) -> (Dns, Kamailio) {
     let dns = Dns::start();
     dns.a("gw.test", 1, &[net::address()]);
-    let builder = looking_up("1 sip:gw.test\n", 4, &dns);
-    let server = builder.modparam(r#"modparam("dispatcher", "ds_dns_hold", -1)"#).start();
+    let hold = format!("modparam(\"dispatcher\", \"ds_dns_hold\", {hold})");
+    let server = looking_up("1 sip:gw.test\n", 4, &dns).modparam(&hold).start();
     becomes(&server, "AX");
     dns.forget("gw.test");
+    (dns, server)
+}
+
+#[test]
+fn hold_below_zero_never_takes_a_lost_name_down() {
+    let (dns, server) = found_and_lost(-1);
     eventually("the name is lost", SOON, || health(&server, "NAME_LOST") > 0);
     dns.forget_queries();
     dns.wait_for("gw.test", TYPE::A, 4, SOON);
@@ -183,12 +190,7 @@ fn hold_below_zero_never_takes_a_lost_name_down() {
 
 #[test]
 fn without_a_hold_a_lost_name_is_down_at_once() {
-    let dns = Dns::start();
-    dns.a("gw.test", 1, &[net::address()]);
-    let builder = looking_up("1 sip:gw.test\n", 4, &dns);
-    let server = builder.modparam(r#"modparam("dispatcher", "ds_dns_hold", 0)"#).start();
-    becomes(&server, "AX");
-    dns.forget("gw.test");
+    let (dns, server) = found_and_lost(0);
     becomes(&server, "IX");
     assert!(health(&server, "CHANGED") - health(&server, "NAME_LOST") <= 1);
     eventually("an event", SOON, || events(&server, "sip:gw.test") == ["down it 478 1"]);

@@ -32,8 +32,8 @@ pub fn add(rpc: &Rpc) {
         whole(WHAT, "group", set)?;
         whole(WHAT, "priority", priority)?;
         let flags = Flags(whole(WHAT, "flags", flags)?);
-        let none = module.conf.attrs_none && attrs::body(attrs).is_empty();
-        let attrs = attributes(WHAT, if none { attrs::NONE } else { attrs })?;
+        let none = attrs::none(attrs).filter(|_| module.conf.attrs_none);
+        let attrs = attributes(WHAT, none.unwrap_or(attrs))?;
         let uri = Cow::Borrowed(given.text);
         let entry = Entry { place: Place::Row(1), set, uri, flags, priority, attrs };
         edit::add(module.root, &reload::source(module), entry, pace(module))

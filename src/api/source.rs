@@ -162,11 +162,11 @@ fn read_table(database: &Database) -> Result<(Vec<Written<'static>>, Vec<Problem
     Ok((rows, problems))
 }
 
-fn value(value: &db::Value<'_>) -> Value {
+fn value<'a>(value: &db::Value<'a>) -> Value<'a> {
     match value {
         db::Value::Null => Value::Null,
         db::Value::Int(number) => Value::Int(*number),
-        db::Value::Text(text) => Value::Text(text.to_vec()),
+        db::Value::Text(text) => Value::Text(text),
         db::Value::Other(kind) => Value::Other(kind),
     }
 }

@@ -70,12 +70,14 @@ impl Default for Attrs<'_> {
     }
 }
 
-/// What stands for no attributes (`ds_attrs_none`).
-pub const NONE: &[u8] = b"none=yes";
-
 /// The text without a `;` at its end.
 pub fn body(text: &[u8]) -> &[u8] {
     text.strip_suffix(b";").unwrap_or(text)
+}
+
+/// What stands for a text that says nothing, if this one does (`ds_attrs_none`).
+pub fn none(text: &[u8]) -> Option<&'static [u8]> {
+    body(text).is_empty().then_some(b"none=yes")
 }
 
 impl<'t> Attrs<'t> {

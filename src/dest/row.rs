@@ -8,19 +8,19 @@ use super::{Flags, Problem, Written};
 use std::borrow::Cow;
 
 /// A value of a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
     /// None.
     Null,
     /// A number.
     Int(i64),
     /// A text.
-    Text(Vec<u8>),
+    Text(&'a [u8]),
     /// Something else, by the database's name for it.
     Other(&'static str),
 }
 
-impl Value {
+impl<'a> Value<'a> {
     fn shown(&self) -> String {
         match self {
             Self::Null => "NULL".into(),
@@ -41,11 +41,11 @@ impl Value {
     }
 
     /// A text, or a number as one; empty for none.
-    fn text(&self) -> Option<Vec<u8>> {
+    fn text(self) -> Option<Cow<'a, [u8]>> {
         match self {
-            Self::Null => Some(Vec::new()),
-            Self::Int(number) => Some(number.to_string().into_bytes()),
-            Self::Text(text) => Some(text.clone()),
+            Self::Null => Some(Cow::default()),
+            Self::Int(number) => Some(number.to_string().into_bytes().into()),
+            Self::Text(text) => Some(text.into()),
             Self::Other(_) => None,
         }
     }
@@ -85,12 +85,12 @@ impl Columns {
     }
 
     /// Reads a row, whose values are in the order of [`Columns::all`].
-    pub fn read(&self, number: usize, values: &[Value]) -> Result<Written<'static>, Problem> {
+    pub fn read(&self, number: usize, values: &[Value<'_>]) -> Result<Written<'static>, Problem> {
         let place = Place::Row(number);
-        let at = |at: usize| values.get(at).unwrap_or(&Value::Null);
+        let at = |at: usize| values.get(at).copied().unwrap_or(Value::Null);
         let uri = at(1).text().unwrap_or_default();
         // A row has no line to be found by: the set and the destination tell which it is.
-        let wrong = |column: &[u8], found: &Value, due: &str| {
+        let wrong = |column: &[u8], found: Value<'_>, due: &str| {
             let (set, uri, found) = (at(0).shown(), shown(&uri), found.shown());
             let column = String::from_utf8_lossy(column);
             Problem::error(place, format!("(set {set}, {uri}) {column} is {found}: {due} is due"))
@@ -112,13 +112,13 @@ impl Columns {
             attrs = at(4).text().ok_or_else(|| wrong(name(4), at(4), "a text"))?.trim_ascii().to_vec();
         }
         for ((attribute, column), value) in self.extra.iter().zip(values.iter().skip(self.names.len())) {
-            let text = value.text().ok_or_else(|| wrong(column, value, "a text or a whole number"))?;
+            let text = value.text().ok_or_else(|| wrong(column, *value, "a text or a whole number"))?;
             if !text.is_empty() {
                 let gap: &[u8] = if attrs.is_empty() || attrs.ends_with(b";") { b"" } else { b";" };
-                attrs.extend([gap, attribute, b"=", text.as_slice()].concat());
+                attrs.extend([gap, attribute, b"=", &text].concat());
             }
         }
-        let (uri, attrs) = (Cow::Owned(uri), Cow::Owned(attrs));
+        let (uri, attrs) = (Cow::Owned(uri.into_owned()), Cow::Owned(attrs));
         Ok(Written { place, set, uri, flags: Flags(flags), priority, attrs, attrs_column: 0 })
     }
 }
@@ -136,8 +136,8 @@ mod tests {
         }
     }
 
-    fn text(text: &str) -> Value {
-        Value::Text(text.into())
+    fn text(text: &str) -> Value<'_> {
+        Value::Text(text.as_bytes())
     }
 
     #[test]

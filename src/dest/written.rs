@@ -28,8 +28,8 @@ pub struct Written<'t> {
 impl Written<'_> {
     /// Where there are no attributes, `none=yes` (`ds_attrs_none`).
     pub fn none_if_empty(&mut self) {
-        if attrs::body(&self.attrs).is_empty() {
-            self.attrs = Cow::Borrowed(attrs::NONE);
+        if let Some(none) = attrs::none(&self.attrs) {
+            self.attrs = Cow::Borrowed(none);
         }
     }
 

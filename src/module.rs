@@ -2,7 +2,7 @@
 
 use crate::api::{
     self, Module, edit, explain, failover, group, load, membership, metrics, names, probing, reload, rpc,
-    select, state_file,
+    select, state_file, version,
 };
 use crate::conf::{Conf, Raw, parameters};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
@@ -122,32 +122,82 @@ macro_rules! exported {
 }
 parameters!(exported);
 
-static COMMANDS: [Command; 14] = [
-    rpc_command!(c"dispatcher.list", c"Return the content of dispatcher sets", rpc::list),
-    rpc_command!(c"dispatcher.reload", c"Reload dispatcher destination sets", rpc::reload),
-    rpc_command!(c"dispatcher.set_state", c"Set the state of a destination by address", rpc::set_state),
+static COMMANDS: [Command; 15] = [
+    rpc_command!(
+        c"dispatcher.list",
+        (; text "short|full|normal", int "set", int "from", int "count"),
+        c"Return the content of dispatcher sets",
+        rpc::list
+    ),
+    rpc_command!(c"dispatcher.reload", (), c"Reload dispatcher destination sets", rpc::reload),
+    rpc_command!(
+        c"dispatcher.set_state",
+        (text "a|i|d|t|ap|ip|tp", int "set", text "uri|all"),
+        c"Set the state of a destination by address",
+        rpc::set_state
+    ),
     rpc_command!(
         c"dispatcher.set_duid_state",
+        (text "a|i|d|t|ap|ip|tp", int "set", text "duid|all"),
         c"Set the state of a destination by duid",
         rpc::set_duid_state
     ),
-    rpc_command!(c"dispatcher.add", c"Add a destination until the next reload", edit::add),
-    rpc_command!(c"dispatcher.update", c"Change a destination until the next reload", edit::update),
-    rpc_command!(c"dispatcher.remove", c"Remove a destination until the next reload", edit::remove),
+    rpc_command!(
+        c"dispatcher.add",
+        (int "set", text "uri"; int "flags", int "priority", text "attributes"),
+        c"Add a destination until the next reload",
+        edit::add
+    ),
+    rpc_command!(
+        c"dispatcher.update",
+        (int "set", text "uri"; int "flags|-1", int "priority|-1", text "attributes"),
+        c"Change a destination until the next reload",
+        edit::update
+    ),
+    rpc_command!(
+        c"dispatcher.remove",
+        (int "set", text "uri"),
+        c"Remove a destination until the next reload",
+        edit::remove
+    ),
     rpc_command!(
         c"dispatcher.explain",
+        (int "set", int "algorithm"; text "text"),
         c"Tell what would be chosen now, and why not the others",
         explain::explain
     ),
-    rpc_command!(c"dispatcher.hash", c"Compute the hash of a key", edit::hash),
-    rpc_command!(c"dispatcher.stats", c"Return the figures of each destination", metrics::stats)
+    rpc_command!(
+        c"dispatcher.hash",
+        (int "slots", text "text"; text "text"),
+        c"Compute the hash of a key",
+        edit::hash
+    ),
+    rpc_command!(
+        c"dispatcher.stats",
+        (; int "set", int "from", int "count"),
+        c"Return the figures of each destination",
+        metrics::stats
+    )
+    .answers_many(),
+    rpc_command!(c"dispatcher.oclist", (int "set"), c"Return overload control of a set", edit::oclist)
         .answers_many(),
-    rpc_command!(c"dispatcher.oclist", c"Return overload control of a set", edit::oclist).answers_many(),
-    rpc_command!(c"dispatcher.ping_active", c"Show or set whether destinations are probed", rpc::ping_active),
+    rpc_command!(
+        c"dispatcher.ping_active",
+        (; int "0|1"),
+        c"Show or set whether destinations are probed",
+        rpc::ping_active
+    ),
     rpc_command!(
         c"dispatcher.load_audit",
+        (; int "from", int "count"),
         c"Recount the calls; show recorded and counted load of each destination",
         rpc::load_audit
+    ),
+    rpc_command!(
+        c"dispatcher.version",
+        (),
+        c"Tell which module this is, and what it has loaded",
+        version::version
     ),
     Command::END,
 ];
@@ -246,6 +296,7 @@ fn start() -> Result<(), String> {
     timer::every(1, each_second, process)?;
     reload::first(&module)?;
     saved.iter().for_each(|saved| state_file::restore(&module, saved));
+    version::tell(&module);
     api::set_up(module)?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! RPC commands about single destinations and keys: `add`, `update`, `remove`, `hash`, `oclist`.
 
-use super::rpc::{Fault, INVALID, NO_GROUP, with_module};
+use super::rpc::{Fault, NO_GROUP, with_module};
 use super::{Module, reload};
 use crate::dest::{Attrs, Entry, Flags, Place, attrs};
 use crate::host::clock;
@@ -27,14 +27,13 @@ fn fault(error: NotEdited, what: &str) -> Fault {
 pub fn add(rpc: &Rpc) {
     const WHAT: &str = "Adding dispatcher dst failed";
     with_module(rpc, |module| {
-        let given = rpc.int_text_and_ints_text(0).ok_or(INVALID)?;
-        let (set, [flags, priority], attrs) = (given.number, given.numbers, given.last);
+        let (set, flags, priority, attrs) = (rpc.int(0), rpc.int(2), rpc.int(3), rpc.text(4));
         whole(WHAT, "group", set)?;
         whole(WHAT, "priority", priority)?;
         let flags = Flags(whole(WHAT, "flags", flags)?);
         let none = attrs::none(attrs).filter(|_| module.conf.attrs_none);
         let attrs = attributes(WHAT, none.unwrap_or(attrs))?;
-        let uri = Cow::Borrowed(given.text);
+        let uri = Cow::Borrowed(rpc.text(1));
         let entry = Entry { place: Place::Row(1), set, uri, flags, priority, attrs };
         edit::add(module.root, &reload::source(module), entry, pace(module))
             .map_err(|error| fault(error, WHAT))?;
@@ -58,19 +57,18 @@ pub fn update(rpc: &Rpc) {
     const WHAT: &str = "Updating dispatcher dst failed";
     const STAYS: i32 = -1;
     with_module(rpc, |module| {
-        let given = rpc.int_text_and_ints_text(STAYS).ok_or(INVALID)?;
-        let changed = |name, number: i32| match number {
-            STAYS => Ok(None),
-            number => whole(WHAT, name, number).map(Some),
+        let changed = |name, number: Option<i32>| match number {
+            None | Some(STAYS) => Ok(None),
+            Some(number) => whole(WHAT, name, number).map(Some),
         };
-        let [flags, priority] = given.numbers;
-        let attrs = (!given.last.is_empty()).then(|| attributes(WHAT, given.last)).transpose()?;
+        let (flags, priority, attrs) = (rpc.optional_int(2), rpc.optional_int(3), rpc.text(4));
+        let attrs = (!attrs.is_empty()).then(|| attributes(WHAT, attrs)).transpose()?;
         let update = Update {
             flags: changed("flags", flags)?.map(Flags),
-            priority: changed("priority", priority)?.map(|_| priority),
+            priority: changed("priority", priority)?.and(priority),
             attrs,
         };
-        let which = (given.number, given.text);
+        let which = (rpc.int(0), rpc.text(1));
         edit::update(module.root, &reload::source(module), which, &update, pace(module))
             .map_err(|error| fault(error, WHAT))?;
         rpc.say("Ok. Dispatcher destination updated.");
@@ -81,8 +79,7 @@ pub fn update(rpc: &Rpc) {
 /// `dispatcher.remove group address`.
 pub fn remove(rpc: &Rpc) {
     with_module(rpc, |module| {
-        let (group, address, _) = rpc.int_text_and_text().ok_or(INVALID)?;
-        edit::remove(module.root, group, address, pace(module))
+        edit::remove(module.root, rpc.int(0), rpc.text(1), pace(module))
             .map_err(|error| fault(error, "Removing dispatcher dst failed"))?;
         rpc.say("Ok. Dispatcher destination removed.");
         Ok(())
@@ -92,7 +89,7 @@ pub fn remove(rpc: &Rpc) {
 /// `dispatcher.hash nslots value [value]`: the hash that algorithms 0 to 3 make, and the position in a set of `nslots`.
 pub fn hash(rpc: &Rpc) {
     with_module(rpc, |_| {
-        let (slots, first, second) = rpc.int_text_and_text().ok_or(INVALID)?;
+        let (slots, first, second) = (rpc.int(0), rpc.text(1), rpc.text(2));
         let hash = hash::stock(first, second);
         let slots = u32::try_from(slots).unwrap_or(0);
         let top = rpc.structure()?;
@@ -104,7 +101,7 @@ pub fn hash(rpc: &Rpc) {
 /// `dispatcher.oclist group`: overload control of each destination.
 pub fn oclist(rpc: &Rpc) {
     with_module(rpc, |module| {
-        let group = rpc.int().ok_or(INVALID)?;
+        let group = rpc.int(0);
         let sets = module.sets();
         let set = sets.as_ref().and_then(|sets| sets.set(group)).ok_or(NO_GROUP)?;
         for one in set.iter() {

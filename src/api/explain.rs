@@ -1,6 +1,6 @@
 //! `dispatcher.explain`: what a selection would choose now, and why not the others.
 
-use super::rpc::{INVALID, NO_GROUP, with_module};
+use super::rpc::{NO_GROUP, with_module};
 use crate::host::rpc::Rpc;
 use crate::host::{clock, process};
 use crate::select::{Refusal, hash};
@@ -10,7 +10,7 @@ use crate::service::explain::{self, NoAnswer, Question};
 /// `dispatcher.hash` takes its user; a host is not added).
 pub fn explain(rpc: &Rpc) {
     with_module(rpc, |module| {
-        let (id, algorithm, text) = rpc.ints_and_text().ok_or(INVALID)?;
+        let (id, algorithm, text) = (rpc.int(0), rpc.int(1), rpc.optional_text(2));
         let sets = module.sets();
         let set = sets.as_ref().and_then(|sets| sets.set(id)).ok_or(NO_GROUP)?;
         let question = Question {
@@ -23,7 +23,10 @@ pub fn explain(rpc: &Rpc) {
         let answer = explain::explain(module.root, set, &question);
         let (chosen, why) = answer.map_err(|error| match error {
             NoAnswer::NoAlgorithm => format!("There is no algorithm {algorithm}"),
-            NoAnswer::NoText(text) => format!("Algorithm {algorithm} needs a text: {text:?}"),
+            NoAnswer::NoText(text) => {
+                let text = text.name();
+                format!("Algorithm {algorithm} hashes the {text}: give it as the third argument")
+            }
         })?;
         let top = rpc.structure()?;
         let refused = match chosen {

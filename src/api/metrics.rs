@@ -47,7 +47,7 @@ fn wanted(sets: &Generation<Pool>, id: Option<i32>) -> Vec<&Set<Pool>> {
 pub fn stats(rpc: &Rpc) {
     with_module(rpc, |module| {
         let Some(sets) = module.sets() else { return Ok(()) };
-        let [set, from, count] = rpc.optional_ints();
+        let [set, from, count] = [0, 1, 2].map(|at| rpc.optional_int(at));
         let part = Part::of([from, count]);
         for set in wanted(&sets, set) {
             for (one, record) in part.take(metrics::each(module.root, set)) {

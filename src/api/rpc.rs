@@ -42,8 +42,6 @@ impl From<String> for Fault {
     }
 }
 
-/// Arguments are missing, or of the wrong kind.
-pub const INVALID: Fault = Fault::of(500, "Invalid Parameters");
 /// There is no set of this id.
 pub const NO_GROUP: Fault = Fault::of(404, "Destination Group Not Found");
 
@@ -78,8 +76,8 @@ impl Part {
 /// `dispatcher.list [short | full [set [from [count]]]]`: all sets, or one, or as many destinations of it from a position on.
 pub fn list(rpc: &Rpc) {
     with_module(rpc, |module| {
-        let (mode, [id, from, count]) = rpc.optional_text_ints().ok_or(INVALID)?;
-        let detail = match mode.to_ascii_lowercase().as_slice() {
+        let [id, from, count] = [1, 2, 3].map(|at| rpc.optional_int(at));
+        let detail = match rpc.text(0).to_ascii_lowercase().as_slice() {
             b"short" => Detail::Short,
             b"full" => Detail::Full,
             _ => Detail::Normal,
@@ -215,7 +213,7 @@ pub fn set_duid_state(rpc: &Rpc) {
 
 fn set_states(rpc: &Rpc, find: for<'g> fn(&'g Set<Pool>, &'g [u8]) -> Vec<Member<'g>>) {
     with_module(rpc, |module| {
-        let (state, group, which) = rpc.text_int_text().ok_or(INVALID)?;
+        let (state, group, which) = (rpc.text(0), rpc.int(1), rpc.text(2));
         if state.is_empty() {
             return Err(Fault::of(500, "Invalid State Parameter"));
         }
@@ -239,7 +237,7 @@ pub fn ping_active(rpc: &Rpc) {
     with_module(rpc, |module| {
         let switch = &module.root.ping_active;
         let top = rpc.structure()?;
-        let before = match rpc.optional_ints()[0] {
+        let before = match rpc.optional_int(0) {
             None => switch.get(),
             Some(state) => {
                 top.int(c"NewPingState", state)?;
@@ -254,8 +252,7 @@ pub fn ping_active(rpc: &Rpc) {
 /// many as asked for.
 pub fn load_audit(rpc: &Rpc) {
     with_module(rpc, |module| {
-        let [from, count, _] = rpc.optional_ints();
-        let part = Part::of([from, count]);
+        let part = Part::of([0, 1].map(|at| rpc.optional_int(at)));
         let audit = audit::audit(module.root);
         let counters = &module.root.counters;
         let top = rpc.structure()?;

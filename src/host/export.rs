@@ -190,6 +190,14 @@ impl Parameter {
     pub const END: Self = Self(ffi::param_export_t { name: null_mut(), type_: 0, param_pointer: null_mut() });
 }
 
+/// The name of an export as messages show it.
+pub const fn name(name: &'static CStr) -> &'static str {
+    match name.to_str() {
+        Ok(name) => name,
+        Err(_) => unreachable!(), // while it is compiled, if at all
+    }
+}
+
 /// What `system.methodHelp` says: a line, and the end.
 #[repr(transparent)]
 pub struct Help([*const c_char; 2]);
@@ -287,6 +295,12 @@ macro_rules! argument {
     (text $name:ident) => {
         $crate::host::script::Argument { name: stringify!($name), kind: $crate::host::script::Kind::Text }
     };
+    (int = $name:literal) => {
+        $crate::host::script::Argument { name: $name, kind: $crate::host::script::Kind::Int }
+    };
+    (text = $name:literal) => {
+        $crate::host::script::Argument { name: $name, kind: $crate::host::script::Kind::Text }
+    };
 }
 
 /// A row of the function table: name, arguments, routes, the function of [`crate::api`]. A bad argument is answered with
@@ -306,9 +320,9 @@ macro_rules! script_function {
             $b: *mut ::core::ffi::c_char,
             $c: *mut ::core::ffi::c_char,
         ) -> ::core::ffi::c_int {
-            let name = stringify!($name);
+            const NAME: &str = $crate::host::export::name($name);
             // SAFETY: called by the host with what it declares.
-            unsafe { $crate::host::script::enter(msg, &[$a, $b, $c], ARGUMENTS, name, $bad, $function) }
+            unsafe { $crate::host::script::enter(msg, &[$a, $b, $c], ARGUMENTS, NAME, $bad, $function) }
         }
         const TEXTS: u32 = $crate::host::export::texts(ARGUMENTS);
         $crate::host::export::Function::three::<TEXTS>($name, $crate::host::export::routes::$routes, entry)
@@ -333,9 +347,9 @@ macro_rules! script_function {
             $d: *mut ::core::ffi::c_char,
             $e: *mut ::core::ffi::c_char,
         ) -> ::core::ffi::c_int {
-            let name = stringify!($name);
+            const NAME: &str = $crate::host::export::name($name);
             // SAFETY: called by the host with what it declares.
-            unsafe { $crate::host::script::enter(msg, &[$a, $b, $c, $d, $e], ARGUMENTS, name, $bad, $function) }
+            unsafe { $crate::host::script::enter(msg, &[$a, $b, $c, $d, $e], ARGUMENTS, NAME, $bad, $function) }
         }
         const TEXTS: u32 = $crate::host::export::texts(ARGUMENTS);
         $crate::host::export::Function::five::<TEXTS>($name, $crate::host::export::routes::$routes, entry)
@@ -347,10 +361,10 @@ macro_rules! script_function {
             first: *mut ::core::ffi::c_char,
             second: *mut ::core::ffi::c_char,
         ) -> ::core::ffi::c_int {
-            let name = stringify!($name);
+            const NAME: &str = $crate::host::export::name($name);
             // SAFETY: called by the host with what it declares; arguments that the script does not give are null, and
             // only as many are read as the row declares.
-            unsafe { $crate::host::script::enter(msg, &[first, second], ARGUMENTS, name, $bad, $function) }
+            unsafe { $crate::host::script::enter(msg, &[first, second], ARGUMENTS, NAME, $bad, $function) }
         }
         const TEXTS: u32 = $crate::host::export::texts(ARGUMENTS);
         const ROUTES: u32 = $crate::host::export::routes::$routes;
@@ -358,15 +372,25 @@ macro_rules! script_function {
     }};
 }
 
-/// A row of the RPC table: name, help, the function of [`crate::api`].
+/// A row of the RPC table: name, arguments (behind a `;` those that a call need not give), help, the function of
+/// [`crate::api`].
 #[macro_export]
 #[doc(hidden)]
 macro_rules! rpc_command {
-    ($name:literal, $help:literal, $function:path) => {{
+    (
+        $name:literal, ($($kind:ident $argument:literal),* $(; $($okind:ident $optional:literal),*)?),
+        $help:literal, $function:path
+    ) => {{
         static HELP: $crate::host::export::Help = $crate::host::export::Help::new($help);
+        const SIGNATURE: $crate::host::arguments::Signature = $crate::host::arguments::Signature {
+            name: $crate::host::export::name($name),
+            arguments: &[$($crate::argument!($kind = $argument),)* $($($crate::argument!($okind = $optional)),*)?],
+            required: <[&str]>::len(&[$($argument),*]),
+        };
+        const { assert!(SIGNATURE.arguments.len() <= $crate::host::rpc::MOST, "too many arguments") };
         unsafe extern "C" fn entry(rpc: *mut $crate::host::export::RawRpc, ctx: *mut ::core::ffi::c_void) {
             // SAFETY: called by the host with what it declares.
-            unsafe { $crate::host::rpc::enter(rpc, ctx, $function) }
+            unsafe { $crate::host::rpc::enter(rpc, ctx, &SIGNATURE, $function) }
         }
         $crate::host::export::Command::new($name, &HELP, entry)
     }};

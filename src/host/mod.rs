@@ -8,6 +8,7 @@
 //!
 //! Not here: knowledge of sets, destinations or calls.
 
+pub mod arguments;
 pub mod capi;
 pub mod clock;
 pub mod counters;

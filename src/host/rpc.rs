@@ -1,5 +1,7 @@
-//! A remote procedure call: its parameters and its answer.
+//! A remote procedure call: its arguments and its answer.
 
+use super::arguments::{Given, Signature, Wrong};
+use super::script::{Argument, Kind};
 use super::{ffi, guard::guard, text};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::{NonNull, null_mut};
@@ -9,6 +11,7 @@ use std::ffi::CString;
 pub struct Rpc {
     raw: NonNull<ffi::rpc_t>,
     ctx: *mut c_void,
+    arguments: Vec<Given>,
 }
 
 /// The transport took no more of the answer.
@@ -18,29 +21,30 @@ pub struct Broken;
 /// An RPC function.
 pub type Function = fn(&Rpc);
 
-/// Enters `function` from the host.
+/// Most arguments that a command has.
+pub const MOST: usize = 6;
+
+/// Enters `function` from the host, with the arguments that the command declares. A call that gives others is answered with
+/// the usage.
 ///
 /// # Safety
 /// `rpc` and `ctx` are what the host passed to an exported function.
-pub unsafe fn enter(rpc: *mut ffi::rpc_t, ctx: *mut c_void, function: Function) {
+pub unsafe fn enter(rpc: *mut ffi::rpc_t, ctx: *mut c_void, command: &Signature, function: Function) {
     let Some(raw) = NonNull::new(rpc) else { return };
-    let call = Rpc { raw, ctx };
-    if guard(true, || {
-        function(&call);
+    let mut call = Rpc { raw, ctx, arguments: Vec::new() };
+    let failed = guard(true, || {
+        match call.given(command.arguments).and_then(|given| command.check(given)) {
+            Ok(arguments) => {
+                call.arguments = arguments;
+                function(&call);
+            }
+            Err(wrong) => call.fault(500, &command.told(&wrong)),
+        }
         false
-    }) {
+    });
+    if failed {
         call.fault(500, "internal error, see the log");
     }
-}
-
-/// A number, a text, two more numbers and a last text.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)] // in that order
-pub struct Mixed<'a> {
-    pub number: i32,
-    pub text: &'a [u8],
-    pub numbers: [i32; 2],
-    pub last: &'a [u8],
 }
 
 const TEXT: &CStr = c"%s";
@@ -69,112 +73,108 @@ impl Rpc {
         }
     }
 
-    /// The first parameter as a text, where there is one.
-    pub fn optional_text(&self) -> Option<&[u8]> {
-        let mut first = text::lent(&[]);
-        let scan = self.table().scan?;
-        // SAFETY: the format takes one text, which stays as it is for the time of the call.
-        let got = unsafe { scan(self.ctx, c"*S".as_ptr().cast_mut(), &raw mut first) };
-        // SAFETY: as above.
-        (got == 1).then(|| unsafe { text::bytes(first) })
+    /// The number at this place; 0 where the call gives none.
+    pub fn int(&self, at: usize) -> i32 {
+        self.optional_int(at).unwrap_or(0)
     }
 
-    /// A text and three numbers, as far as they are there.
-    pub fn optional_text_ints(&self) -> Option<(&[u8], [Option<i32>; 3])> {
-        let mut first = text::lent(&[]);
-        let mut numbers: [c_int; 3] = [0; 3];
-        let [second, third, fourth] = &mut numbers;
-        let scan = self.table().scan?;
-        let format = c"*Sddd".as_ptr().cast_mut();
-        // SAFETY: the format takes a text, which stays as it is for the time of the call, and three numbers.
-        let got = unsafe {
-            scan(self.ctx, format, &raw mut first, &raw mut *second, &raw mut *third, &raw mut *fourth)
-        };
-        let got = usize::try_from(got).ok()?;
-        let numbers = core::array::from_fn(|at| numbers.get(at).copied().filter(|_| got > at + 1));
-        let first = if got == 0 { text::lent(&[]) } else { first };
-        // SAFETY: as above.
-        Some((unsafe { text::bytes(first) }, numbers))
+    /// The number at this place, where the call gives one.
+    pub fn optional_int(&self, at: usize) -> Option<i32> {
+        match self.arguments.get(at) {
+            Some(Given::Int(number)) => Some(*number),
+            _ => None,
+        }
     }
 
-    /// Up to three numbers, as far as they are there.
-    pub fn optional_ints(&self) -> [Option<i32>; 3] {
-        let mut numbers: [c_int; 3] = [0; 3];
-        let [first, second, third] = &mut numbers;
-        let Some(scan) = self.table().scan else { return [None; 3] };
-        let format = c"*ddd".as_ptr().cast_mut();
-        // SAFETY: the format takes three numbers.
-        let got = unsafe { scan(self.ctx, format, &raw mut *first, &raw mut *second, &raw mut *third) };
-        let got = usize::try_from(got).unwrap_or(0);
-        core::array::from_fn(|at| numbers.get(at).copied().filter(|_| got > at))
+    /// The text at this place; empty where the call gives none.
+    pub fn text(&self, at: usize) -> &[u8] {
+        self.optional_text(at).unwrap_or_default()
     }
 
-    /// A number.
-    pub fn int(&self) -> Option<i32> {
-        let mut first: c_int = 0;
-        let scan = self.table().scan?;
-        // SAFETY: the format takes one number.
-        let got = unsafe { scan(self.ctx, c"d".as_ptr().cast_mut(), &raw mut first) };
-        (got == 1).then_some(first)
+    /// The text at this place, where the call gives one.
+    pub fn optional_text(&self, at: usize) -> Option<&[u8]> {
+        match self.arguments.get(at) {
+            Some(Given::Text(text)) => Some(text),
+            _ => None,
+        }
     }
 
-    /// Two numbers, and a text where there is one.
-    pub fn ints_and_text(&self) -> Option<(i32, i32, Option<&[u8]>)> {
-        let (mut first, mut second, mut third) = (0 as c_int, 0 as c_int, text::lent(&[]));
-        let scan = self.table().scan?;
-        let format = c"dd*S".as_ptr().cast_mut();
-        // SAFETY: the format takes two numbers and a text, which stays as it is for the time of the call.
-        let got = unsafe { scan(self.ctx, format, &raw mut first, &raw mut second, &raw mut third) };
-        // SAFETY: as above.
-        let third = (got > 2).then(|| unsafe { text::bytes(third) });
-        (got >= 2).then_some((first, second, third))
+    /// What the call gives, as many as are declared.
+    fn given(&self, declared: &[Argument]) -> Result<Vec<Given>, Wrong> {
+        if self.table().capabilities.is_none() {
+            self.at_once(declared.len())
+        } else {
+            self.in_turn(declared)
+        }
     }
 
-    /// A number, a text, and another text that is empty where there is none.
-    pub fn int_text_and_text(&self) -> Option<(i32, &[u8], &[u8])> {
-        let (mut first, mut second, mut third) = (0 as c_int, text::lent(&[]), text::lent(&[]));
-        let scan = self.table().scan?;
-        let format = c"dS*S".as_ptr().cast_mut();
-        // SAFETY: the format takes a number and two texts, which stay as they are for the time of the call.
-        let got = unsafe { scan(self.ctx, format, &raw mut first, &raw mut second, &raw mut third) };
-        let third = if got < 3 { text::lent(&[]) } else { third };
-        // SAFETY: as above.
-        (got >= 2).then(|| unsafe { (first, text::bytes(second), text::bytes(third)) })
-    }
-
-    /// A number, a text, and where they are there two numbers and a text; `missing` and empty where they are not.
-    pub fn int_text_and_ints_text(&self, missing: i32) -> Option<Mixed<'_>> {
-        let (mut first, mut second) = (0 as c_int, text::lent(&[]));
-        let (mut third, mut fourth, mut fifth) = (missing, missing, text::lent(&[]));
-        let scan = self.table().scan?;
-        let format = c"dS*ddS".as_ptr().cast_mut();
-        // SAFETY: the format takes these; the texts stay as they are for the time of the call.
+    /// All by one question: the binary transport (kamcmd) says what cannot be a text by a negative answer to a question for
+    /// several, and makes of each number a text of its own.
+    fn at_once(&self, count: usize) -> Result<Vec<Given>, Wrong> {
+        const FORMAT: &[u8; 2 * MOST + 2] = b"*.S.S.S.S.S.S\0";
+        let mut texts = [text::lent(&[]); MOST];
+        let [a, b, c, d, e, f] = &mut texts;
+        let Some(scan) = self.table().scan else { return Ok(Vec::new()) };
+        // The last letters of as many, with the zero behind them; the first is the mark of what need not be there.
+        let mut format = *FORMAT;
+        if let Some(end) = format.get_mut(2 * count + 1) {
+            *end = 0;
+        }
+        let format = format.as_mut_ptr().cast();
+        // SAFETY: the format takes at most as many texts as there are; they stay as they are for the time of the call.
         let got = unsafe {
             scan(
                 self.ctx,
                 format,
-                &raw mut first,
-                &raw mut second,
-                &raw mut third,
-                &raw mut fourth,
-                &raw mut fifth,
+                &raw mut *a,
+                &raw mut *b,
+                &raw mut *c,
+                &raw mut *d,
+                &raw mut *e,
+                &raw mut *f,
             )
         };
-        let fifth = if got < 5 { text::lent(&[]) } else { fifth };
+        let got = usize::try_from(got).map_err(|_| Wrong::NoValue(got.unsigned_abs() as usize))?;
         // SAFETY: as above.
-        let (text, last) = unsafe { (text::bytes(second), text::bytes(fifth)) };
-        (got >= 2).then_some(Mixed { number: first, text, numbers: [third, fourth], last })
+        Ok(texts.iter().take(got).map(|text| Given::Text(unsafe { text::bytes(*text) }.to_vec())).collect())
     }
 
-    /// Three parameters: a text (a number is taken as one), a number, a text.
-    pub fn text_int_text(&self) -> Option<(&[u8], i32, &[u8])> {
-        let (mut first, mut second, mut third) = (text::lent(&[]), 0 as c_int, text::lent(&[]));
+    /// One after the other: JSON-RPC makes texts of numbers in one place for all of them, and calls a text in the place of a
+    /// number 0.
+    fn in_turn(&self, declared: &[Argument]) -> Result<Vec<Given>, Wrong> {
+        /// Elsewhere the host makes a 0 of the text of a negative number.
+        const NUMBERS_AS_TEXTS: bool = cfg!(target_arch = "x86_64");
+        let mut given = Vec::new();
+        for argument in declared {
+            let next = match argument.kind {
+                Kind::Int if !NUMBERS_AS_TEXTS => self.scan_int().map(Given::Int),
+                Kind::Int | Kind::Text => self.scan_text().map(Given::Text),
+            };
+            match next {
+                Some(next) => given.push(next),
+                // What is neither text nor number is still there, and says 0 if it is asked for a number.
+                None if self.scan_int().is_some() => return Err(Wrong::NoValue(given.len())),
+                None => break,
+            }
+        }
+        Ok(given)
+    }
+
+    fn scan_int(&self) -> Option<i32> {
+        let mut number: c_int = 0;
         let scan = self.table().scan?;
-        let format = c".SdS".as_ptr().cast_mut();
-        // SAFETY: the format takes a text, a number and a text; the texts stay as they are for the time of the call.
-        let got = unsafe { scan(self.ctx, format, &raw mut first, &raw mut second, &raw mut third) };
+        // SAFETY: the format takes one number.
+        let got = unsafe { scan(self.ctx, c"*d".as_ptr().cast_mut(), &raw mut number) };
+        (got == 1).then_some(number)
+    }
+
+    fn scan_text(&self) -> Option<Vec<u8>> {
+        let mut one = text::lent(&[]);
+        let scan = self.table().scan?;
+        // SAFETY: the format takes one text, which stays as it is until the next question.
+        let got = unsafe { scan(self.ctx, c"*.S".as_ptr().cast_mut(), &raw mut one) };
         // SAFETY: as above.
-        (got == 3).then(|| unsafe { (text::bytes(first), second, text::bytes(third)) })
+        (got == 1).then(|| unsafe { text::bytes(one) }.to_vec())
     }
 
     /// Answers with a structure.

@@ -67,7 +67,7 @@ fn each_that_is_not_chosen_is_told_why() {
         (["full", "inactive", "disabled", "disabled"].map(str::to_owned).to_vec(), &json!("no room"))
     );
     let fails = |params: Value| server.rpc("dispatcher.explain", params).unwrap_err();
-    assert!(fails(json!([1, 0])).message.contains("Algorithm 0 needs a text: CallId"));
+    assert!(fails(json!([1, 0])).message.contains("Algorithm 0 hashes the Call-ID"));
     assert!(fails(json!([1, 77])).message.contains("no algorithm 77"));
     assert_eq!((fails(json!([9, 4])).code, fails(json!([1])).code), (404, 500));
     server.stop();

@@ -15,6 +15,7 @@ mod edits;
 mod expiry;
 mod explain;
 mod failover;
+mod first_contact;
 mod harness;
 mod harness_dns;
 mod harness_probing;

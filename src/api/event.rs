@@ -72,6 +72,7 @@ pub fn tell(module: &Module, told: Told) {
             "an event route makes the event that it handles, {depth} deep: not run again"
         ));
     } else if !handler.run(event, &uri) {
-        log::error(format_args!("the event {event:?} cannot be handled for {}", uri.escape_ascii()));
+        let (event, uri) = (event.to_string_lossy(), uri.escape_ascii());
+        log::error(format_args!("the event {event} cannot be handled for {uri}"));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::source::Destinations;
 use super::{Module, module};
-use crate::dest::problem::{Problem, Severity};
+use crate::dest::problem::{Problem, Severity, share};
 use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log};
@@ -40,12 +40,39 @@ pub fn ds_reload(_: &mut Message, _: &Values<'_>) -> Verdict {
 /// Reads the source again; the log, and the answer, say what is wrong. On an error the serving sets stay.
 pub fn again(module: &Module) -> Result<Vec<Problem>, String> {
     let (delta, now) = (module.conf.reload_delta, clock::seconds());
-    told(module, reload::reload(module.root, &source(module), delta, now, policy(module)))
+    let done = reload::reload(module.root, &source(module), delta, now, policy(module));
+    told(module, done).map_err(|error| {
+        let text = match error {
+            NotLoaded::TooSoon => "Ongoing reload".into(),
+            NotLoaded::Unreadable(error) => format!("Reload Failed: {error}"),
+            NotLoaded::Wrong(problems, count) => nothing_loaded(module, &problems, count),
+            NotLoaded::OutOfMemory(error) => format!("Reload Failed: {error}"),
+        };
+        log::error(format_args!("{text}"));
+        text
+    })
 }
 
 /// Reads the source for the first time.
 pub fn first(module: &Module) -> Result<Vec<Problem>, String> {
-    told(module, reload::first_load(module.root, &source(module), policy(module)))
+    told(module, reload::first_load(module.root, &source(module), policy(module))).map_err(
+        |error| match error {
+            NotLoaded::TooSoon => "nothing loaded".into(),
+            NotLoaded::Unreadable(error) => format!("no destinations to start with: {error}"),
+            NotLoaded::Wrong(problems, count) => nothing_loaded(module, &problems, count),
+            NotLoaded::OutOfMemory(error) => format!("nothing loaded: {error}"),
+        },
+    )
+}
+
+/// What keeps all of a source from being loaded.
+fn nothing_loaded(module: &Module, problems: &[Problem], count: usize) -> String {
+    let share = share(problems, count);
+    let strict = if module.conf.strict { " and ds_load_mode is 1" } else { "" };
+    let first = problems.iter().find(|problem| problem.severity == Severity::Error);
+    let source = Destinations::name(&module.conf);
+    let first = first.map_or_else(String::new, |first| format!(", the first: {source}{first}"));
+    format!("nothing loaded: {share}{strict}{first}")
 }
 
 /// Where this module's destinations come from.
@@ -59,9 +86,10 @@ fn policy(module: &Module) -> Policy {
     Policy { strict: conf.strict, attrs_none: conf.attrs_none, keep }
 }
 
-fn told(module: &Module, result: Result<Vec<Problem>, NotLoaded>) -> Result<Vec<Problem>, String> {
+/// Logs what is wrong with the source.
+fn told(module: &Module, result: Result<Vec<Problem>, NotLoaded>) -> Result<Vec<Problem>, NotLoaded> {
     let source = Destinations::name(&module.conf);
-    if let Ok(problems) | Err(NotLoaded::Wrong(problems)) = &result {
+    if let Ok(problems) | Err(NotLoaded::Wrong(problems, _)) = &result {
         for problem in problems {
             match problem.severity {
                 Severity::Error => log::error(format_args!("{source}{problem}")),
@@ -70,20 +98,8 @@ fn told(module: &Module, result: Result<Vec<Problem>, NotLoaded>) -> Result<Vec<
         }
     }
     if result.is_ok() && module.sets().is_some_and(|sets| sets.sets.is_empty()) {
-        let source = source.trim_end_matches([',', ':', ' ']);
+        let source = Destinations::source_name(&module.conf);
         log::warning(format_args!("{source}: there is no destination in it"));
     }
-    result.map_err(|error| {
-        let text = match error {
-            NotLoaded::TooSoon => "Ongoing reload".into(),
-            NotLoaded::Unreadable(error) => format!("Reload Failed: {error}"),
-            NotLoaded::Wrong(problems) => {
-                let what = if module.conf.strict { "something is wrong" } else { "nothing is right" };
-                format!("Reload Failed: {what}: {}", Findings(module, &problems))
-            }
-            NotLoaded::OutOfMemory(error) => format!("Reload Failed: {error}"),
-        };
-        log::error(format_args!("{text}"));
-        text
-    })
+    result
 }

@@ -276,9 +276,9 @@ fn refused(rule: Rule, error: &NoRoute) -> i32 {
         NoRoute::Refused(Refusal::NoneActive) => code::NONE_ACTIVE,
         NoRoute::Refused(Refusal::NoRoom) => code::NO_ROOM,
         NoRoute::NoText(text) => {
-            let number = rule.algorithm;
+            let (number, text) = (rule.algorithm, text.name());
             log::error(format_args!(
-                "selection: the message has no usable {text:?}, which algorithm {number} needs"
+                "selection: the message has no usable {text}, which algorithm {number} hashes"
             ));
             code::ERROR
         }

@@ -13,6 +13,8 @@ use crate::shm::Foreign;
 use core::cell::OnceCell;
 use core::net::IpAddr;
 use std::borrow::Cow;
+use std::io;
+use std::path::Path;
 
 /// The list file, or the database.
 pub struct Destinations<'a> {
@@ -28,12 +30,18 @@ pub struct Destinations<'a> {
 const MAX_HOST: usize = 254;
 
 impl Destinations<'_> {
+    /// Where the destinations come from.
+    pub fn source_name(conf: &Conf) -> String {
+        match &conf.database {
+            Some(database) => format!("table {}", String::from_utf8_lossy(&database.table)),
+            None => conf.list_file.display().to_string(),
+        }
+    }
+
     /// What stands before the place of a finding.
     pub fn name(conf: &Conf) -> String {
-        match &conf.database {
-            Some(database) => format!("table {}, ", String::from_utf8_lossy(&database.table)),
-            None => format!("{}:", conf.list_file.display()),
-        }
+        let mark = if conf.database.is_some() { ", " } else { ":" };
+        Self::source_name(conf) + mark
     }
 }
 
@@ -46,7 +54,7 @@ impl Source for Destinations<'_> {
             }
             None => {
                 let file = &self.conf.list_file;
-                *text = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+                *text = std::fs::read(file).map_err(|error| unreadable(file, &error))?;
                 Ok(list::parse(text))
             }
         }
@@ -135,6 +143,20 @@ impl Source for Destinations<'_> {
         kept(&mut found.addresses, &[], self.conf.dns.match_all);
         Found::Meaning(found)
     }
+}
+
+/// Why the list file cannot be read; and what to write into it, where there is none.
+fn unreadable(file: &Path, error: &io::Error) -> String {
+    let name = file.display();
+    let what_to_do = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "; write one destination a line into it (set, URI, flags, priority, attributes), such as \
+             '100 sip:192.0.2.15:5060 0 0 duid=gw1', or name another file: \
+             modparam(\"dispatcher\", \"list_file\", \"/path/to/dispatcher.list\")"
+        }
+        _ => "",
+    };
+    format!("list_file {name}: {error}{what_to_do}")
 }
 
 /// Versions of the table that there were, with their number of columns.

@@ -63,13 +63,38 @@ impl Problem {
     }
 }
 
+fn unit(problem: &Problem) -> usize {
+    match problem.place {
+        Place::Line(number, _) | Place::Row(number) => number,
+    }
+}
+
+fn lost_units(problems: &[Problem]) -> HashSet<usize> {
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+    errors.map(unit).collect()
+}
+
+/// How many lines or rows have errors, and so are not loaded.
+pub fn lost(problems: &[Problem]) -> usize {
+    lost_units(problems).len()
+}
+
+/// How many of `count` lines or rows have errors, in words.
+pub fn share(problems: &[Problem], count: usize) -> String {
+    let wrong = lost(problems);
+    let rows = problems.iter().any(|problem| matches!(problem.place, Place::Row(_)));
+    let unit = if rows { "row" } else { "line" };
+    match (wrong, count) {
+        (1, 1) => format!("the only {unit} has errors"),
+        (1, _) => format!("1 of {count} {unit}s has errors"),
+        _ if wrong == count => format!("all {count} {unit}s have errors"),
+        _ => format!("{wrong} of {count} {unit}s have errors"),
+    }
+}
+
 /// In the order of the source. What is not loaded has no warnings.
 pub fn arranged(mut problems: Vec<Problem>) -> Vec<Problem> {
-    let unit = |problem: &Problem| match problem.place {
-        Place::Line(number, _) | Place::Row(number) => number,
-    };
-    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
-    let lost: HashSet<_> = errors.map(unit).collect();
+    let lost = lost_units(&problems);
     problems.retain(|problem| problem.severity == Severity::Error || !lost.contains(&unit(problem)));
     problems.sort_by_key(|problem| problem.place);
     problems
@@ -95,4 +120,19 @@ pub fn shown(bytes: &[u8]) -> String {
     let cut = bytes.get(..60).unwrap_or(bytes);
     let dots = if cut.len() < bytes.len() { "…" } else { "" };
     format!("'{}{dots}'", cut.escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_of_wrong_lines_counts_each_line_once_and_no_warnings() {
+        let (first, other) = (Place::Line(1, 3), Place::Line(1, 9));
+        let problems = [Problem::error(first, "a"), Problem::error(other, "b")];
+        assert_eq!(share(&problems, 1), "the only line has errors");
+        assert_eq!(share(&problems, 12), "1 of 12 lines has errors");
+        let rows = [Problem::error(Place::Row(1), "a"), Problem::warning(Place::Row(2), "b")];
+        assert_eq!((share(&rows, 2).as_str(), lost(&rows)), ("1 of 2 rows has errors", 1));
+    }
 }

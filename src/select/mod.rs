@@ -129,6 +129,20 @@ pub enum Text {
     HashPvar,
 }
 
+impl Text {
+    /// As the manual and operators call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CallId => "Call-ID",
+            Self::FromUri => "From URI",
+            Self::ToUri => "To URI",
+            Self::RequestUri => "request URI",
+            Self::AuthUser => "user of Proxy-Authorization or Authorization",
+            Self::HashPvar => "text of hash_pvar",
+        }
+    }
+}
+
 /// What was brought.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Draw {

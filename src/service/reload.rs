@@ -41,8 +41,8 @@ pub enum NotLoaded {
     TooSoon,
     /// The source cannot be read, and why.
     Unreadable(String),
-    /// Something in it is wrong: all of it, or anything at all where nothing may be.
-    Wrong(Vec<Problem>),
+    /// Something in it is wrong: all of it, or anything at all where nothing may be. With the number of its lines or rows.
+    Wrong(Vec<Problem>, usize),
     /// The pool is full.
     OutOfMemory(OutOfMemory),
 }
@@ -113,6 +113,7 @@ fn load<A: Alloc>(
 ) -> Result<Vec<Problem>, NotLoaded> {
     let mut text = Vec::new();
     let (mut lines, mut problems) = source.read(&mut text).map_err(NotLoaded::Unreadable)?;
+    let count = lines.len() + dest::problem::lost(&problems);
     if policy.attrs_none {
         lines.iter_mut().for_each(Written::none_if_empty);
     }
@@ -124,7 +125,7 @@ fn load<A: Alloc>(
             for lines in sets() {
                 wanted(source, mirror.before, lines, &mut Names::Unasked, &mut problems);
             }
-            refuse(&mut problems, true)?;
+            refuse(&mut problems, count, true)?;
         }
         let mut names = match occasion {
             Occasion::Start => Names::Asked(Instant::now()),
@@ -137,7 +138,7 @@ fn load<A: Alloc>(
             mirror.set(id, wanted)?;
         }
         // At start a server without sets is better than none; later what serves is better than nothing.
-        refuse(&mut problems, occasion == Occasion::Reload && places.is_empty())
+        refuse(&mut problems, count, occasion == Occasion::Reload && places.is_empty())
     })?;
     if shared {
         problems.extend(shared_identities(root, &places));
@@ -146,10 +147,10 @@ fn load<A: Alloc>(
 }
 
 /// Refuses all of a source, if any of it is wrong and that counts.
-fn refuse(problems: &mut Vec<Problem>, counts: bool) -> Result<(), NotLoaded> {
+fn refuse(problems: &mut Vec<Problem>, count: usize, counts: bool) -> Result<(), NotLoaded> {
     let wrong = problems.iter().any(|problem| problem.severity == Severity::Error);
     if counts && wrong {
-        return Err(NotLoaded::Wrong(dest::problem::arranged(core::mem::take(problems))));
+        return Err(NotLoaded::Wrong(dest::problem::arranged(core::mem::take(problems)), count));
     }
     Ok(())
 }

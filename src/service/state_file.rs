@@ -10,7 +10,7 @@ use crate::load::key::{Key, SECRET_LEN, checksum};
 use crate::load::{Call, Phase, Secret};
 use crate::shm::Alloc;
 use crate::shm::lock::lock_of_the_living;
-use crate::state::{Root, calls::Shard};
+use crate::state::{Root, calls::Shard, health::Report};
 use core::fmt;
 use std::collections::HashMap;
 
@@ -117,8 +117,9 @@ pub fn restore<A: Alloc>(root: &Root<A>, saved: &Saved, now: u32, wall: u64) -> 
         let (was, is) = (Flags(one.flags), record.flags());
         let differs = was.has(Flags::DISABLED) != is.has(Flags::DISABLED);
         if record.configured().0 == one.configured && differs {
-            record.change(wall, |flags, _| {
+            record.change(wall, |flags, health| {
                 let plain = flags.without(Flags::STATES);
+                health.last = Report::by_operator(was);
                 Some((if was.has(Flags::DISABLED) { plain.with(Flags::DISABLED) } else { plain }, 0))
             });
             restored.states += 1;

@@ -54,9 +54,14 @@ pub fn mark<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, mark: &Mark) -> O
     let destination = set.get(at)?;
     let record = root.registry.record(destination.record)?;
     let change = record.change(mark.now, |old, health| {
-        health.last = mark.report;
+        let (to, streak) = mark::mark(old, health.streak, mark.state, mark.thresholds);
         health.name.outage.down = false;
-        Some(mark::mark(old, health.streak, mark.state, mark.thresholds))
+        if mark.state.has(Flags::DISABLED) {
+            health.last = Report { reason: b"disabled by a script"[..].into(), ..mark.report };
+        } else if !to.has(Flags::DISABLED) {
+            health.last = mark.report;
+        }
+        Some((to, streak))
     })?;
     note_admin(root, change);
     Some(Told::of(mark.events, By::Script, change, set, destination, mark.report))
@@ -77,6 +82,7 @@ pub fn set<A: Alloc>(root: &Root<A>, destinations: &[Member<'_>], state: Flags, 
             let change = record.change(now, |old, health| {
                 // What the name means has no part in this state any more.
                 health.name.outage.down = false;
+                health.last = Report::by_operator(state);
                 Some((old.without(Flags::STATES).with(state), 0))
             });
             change.into_iter().for_each(|change| note_admin(root, change));

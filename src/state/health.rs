@@ -1,5 +1,6 @@
 //! What is known of a destination's health, and why its state is what it is.
 
+use crate::dest::Flags;
 use crate::health::latency::Latency;
 use crate::health::outage::Outage;
 use crate::health::ticket::Waiting;
@@ -45,6 +46,32 @@ pub struct Report {
     pub reason: Reason,
     /// From the network, not made up here.
     pub received: bool,
+}
+
+impl Report {
+    /// An operator set this state.
+    pub fn by_operator(state: Flags) -> Self {
+        Self::of(match state {
+            _ if state.has(Flags::DISABLED) => "disabled by an operator",
+            _ if state.has(Flags::INACTIVE) => "set inactive by an operator",
+            _ if state.has(Flags::TRYING) => "set trying by an operator",
+            _ => "set active by an operator",
+        })
+    }
+
+    /// The line or row of the destination has this state in its flags.
+    pub fn by_source(state: Flags) -> Self {
+        Self::of(match state {
+            _ if state.has(Flags::DISABLED) => "disabled by the flags of its line or row",
+            _ if state.has(Flags::INACTIVE) => "inactive by the flags of its line or row",
+            _ if state.has(Flags::TRYING) => "trying by the flags of its line or row",
+            _ => "",
+        })
+    }
+
+    fn of(reason: &str) -> Self {
+        Self { reason: reason.as_bytes().into(), ..Self::default() }
+    }
 }
 
 /// A short text: a reason phrase, cut.

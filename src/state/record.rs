@@ -1,6 +1,6 @@
 //! What happens to one destination while calls run.
 
-use super::health::Health;
+use super::health::{Health, Report};
 use super::overload::Overload;
 use crate::dest::Flags;
 use crate::health::latency::Latency;
@@ -149,6 +149,7 @@ impl Record {
         if back || !keep.state || said != flags.0 {
             self.flags.store(flags.0, Ordering::Relaxed);
             (health.streak, health.failures, health.successes, health.judged) = (0, 0, 0, false);
+            health.last = Report::by_source(flags);
             health.name.outage.down = false;
         }
         if back {
@@ -186,7 +187,7 @@ impl Record {
         // The count of probes goes on: an answer to one of the destination before is none to this one's.
         let mut waiting = health.waiting;
         waiting.give_up();
-        *health = Health { waiting, ..Health::default() };
+        *health = Health { waiting, last: Report::by_source(flags), ..Health::default() };
         self.show(&health.latency);
     }
 

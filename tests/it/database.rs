@@ -195,7 +195,7 @@ fn table_that_loses_a_column_or_a_strict_load_with_a_wrong_row_leaves_what_serve
     database.rows(&[ROWS[0], (4, "sip:127.0.4.1", 0, 0, "maxload=no")]);
     let error = reload(&server).unwrap_err();
     assert!(
-        error.starts_with("Reload Failed: something is wrong: table dispatcher, row 2: (set 4"),
+        error.starts_with("nothing loaded: 1 of 2 rows has errors and ds_load_mode is 1, the first: table dispatcher, row 2: (set 4"),
         "{error}"
     );
     assert_eq!(listed(&server), before);

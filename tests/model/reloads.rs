@@ -188,7 +188,7 @@ fn where_nothing_may_be_wrong_a_wrong_list_leaves_no_trace() {
     let strict = Policy { strict: true, ..POLICY };
     let lines: String = (0..500).map(|n| format!("{} sip:gw{n}\n", n / 10)).collect();
     let refused = |done| match done {
-        Err(NotLoaded::Wrong(problems)) => problems,
+        Err(NotLoaded::Wrong(problems, _)) => problems,
         done => panic!("{done:?}"),
     };
     for wrong in ["99 sip:x 0 0 maxload=no; weight=3\n", "x sip:y\n"] {

@@ -4,7 +4,7 @@
 //! slower than usual. When all of a set have `cc=1` and nothing is left of any of their shares, the calls are spread in
 //! inverse proportion to how much slower each has become. Manual of the stock module, `ds_select_dst`, algorithm 11.
 
-use super::weight::in_proportion;
+use super::weight::{Share, in_proportion};
 use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, Tickets};
 
 /// Chooses in proportion to relative weights.
@@ -13,23 +13,30 @@ pub struct RelativeWeight;
 /// Keeps the precision of a division.
 const SCALE: u64 = 16;
 
-/// The share of a position before all are congested.
-fn share(pool: &dyn Pool, at: usize) -> u64 {
-    match pool.congestion(at) {
-        Some(milliseconds) if pool.weight(at) > 0 => pool.weight(at).saturating_sub(milliseconds).into(),
-        _ => pool.rweight(at).into(),
+/// What a position is worth at the moment at which it is looked at.
+struct Worth {
+    at: usize,
+    share: u64,
+    /// Its congestion in milliseconds, if that is what its share is of.
+    congestion: Option<u32>,
+}
+
+impl Worth {
+    fn of(pool: &dyn Pool, at: usize) -> Self {
+        let weight = pool.weight(at);
+        let congestion = pool.congestion(at).filter(|_| weight > 0);
+        let share = match congestion {
+            Some(milliseconds) => weight.saturating_sub(milliseconds),
+            None => pool.rweight(at),
+        };
+        Self { at, share: share.into(), congestion }
     }
 }
 
 /// The congestion of all together, if there are several and nothing is left of any share.
-fn total(pool: &dyn Pool, in_play: &dyn Fn(usize) -> bool) -> Option<u64> {
-    let (mut sum, mut count) = (0, 0);
-    for at in (0..pool.len()).filter(|&at| in_play(at)) {
-        let milliseconds = pool.congestion(at).filter(|_| pool.weight(at) > 0 && share(pool, at) == 0)?;
-        sum += u64::from(milliseconds);
-        count += 1;
-    }
-    (count > 1).then_some(sum)
+fn total(all: &[Worth]) -> Option<u64> {
+    let congestion = |one: &Worth| one.congestion.filter(|_| one.share == 0).map(u64::from);
+    if all.len() > 1 { all.iter().map(congestion).sum() } else { None }
 }
 
 impl Algorithm for RelativeWeight {
@@ -39,14 +46,14 @@ impl Algorithm for RelativeWeight {
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
         let field = draw.field_of(pool)?;
-        let in_play = |at: usize| at < field && pool.usable(at);
-        match total(pool, &in_play) {
-            None => in_proportion(pool, draw, field, &in_play, &|at| share(pool, at)),
-            Some(total) => {
-                let congestion = |at| u64::from(pool.congestion(at).unwrap_or(0).max(1));
-                in_proportion(pool, draw, field, &in_play, &|at| total * SCALE / congestion(at))
-            }
-        }
+        let usable = (0..field).filter(|&at| pool.usable(at));
+        let all: Vec<_> = usable.map(|at| Worth::of(pool, at)).collect();
+        let total = total(&all);
+        let share = |one: &Worth| {
+            let inverse = |total| total * SCALE / u64::from(one.congestion.unwrap_or(0).max(1));
+            Share { at: one.at, of: total.map_or(one.share, inverse) }
+        };
+        in_proportion(pool, draw, &all.iter().map(share).collect::<Vec<_>>())
     }
 }
 

@@ -18,13 +18,20 @@ fn adjusted(pool: &dyn Pool, at: usize) -> i32 {
     priority.saturating_sub(handicap).max(1)
 }
 
-/// The usable ones of the field, the best first; among equals in the order of turns.
-fn ranked(pool: &dyn Pool, draw: Draw) -> Vec<usize> {
+/// The usable ones of the field with their priorities after latency, in the order of turns. Each is looked at once: what
+/// probes measure changes while a selection runs, and a sort by what changes under it has no order.
+fn adjusted_in_turn(pool: &dyn Pool, draw: Draw) -> impl Iterator<Item = (usize, i32)> {
     let field = draw.field(pool.len());
     let start = (draw.number % field.max(1) as u64) as usize;
-    let mut order: Vec<usize> = (start..field).chain(0..start).filter(|&at| pool.usable(at)).collect();
-    order.sort_by_key(|&at| core::cmp::Reverse(adjusted(pool, at)));
-    order
+    let usable = (start..field).chain(0..start).filter(|&at| pool.usable(at));
+    usable.map(|at| (at, adjusted(pool, at)))
+}
+
+/// The usable ones of the field, the best first; among equals in the order of turns.
+fn ranked(pool: &dyn Pool, draw: Draw) -> Vec<usize> {
+    let mut order: Vec<_> = adjusted_in_turn(pool, draw).collect();
+    order.sort_by_key(|&(_, adjusted)| core::cmp::Reverse(adjusted));
+    order.into_iter().map(|(at, _)| at).collect()
 }
 
 impl Algorithm for Latency {
@@ -34,8 +41,8 @@ impl Algorithm for Latency {
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
         draw.field_of(pool)?;
-        let best = ranked(pool, draw).first().copied();
-        best.map(Choice::at).map_or_else(|| spared(pool, draw), Ok)
+        let best = adjusted_in_turn(pool, draw).min_by_key(|&(_, adjusted)| core::cmp::Reverse(adjusted));
+        best.map_or_else(|| spared(pool, draw), |(at, _)| Ok(Choice::at(at)))
     }
 
     fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw) -> Vec<usize> {

@@ -10,6 +10,8 @@
 
 mod by_priority;
 mod call_load;
+#[cfg(test)]
+mod changing;
 mod congestion;
 pub mod hash;
 mod latency;

@@ -12,10 +12,11 @@ impl Algorithm for Random {
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
         let field = draw.field_of(pool)?;
-        let usable = || (0..field).filter(|&at| pool.usable(at));
-        let one = draw.number.checked_rem(usable().count() as u64);
-        let chosen = one.and_then(|one| usable().nth(one as usize));
-        chosen.map(Choice::at).map_or_else(|| spared(pool, draw), Ok)
+        // States are looked at once: counted and then counted off, they may be fewer the second time.
+        let usable: Vec<usize> = (0..field).filter(|&at| pool.usable(at)).collect();
+        let one = draw.number.checked_rem(usable.len() as u64);
+        let chosen = one.and_then(|one| usable.get(one as usize));
+        chosen.map_or_else(|| spared(pool, draw), |&at| Ok(Choice::at(at)))
     }
 }
 

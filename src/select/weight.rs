@@ -26,41 +26,48 @@ impl Algorithm for Weighted {
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
         let field = draw.field_of(pool)?;
-        let tier = (0..field).filter(|&at| pool.usable(at)).map(|at| pool.priority(at)).min();
-        let in_play =
-            |at| pool.usable(at) && (self.tickets != Tickets::Tier || Some(pool.priority(at)) == tier);
-        in_proportion(pool, draw, field, &in_play, &|at| (self.share)(pool, at).into())
+        let share = |at: usize| Share { at, of: (self.share)(pool, at).into() };
+        let usable = (0..field).filter(|&at| pool.usable(at));
+        if self.tickets != Tickets::Tier {
+            return in_proportion(pool, draw, &usable.map(share).collect::<Vec<_>>());
+        }
+        let mut ranked: Vec<_> = usable.map(|at| (pool.priority(at), share(at))).collect();
+        let tier = ranked.iter().map(|(priority, _)| *priority).min();
+        ranked.retain(|(priority, _)| Some(*priority) == tier);
+        in_proportion(pool, draw, &ranked.into_iter().map(|(_, share)| share).collect::<Vec<_>>())
     }
 }
 
-/// A position's share.
-pub type Shares<'a> = dyn Fn(usize) -> u64 + 'a;
+/// The share of a position that is in play.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    /// The position.
+    pub at: usize,
+    /// Its share.
+    pub of: u64,
+}
 
-/// The position at the slot of the number drawn, of the first `field` that are in play; else the spared last one.
-pub fn in_proportion(
-    pool: &dyn Pool,
-    draw: Draw,
-    field: usize,
-    in_play: &dyn Fn(usize) -> bool,
-    share: &Shares<'_>,
-) -> Result<Choice, Refusal> {
-    let shares = || (0..field).filter(|&at| in_play(at)).map(|at| (at, share(at)));
-    let common = shares().fold(0, |common, (_, share)| gcd(common, share));
+/// The position at the slot of the number drawn; the spared last one, if there is no slot.
+///
+/// Shares are values, not questions: the sum and the way around the ring must be made of the same ones, and states and
+/// congestion change while a selection runs.
+pub fn in_proportion(pool: &dyn Pool, draw: Draw, shares: &[Share]) -> Result<Choice, Refusal> {
+    let common = shares.iter().fold(0, |common, share| gcd(common, share.of));
     // Without any share all have the same.
-    let share = |share: u64| share.checked_div(common).unwrap_or(1);
-    let sum: u64 = shares().map(|(_, of)| share(of)).sum();
+    let slots = |share: &Share| share.of.checked_div(common).unwrap_or(1);
+    let sum: u64 = shares.iter().map(slots).sum();
     if sum == 0 {
         return spared(pool, draw);
     }
     let mut slot = slot(draw.number, sum);
-    for (at, of) in shares() {
-        match slot.checked_sub(share(of)) {
+    for share in shares {
+        match slot.checked_sub(slots(share)) {
             Some(rest) => slot = rest,
-            None => return Ok(Choice::at(at)),
+            None => return Ok(Choice::at(share.at)),
         }
     }
-    // Not reached: the slot is below the sum of the shares. Unless states change between two looks.
-    shares().next().map(|(at, _)| Choice::at(at)).ok_or(Refusal::NoneActive)
+    // Not reached: the slot is below the sum of the shares.
+    Err(Refusal::NoneActive)
 }
 
 /// The slot of the `n`th selection on a ring of `sum`.

@@ -12,6 +12,7 @@ use crate::host::{CFG_DIR, capi, clock, db, guard, kemi, log, mem::Pool, process
 use crate::load::Secret;
 use crate::service::upkeep;
 use crate::shm::boxed::Boxed;
+use crate::shm::counter;
 use crate::state::Root;
 use crate::{kemi_function, rpc_command, script_function, script_variable};
 use core::ffi::{c_char, c_int, c_uint, c_void};
@@ -238,6 +239,7 @@ pub unsafe extern "C" fn mod_register(
 /// Once, in the first process, after the configuration is read.
 unsafe extern "C" fn mod_init() -> c_int {
     guard::report_panics();
+    counter::on_fault(unbalanced);
     guard::guard(-1, || match start() {
         Ok(()) => 0,
         Err(error) => {
@@ -245,6 +247,16 @@ unsafe extern "C" fn mod_init() -> c_int {
             -1
         }
     })
+}
+
+/// A count was given back more often than taken. What it counts is wrong from now on, so `dispatcher.load_audit` shows it.
+fn unbalanced() {
+    let first = api::module().is_none_or(|module| module.root.balanced.turn(0) != 0);
+    if first {
+        log::critical(format_args!(
+            "BUG: a count of calls was given back more often than taken; it stays at zero"
+        ));
+    }
 }
 
 fn start() -> Result<(), String> {

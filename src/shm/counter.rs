@@ -2,13 +2,31 @@
 
 use super::Shared;
 use super::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::OnceLock;
 
-/// How many hold something now. Never below zero; goes up only from a value that was looked at.
+/// How many hold something now. Never below zero, and never past its end: what would go there is a fault of this module,
+/// leaves the gauge where it is, and is told ([`on_fault`]).
 #[derive(Default)]
 pub struct Gauge(AtomicU32);
 
 // SAFETY: an atomic.
 unsafe impl Shared for Gauge {}
+
+/// Who is told of a fault.
+static TELL: OnceLock<fn()> = OnceLock::new();
+
+/// Says who is told when a gauge is given back more often than it was taken. Once, before the fork; without it a build with
+/// assertions stops there.
+pub fn on_fault(tell: fn()) {
+    let _ = TELL.set(tell);
+}
+
+fn fault() {
+    match TELL.get() {
+        Some(tell) => tell(),
+        None => debug_assert!(false, "given back more often than taken"),
+    }
+}
 
 impl Gauge {
     /// How many now.
@@ -18,21 +36,30 @@ impl Gauge {
 
     /// One more, if there are still `seen`: so a limit that was checked against `seen` holds.
     pub fn take_if(&self, seen: u32) -> bool {
-        let next = seen.saturating_add(1);
+        let Some(next) = seen.checked_add(1) else {
+            fault();
+            return true;
+        };
         self.0.compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// One more, whatever the limit.
     pub fn take(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.step(Ordering::Relaxed, |now| now.checked_add(1));
     }
 
     /// One less. For what was taken.
     ///
     /// Sync point `left`: whoever then sees zero ([`Gauge::is_zero`]) also sees all that was done before.
     pub fn give(&self) {
-        let before = self.0.fetch_sub(1, Ordering::Release);
-        debug_assert_ne!(before, 0, "given back more often than taken");
+        self.step(Ordering::Release, |now| now.checked_sub(1));
+    }
+
+    /// Never passes through a value that nobody may see, as to add and then to mend would.
+    fn step(&self, order: Ordering, next: impl Fn(u32) -> Option<u32>) {
+        if self.0.fetch_update(order, Ordering::Relaxed, next).is_err() {
+            fault();
+        }
     }
 
     /// Whether nobody holds it (sync point `left`, the other end).

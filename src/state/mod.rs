@@ -56,6 +56,8 @@ pub struct Root<A: Alloc> {
     pub calls: Calls<A>,
     /// Events that no destination owns.
     pub counters: Counters,
+    /// Turned off by the first count that was given back more often than taken, which is told once.
+    pub balanced: Switch,
     /// Whether destinations are probed: `dispatcher.ping_active`.
     pub ping_active: Switch,
     /// States that an operator, or a script in his place, disabled or enabled so far.
@@ -101,6 +103,7 @@ impl<A: Alloc> Root<A> {
             registry: Registry::new_in(alloc),
             calls: Calls::try_new_in(alloc)?,
             counters: Counters::default(),
+            balanced: Switch::on(),
             ping_active: Switch::on(),
             admin_changes: Counter::default(),
             secret,

@@ -7,7 +7,7 @@
 use dispatcher::shm::arena::Arena;
 use dispatcher::shm::atomic::{AtomicU32, Ordering};
 use dispatcher::shm::counted::Counted;
-use dispatcher::shm::counter::Gauge;
+use dispatcher::shm::counter::{self, Gauge};
 use dispatcher::shm::lock::Futex;
 use dispatcher::shm::snapshot::{Retired, Snapshot};
 use dispatcher::shm::{Heap, Shared};
@@ -161,6 +161,30 @@ fn two_that_saw_one_free_place_do_not_both_take_it() {
         };
         let here = attempt(&load);
         assert!(here != other.join().unwrap(), "exactly one gets the place");
+        assert_eq!(load.get(), 1);
+    });
+}
+
+/// One takes and gives; another gives what it never took, at any moment. Whoever looks sees one of 0 and 1.
+#[test]
+fn a_gauge_that_is_given_back_too_often_stays_within_its_range_and_tells_it_once() {
+    static TOLD: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    counter::on_fault(|| {
+        TOLD.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    });
+    loom::model(|| {
+        TOLD.store(0, std::sync::atomic::Ordering::Relaxed);
+        let load = Arc::new(Gauge::default());
+        let other = {
+            let load = load.clone();
+            thread::spawn(move || load.give())
+        };
+        load.take();
+        assert!(load.get() <= 1);
+        load.give();
+        other.join().unwrap();
+        assert_eq!((load.get(), TOLD.load(std::sync::atomic::Ordering::Relaxed)), (0, 1));
+        assert!(load.take_if(0));
         assert_eq!(load.get(), 1);
     });
 }

@@ -115,9 +115,9 @@ pub fn list(rpc: &Rpc) {
 
 fn show(module: &Module, destination: Member<'_>, detail: Detail, to: &Struct<'_>) -> Result<(), Broken> {
     let record = module.root.registry.record(destination.record);
-    let health = record.map(Record::health).unwrap_or_default();
+    let (flags, health) = record.map_or_else(|| (destination.flags, Health::default()), Record::state);
     to.text(c"URI", destination.text(destination.uri))?;
-    to.text(c"FLAGS", record.map_or(destination.flags, |record| record.flags()).letters().as_bytes())?;
+    to.text(c"FLAGS", flags.letters().as_bytes())?;
     to.int(c"PRIORITY", destination.priority)?;
     if detail == Detail::Full {
         to.text(c"HOST", destination.text(destination.host))?;
@@ -148,10 +148,12 @@ fn show(module: &Module, destination: Member<'_>, detail: Detail, to: &Struct<'_
         latency.int(c"MAX", health.latency.most as i32)?;
         latency.int(c"TIMEOUT", health.latency.timeouts as i32)?;
     }
-    let load = record.map_or(0, |record| record.load.get());
-    to.structure(c"RUNTIME")?.int(c"DLGLOAD", i32::try_from(load).unwrap_or(i32::MAX))?;
+    if detail != Detail::Short || module.conf.load_in_short_list {
+        let load = record.map_or(0, |record| record.load.get());
+        to.structure(c"RUNTIME")?.int(c"DLGLOAD", i32::try_from(load).unwrap_or(i32::MAX))?;
+    }
     if detail == Detail::Full {
-        show_health(module, destination, &health, &to.structure(c"HEALTH")?)?;
+        show_health(module, destination, (flags, &health), &to.structure(c"HEALTH")?)?;
     }
     Ok(())
 }
@@ -160,7 +162,7 @@ fn show(module: &Module, destination: Member<'_>, detail: Detail, to: &Struct<'_
 fn show_health(
     module: &Module,
     destination: Member<'_>,
-    health: &Health,
+    (flags, health): (Flags, &Health),
     to: &Struct<'_>,
 ) -> Result<(), Broken> {
     to.int(c"CODE", health.last.code.into())?;
@@ -169,7 +171,7 @@ fn show_health(
     to.int(c"SUCCESSES", health.successes as i32)?;
     to.unsigned_long(c"CHANGED", health.changed / 1000)?;
     to.unsigned_long(c"PROBED", health.probed / 1000)?;
-    to.unsigned_long(c"NEXT_PROBE", probing::next(module, destination).unwrap_or(0))?;
+    to.unsigned_long(c"NEXT_PROBE", probing::next(module, destination, flags).unwrap_or(0))?;
     to.unsigned_long(c"NAME_LOST", health.name.lost / 1000)?;
     to.text(c"NAME", destination.text(destination.written))
 }

@@ -70,6 +70,8 @@ pub struct Conf {
     pub events: Events,
     /// `ds_ping_latency_stats` with `ds_latency_estimator_alpha`: the weight of the newest sample, from 0 to 1.
     pub latency_alpha: Option<f64>,
+    /// Whether even a short list shows the load: with `ds_hash_size`, as in the stock module.
+    pub load_in_short_list: bool,
     /// `ds_retain_state`: a reload keeps states and failure counts of what stays.
     pub retain_state: bool,
     /// `ds_retain_latency_stats`: a reload keeps their latencies.
@@ -238,6 +240,7 @@ impl Conf {
             event_callback: raw.event_callback,
             events: Events::from_number(raw.event_callback_mode)
                 .ok_or_else(|| choice("event_callback_mode", raw.event_callback_mode, 2))?,
+            load_in_short_list: raw.ds_hash_size > 0,
             latency_alpha: (raw.ds_ping_latency_stats != 0).then_some(alpha),
             retain_state: raw.ds_retain_state != 0,
             retain_latency: raw.ds_retain_latency_stats != 0,

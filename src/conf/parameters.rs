@@ -15,7 +15,8 @@ macro_rules! parameters {
             Int xavp_dst_mode = 0;
             Text xavp_ctx = c"_dsctx_";
             Int xavp_ctx_mode = 0;
-            /// Accepted for configurations that tune the stock module; the call table grows by itself.
+            /// Accepted for configurations that tune the stock module; the call table grows by itself. Above 0 even a short
+            /// list shows the load.
             Int ds_hash_size = 0;
             Int ds_hash_expire = 7200;
             Int ds_hash_initexpire = 7200;

@@ -5,6 +5,7 @@ use super::script::{Argument, Kind};
 use super::{ffi, guard::guard, text};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::{NonNull, null_mut};
+use std::borrow::Cow;
 use std::ffi::CString;
 
 /// A call, whatever the transport.
@@ -49,6 +50,34 @@ pub unsafe fn enter(rpc: *mut ffi::rpc_t, ctx: *mut c_void, command: &Signature,
 
 const TEXT: &CStr = c"%s";
 
+/// A text as every transport can carry it: UTF-8 stays as it is, a control character and what is no UTF-8 becomes the text
+/// `\xff`. JSON takes no other bytes, and the transports put them into it unlooked at; quotes they escape themselves.
+fn readable(text: &[u8]) -> Cow<'_, [u8]> {
+    if core::str::from_utf8(text).is_ok_and(|text| !text.contains(char::is_control)) {
+        return Cow::Borrowed(text);
+    }
+    let mut readable = Vec::with_capacity(text.len() * 2);
+    for chunk in text.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            let mut bytes = [0; 4];
+            let bytes = letter.encode_utf8(&mut bytes).as_bytes();
+            if letter.is_control() {
+                readable.extend(bytes.escape_ascii());
+            } else {
+                readable.extend_from_slice(bytes);
+            }
+        }
+        readable.extend(chunk.invalid().escape_ascii());
+    }
+    Cow::Owned(readable)
+}
+
+/// A line of an answer, with an end.
+fn line(text: &str) -> CString {
+    // No zero is left in it.
+    CString::new(readable(text.as_bytes())).unwrap_or_default()
+}
+
 impl Rpc {
     fn table(&self) -> &ffi::rpc_t {
         // SAFETY: valid for the time of the call.
@@ -57,7 +86,7 @@ impl Rpc {
 
     /// Answers with an error.
     pub fn fault(&self, code: c_int, text: &str) {
-        let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
+        let text = line(text);
         if let Some(fault) = self.table().fault {
             // SAFETY: the format takes one text with an end.
             unsafe { fault(self.ctx, code, TEXT.as_ptr().cast_mut(), text.as_ptr()) };
@@ -66,7 +95,7 @@ impl Rpc {
 
     /// Answers with a line of text.
     pub fn say(&self, text: &str) {
-        let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
+        let text = line(text);
         if let Some(print) = self.table().rpl_printf {
             // SAFETY: as above.
             unsafe { print(self.ctx, TEXT.as_ptr().cast_mut(), text.as_ptr()) };
@@ -210,12 +239,16 @@ impl Struct<'_> {
 
     /// Adds a number without sign.
     pub fn unsigned(&self, name: &CStr, number: u32) -> Result<(), Broken> {
-        self.add(c"u", name, number)
+        self.unsigned_long(name, number.into())
     }
 
-    /// Adds a long number without sign.
+    /// Adds a long number without sign. Every transport takes a plain number, and shows it the same; not all of them know the
+    /// letter of a long one.
     pub fn unsigned_long(&self, name: &CStr, number: u64) -> Result<(), Broken> {
-        self.add(c"j", name, number)
+        if let Ok(plain) = c_int::try_from(number) {
+            return self.int(name, plain);
+        }
+        self.add(c"j", name, number).or_else(|_| self.text(name, number.to_string().as_bytes()))
     }
 
     /// Adds a number with a fraction.
@@ -225,13 +258,15 @@ impl Struct<'_> {
 
     /// Adds a text.
     pub fn text(&self, name: &CStr, text: &[u8]) -> Result<(), Broken> {
-        let mut text = text::lent(text);
+        let text = readable(text);
+        let mut text = text::lent(&text);
         self.add(c"S", name, &raw mut text)
     }
 
     /// Adds a text, or nothing for an empty one: `null` where the transport has that.
     pub fn text_or_null(&self, name: &CStr, text: &[u8]) -> Result<(), Broken> {
-        let mut text = text::lent(text);
+        let text = readable(text);
+        let mut text = text::lent(&text);
         if text.len == 0 {
             text.s = null_mut();
         }
@@ -252,5 +287,23 @@ impl Struct<'_> {
     /// Adds an array; its elements are added as structures.
     pub fn array(&self, name: &CStr) -> Result<Self, Broken> {
         self.inner(c"[", name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_utf_8_without_control_characters_and_says_what_was_not() {
+        let shown = |text: &[u8]| String::from_utf8(readable(text).into_owned()).unwrap();
+        assert_eq!(shown("plain \"é\" \\ 中".as_bytes()), "plain \"é\" \\ 中");
+        assert_eq!(shown(b"a\xffb\x01\x00\x7f\t\r\n"), "a\\xffb\\x01\\x00\\x7f\\t\\r\\n");
+        // Half a letter, and a control character of two bytes.
+        assert_eq!(shown(b"\xc3"), "\\xc3");
+        assert_eq!(shown("\u{85}".as_bytes()), "\\xc2\\x85");
+        for byte in 0..=u8::MAX {
+            assert!(!shown(&[byte]).contains(char::is_control), "{byte}");
+        }
     }
 }

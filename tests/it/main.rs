@@ -46,6 +46,7 @@ mod storm_sources;
 mod targets;
 mod transports;
 
+mod odd_bytes;
 mod odd_messages;
 mod selections;
 mod side_by_side;

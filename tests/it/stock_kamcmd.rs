@@ -49,7 +49,8 @@ const COMMANDS: &[&str] = &[
 
 fn with_ctl(builder: Builder) -> Kamailio {
     let modparams = "modparam(\"ctl\", \"binrpc\", \"unixs:RUN_DIR/ctl\")\n\
-                     modparam(\"dispatcher\", \"reload_delta\", 0)";
+                     modparam(\"dispatcher\", \"reload_delta\", 0)\n\
+                     modparam(\"dispatcher\", \"ds_hash_size\", 8)";
     builder.list(LIST).module("ctl").modparam(modparams).start()
 }
 
@@ -83,5 +84,23 @@ fn commands_show_the_same_by_kamcmd() {
         assert!(ours == stock, "command {at}, {command}, first {first:?}:\n{ours}\n--- stock\n{stock}");
     }
     assert!(shown(&ours, "dispatcher.list").contains("URI: sip:127.0.2.5:5070"));
+    ours.stop();
+}
+
+/// What `kamcmd` takes of one answer, 128 KiB, holds as many destinations of a short list as the stock module's.
+#[test]
+fn short_list_is_as_long_as_the_stock_modules() {
+    // One set holds 1024 at most, whoever writes it: what its list takes without what is in it has a limit of its own.
+    let line = |n: usize| format!("{} sip:127.0.{}.{}:5060\n", n % 4, n / 200, n % 200 + 1);
+    let list: String = (0..2000).map(line).collect();
+    let start = |builder: Builder| {
+        let ctl = r#"modparam("ctl", "binrpc", "unixs:RUN_DIR/ctl")"#;
+        builder.list(list.clone()).module("ctl").modparam(ctl).start()
+    };
+    let ours = start(Kamailio::builder());
+    let stock = start(Kamailio::builder().stock().modparam(r#"modparam("dispatcher", "ds_hash_size", 0)"#));
+    let [one, other] = [&ours, &stock].map(|server| shown(server, "dispatcher.list short"));
+    assert_eq!(one.matches("URI: ").count(), 2000, "{one:.300}");
+    assert_eq!(one.len(), other.len());
     ours.stop();
 }

@@ -13,6 +13,9 @@ const LIST: &str = "\
     100 sip:127.0.2.5:5070 0 0 duid=six\n\
     100 sips:127.0.2.4 16\n";
 
+/// The stock module counts, and shows, no load without; it is started with it.
+const LOAD_EVERYWHERE: &str = r#"modparam("dispatcher", "ds_hash_size", 8)"#;
+
 struct Pair {
     ours: Kamailio,
     stock: Kamailio,
@@ -21,7 +24,7 @@ struct Pair {
 impl Pair {
     fn start() -> Pair {
         Pair {
-            ours: Kamailio::builder().list(LIST).start(),
+            ours: Kamailio::builder().list(LIST).modparam(LOAD_EVERYWHERE).start(),
             stock: Kamailio::builder().list(LIST).stock().start(),
         }
     }
@@ -93,6 +96,20 @@ fn fields_come_in_the_same_order() {
     assert_eq!(names(&pair.ours).len(), 18);
     assert_eq!(names(&pair.ours), names(&pair.stock));
     pair.stop();
+}
+
+/// As the stock module does without `ds_hash_size`. Nobody has to set it for loads here, so the other lists show them anyway.
+#[test]
+fn short_list_has_no_load_unless_a_hash_size_is_set() {
+    let ours = Kamailio::builder().list(LIST).start();
+    let loads = |params: Value| {
+        let list = ours.rpc("dispatcher.list", params).unwrap();
+        let all = crate::support::rpc::read_list(&list);
+        assert_eq!(all.len(), 6);
+        all.iter().filter(|one| one.load.is_some()).count()
+    };
+    assert_eq!([json!(["short"]), json!([]), json!(["full"])].map(loads), [0, 6, 6]);
+    ours.stop();
 }
 
 /// The words before a colon, in their order.

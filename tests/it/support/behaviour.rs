@@ -9,6 +9,8 @@ use super::message::Message;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
     Answer(u16, &'static str),
+    /// With any bytes for a reason phrase.
+    Phrase(u16, &'static [u8]),
     Silent,
     Delay(Duration, u16),
     Malformed(Malformed),
@@ -25,6 +27,12 @@ impl Behaviour {
         match self {
             Behaviour::Answer(code, reason) => {
                 Some(Message { start: format!("SIP/2.0 {code} {reason}"), ..right(code) }.bytes())
+            }
+            Behaviour::Phrase(code, phrase) => {
+                let start = format!("SIP/2.0 {code} ").into_bytes();
+                let bytes = right(code).bytes();
+                let rest = bytes.iter().position(|&byte| byte == b'\r').unwrap_or(0);
+                Some([&start, phrase, &bytes[rest..]].concat())
             }
             Behaviour::Silent => None,
             Behaviour::Delay(_, code) => Some(right(code).bytes()),

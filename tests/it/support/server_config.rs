@@ -113,6 +113,12 @@ impl Builder {
         self
     }
 
+    /// More routes behind those there are.
+    pub fn more_route(mut self, text: &str) -> Builder {
+        self.route.push_str(text);
+        self
+    }
+
     /// One more file in the run directory, such as a script of another language. RUN_DIR in the configuration's
     /// strings is that directory.
     pub fn with_file(mut self, name: &str, text: &str) -> Builder {

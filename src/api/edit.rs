@@ -106,17 +106,17 @@ pub fn oclist(rpc: &Rpc) {
         let set = sets.as_ref().and_then(|sets| sets.set(group)).ok_or(NO_GROUP)?;
         for one in set.iter() {
             let Some(record) = module.root.registry.record(one.record) else { continue };
-            let wish = &record.overload;
+            let (wish, sequence) = record.wished();
             let entry = rpc.structure()?;
             entry.int(c"group", group)?;
             entry.text(c"uri", one.text(one.uri))?;
             entry.int(c"flags", record.flags().0 as i32)?;
             entry.int(c"priority", one.priority)?;
-            entry.unsigned(c"ocrate", wish.rate())?;
-            entry.unsigned(c"ocidx", wish.asked() % 100)?;
-            entry.unsigned(c"ocseq", wish.sequence() as u32)?;
-            entry.unsigned_long(c"octime_sec", wish.until() / 1000)?;
-            entry.unsigned_long(c"octime_usec", wish.until() % 1000 * 1000)?;
+            entry.unsigned(c"ocrate", wish.rate)?;
+            entry.unsigned(c"ocidx", record.overload.asked() % 100)?;
+            entry.unsigned(c"ocseq", sequence as u32)?;
+            entry.unsigned_long(c"octime_sec", wish.until / 1000)?;
+            entry.unsigned_long(c"octime_usec", wish.until % 1000 * 1000)?;
             entry.unsigned(c"ocmin", one.ocmin)?;
             entry.unsigned(c"ocmax", 100)?;
         }

@@ -21,7 +21,7 @@ pub fn explain(rpc: &Rpc) {
             now_ms: clock::wall_millis(),
         };
         let answer = explain::explain(module.root, set, &question);
-        let (chosen, why) = answer.map_err(|error| match error {
+        let (chosen, said) = answer.map_err(|error| match error {
             NoAnswer::NoAlgorithm => format!("There is no algorithm {algorithm}"),
             NoAnswer::NoText(text) => {
                 let text = text.name();
@@ -43,14 +43,13 @@ pub fn explain(rpc: &Rpc) {
             top.text(c"REFUSED", refused.as_bytes())?;
         }
         let targets = top.array(c"TARGETS")?;
-        for (one, why) in set.iter().zip(why) {
+        for (one, said) in set.iter().zip(said) {
             let entry = targets.structure(c"DEST")?;
-            let record = module.root.registry.record(one.record);
             entry.text(c"URI", one.text(one.uri))?;
-            entry.text(c"FLAGS", record.map_or(one.flags, |record| record.flags()).letters().as_bytes())?;
-            entry.int(c"LOAD", record.map_or(0, |record| record.load.get()) as i32)?;
+            entry.text(c"FLAGS", said.flags.letters().as_bytes())?;
+            entry.int(c"LOAD", said.load as i32)?;
             entry.int(c"MAXLOAD", one.maxload as i32)?;
-            entry.text(c"WHY", why.words().as_bytes())?;
+            entry.text(c"WHY", said.why.words().as_bytes())?;
         }
         Ok(())
     });

@@ -55,10 +55,10 @@ fn content(module: &Module, name: &str) -> Option<Content> {
         "inactive" => (count - active) as i64,
         "pactive" => percent(active),
         "pinactive" => percent(count - active),
-        "octime_sec" => wish().map_or(0, |wish| (wish.until() / 1000) as i64),
-        "octime_usec" => wish().map_or(0, |wish| (wish.until() % 1000 * 1000) as i64),
+        "octime_sec" => wish().map_or(0, |wish| (wish.last().until / 1000) as i64),
+        "octime_usec" => wish().map_or(0, |wish| (wish.last().until % 1000 * 1000) as i64),
         "ocseq" => wish().map_or(0, |wish| wish.sequence().into()),
-        _ => wish().map_or(0, |wish| wish.rate().into()),
+        _ => wish().map_or(0, |wish| wish.last().rate.into()),
     }))
 }
 

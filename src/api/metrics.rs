@@ -9,7 +9,7 @@ use crate::host::message::Message;
 use crate::host::rpc::Rpc;
 use crate::host::script::{Values, Verdict};
 use crate::host::{log, xhttp};
-use crate::service::metrics::{self, FIGURES};
+use crate::service::metrics::{self, FIGURES, Seen};
 use crate::shm::counter::Counter;
 use crate::state::{Counters, Generation, Set};
 use std::ffi::CString;
@@ -55,9 +55,10 @@ pub fn stats(rpc: &Rpc) {
                 entry.int(c"SET", set.id)?;
                 entry.text(c"URI", one.text(one.uri))?;
                 entry.text(c"DUID", one.text(one.duid))?;
+                let seen = Seen::of(record);
                 for figure in FIGURES {
                     let name = CString::new(figure.name.to_ascii_uppercase()).unwrap_or_default();
-                    entry.unsigned_long(&name, (figure.of)(&one, record))?;
+                    entry.unsigned_long(&name, (figure.of)(&one, &seen))?;
                 }
             }
         }

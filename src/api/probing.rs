@@ -2,6 +2,7 @@
 
 use super::{Module, event, module};
 use crate::conf::Probing;
+use crate::dest::Flags;
 use crate::health::pace::{self, Agenda, Item};
 use crate::health::ticket::MOST_UNDER_WAY;
 use crate::host::mem::Pool;
@@ -190,11 +191,10 @@ pub fn answered(ticket: u64, outcome: Outcome<'_>) {
     }
 }
 
-/// When a destination is probed next, in seconds of the wall clock, if it is to be.
-pub fn next(module: &Module, one: Member<'_>) -> Option<u64> {
+/// When a destination with these flags is probed next, in seconds of the wall clock, if it is to be.
+pub fn next(module: &Module, one: Member<'_>, flags: Flags) -> Option<u64> {
     let probing = module.conf.probing.as_ref().filter(|_| module.root.ping_active.is_on())?;
-    let record = module.root.registry.record(one.record)?;
-    module.conf.probing_mode.probes(record.flags()).then(|| {
+    module.conf.probing_mode.probes(flags).then(|| {
         let now = now();
         let due = pace::next_due(one.record, interval(probing, one), now.micros);
         (now.wall + (due - now.micros) / 1000) / 1000

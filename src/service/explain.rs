@@ -1,6 +1,10 @@
 //! What a selection would choose now, and why not the others: a dry run that moves no turn and counts nothing.
+//!
+//! Each destination is looked at once, before the choice: what is said of one is what the choice was made of.
 
+use super::still::Still;
 use super::view::View;
+use crate::dest::Flags;
 use crate::select::{self, CALL_LOAD, Draw, Needs, Pool, Refusal, Text};
 use crate::shm::Alloc;
 use crate::state::{Root, Set};
@@ -63,15 +67,26 @@ impl Why {
     }
 }
 
+/// What is said of a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said {
+    /// What becomes of it.
+    pub why: Why,
+    /// State and options.
+    pub flags: Flags,
+    /// Calls that it has.
+    pub load: u32,
+}
+
 /// What would be chosen, and what becomes of each destination of the set, by position.
 pub fn explain<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
     question: &Question<'_>,
-) -> Result<(Result<usize, Refusal>, Vec<Why>), NoAnswer> {
+) -> Result<(Result<usize, Refusal>, Vec<Said>), NoAnswer> {
     let choosing = select::algorithm(question.algorithm).ok_or(NoAnswer::NoAlgorithm)?;
     let now_ms = || question.now_ms;
-    let pool = View::dry(root, set, &now_ms);
+    let pool = Still::of(&View::dry(root, set, &now_ms));
     let hash = question.hash.map(u64::from);
     let number = match choosing.needs(&pool) {
         Needs::Nothing => 0,
@@ -85,10 +100,10 @@ pub fn explain<A: Alloc>(
     let chosen = choosing.choose(&pool, draw).map(|choice| choice.at);
     let field = draw.field(pool.len());
     let why = |at: usize| {
-        let flags = pool.record(at).map_or_else(Default::default, |record| record.flags());
+        let flags = pool.flags(at);
         if chosen == Ok(at) {
             Why::Chosen
-        } else if flags.has(crate::dest::Flags::INACTIVE) {
+        } else if flags.has(Flags::INACTIVE) {
             Why::Inactive
         } else if !flags.usable() {
             Why::Disabled
@@ -102,5 +117,6 @@ pub fn explain<A: Alloc>(
             Why::NotItsTurn
         }
     };
-    Ok((chosen, (0..pool.len()).map(why).collect()))
+    let said = |at| Said { why: why(at), flags: pool.flags(at), load: pool.load(at) };
+    Ok((chosen, (0..pool.len()).map(said).collect()))
 }

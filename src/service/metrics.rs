@@ -13,23 +13,43 @@ pub struct Figure {
     /// What it is, in a line.
     pub about: &'static str,
     /// Its value.
-    pub of: fn(&Destination, &Record) -> u64,
+    pub of: fn(&Destination, &Seen<'_>) -> u64,
+}
+
+/// A destination at one moment: figures that belong together are of one look.
+pub struct Seen<'a> {
+    record: &'a Record,
+    flags: Flags,
+    /// When its state changed last, in milliseconds of the wall clock.
+    changed: u64,
+}
+
+impl<'a> Seen<'a> {
+    /// Looks at a destination.
+    pub fn of(record: &'a Record) -> Self {
+        let (flags, health) = record.state();
+        Self { record, flags, changed: health.changed }
+    }
 }
 
 /// All figures. A name that ends with `_total` is of one that only grows while the destination is there.
 pub const FIGURES: [Figure; 11] = [
-    Figure { name: "up", about: "Whether calls go to it.", of: |_, record| record.flags().usable().into() },
+    Figure { name: "up", about: "Whether calls go to it.", of: |_, seen| seen.flags.usable().into() },
     Figure {
         name: "disabled",
         about: "Whether an operator disabled it.",
-        of: |_, record| record.flags().has(Flags::DISABLED).into(),
+        of: |_, seen| seen.flags.has(Flags::DISABLED).into(),
     },
     Figure {
         name: "probing",
         about: "Whether it has the probing flag.",
-        of: |_, record| record.flags().has(Flags::PROBING).into(),
+        of: |_, seen| seen.flags.has(Flags::PROBING).into(),
     },
-    Figure { name: "load", about: "Calls that count for it now.", of: |_, record| record.load.get().into() },
+    Figure {
+        name: "load",
+        about: "Calls that count for it now.",
+        of: |_, seen| seen.record.load.get().into(),
+    },
     Figure {
         name: "maxload",
         about: "Calls that it may have at the same time; 0 is no limit.",
@@ -38,32 +58,32 @@ pub const FIGURES: [Figure; 11] = [
     Figure {
         name: "latency_milliseconds",
         about: "Estimate of how long it takes to answer probes; 0 is not known.",
-        of: |_, record| record.latency().into(),
+        of: |_, seen| seen.record.latency().into(),
     },
     Figure {
         name: "changed_timestamp_seconds",
         about: "When its state changed last; 0 is never.",
-        of: |_, record| record.health().changed / 1000,
+        of: |_, seen| seen.changed / 1000,
     },
     Figure {
         name: "selected_total",
         about: "Requests that were sent to it.",
-        of: |_, record| record.totals.selected.get(),
+        of: |_, seen| seen.record.totals.selected.get(),
     },
     Figure {
         name: "failed_over_total",
         about: "Requests that were sent on from it to another destination.",
-        of: |_, record| record.totals.failed_over.get(),
+        of: |_, seen| seen.record.totals.failed_over.get(),
     },
     Figure {
         name: "refused_total",
         about: "Selections that found no room in its set while it was up.",
-        of: |_, record| record.totals.full.get(),
+        of: |_, seen| seen.record.totals.full.get(),
     },
     Figure {
         name: "failed_probes_total",
         about: "Probes that failed.",
-        of: |_, record| record.totals.failed_probes.get(),
+        of: |_, seen| seen.record.totals.failed_probes.get(),
     },
 ];
 
@@ -90,15 +110,15 @@ pub fn prometheus<A: Alloc>(root: &Root<A>, sets: &[&Set<A>]) -> String {
     };
     let all: Vec<_> = sets
         .iter()
-        .flat_map(|set| each(root, set).map(|(one, record)| (labelled(set, one), one, record)))
+        .flat_map(|set| each(root, set).map(|(one, record)| (labelled(set, one), one, Seen::of(record))))
         .collect();
     let mut text = String::new();
     for Figure { name, about, of } in FIGURES {
         let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
         // Writing to a string does not fail.
         let _ = writeln!(text, "# HELP {PREFIX}{name} {about}\n# TYPE {PREFIX}{name} {kind}");
-        for (labels, one, record) in &all {
-            let _ = writeln!(text, "{PREFIX}{name}{labels} {}", of(one, record));
+        for (labels, one, seen) in &all {
+            let _ = writeln!(text, "{PREFIX}{name}{labels} {}", of(one, seen));
         }
     }
     text

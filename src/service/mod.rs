@@ -22,6 +22,7 @@ pub mod route;
 mod standing;
 pub mod state_file;
 pub mod states;
+mod still;
 pub mod targets;
 pub mod upkeep;
 pub mod view;

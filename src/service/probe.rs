@@ -65,10 +65,10 @@ pub fn begin<A: Alloc>(
     now: Now,
 ) -> Option<Begun> {
     let record = root.registry.record(destination.record)?;
+    let mut health = record.lock();
     if !rules.mode.probes(record.flags()) {
         return None;
     }
-    let mut health = record.lock();
     if health.asked != destination.asked {
         // A reload has changed it, and this is the destination as it was.
         return None;

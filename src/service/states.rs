@@ -5,6 +5,7 @@ use crate::health::event::{By, Event, Events};
 use crate::health::mark::{self, Thresholds};
 use crate::shm::Alloc;
 use crate::state::health::Report;
+use crate::state::overload::Wish;
 use crate::state::{Change, Member, Root, Set};
 
 /// An event, with what event routes may ask about it. It owns its texts: a route runs without a pin.
@@ -106,7 +107,7 @@ pub fn wish<A: Alloc>(
     for (_, destination) in set.with_uri(uri) {
         if let Some(record) = root.registry.record(destination.record) {
             let rate = if rate == 0 { 0 } else { rate.max(destination.ocmin) };
-            taken |= record.overload.wish(rate, until, sequence);
+            taken |= record.wish(Wish { rate, until }, sequence);
         }
     }
     taken

@@ -97,7 +97,7 @@ impl<A: Alloc> Pool for View<'_, A> {
     fn overloaded(&self, at: usize) -> bool {
         let Some(record) = self.record(at) else { return false };
         let (wish, now) = (&record.overload, (self.now_ms)());
-        let asked = if self.dry { (now <= wish.until()).then(|| wish.asked()) } else { wish.ask(now) };
-        asked.is_some_and(|n| overload::leaves_out(n, wish.rate()))
+        let asked = if self.dry { wish.look(now) } else { wish.ask(now) };
+        asked.is_some_and(|(wish, n)| overload::leaves_out(n, wish.rate))
     }
 }

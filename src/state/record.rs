@@ -1,7 +1,7 @@
 //! What happens to one destination while calls run.
 
 use super::health::{Health, Report};
-use super::overload::Overload;
+use super::overload::{Overload, Wish};
 use crate::dest::Flags;
 use crate::health::latency::Latency;
 use crate::shm::Shared;
@@ -102,6 +102,24 @@ impl Record {
     /// What is known of its health now.
     pub fn health(&self) -> Health {
         *self.health.lock()
+    }
+
+    /// State and options, and what is known of the health, of one moment.
+    pub fn state(&self) -> (Flags, Health) {
+        let health = self.health.lock();
+        (self.flags(), *health)
+    }
+
+    /// Takes a wish to get less, if it is newer than the last.
+    pub fn wish(&self, wish: Wish, sequence: i32) -> bool {
+        let _alone = self.health.lock();
+        self.overload.wish(wish, sequence)
+    }
+
+    /// The last wish to get less, with its number.
+    pub fn wished(&self) -> (Wish, i32) {
+        let _alone = self.health.lock();
+        (self.overload.last(), self.overload.sequence())
     }
 
     /// The health, to change what has nothing to do with the state.

@@ -17,6 +17,7 @@ use crate::state::Root;
 use crate::{kemi_function, rpc_command, script_function, script_variable};
 use core::ffi::{c_char, c_int, c_uint, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use parking_lot::Mutex;
 
 static FUNCTIONS: [Function; 33] = [
     script_function!(c"ds_select", (int set, int alg), ANY, select::select),
@@ -358,19 +359,23 @@ unsafe extern "C" fn destroy() {
 fn each_second() {
     static LAST_CHECK: AtomicU32 = AtomicU32::new(0);
     static SHORT_OF_ROOM: AtomicBool = AtomicBool::new(false);
+    static SWEEP: Mutex<upkeep::Sweep> = Mutex::new(upkeep::Sweep::new());
     let Some(module) = api::module() else { return };
     let room = upkeep::make_room(module.root);
     // Told when it begins, not each second.
     if let (Err(error), false) = (&room, SHORT_OF_ROOM.swap(room.is_err(), Ordering::Relaxed)) {
         log::error(format_args!("the call table cannot grow ahead of need: {error}"));
     }
-    let now = clock::seconds();
-    if now.wrapping_sub(LAST_CHECK.load(Ordering::Relaxed)) >= module.conf.check_interval {
+    let (now, mut sweep) = (clock::seconds(), SWEEP.lock());
+    let due = now.wrapping_sub(LAST_CHECK.load(Ordering::Relaxed)) >= module.conf.check_interval;
+    if due || module.root.short.is_on() {
         LAST_CHECK.store(now, Ordering::Relaxed);
-        let dropped = upkeep::expire(module.root, module.conf.expiry, now);
-        if dropped > 0 {
-            log::info(format_args!("{dropped} calls dropped that nobody ended in time"));
-        }
+        sweep.begin();
     }
+    let dropped = upkeep::expire_some(module.root, module.conf.expiry, now, &mut sweep);
+    if dropped > 0 {
+        log::info(format_args!("{dropped} calls dropped that nobody ended in time"));
+    }
+    upkeep::give_back(module.root);
     upkeep::tidy(module.root);
 }

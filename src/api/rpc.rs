@@ -262,7 +262,7 @@ pub fn load_audit(rpc: &Rpc) {
         top.int(c"EARLY", audit.early as i32)?;
         top.int(c"CONFIRMED", audit.confirmed as i32)?;
         top.int(c"RELEASED", audit.released as i32)?;
-        top.int(c"DRIFT", audit.accounts.iter().filter(|account| account.drift() != 0).count() as i32)?;
+        top.int(c"DRIFT", audit.accounts.iter().filter(|account| account.drift != 0).count() as i32)?;
         for (name, counter) in [
             (c"PLACED", &counters.placed),
             (c"UNKNOWN", &counters.unknown),
@@ -283,7 +283,7 @@ pub fn load_audit(rpc: &Rpc) {
             entry.int(c"CONFIGURED", account.configured.into())?;
             entry.int(c"RECORDED", account.recorded as i32)?;
             entry.int(c"COUNTED", account.counted as i32)?;
-            entry.int(c"DRIFT", account.drift() as i32)?;
+            entry.int(c"DRIFT", account.drift as i32)?;
         }
         Ok(())
     });

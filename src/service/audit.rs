@@ -2,8 +2,8 @@
 
 use crate::load::Phase;
 use crate::shm::Alloc;
-use crate::state::{Root, calls::Shard};
-use std::collections::HashMap;
+use crate::shm::counter::Audited;
+use crate::state::Root;
 
 /// One destination's account.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,13 +18,8 @@ pub struct Account {
     pub recorded: u32,
     /// Its calls in the table.
     pub counted: u32,
-}
-
-impl Account {
     /// Recorded less counted; anything but 0 is a fault of this module.
-    pub fn drift(&self) -> i64 {
-        i64::from(self.recorded) - i64::from(self.counted)
-    }
+    pub drift: i64,
 }
 
 /// The whole account.
@@ -37,15 +32,21 @@ pub struct Audit {
     pub released: usize,
 }
 
-/// Recounts all calls at one moment.
+/// Recounts all calls, one shard after the other: who has a call in another shard does not wait.
 ///
-/// All shards are locked meanwhile, some milliseconds for a hundred thousand calls: only so are both numbers of one
-/// moment, and a drift is a fault and not a call on its way.
+/// What changes a load in a shard that was counted already goes to the load's account as well, in the same step. So both numbers of a
+/// destination are of one moment, and a drift is a fault and not a call on its way. Phases are counted as they were when their
+/// shard was.
 pub fn audit<A: Alloc>(root: &Root<A>) -> Audit {
     let mut audit = Audit::default();
-    let _no_sweep = root.writer.lock();
+    // No other audit meanwhile, and no record becomes another destination's.
+    let _writer = root.writer.lock();
+    for shard in root.calls.shards() {
+        shard.lock().audited = Audited::NotYet;
+    }
     let mut numbers = Vec::new();
     root.registry.for_each(|named| {
+        named.record.load.open_account();
         numbers.push(named.number);
         audit.accounts.push(Account {
             set: named.set,
@@ -53,26 +54,31 @@ pub fn audit<A: Alloc>(root: &Root<A>) -> Audit {
             configured: named.configured,
             recorded: 0,
             counted: 0,
+            drift: 0,
         });
     });
-    let place: HashMap<u32, usize> = numbers.iter().enumerate().map(|(at, &number)| (number, at)).collect();
-
-    let shards: Vec<_> = root.calls.shards().iter().map(|shard| shard.lock()).collect();
-    for shard in &shards {
-        Shard::for_each(shard, |_, call| {
+    let mut found = vec![0u32; numbers.last().map_or(0, |&last| last as usize + 1)];
+    for shard in root.calls.shards() {
+        let mut shard = shard.lock();
+        shard.for_each(|_, call| {
             match call.phase() {
                 Phase::Early => audit.early += 1,
                 Phase::Confirmed => audit.confirmed += 1,
                 Phase::Released => audit.released += 1,
             }
-            let account = place.get(&call.record()).and_then(|&at| audit.accounts.get_mut(at));
-            if let Some(account) = account.filter(|_| call.counts()) {
-                account.counted += 1;
+            if let Some(found) = found.get_mut(call.record() as usize).filter(|_| call.counts()) {
+                *found += 1;
             }
         });
+        shard.audited = Audited::Already;
     }
     for (account, &number) in audit.accounts.iter_mut().zip(&numbers) {
-        account.recorded = root.registry.record(number).map_or(0, |record| record.load.get());
+        let (load, since) = root.registry.record(number).map_or((0, 0), |record| record.load.account());
+        let found = found.get(number as usize).copied().unwrap_or(0);
+        let counted = i64::from(found) + i64::from(since);
+        account.recorded = load;
+        account.counted = u32::try_from(counted).unwrap_or(0);
+        account.drift = i64::from(load) - counted;
     }
     audit
 }

@@ -3,6 +3,7 @@
 use super::view::View;
 use crate::load::{Call, Change, Event, Phase, key::Key};
 use crate::select::{Choice, Refusal};
+use crate::shm::counter::Audited;
 use crate::shm::lock::Guard;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Member, Record, Root, Set, calls::Shard};
@@ -65,14 +66,14 @@ pub fn place<A: Alloc>(
             return Err(NotPlaced::Refused(Refusal::NoSet));
         };
         // Another process may have counted a call there since the look: look again.
-        if record.load.take_if(choice.load) {
+        if record.load.take_if(choice.load, shard.audited) {
             root.counters.placed.bump();
             record.chosen(set.next_choice());
             break (choice.at, destination.record, record);
         }
     };
     enter(root, &mut shard, key, number, record, now).map_err(|error| {
-        record.load.give();
+        record.load.give(shard.audited);
         NotPlaced::OutOfMemory(error)
     })?;
     Ok(Placed { at, new: true })
@@ -92,26 +93,43 @@ fn enter<A: Alloc>(
     record: &Record,
     now: u32,
 ) -> Result<(), OutOfMemory> {
+    let audited = shard.audited;
     match shard.get_mut(&key) {
         Some(call) => {
             let old = *call;
             *call = old.moved(number, now);
             record.entries.take();
-            leave(root, old);
+            leave(root, old, audited);
         }
         None => {
-            shard.insert(key, Call::new(number, now))?;
+            put(root, shard, key, Call::new(number, now), now)?;
             record.entries.take();
         }
     }
     Ok(())
 }
 
+/// Puts an entry into the table. Where there is no memory for it, one that is only remembered gives way.
+pub(super) fn put<A: Alloc>(
+    root: &Root<A>,
+    shard: &mut Guard<'_, Shard<A>>,
+    key: Key,
+    call: Call,
+    now: u32,
+) -> Result<(), OutOfMemory> {
+    shard.insert(key, call).or_else(|full| {
+        root.short.turn(1);
+        let gone = shard.take_forgettable(now).ok_or(full)?;
+        leave(root, gone, shard.audited);
+        shard.insert(key, call)
+    })
+}
+
 /// The entry of `call` names its record no more, and the call stops counting there if it did.
-pub(super) fn leave<A: Alloc>(root: &Root<A>, call: Call) {
+pub(super) fn leave<A: Alloc>(root: &Root<A>, call: Call, audited: Audited) {
     if let Some(record) = root.registry.record(call.record()) {
         if call.counts() {
-            record.load.give();
+            record.load.give(audited);
         }
         record.entries.give();
     }
@@ -125,8 +143,9 @@ pub fn follow<A: Alloc>(root: &Root<A>, key: impl FnOnce() -> Option<Key>, numbe
     }
     let Some(key) = key() else { return };
     let mut shard = root.calls.shard(&key);
+    let audited = shard.audited;
     if let Some(call) = shard.get_mut(&key).filter(|call| call.counts() && call.record() != number) {
-        change_record(root, call, number);
+        change_record(root, call, number, audited);
     }
 }
 
@@ -147,6 +166,7 @@ pub struct Report<'a, A: Alloc> {
 pub fn report<A: Alloc>(root: &Root<A>, report: &Report<'_, A>) -> bool {
     let Report { key, event, now, .. } = *report;
     let mut shard = root.calls.shard(&key);
+    let audited = shard.audited;
     let Some(call) = shard.get_mut(&key) else {
         if event != Event::Seen && event != Event::Answered {
             root.counters.unknown.bump();
@@ -159,7 +179,7 @@ pub fn report<A: Alloc>(root: &Root<A>, report: &Report<'_, A>) -> bool {
             root.counters.late.bump();
             return false;
         }
-        change_record(root, call, other);
+        change_record(root, call, other, audited);
     }
     let step = call.on(event, now);
     let number = call.record();
@@ -170,10 +190,10 @@ pub fn report<A: Alloc>(root: &Root<A>, report: &Report<'_, A>) -> bool {
         match step.change {
             Change::Keep => {}
             Change::Take => {
-                record.load.take();
+                record.load.take(audited);
                 root.counters.crossed.bump();
             }
-            Change::Give => record.load.give(),
+            Change::Give => record.load.give(audited),
         }
         if step.next.is_none() {
             shard.remove(&key);
@@ -218,12 +238,12 @@ fn answered_by_another<A: Alloc>(root: &Root<A>, report: &Report<'_, A>, call: C
 const DEFAULT_PORT: u16 = 5060;
 
 /// Moves a call to another record as it is.
-fn change_record<A: Alloc>(root: &Root<A>, call: &mut Call, number: u32) {
+fn change_record<A: Alloc>(root: &Root<A>, call: &mut Call, number: u32, audited: Audited) {
     let Some(new) = root.registry.record(number) else { return };
     new.entries.take();
     if call.counts() {
-        new.load.take();
+        new.load.take(audited);
     }
-    leave(root, *call);
+    leave(root, *call, audited);
     *call = call.renamed(number);
 }

@@ -5,6 +5,7 @@ use super::meanings::Names;
 use super::publish::{self, Wanted};
 use super::standing::{Standing, Stood};
 use super::targets::Target;
+use super::upkeep;
 use crate::dest::{self, Entry, Place, Problem, Severity, Written, problem::shown};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Keep, Root};
@@ -74,7 +75,16 @@ pub fn reload<A: Alloc>(
     }
     root.reloads_begun.bump();
     let number = root.reloads_begun.get();
-    let problems = load(root, source, Occasion::Reload, policy)?;
+    let load = || load(root, source, Occasion::Reload, policy);
+    let loaded = load().or_else(|error| match error {
+        NotLoaded::OutOfMemory(_) => {
+            // What calls that are over have left is of more use to the sets.
+            upkeep::relieve(root);
+            load()
+        }
+        error => Err(error),
+    });
+    let problems = loaded?;
     (last.number, last.at) = (number, Some(now));
     Ok(problems)
 }

@@ -9,8 +9,9 @@ use crate::dest::Flags;
 use crate::load::key::{Key, SECRET_LEN, checksum};
 use crate::load::{Call, Phase, Secret};
 use crate::shm::Alloc;
+use crate::shm::counter::Audited;
 use crate::shm::lock::lock_of_the_living;
-use crate::state::{Root, calls::Shard, health::Report};
+use crate::state::{Root, health::Report};
 use core::fmt;
 use std::collections::HashMap;
 
@@ -78,7 +79,7 @@ pub fn save<A: Alloc>(root: &Root<A>, with_calls: bool, now: u32) -> Option<Vec<
     })?;
     let mut calls = Vec::new();
     for shard in root.calls.shards().iter().filter(|_| with_calls) {
-        Shard::for_each(&*lock_of_the_living(shard)?, |key, call| {
+        lock_of_the_living(shard)?.for_each(|key, call| {
             if let Some(&destination) = places.get(&call.record()) {
                 let (phase, age) = (phase_number(call.phase()), now.wrapping_sub(call.seen()));
                 calls.push(SavedCall { key: *key, destination, phase, age });
@@ -144,7 +145,7 @@ pub fn restore<A: Alloc>(root: &Root<A>, saved: &Saved, now: u32, wall: u64) -> 
         }
         record.entries.take();
         if back.counts() {
-            record.load.take();
+            record.load.take(Audited::NotYet);
             root.counters.placed.bump();
             restored.calls += 1;
         }

@@ -1,12 +1,37 @@
-//! What a timer does once a second: memory ahead of need, calls that nobody ended, generations that nobody reads.
+//! What a timer does once a second: memory ahead of need, memory that a peak left, calls that nobody ended, generations that
+//! nobody reads.
+//!
+//! All of it goes in slices: however many calls there are, nobody waits for a shard longer than a slice takes, and one second's
+//! work has an end.
 
 use super::{calls, replace};
 use crate::load::Expiry;
+use crate::shm::table::CHUNK;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::Root;
+use crate::state::calls::Shard;
 
 /// Spare entries of a shard, at least.
 const SPARE: usize = 16;
+/// Entries that are looked at, and may be dropped, while a shard is locked.
+pub const LOOKS: usize = 1024;
+/// Chunks that a shard gets or gives back while it is locked.
+const CHUNKS: usize = 8;
+/// Chunks that a shard gives back in one second, at most.
+const CHUNKS_A_SECOND: usize = 64;
+/// Entries that are looked at in one second, at most: ten million calls are looked through in ten seconds.
+const LOOKS_A_SECOND: usize = 1 << 20;
+/// Entries that are dropped in one second, at most. Each costs as much as some dozen looks.
+const DROPS_A_SECOND: usize = 1 << 17;
+
+fn spare<A: Alloc>(shard: &Shard<A>) -> usize {
+    (shard.len() / 16).max(SPARE)
+}
+
+/// Spare entries of a shard, at most: far enough above the least that a shard whose calls come and go evenly keeps what it has.
+fn most_spare<A: Alloc>(shard: &Shard<A>) -> usize {
+    2 * spare(shard) + CHUNK / 2
+}
 
 /// Makes room for the calls to come, so that a call seldom waits for an allocation.
 ///
@@ -14,31 +39,123 @@ const SPARE: usize = 16;
 pub fn make_room<A: Alloc>(root: &Root<A>) -> Result<(), OutOfMemory> {
     let mut result = Ok(());
     for shard in root.calls.shards() {
-        let mut shard = shard.lock();
-        let spare = (shard.len() / 16).max(SPARE);
-        result = result.and(shard.prepare(spare));
+        loop {
+            let mut shard = shard.lock();
+            let spare = spare(&shard);
+            match shard.make_room(spare, CHUNKS) {
+                Ok(false) => {}
+                Ok(true) => break,
+                Err(error) => {
+                    result = result.and(Err(error));
+                    break;
+                }
+            }
+        }
     }
     result
 }
 
-/// Drops the calls whose time is over, and says how many of them still counted.
-pub fn expire<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32) -> u64 {
-    let mut dropped = 0;
+/// Gives back what calls that are over have left: half of it each second, so that a short pause of the calls costs little,
+/// and never so much that the next second takes it again.
+pub fn give_back<A: Alloc>(root: &Root<A>) {
     for shard in root.calls.shards() {
-        shard.lock().retain(|_, call| {
-            let due = expiry.is_due(*call, now);
+        let mut left = {
+            let shard = shard.lock();
+            let excess = shard.spare().saturating_sub(most_spare(&shard)) / CHUNK;
+            excess.div_ceil(2).min(CHUNKS_A_SECOND)
+        };
+        while left > 0 {
+            let mut shard = shard.lock();
+            let spare = most_spare(&shard);
+            if shard.give_back(spare, CHUNKS.min(left)) == 0 {
+                break;
+            }
+            left = left.saturating_sub(CHUNKS);
+        }
+    }
+}
+
+/// Gives back at once all that can be: what is remembered of calls that ended, and all room that is not in use. For when memory
+/// is short.
+pub fn relieve<A: Alloc>(root: &Root<A>) {
+    for shard in root.calls.shards() {
+        let mut end = usize::MAX;
+        while end > 0 {
+            let shard = &mut *shard.lock();
+            let audited = shard.audited;
+            end = shard.retain_some(end, LOOKS, |_, call| {
+                if !call.counts() {
+                    calls::leave(root, *call, audited);
+                }
+                call.counts()
+            });
+        }
+        while shard.lock().give_back(0, CHUNKS) > 0 {}
+    }
+    root.short.turn(0);
+}
+
+/// A look at all calls, in slices.
+#[derive(Debug, Default)]
+pub struct Sweep {
+    /// The shard where it goes on, and how many of its entries are not looked at; none where no sweep is under way.
+    at: Option<(usize, usize)>,
+}
+
+impl Sweep {
+    /// None under way.
+    pub const fn new() -> Self {
+        Self { at: None }
+    }
+
+    /// Begins, unless it is under way.
+    pub fn begin(&mut self) {
+        self.at = self.at.or(Some((0, usize::MAX)));
+    }
+}
+
+/// Drops the calls whose time is over, as far as one second's work goes, and says how many of them still counted. When memory
+/// is short it is over for all that do not count.
+pub fn expire_some<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32, sweep: &mut Sweep) -> u64 {
+    let short = root.short.is_on();
+    let (mut looks, mut drops, mut dropped) = (0, 0, 0);
+    while let Some((at, end)) = sweep.at.filter(|_| looks < LOOKS_A_SECOND && drops < DROPS_A_SECOND) {
+        let Some(shard) = root.calls.shards().get(at) else {
+            sweep.at = None;
+            root.short.turn(0);
+            break;
+        };
+        let shard = &mut *shard.lock();
+        let audited = shard.audited;
+        let end = shard.retain_some(end, LOOKS, |_, call| {
+            let due = expiry.is_due(*call, now) || short && !call.counts();
             if due {
+                drops += 1;
                 dropped += u64::from(call.counts());
-                calls::leave(root, *call);
+                calls::leave(root, *call, audited);
             }
             !due
         });
+        looks += LOOKS;
+        sweep.at = Some(if end == 0 { (at + 1, usize::MAX) } else { (at, end) });
     }
     root.counters.expired.add(dropped);
     dropped
 }
 
-/// Gives back what a reload could not, because a reader was at it.
+/// Drops all calls whose time is over.
+pub fn expire<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32) -> u64 {
+    let (mut sweep, mut dropped) = (Sweep::default(), 0);
+    sweep.begin();
+    while sweep.at.is_some() {
+        dropped += expire_some(root, expiry, now, &mut sweep);
+    }
+    dropped
+}
+
+/// Gives back what a reload could not, because a reader was at it. Who changes the sets at the moment does that himself.
 pub fn tidy<A: Alloc>(root: &Root<A>) {
-    replace::tidy(root, &mut root.writer.lock());
+    if let Some(mut retired) = root.writer.try_lock() {
+        replace::tidy(root, &mut retired);
+    }
 }

@@ -29,26 +29,12 @@ fn fault() {
 }
 
 impl Gauge {
-    /// How many now.
-    pub fn get(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// One more, if there are still `seen`: so a limit that was checked against `seen` holds.
-    pub fn take_if(&self, seen: u32) -> bool {
-        let Some(next) = seen.checked_add(1) else {
-            fault();
-            return true;
-        };
-        self.0.compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    /// One more, whatever the limit.
+    /// One more.
     pub fn take(&self) {
         self.step(Ordering::Relaxed, |now| now.checked_add(1));
     }
 
-    /// One less. For what was taken.
+    /// One less. For what was taken; what was not is no less than none.
     ///
     /// Sync point `left`: whoever then sees zero ([`Gauge::is_zero`]) also sees all that was done before.
     pub fn give(&self) {
@@ -65,6 +51,96 @@ impl Gauge {
     /// Whether nobody holds it (sync point `left`, the other end).
     pub fn is_zero(&self) -> bool {
         self.0.load(Ordering::Acquire) == 0
+    }
+
+    /// Starts again from zero, for a new purpose.
+    pub fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Whether the audit that runs now, or ran last, has been to the place where a load changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Audited {
+    /// It will see the change there.
+    #[default]
+    NotYet,
+    /// It must be told of the change.
+    Already,
+}
+
+/// Calls that count for a destination. Never below zero; under a limit it goes up only from a value that was looked at.
+///
+/// In the same word, and changed in the same step, is the account of an audit: by how much the load changed in places that the
+/// audit has been to. So load less account is what the audit must have found, at whatever moment it looks.
+#[derive(Default)]
+pub struct Load(AtomicU64);
+
+// SAFETY: an atomic.
+unsafe impl Shared for Load {}
+
+const ACCOUNT: u32 = 32;
+
+const fn load_of(word: u64) -> u32 {
+    word as u32
+}
+
+/// The word with a changed load; `None` where it cannot change so.
+fn changed(word: u64, load: Option<u32>, audited: Audited) -> Option<u64> {
+    let (load, before) = (load?, load_of(word));
+    let account = (word >> ACCOUNT) as u32;
+    let account = match audited {
+        Audited::NotYet => account,
+        Audited::Already => account.wrapping_add(load.wrapping_sub(before)),
+    };
+    Some(u64::from(account) << ACCOUNT | u64::from(load))
+}
+
+impl Load {
+    /// How many now.
+    pub fn get(&self) -> u32 {
+        load_of(self.0.load(Ordering::Relaxed))
+    }
+
+    /// One more, if there are still `seen`: so a limit that was checked against `seen` holds.
+    pub fn take_if(&self, seen: u32, audited: Audited) -> bool {
+        if seen == u32::MAX {
+            fault();
+            return true;
+        }
+        let one_more = |word| {
+            let more = seen.checked_add(1).filter(|_| load_of(word) == seen);
+            changed(word, more, audited)
+        };
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// One more, whatever the limit.
+    pub fn take(&self, audited: Audited) {
+        self.step(|load| load.checked_add(1), audited);
+    }
+
+    /// One less. For what was taken; what was not is no less than none.
+    pub fn give(&self, audited: Audited) {
+        self.step(|load| load.checked_sub(1), audited);
+    }
+
+    fn step(&self, next: impl Fn(u32) -> Option<u32>, audited: Audited) {
+        let next = |word| changed(word, next(load_of(word)), audited);
+        if self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_err() {
+            fault();
+        }
+    }
+
+    /// Begins an account, when all places say that the audit has not been there.
+    pub fn open_account(&self) {
+        self.0.fetch_and(u64::from(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// The load, and by how much it changed in places that the audit has been to, both of one moment.
+    pub fn account(&self) -> (u32, i32) {
+        let word = self.0.load(Ordering::Relaxed);
+        (load_of(word), (word >> ACCOUNT) as u32 as i32)
     }
 
     /// Starts again from zero, for a new purpose.
@@ -114,6 +190,11 @@ impl Switch {
         Self(AtomicU32::new(1))
     }
 
+    /// Off.
+    pub fn off() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
     /// Whether it is on.
     pub fn is_on(&self) -> bool {
         self.get() != 0
@@ -127,5 +208,24 @@ impl Switch {
     /// Sets the number; gives the one before.
     pub fn turn(&self, to: u32) -> u32 {
         self.0.swap(to, Ordering::Relaxed)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_follows_the_load_only_where_the_audit_has_been() {
+        let load = Load::default();
+        load.take(Audited::NotYet);
+        load.take(Audited::Already);
+        assert!(load.take_if(2, Audited::Already));
+        assert!(!load.take_if(2, Audited::Already));
+        load.give(Audited::NotYet);
+        assert_eq!(load.account(), (2, 2));
+        load.open_account();
+        load.give(Audited::Already);
+        assert_eq!(load.account(), (1, -1));
     }
 }

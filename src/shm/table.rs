@@ -1,23 +1,33 @@
-//! A map from 128-bit keys to small values that grows by itself and allocates rarely.
+//! A map from 128-bit keys to small values that grows and shrinks by itself, a little at a time.
 //!
 //! For use behind a lock. The key must already be a good hash: its low half chooses the bucket.
 //!
-//! Model: nodes of one size in chunks, linked by number into buckets or into the list of free nodes. A node costs its
-//! key, its value and four bytes; a bucket four bytes. [`Table::prepare`] does the growing ahead of time, where an
-//! allocation and a rehash hurt nobody; [`Table::insert`] allocates only when all prepared nodes are used up.
+//! Model: the entries lie one behind the other in chunks, numbered from 0 without a gap; the last one moves into the place
+//! of one that goes. Each is linked by number into its bucket. Buckets are split and joined one at a time (W. Litwin, "Linear
+//! hashing", 1980), so that no step takes longer the more entries there are. An entry costs its key, its value and four
+//! bytes; a bucket four bytes.
+//!
+//! [`Table::make_room`] and [`Table::give_back`] do the growing and shrinking ahead of time, where an allocation hurts
+//! nobody; [`Table::insert`] allocates only when all room is used up.
+//!
+//! If a writer dies in the middle of a change, [`Table::for_each`] still finds each entry but the one that was changed,
+//! perhaps one of them twice: it follows no link, and an entry is complete before the number of entries says that it is
+//! there. Nothing else may be asked of the table then.
 
+use super::atomic::{AtomicUsize, Ordering};
 use super::chunks::Chunks;
-use super::slice::Slice;
 use super::{Alloc, OutOfMemory, Shared};
 
 /// A 128-bit hash.
 pub type Key = [u64; 2];
 
 const NONE: u32 = u32::MAX;
-/// Nodes allocated at a time.
+/// Entries for which memory is allocated at a time.
 pub const CHUNK: usize = 64;
-/// Entries a bucket, on average, at which [`Table::prepare`] doubles the buckets.
-const CROWDED: usize = 1;
+/// Buckets for which memory is allocated at a time.
+const BUCKETS: usize = 256;
+/// Entries a bucket, on average, at which an insert splits one itself.
+const CROWDED: usize = 2;
 
 #[derive(Clone, Copy)]
 struct Node<V> {
@@ -35,13 +45,26 @@ impl<V: Default> Default for Node<V> {
 // SAFETY: a key, a number and a `Shared` value.
 unsafe impl<V: Shared> Shared for Node<V> {}
 
+/// The number of a bucket's first entry.
+#[derive(Clone, Copy)]
+struct Head(u32);
+
+impl Default for Head {
+    fn default() -> Self {
+        Self(NONE)
+    }
+}
+
+// SAFETY: a number.
+unsafe impl Shared for Head {}
+
 /// The map.
 pub struct Table<V: Shared + Copy + Default, A: Alloc> {
     nodes: Chunks<Node<V>, A, CHUNK>,
-    buckets: Slice<u32, A>,
-    free: u32,
-    len: usize,
-    alloc: A,
+    heads: Chunks<Head, A, BUCKETS>,
+    /// Buckets in use.
+    buckets: usize,
+    len: AtomicUsize,
 }
 
 // SAFETY: shared parts and numbers.
@@ -50,31 +73,47 @@ unsafe impl<V: Shared + Copy + Default, A: Alloc> Shared for Table<V, A> {}
 impl<V: Shared + Copy + Default, A: Alloc> Table<V, A> {
     /// An empty map that takes no memory yet.
     pub fn new_in(alloc: A) -> Self {
-        Self { nodes: Chunks::new_in(alloc), buckets: Slice::empty_in(alloc), free: NONE, len: 0, alloc }
+        let len = AtomicUsize::new(0);
+        Self { nodes: Chunks::new_in(alloc), heads: Chunks::new_in(alloc), buckets: 0, len }
     }
 
     /// Entries in it.
     pub fn len(&self) -> usize {
-        self.len
+        self.len.load(Ordering::Acquire)
     }
 
     /// Whether it has no entry.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
-    /// Nodes ready for an insert that allocates nothing.
+    /// Entries for which there is memory besides those that are there.
     pub fn spare(&self) -> usize {
-        self.nodes.len() - self.len
+        self.nodes.len() - self.len()
     }
 
     fn bucket(&self, key: &Key) -> usize {
-        // The number of buckets is a power of two or zero.
-        key[0] as usize & self.buckets.len().wrapping_sub(1)
+        let power = self.buckets.next_power_of_two();
+        let at = key[0] as usize & (power - 1);
+        // The buckets from here on are not split off yet.
+        if at < self.buckets { at } else { at & (power / 2 - 1) }
+    }
+
+    fn head(&self, bucket: usize) -> u32 {
+        self.heads.get(bucket).map_or(NONE, |head| head.0)
+    }
+
+    fn set_head(&mut self, bucket: usize, to: u32) {
+        if let Some(head) = self.heads.get_mut(bucket) {
+            head.0 = to;
+        }
     }
 
     fn find(&self, key: &Key) -> Option<u32> {
-        let mut at = *self.buckets.get(self.bucket(key))?;
+        if self.buckets == 0 {
+            return None;
+        }
+        let mut at = self.head(self.bucket(key));
         while let Some(node) = self.nodes.get(at as usize) {
             if node.key == *key {
                 return Some(at);
@@ -95,123 +134,199 @@ impl<V: Shared + Copy + Default, A: Alloc> Table<V, A> {
         self.nodes.get_mut(at as usize).map(|node| &mut node.value)
     }
 
-    /// Sets the value of this key. Allocates only when no spare node is left.
+    /// Sets the value of this key. Allocates only when there is no room left.
     pub fn insert(&mut self, key: Key, value: V) -> Result<(), OutOfMemory> {
         if let Some(there) = self.get_mut(&key) {
             *there = value;
             return Ok(());
         }
-        if self.free == NONE {
-            self.add_chunk()?;
+        let at = self.len();
+        if at == self.nodes.len() {
+            self.nodes.grow()?;
         }
-        if self.buckets.is_empty() {
-            self.rehash(CHUNK)?;
+        if self.buckets == 0 {
+            self.split()?;
+        } else if at >= CROWDED * self.buckets {
+            // Without memory the buckets stay crowded.
+            let _ = self.split();
         }
         let bucket = self.bucket(&key);
-        let at = self.free;
-        let (Some(head), Some(node)) = (self.buckets.get_mut(bucket), self.nodes.get_mut(at as usize)) else {
-            return Ok(()); // not reached: both were just made
-        };
-        self.free = node.next;
-        *node = Node { key, value, next: *head };
-        *head = at;
-        self.len += 1;
+        let next = self.head(bucket);
+        if let Some(node) = self.nodes.get_mut(at) {
+            *node = Node { key, value, next };
+        }
+        self.set_head(bucket, at as u32);
+        self.len.store(at + 1, Ordering::Release);
         Ok(())
     }
 
     /// Takes this key out.
     pub fn remove(&mut self, key: &Key) -> Option<V> {
         let at = self.find(key)?;
-        let bucket = self.bucket(key);
-        self.unlink(bucket, at)
+        self.take(at)
     }
 
     /// Keeps the entries for which `keep` says so; it may change them.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Key, &mut V) -> bool) {
-        for bucket in 0..self.buckets.len() {
-            let mut at = self.buckets.get(bucket).copied().unwrap_or(NONE);
-            while let Some(node) = self.nodes.get_mut(at as usize) {
-                let (here, next) = (at, node.next);
-                let kept = keep(&node.key, &mut node.value);
-                if !kept {
-                    self.unlink(bucket, here);
-                }
-                at = next;
+    pub fn retain(&mut self, keep: impl FnMut(&Key, &mut V) -> bool) {
+        self.retain_some(usize::MAX, usize::MAX, keep);
+    }
+
+    /// As [`Table::retain`] for as many entries as `most`, from the one before number `end` down. Says how many are not yet
+    /// looked at: the next `end`.
+    ///
+    /// Nothing is missed if others change the table between two calls; what they put in is not looked at.
+    pub fn retain_some(
+        &mut self,
+        end: usize,
+        most: usize,
+        mut keep: impl FnMut(&Key, &mut V) -> bool,
+    ) -> usize {
+        let end = end.min(self.len());
+        let begin = end.saturating_sub(most);
+        for at in (begin..end).rev() {
+            let Some(node) = self.nodes.get_mut(at) else { break };
+            if !keep(&node.key, &mut node.value) {
+                // Whatever moves here was looked at.
+                self.take(at as u32);
             }
         }
+        begin
+    }
+
+    /// Takes out an entry that `fits`: the first from number `from` on, and around. Gives its number, too.
+    pub fn take_where(&mut self, from: usize, fits: impl Fn(&V) -> bool) -> Option<(usize, V)> {
+        let len = self.len();
+        let from = if from < len { from } else { 0 };
+        let fits = |at: &usize| self.nodes.get(*at).is_some_and(|node| fits(&node.value));
+        let at = (from..len).chain(0..from).find(fits)?;
+        Some((at, self.take(at as u32)?))
     }
 
     /// All entries, in no order.
     pub fn for_each(&self, mut each: impl FnMut(&Key, &V)) {
-        for &head in self.buckets.iter() {
-            let mut at = head;
-            while let Some(node) = self.nodes.get(at as usize) {
-                each(&node.key, &node.value);
-                at = node.next;
+        for at in 0..self.len() {
+            let Some(node) = self.nodes.get(at) else { break };
+            each(&node.key, &node.value);
+        }
+    }
+
+    /// Grows ahead of need, until there is room for `spare` entries more and no bucket is crowded; at most by so many
+    /// `chunks`. Says whether it is done.
+    pub fn make_room(&mut self, spare: usize, chunks: usize) -> Result<bool, OutOfMemory> {
+        for _ in 0..chunks {
+            if self.spare() < spare {
+                self.nodes.grow()?;
             }
-        }
-    }
-
-    /// Grows ahead of need: `spare` nodes ready, buckets not crowded.
-    pub fn prepare(&mut self, spare: usize) -> Result<(), OutOfMemory> {
-        while self.spare() < spare {
-            self.add_chunk()?;
-        }
-        let wanted = (self.len / CROWDED + 1).next_power_of_two().max(CHUNK);
-        if wanted > self.buckets.len() { self.rehash(wanted) } else { Ok(()) }
-    }
-
-    fn add_chunk(&mut self) -> Result<(), OutOfMemory> {
-        let first = self.nodes.grow()?;
-        for at in (first..first + CHUNK).rev() {
-            if let Some(node) = self.nodes.get_mut(at) {
-                node.next = self.free;
-                self.free = at as u32;
-            }
-        }
-        Ok(())
-    }
-
-    fn rehash(&mut self, buckets: usize) -> Result<(), OutOfMemory> {
-        let wider = Slice::try_from_fn_in(buckets, |_| NONE, self.alloc)?;
-        let old = core::mem::replace(&mut self.buckets, wider);
-        for &head in old.iter() {
-            let mut at = head;
-            while let Some(node) = self.nodes.get(at as usize) {
-                let (key, next) = (node.key, node.next);
-                let bucket = self.bucket(&key);
-                if let (Some(head), Some(node)) =
-                    (self.buckets.get_mut(bucket), self.nodes.get_mut(at as usize))
-                {
-                    node.next = core::mem::replace(head, at);
-                }
-                at = next;
-            }
-        }
-        Ok(())
-    }
-
-    fn unlink(&mut self, bucket: usize, gone: u32) -> Option<V> {
-        let (value, next) = self.nodes.get(gone as usize).map(|node| (node.value, node.next))?;
-        let head = self.buckets.get_mut(bucket)?;
-        if *head == gone {
-            *head = next;
-        } else {
-            let mut at = *head;
-            while let Some(node) = self.nodes.get_mut(at as usize) {
-                if node.next == gone {
-                    node.next = next;
+            for _ in 0..CHUNK {
+                if self.buckets >= self.len().max(1) {
                     break;
                 }
-                at = node.next;
+                self.split()?;
+            }
+            if self.has_room(spare) {
+                break;
             }
         }
-        let node = self.nodes.get_mut(gone as usize)?;
-        node.next = self.free;
-        self.free = gone;
-        self.len -= 1;
+        Ok(self.has_room(spare))
+    }
+
+    fn has_room(&self, spare: usize) -> bool {
+        self.spare() >= spare && self.buckets >= self.len().max(1)
+    }
+
+    /// Shrinks to room for `spare` entries more, and no fewer buckets than entries and those; at most by so many `chunks`. Says
+    /// how many chunks went.
+    pub fn give_back(&mut self, spare: usize, chunks: usize) -> usize {
+        let wanted = self.len() + spare;
+        for _ in 0..chunks.saturating_mul(CHUNK) {
+            if self.buckets <= wanted.max(1) {
+                break;
+            }
+            self.join();
+        }
+        let mut gone = 0;
+        while gone < chunks && self.nodes.len() >= wanted + CHUNK && self.nodes.shrink().is_some() {
+            gone += 1;
+        }
+        gone
+    }
+
+    /// One bucket more: some of the entries of an older one go there.
+    fn split(&mut self) -> Result<(), OutOfMemory> {
+        let new = self.buckets;
+        if new == self.heads.len() {
+            self.heads.grow()?;
+        }
+        self.set_head(new, NONE);
+        self.buckets = new + 1;
+        if new > 0 {
+            self.deal(new - previous_power_of_two(new));
+        }
+        Ok(())
+    }
+
+    /// One bucket less: its entries go back to the older one.
+    fn join(&mut self) {
+        let Some(last) = self.buckets.checked_sub(1).filter(|last| *last > 0) else { return };
+        self.buckets = last;
+        self.deal(last);
+        if self.heads.len() >= last + BUCKETS {
+            self.heads.shrink();
+        }
+    }
+
+    /// Puts the entries of this bucket where they belong by now.
+    fn deal(&mut self, bucket: usize) {
+        let mut at = self.head(bucket);
+        self.set_head(bucket, NONE);
+        while let Some(node) = self.nodes.get(at as usize) {
+            let (key, next) = (node.key, node.next);
+            self.link(self.bucket(&key), at);
+            at = next;
+        }
+    }
+
+    fn link(&mut self, bucket: usize, at: u32) {
+        let next = self.head(bucket);
+        if let Some(node) = self.nodes.get_mut(at as usize) {
+            node.next = next;
+        }
+        self.set_head(bucket, at);
+    }
+
+    /// Lets what leads to the entry `at` of this bucket lead to `to`.
+    fn relink(&mut self, bucket: usize, at: u32, to: u32) {
+        let mut before = self.head(bucket);
+        if before == at {
+            return self.set_head(bucket, to);
+        }
+        while let Some(node) = self.nodes.get_mut(before as usize) {
+            if node.next == at {
+                node.next = to;
+                return;
+            }
+            before = node.next;
+        }
+    }
+
+    /// Takes out the entry of this number; the last one gets it.
+    fn take(&mut self, at: u32) -> Option<V> {
+        let Node { key, value, next } = *self.nodes.get(at as usize)?;
+        self.relink(self.bucket(&key), at, next);
+        let last = self.len().checked_sub(1)?;
+        if last != at as usize {
+            let moved = *self.nodes.get(last)?;
+            self.relink(self.bucket(&moved.key), last as u32, at);
+            *self.nodes.get_mut(at as usize)? = moved;
+        }
+        self.len.store(last, Ordering::Release);
         Some(value)
     }
+}
+
+/// The largest power of two that is not above `number`, which is not 0.
+fn previous_power_of_two(number: usize) -> usize {
+    1 << number.ilog2()
 }
 
 #[cfg(all(test, not(loom)))]
@@ -221,27 +336,93 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
+    #[derive(Debug, Clone)]
+    enum Step {
+        Insert(u64, u32),
+        Remove(u64),
+        Retain(u32),
+        RetainSome(usize, u32),
+        TakeWhere(usize, u32),
+        MakeRoom(usize, usize),
+        GiveBack(usize, usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let (name, value) = (|| 0..900u64, || 0..1000u32);
+        prop_oneof![
+            60 => (name(), value()).prop_map(|(name, value)| Step::Insert(name, value)),
+            30 => name().prop_map(Step::Remove),
+            1 => (2..5u32).prop_map(Step::Retain),
+            4 => (0..300usize, 2..5u32).prop_map(|(most, part)| Step::RetainSome(most, part)),
+            4 => (0..1000usize, value()).prop_map(|(from, value)| Step::TakeWhere(from, value)),
+            4 => (0..300usize, 1..5usize).prop_map(|(spare, chunks)| Step::MakeRoom(spare, chunks)),
+            8 => (0..100usize, 1..5usize).prop_map(|(spare, chunks)| Step::GiveBack(spare, chunks)),
+        ]
+    }
+
+    fn key(name: u64) -> Key {
+        // Some share a bucket however many there are.
+        [if name % 8 == 0 { 5 } else { name.wrapping_mul(0x9e37_79b9_7f4a_7c15) }, name]
+    }
+
     proptest! {
         #[test]
-        fn does_what_a_hash_map_does(steps in prop::collection::vec((0u64..40, 0u32..1000, 0u8..8), 0..400)) {
+        fn does_what_a_hash_map_does(steps in prop::collection::vec(step(), 0..1500)) {
             let mut table = Table::<u32, Heap>::new_in(Heap);
             let mut model = HashMap::new();
-            for (name, value, step) in steps {
-                let key = [name, name * 7];
+            let mut end = usize::MAX;
+            for step in steps {
                 match step {
-                    0..=3 => {
-                        table.insert(key, value).unwrap();
-                        model.insert(key, value);
+                    Step::Insert(name, value) => {
+                        table.insert(key(name), value).unwrap();
+                        model.insert(key(name), value);
+                        prop_assert_eq!(table.get(&key(name)), Some(&value));
                     }
-                    4 | 5 => prop_assert_eq!(table.remove(&key), model.remove(&key)),
-                    6 => {
-                        table.retain(|_, held| { *held += 1; *held % 3 != 0 });
-                        model.retain(|_, held: &mut u32| { *held += 1; *held % 3 != 0 });
+                    Step::Remove(name) => {
+                        prop_assert_eq!(table.remove(&key(name)), model.remove(&key(name)));
+                        prop_assert_eq!(table.get(&key(name)), None);
                     }
-                    _ => table.prepare(value as usize % 300).unwrap(),
+                    Step::Retain(part) => {
+                        table.retain(|_, held| { *held += 1; *held % part != 0 });
+                        model.retain(|_, held: &mut u32| { *held += 1; *held % part != 0 });
+                    }
+                    Step::RetainSome(most, part) => {
+                        let (mut looks, mut out) = (0, Vec::new());
+                        end = table.retain_some(end, most, |key, held| {
+                            looks += 1;
+                            if *held % part == 0 { out.push(*key) }
+                            *held % part != 0
+                        });
+                        prop_assert!(looks <= most);
+                        model.retain(|key, _| !out.contains(key));
+                        if end == 0 { end = usize::MAX }
+                    }
+                    Step::TakeWhere(from, value) => {
+                        let any = model.values().any(|held| *held > value);
+                        let taken = table.take_where(from, |held| *held > value);
+                        prop_assert_eq!(taken.is_some(), any);
+                        if taken.is_some() {
+                            model.retain(|key, _| table.get(key).is_some());
+                        }
+                    }
+                    Step::MakeRoom(spare, chunks) => {
+                        let before = table.nodes.len();
+                        if table.make_room(spare, chunks).unwrap() {
+                            prop_assert!(table.spare() >= spare && table.buckets >= table.len());
+                        }
+                        prop_assert!(table.nodes.len() <= before + chunks * CHUNK);
+                    }
+                    Step::GiveBack(spare, chunks) => {
+                        let had = table.spare();
+                        let gone = table.give_back(spare, chunks);
+                        prop_assert!(gone <= chunks && table.spare() == had - gone * CHUNK);
+                        prop_assert!(gone == chunks || table.spare() < spare + CHUNK);
+                    }
                 }
                 prop_assert_eq!(table.len(), model.len());
-                prop_assert_eq!(table.get(&key), model.get(&key));
+            }
+            for (key, value) in &model {
+                prop_assert_eq!(table.get(key), Some(value));
             }
             let mut seen = HashMap::new();
             table.for_each(|key, value| { seen.insert(*key, *value); });
@@ -249,14 +430,47 @@ mod tests {
         }
     }
 
+    /// Steps of a change that look at an entry or a bucket, counted by the number of entries that are linked anew.
+    #[test]
+    fn no_step_takes_longer_the_more_entries_there_are() {
+        let mut table = Table::<u64, Heap>::new_in(Heap);
+        let most = |table: &Table<u64, Heap>| {
+            let length = |bucket| {
+                let mut at = table.head(bucket);
+                core::iter::from_fn(|| {
+                    let node = table.nodes.get(at as usize)?;
+                    at = node.next;
+                    Some(())
+                })
+                .count()
+            };
+            (0..table.buckets).map(length).max().unwrap_or(0)
+        };
+        let key = |name: u64| [xxhash_rust::xxh3::xxh3_64(&name.to_ne_bytes()), name];
+        for name in 0..100_000 {
+            table.insert(key(name), name).unwrap();
+        }
+        // A bucket is what a step goes through.
+        assert!(most(&table) <= 20, "{}", most(&table));
+        while !table.make_room(100, 1).unwrap() {}
+        assert!(most(&table) <= 12, "{}", most(&table));
+        for name in 10..100_000 {
+            assert_eq!(table.remove(&key(name)), Some(name));
+        }
+        while table.give_back(16, 1) > 0 || table.buckets > 26 {
+            assert!(most(&table) <= 12, "{}", most(&table));
+        }
+        assert_eq!((table.nodes.len(), table.heads.len()), (CHUNK, BUCKETS));
+    }
+
     #[test]
     fn prepared_room_is_used_without_an_allocation() {
         let mut table = Table::<u64, Heap>::new_in(Heap);
-        table.prepare(500).unwrap();
-        let ready = table.nodes.len();
+        while !table.make_room(500, 1).unwrap() {}
+        let ready = (table.nodes.len(), table.heads.len());
         for name in 0..500 {
             table.insert([name, 0], name).unwrap();
         }
-        assert_eq!(table.nodes.len(), ready);
+        assert_eq!((table.nodes.len(), table.heads.len()), ready);
     }
 }

@@ -10,7 +10,7 @@
 //! Timeline: made in `mod_init`, slots opened in `child_init(PROC_INIT)`, both before the fork. Nothing is freed at
 //! shutdown: the pool goes with the server.
 //!
-//! Locks, in this order where more than one is held: `reload`, `writer`, `registry`, shards of `calls` by number, a
+//! Locks, in this order where more than one is held: `reload`, `writer`, `registry`, a shard of `calls`, a
 //! record's health. Readers of a generation take none.
 //!
 //! Not here: behaviour (`service`), anything that belongs to one process.
@@ -54,6 +54,8 @@ pub struct Root<A: Alloc> {
     pub registry: Registry<A>,
     /// The calls that count.
     pub calls: Calls<A>,
+    /// Whether there was no memory for a call or for the sets since upkeep last gave back what it can.
+    pub short: Switch,
     /// Events that no destination owns.
     pub counters: Counters,
     /// Turned off by the first count that was given back more often than taken, which is told once.
@@ -102,6 +104,7 @@ impl<A: Alloc> Root<A> {
             reload: Mutex::new(LastReload::default()),
             registry: Registry::new_in(alloc),
             calls: Calls::try_new_in(alloc)?,
+            short: Switch::off(),
             counters: Counters::default(),
             balanced: Switch::on(),
             ping_active: Switch::on(),

@@ -6,7 +6,7 @@ use crate::dest::Flags;
 use crate::health::latency::Latency;
 use crate::shm::Shared;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::shm::counter::{Counter, Gauge};
+use crate::shm::counter::{Counter, Gauge, Load};
 use crate::shm::lock::{Guard, Mutex};
 
 /// The runtime record of a destination. All fields change under way, from any process.
@@ -16,7 +16,7 @@ use crate::shm::lock::{Guard, Mutex};
 #[derive(Default)]
 pub struct Record {
     /// Calls that count for it.
-    pub load: Gauge,
+    pub load: Load,
     /// Entries of the call table that name it, counting or not.
     pub entries: Gauge,
     /// State and options now.

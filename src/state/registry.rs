@@ -134,7 +134,6 @@ impl<A: Alloc> Registry<A> {
             index.labels.grow()?;
         }
         let record = self.records.make(number)?;
-        index.numbers.prepare(1)?;
         index.numbers.insert(key, number)?;
         record.begin(set, flags);
         if let Some(label) = index.labels.get_mut(number as usize) {
@@ -217,6 +216,7 @@ impl<A: Alloc> Registry<A> {
 mod tests {
     use super::*;
     use crate::shm::Heap;
+    use crate::shm::counter::Audited;
 
     fn registry() -> Registry<Heap> {
         Registry::new_in(Heap)
@@ -228,7 +228,7 @@ mod tests {
         let hold = registry.hold([1, 1], 100, b"a", Flags::default()).unwrap();
         let record = registry.record(hold.number).unwrap();
         record.entries.take();
-        record.load.take();
+        record.load.take(Audited::NotYet);
         registry.let_go([hold.number].into_iter());
         registry.sweep();
         let again = registry.hold([1, 1], 100, b"a", Flags::default());

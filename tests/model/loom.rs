@@ -7,7 +7,7 @@
 use dispatcher::shm::arena::Arena;
 use dispatcher::shm::atomic::{AtomicU32, Ordering};
 use dispatcher::shm::counted::Counted;
-use dispatcher::shm::counter::{self, Gauge};
+use dispatcher::shm::counter::{self, Audited, Gauge, Load};
 use dispatcher::shm::lock::Futex;
 use dispatcher::shm::snapshot::{Retired, Snapshot};
 use dispatcher::shm::{Heap, Shared};
@@ -142,15 +142,15 @@ fn the_lock_lets_in_one_at_a_time_and_loses_no_wake_up() {
 #[test]
 fn two_that_saw_one_free_place_do_not_both_take_it() {
     loom::model(|| {
-        let load = Arc::new(Gauge::default());
-        let attempt = |load: &Gauge| {
+        let load = Arc::new(Load::default());
+        let attempt = |load: &Load| {
             // The loop of a selection with maxload 1.
             loop {
                 let seen = load.get();
                 if seen >= 1 {
                     return false;
                 }
-                if load.take_if(seen) {
+                if load.take_if(seen, Audited::NotYet) {
                     return true;
                 }
             }
@@ -174,18 +174,61 @@ fn a_gauge_that_is_given_back_too_often_stays_within_its_range_and_tells_it_once
     });
     loom::model(|| {
         TOLD.store(0, std::sync::atomic::Ordering::Relaxed);
-        let load = Arc::new(Gauge::default());
+        let load = Arc::new(Load::default());
         let other = {
             let load = load.clone();
-            thread::spawn(move || load.give())
+            thread::spawn(move || load.give(Audited::NotYet))
         };
-        load.take();
+        load.take(Audited::NotYet);
         assert!(load.get() <= 1);
-        load.give();
+        load.give(Audited::NotYet);
         other.join().unwrap();
         assert_eq!((load.get(), TOLD.load(std::sync::atomic::Ordering::Relaxed)), (0, 1));
-        assert!(load.take_if(0));
+        assert!(load.take_if(0, Audited::NotYet));
         assert_eq!(load.get(), 1);
+    });
+}
+
+/// Two shards with a call each that ends, and an audit that goes through both meanwhile.
+#[test]
+fn an_audit_that_nobody_waits_for_finds_each_call_that_a_load_counts() {
+    loom::model(|| {
+        let shards = || [0, 1].map(|_| (Futex::new(), UnsafeCell::new((Audited::NotYet, 1u32))));
+        let shared = Arc::new((Load::default(), shards()));
+        (0..2).for_each(|_| shared.0.take(Audited::NotYet));
+        // SAFETY: the checker fails the test if two are inside at once.
+        let inside = |(lock, shard): &(Futex, UnsafeCell<(Audited, u32)>),
+                      work: &mut dyn FnMut(&mut (Audited, u32))| {
+            lock.acquire();
+            // SAFETY: as above.
+            shard.with_mut(|shard| work(unsafe { &mut *shard }));
+            lock.release();
+        };
+        let calls = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                // One goes from the first shard, one comes to the second.
+                inside(&shared.1[0], &mut |(audited, calls)| {
+                    shared.0.give(*audited);
+                    *calls -= 1;
+                });
+                inside(&shared.1[1], &mut |(audited, calls)| {
+                    shared.0.take(*audited);
+                    *calls += 1;
+                });
+            })
+        };
+        let mut found = 0;
+        for shard in &shared.1 {
+            inside(shard, &mut |(audited, calls)| {
+                found += *calls;
+                *audited = Audited::Already;
+            });
+        }
+        let (load, since) = shared.0.account();
+        assert_eq!(i64::from(load), i64::from(found) + i64::from(since));
+        calls.join().unwrap();
+        assert_eq!(shared.0.get(), 2);
     });
 }
 

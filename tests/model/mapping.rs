@@ -17,6 +17,8 @@ struct Head {
     allocations: usize,
     /// Blocks that may still be handed out.
     left: usize,
+    /// Bytes that may be handed out at the same time.
+    limit: usize,
     /// Free blocks by the power of two of their size, linked through their first word.
     free: [usize; 40],
 }
@@ -39,6 +41,7 @@ impl Mapping {
             used: 0,
             allocations: 0,
             left: usize::MAX,
+            limit: usize::MAX,
             free: [0; 40],
         };
         // SAFETY: the mapping is ours and large enough.
@@ -66,6 +69,12 @@ impl Mapping {
         self.head().lock().left = blocks;
     }
 
+    /// From now on no more bytes than these are handed out at the same time: as if the memory were so large, and what is given
+    /// back joined what is free around it.
+    pub fn limit(self, bytes: usize) {
+        self.head().lock().limit = bytes;
+    }
+
     /// Puts a value into the mapping for good.
     pub fn keep<T>(self, value: T) -> &'static T {
         let place = self.alloc(Layout::new::<T>()).unwrap().cast::<T>();
@@ -89,6 +98,9 @@ unsafe impl Alloc for Mapping {
         let (size, class) = Self::class(layout);
         let mut head = self.head().lock();
         head.left = head.left.checked_sub(1)?;
+        if head.used + size > head.limit {
+            return None;
+        }
         let block = match head.free[class] {
             0 => {
                 let block = head.next;

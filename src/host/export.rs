@@ -356,6 +356,7 @@ macro_rules! script_function {
     }};
     ($name:literal, ($($kind:ident $argument:ident),*), $routes:ident, $function:path, $bad:expr) => {{
         const ARGUMENTS: &[$crate::host::script::Argument] = &[$($crate::argument!($kind $argument)),*];
+        const { assert!(ARGUMENTS.len() <= 2, "a function with four arguments needs an entry of its own") };
         unsafe extern "C" fn entry(
             msg: *mut $crate::host::export::RawMessage,
             first: *mut ::core::ffi::c_char,

@@ -9,15 +9,12 @@ use core::ptr::NonNull;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pool;
 
-/// What the pool aligns to in every one of its managers.
-const ALIGN: usize = 8;
-
 // SAFETY: the pool is mapped before the fork at one address, and a block is ours until it is given back.
 unsafe impl Alloc for Pool {
+    /// That of every one of its managers.
+    const ALIGN: usize = 8;
+
     fn alloc(self, layout: Layout) -> Option<NonNull<u8>> {
-        if layout.align() > ALIGN {
-            return None;
-        }
         // SAFETY: no preconditions; null when the pool has no room.
         NonNull::new(unsafe { ffi::shim_shm_malloc(layout.size()) }.cast())
     }

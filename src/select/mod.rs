@@ -46,6 +46,21 @@ pub const ALGORITHMS: &[(i32, &dyn Algorithm)] = &[
     (OVERLOAD, &round_robin::Overload),
 ];
 
+// Each number is there once.
+const _: () = {
+    let mut at = 0;
+    while at < ALGORITHMS.len() {
+        let mut other = at + 1;
+        while other < ALGORITHMS.len() {
+            #[allow(clippy::indexing_slicing)] // a constant has no iterators; both are below the length
+            let same = ALGORITHMS[at].0 == ALGORITHMS[other].0;
+            assert!(!same, "two algorithms have one number");
+            other += 1;
+        }
+        at += 1;
+    }
+};
+
 /// The algorithm that counts calls.
 pub const CALL_LOAD: i32 = 10;
 /// The algorithm that overload control takes part in.
@@ -109,14 +124,22 @@ pub enum Needs {
     Random,
 }
 
-/// A row of tickets of a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // what the algorithms weigh
-pub enum Tickets {
-    Weight,
-    RelativeWeight,
-    Tier,
+macro_rules! tickets {
+    ($($row:ident),*) => {
+        /// A row of tickets of a set.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs)] // what the algorithms weigh
+        pub enum Tickets {
+            $($row),*
+        }
+
+        impl Tickets {
+            /// All rows, in their order.
+            pub const ALL: &[Self] = &[$(Self::$row),*];
+        }
+    };
 }
+tickets!(Weight, RelativeWeight, Tier);
 
 /// A text of the message that is hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,13 +340,6 @@ pub(crate) mod tests {
 
     pub fn at(algorithm: i32, set: &Set, draw: Draw) -> Result<usize, Refusal> {
         super::algorithm(algorithm).unwrap().choose(set, draw).map(|choice| choice.at)
-    }
-
-    #[test]
-    fn numbers_are_listed_once() {
-        let mut numbers: Vec<_> = ALGORITHMS.iter().map(|(number, _)| *number).collect();
-        numbers.dedup();
-        assert_eq!(numbers.len(), ALGORITHMS.len());
     }
 
     #[test]

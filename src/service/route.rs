@@ -3,9 +3,14 @@
 use super::calls::{self, NotPlaced, Placed};
 use super::view::View;
 use crate::load::key::Key;
-use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Pool, Refusal, Text};
+use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Pool, Refusal, Text, Tickets};
 use crate::shm::{Alloc, OutOfMemory};
+use crate::state::set::ROWS;
 use crate::state::{Generation, Root, Set};
+
+// Each row of tickets that an algorithm may draw from is a row of the set.
+const _: () =
+    assert!(Tickets::ALL.len() == ROWS, "state::set::ROWS must be the number of rows of select::Tickets");
 
 /// What is asked for.
 pub struct Ask<'a> {

@@ -21,6 +21,7 @@ unsafe impl<T: Shared, A: Alloc> Sync for Boxed<T, A> {}
 impl<T: Shared, A: Alloc> Boxed<T, A> {
     const LAYOUT: Layout = {
         assert!(size_of::<T>() > 0, "shared memory holds no empty values");
+        assert!(align_of::<T>() <= A::ALIGN, "the memory does not align its blocks to this type");
         Layout::new::<T>()
     };
 

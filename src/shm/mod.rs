@@ -37,7 +37,12 @@ use core::ptr::NonNull;
 /// # Safety
 /// A block is valid for its layout, in every process that uses the handle, until it is freed.
 pub unsafe trait Alloc: Copy {
-    /// A block for `layout`, or nothing when the memory is used up. The block is not cleared.
+    /// What its blocks are aligned to. A type that wants more does not compile in [`boxed`] and [`slice`], the only two that
+    /// ask for blocks.
+    const ALIGN: usize;
+
+    /// A block for `layout`, which is aligned to [`Alloc::ALIGN`] at most, or nothing when the memory is used up. The block is
+    /// not cleared.
     fn alloc(self, layout: Layout) -> Option<NonNull<u8>>;
 
     /// Gives a block back.
@@ -97,12 +102,14 @@ unsafe impl Sync for Foreign {}
 // SAFETY: made before the fork.
 unsafe impl Shared for Foreign {}
 
-/// The process's own heap: for tests of types that do not need a second process.
+/// The process's own heap, which aligns to whatever is asked for: for tests of types that do not need a second process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Heap;
 
 // SAFETY: the global allocator's contract is the trait's.
 unsafe impl Alloc for Heap {
+    const ALIGN: usize = usize::MAX;
+
     fn alloc(self, layout: Layout) -> Option<NonNull<u8>> {
         // SAFETY: every caller here asks for at least one byte (`boxed`, `slice` and `arena` see to it).
         NonNull::new(unsafe { std::alloc::alloc(layout) })

@@ -25,13 +25,18 @@ impl<T: Shared, A: Alloc> Slice<T, A> {
         Self { first: NonNull::dangling(), len: 0, alloc }
     }
 
+    const FITS: () = {
+        assert!(size_of::<T>() > 0, "shared memory holds no empty values");
+        assert!(align_of::<T>() <= A::ALIGN, "the memory does not align its blocks to this type");
+    };
+
     /// `len` values, each made by `make` from its position.
     pub fn try_from_fn_in(
         len: usize,
         mut make: impl FnMut(usize) -> T,
         alloc: A,
     ) -> Result<Self, OutOfMemory> {
-        const { assert!(size_of::<T>() > 0, "shared memory holds no empty values") };
+        const { Self::FITS };
         if len == 0 {
             return Ok(Self::empty_in(alloc));
         }
@@ -56,7 +61,7 @@ impl<T: Shared, A: Alloc> Slice<T, A> {
 
     /// Moves `values` in.
     pub fn try_from_vec_in(mut values: Vec<T>, alloc: A) -> Result<Self, OutOfMemory> {
-        const { assert!(size_of::<T>() > 0, "shared memory holds no empty values") };
+        const { Self::FITS };
         let len = values.len();
         if len == 0 {
             return Ok(Self::empty_in(alloc));

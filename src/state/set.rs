@@ -7,7 +7,7 @@ use crate::shm::counted::Counted;
 use crate::shm::sequence::Sequence;
 use crate::shm::{Alloc, Shared};
 
-/// Rows of tickets of a set.
+/// Rows of tickets of a set: as many as algorithms draw from, which `service::route` asserts.
 pub const ROWS: usize = 3;
 
 /// A set of destinations.

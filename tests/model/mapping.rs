@@ -77,6 +77,7 @@ impl Mapping {
 
     /// Puts a value into the mapping for good.
     pub fn keep<T>(self, value: T) -> &'static T {
+        const { assert!(align_of::<T>() <= Mapping::ALIGN) };
         let place = self.alloc(Layout::new::<T>()).unwrap().cast::<T>();
         // SAFETY: a block for a `T` that is never given back.
         unsafe {
@@ -93,8 +94,9 @@ impl Mapping {
 
 // SAFETY: each block lies in the mapping, is handed out once until it is given back, and is aligned to 16.
 unsafe impl Alloc for Mapping {
+    const ALIGN: usize = 16;
+
     fn alloc(self, layout: Layout) -> Option<NonNull<u8>> {
-        assert!(layout.align() <= 16);
         let (size, class) = Self::class(layout);
         let mut head = self.head().lock();
         head.left = head.left.checked_sub(1)?;

@@ -12,17 +12,23 @@ use crate::host::{log, xhttp};
 use crate::service::metrics::{self, FIGURES, Seen};
 use crate::shm::counter::Counter;
 use crate::state::{Counters, Generation, Set};
+use core::ffi::CStr;
 use std::ffi::CString;
 
 /// The media type of a Prometheus text.
 const KIND: &str = "text/plain; version=0.0.4";
 
-/// `ds_prometheus([set])`: answers the HTTP request at hand with the figures of all destinations, or of those of a set.
+/// `ds_prometheus([set])`: answers the HTTP request at hand with the figures of all destinations and of the module as a whole,
+/// or of the destinations of a set.
 pub fn prometheus(msg: &mut Message, values: &Values<'_>) -> Verdict {
     let text = |module: &Module| {
         let sets = module.sets()?;
-        let wanted = wanted(&sets, (!values.is_empty()).then(|| values.int(0)));
-        Some(metrics::prometheus(module.root, &wanted))
+        let set = (!values.is_empty()).then(|| values.int(0));
+        let mut text = metrics::prometheus(module.root, &wanted(&sets, set));
+        if set.is_none() {
+            text.extend(of_module());
+        }
+        Some(text)
     };
     let Some(text) = module().and_then(text) else { return Verdict::FALSE };
     if xhttp::reply(msg, KIND, text.as_bytes()) {
@@ -66,24 +72,60 @@ pub fn stats(rpc: &Rpc) {
     });
 }
 
-/// A counter of the module.
+/// A counter of the module as a whole.
+struct OfModule {
+    name: &'static CStr,
+    about: &'static CStr,
+    read: counters::Read,
+}
+
+/// All of them.
+const OF_MODULE: [OfModule; 8] = [
+    OfModule { name: c"placed", about: c"Calls counted.", read: || count(|all| &all.placed) },
+    OfModule {
+        name: c"unknown",
+        about: c"Releases of a call that is not known.",
+        read: || count(|all| &all.unknown),
+    },
+    OfModule {
+        name: c"late",
+        about: c"Releases that came twice or too late.",
+        read: || count(|all| &all.late),
+    },
+    OfModule {
+        name: c"crossed",
+        about: c"Calls counted again for a 2xx that crossed their CANCEL.",
+        read: || count(|all| &all.crossed),
+    },
+    OfModule {
+        name: c"expired",
+        about: c"Calls that nobody ended in time.",
+        read: || count(|all| &all.expired),
+    },
+    OfModule { name: c"probes", about: c"Probes begun.", read: || count(|all| &all.probes) },
+    OfModule {
+        name: c"failed_probes",
+        about: c"Probes that failed.",
+        read: || count(|all| &all.failed_probes),
+    },
+    OfModule {
+        name: c"stale_probes",
+        about: c"Answers to probes that meant nothing any more.",
+        read: || count(|all| &all.stale_probes),
+    },
+];
+
 fn count(of: fn(&Counters) -> &Counter) -> u64 {
     module().map_or(0, |module| of(&module.root.counters).get())
 }
 
 /// Makes the server's counters.
 pub fn register() -> Result<(), &'static str> {
-    let register = |name, about, read| counters::register(c"dispatcher", name, about, read);
-    register(c"placed", c"Calls counted.", || count(|all| &all.placed))?;
-    register(c"unknown", c"Releases of a call that is not known.", || count(|all| &all.unknown))?;
-    register(c"late", c"Releases that came twice or too late.", || count(|all| &all.late))?;
-    register(c"crossed", c"Calls counted again for a 2xx that crossed their CANCEL.", || {
-        count(|all| &all.crossed)
-    })?;
-    register(c"expired", c"Calls that nobody ended in time.", || count(|all| &all.expired))?;
-    register(c"probes", c"Probes begun.", || count(|all| &all.probes))?;
-    register(c"failed_probes", c"Probes that failed.", || count(|all| &all.failed_probes))?;
-    register(c"stale_probes", c"Answers to probes that meant nothing any more.", || {
-        count(|all| &all.stale_probes)
-    })
+    OF_MODULE.iter().try_for_each(|one| counters::register(c"dispatcher", one.name, one.about, one.read))
+}
+
+/// The counters of the module in the text format of Prometheus.
+fn of_module() -> impl Iterator<Item = String> {
+    let text = |text: &CStr| text.to_string_lossy().into_owned();
+    OF_MODULE.iter().map(move |one| metrics::counter(&text(one.name), &text(one.about), (one.read)()))
 }

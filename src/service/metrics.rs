@@ -115,13 +115,26 @@ pub fn prometheus<A: Alloc>(root: &Root<A>, sets: &[&Set<A>]) -> String {
     let mut text = String::new();
     for Figure { name, about, of } in FIGURES {
         let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        // Prometheus has seconds only.
+        let milliseconds = name.strip_suffix("milliseconds");
+        let name = milliseconds.map_or_else(|| name.to_owned(), |name| format!("{name}seconds"));
         // Writing to a string does not fail.
         let _ = writeln!(text, "# HELP {PREFIX}{name} {about}\n# TYPE {PREFIX}{name} {kind}");
         for (labels, one, seen) in &all {
-            let _ = writeln!(text, "{PREFIX}{name}{labels} {}", of(one, seen));
+            let value = of(one, seen);
+            let _ = match milliseconds {
+                Some(_) => writeln!(text, "{PREFIX}{name}{labels} {}", value as f64 / 1000.0),
+                None => writeln!(text, "{PREFIX}{name}{labels} {value}"),
+            };
         }
     }
     text
+}
+
+/// A counter of the module as a whole in the same format.
+pub fn counter(name: &str, about: &str, value: u64) -> String {
+    let name = format!("kamailio_dispatcher_{name}_total");
+    format!("# HELP {name} {about}\n# TYPE {name} counter\n{name} {value}\n")
 }
 
 /// A label's value: backslash, quote and line feed are escaped; what is no UTF-8 is replaced.

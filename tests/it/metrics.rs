@@ -28,9 +28,9 @@ request_route {
 onreply_route { if (status =~ "2[0-9][0-9]") ds_load_update(); }
 failure_route[NEXT] { if (ds_next_dst()) { t_on_failure("NEXT"); t_relay(); } else { ds_load_unset(); } }
 event_route[xhttp:request] {
-    if ($hu == "/metrics") { prom_dispatch(); exit; }
-    if ($hu == "/metrics/destinations") { ds_prometheus(); exit; }
-    if ($hu == "/metrics/destinations/2") { ds_prometheus("2"); exit; }
+    if ($hu == "/counters") { prom_dispatch(); exit; }
+    if ($hu == "/metrics") { ds_prometheus(); exit; }
+    if ($hu == "/metrics/2") { ds_prometheus("2"); exit; }
     xhttp_reply("404", "Not Found", "text/plain", "");
 }
 "#;
@@ -71,12 +71,28 @@ fn get(server: &Kamailio, path: &str) -> String {
     }
 }
 
-/// The samples of a text: name and labels, value.
+/// The samples of destinations in a text: name and labels, value.
 fn samples(text: &str) -> HashMap<String, u64> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| line.rsplit_once(' ').map(|(name, value)| (name.into(), value.parse().unwrap())).unwrap())
-        .collect()
+    all_samples(text).into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect()
+}
+
+/// Those of the module as a whole.
+fn of_module(text: &str) -> HashMap<String, u64> {
+    all_samples(text).into_iter().filter(|(name, _)| !name.starts_with(PREFIX)).collect()
+}
+
+/// Latencies are as RPC tells them, in milliseconds.
+fn all_samples(text: &str) -> HashMap<String, u64> {
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        match value.parse::<f64>().unwrap() {
+            seconds if name.contains("_latency_seconds{") => {
+                (name.replace("_seconds{", "_milliseconds{"), (seconds * 1000.0).round() as u64)
+            }
+            number => (name.to_owned(), number as u64),
+        }
+    };
+    text.lines().filter(|line| !line.starts_with('#')).map(sample).collect()
 }
 
 /// What RPC says, in the form of [`samples`].
@@ -102,7 +118,7 @@ fn by_rpc(server: &Kamailio, which: Value) -> HashMap<String, u64> {
 #[test]
 fn every_destination_has_its_series_from_the_start_and_loses_it_when_it_is_removed() {
     let server = builder("1 sip:127.0.1.1 0 0 duid=a;maxload=5\n2 sip:127.0.2.1 4\n").start();
-    let all = samples(&get(&server, "/metrics/destinations"));
+    let all = samples(&get(&server, "/metrics"));
     assert_eq!(all.len(), 2 * FIGURES);
     assert_eq!(all, by_rpc(&server, json!([])));
     let of = |name: &str, labels: &str| all[&format!("{PREFIX}{name}{{{labels},socket=\"\"}}")];
@@ -113,10 +129,10 @@ fn every_destination_has_its_series_from_the_start_and_loses_it_when_it_is_remov
 
     server.write_list("2 sip:127.0.2.1 4\n3 sip:127.0.3.1\n");
     server.rpc("dispatcher.reload", json!([])).unwrap();
-    let text = get(&server, "/metrics/destinations");
+    let text = get(&server, "/metrics");
     assert!(!text.contains("127.0.1.1") && text.contains("127.0.3.1"), "{text}");
     assert_eq!(samples(&text), by_rpc(&server, json!([])));
-    let one = samples(&get(&server, "/metrics/destinations/2"));
+    let one = samples(&get(&server, "/metrics/2"));
     assert!(one.len() == FIGURES && one.keys().all(|name| name.contains("set=\"2\"")), "{one:?}");
     server.stop();
 }
@@ -129,7 +145,7 @@ fn thousands_are_scraped_at_once_and_read_by_rpc_in_parts() {
     let list: String =
         (0..COUNT).map(|n| format!("1 sip:127.1.{}.{}:5060 0 0 duid=gw{n}\n", n / 250, n % 250)).collect();
     let mut server = builder(&list).globals("tcp_conn_wq_max=16777216\n").start();
-    let text = get(&server, "/metrics/destinations");
+    let text = get(&server, "/metrics");
     let scraped = samples(&text);
     assert_eq!(scraped.len(), COUNT * FIGURES, "{} bytes", text.len());
     let mut read = HashMap::new();
@@ -185,7 +201,10 @@ fn calls_that_are_placed_sent_on_and_refused_are_counted_where_they_belong() {
         one["REFUSED_TOTAL"].clone()
     };
     assert_eq!((refused("good"), refused("bad")), (json!(1), json!(0)));
-    assert!(get(&server, "/metrics").contains("kamailio_dispatcher_placed "), "the module's counters");
+    assert!(get(&server, "/counters").contains("kamailio_dispatcher_placed "), "the server's counters");
+    let placed = of_module(&get(&server, "/metrics"))["kamailio_dispatcher_placed_total"];
+    let audit = server.rpc("dispatcher.load_audit", json!([])).unwrap();
+    assert_eq!(json!(placed), audit["PLACED"]);
     server.assert_healthy();
     server.stop();
 }
@@ -262,7 +281,7 @@ fn a_real_prometheus_stores_what_rpc_says() {
         eventually(&format!("{metric}: {due:?}"), PATIENCE, || prometheus.values(&metric) == due);
     }
     eventually("the module's counters", PATIENCE, || {
-        prometheus.values("kamailio_dispatcher_placed").values().eq([&8])
+        prometheus.values("kamailio_dispatcher_placed_total").values().eq([&8])
     });
     server.stop();
 }
@@ -290,5 +309,43 @@ fn request_that_a_script_sends_by_hand_is_counted_once_and_a_list_is_no_request(
     let selected: Vec<_> =
         stats.as_array().unwrap().iter().map(|one| one["SELECTED_TOTAL"].clone()).collect();
     assert_eq!(selected, [json!(2), json!(2)]);
+    server.stop();
+}
+
+/// What `promtool check metrics` says of a text: whether it is content, and its words.
+#[track_caller]
+fn checked(text: &str) -> (bool, String) {
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("prometheus is installed");
+    child.stdin.take().expect("its input").write_all(text.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let words = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&words).into_owned())
+}
+
+#[test]
+fn promtool_finds_nothing_to_say_against_the_metrics() {
+    let gateways = Gateways::answering(2, 200);
+    let list = gateways.list(1, "maxload=7;latency=12") + "2 sip:127.0.2.1 4\n";
+    let server = builder(&list).modparam("modparam(\"dispatcher\", \"ds_ping_latency_stats\", 1)").start();
+    let mut agent = server.agent();
+    let mut call = agent.call();
+    assert_eq!(agent.place(&mut call).status(), Some(200));
+    for path in ["/metrics", "/metrics/2"] {
+        let text = get(&server, path);
+        let (content, words) = checked(&text);
+        assert!(content && words.is_empty(), "{path}: {words}\n{text}");
+    }
+    let text = get(&server, "/metrics");
+    assert!(
+        text.lines().any(|line| line.contains("_latency_seconds{") && line.ends_with(" 0.012")),
+        "{text}"
+    );
+    assert_eq!(samples(&text), by_rpc(&server, json!([])));
+    assert_eq!(of_module(&text).len(), 8, "{text}");
+    // The server's way to show counters gives no help texts: why ours are in our own text as well.
+    let (content, words) = checked(&get(&server, "/counters"));
+    assert!(!content && words.lines().all(|line| line.ends_with("no help text")), "{words}");
     server.stop();
 }

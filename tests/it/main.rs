@@ -34,6 +34,7 @@ mod removal;
 mod repeats;
 mod restart;
 mod settings;
+mod snippets;
 mod soak;
 mod source_kinds;
 mod source_model;

@@ -165,6 +165,11 @@ impl Agent {
         self.socket.send_to(bytes, self.server).expect("a datagram to the server");
     }
 
+    /// Sends a request to where RFC 3261 says, which need not be the server.
+    pub fn send_on(&self, request: &Message) {
+        self.socket.send_to(&request.bytes(), request.next_hop()).expect("a datagram");
+    }
+
     /// The next message, of whatever call.
     pub fn receive(&mut self, timeout: Duration) -> Option<Message> {
         self.waiting.pop_front().or_else(|| self.next_datagram(timeout))

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::agent::token;
 use super::message::Message;
 use super::net;
 use super::wait::until;
@@ -127,7 +128,29 @@ impl Gateways {
 
     /// Sends a request of the gateway's own making, such as its BYE.
     pub fn send(&self, gateway: usize, message: &Message, to: SocketAddr) {
-        self.shared.sockets[gateway].send_to(&message.bytes(), to).expect("a datagram to the server");
+        self.shared.sockets[gateway].send_to(&message.bytes(), to).expect("a datagram");
+    }
+
+    /// The BYE of the gateway that answered this call, sent along the route set that its INVITE left.
+    #[track_caller]
+    pub fn hang_up(&self, call_id: &str) {
+        let received = lock(&self.shared.received);
+        let fits = |r: &&Received| r.message.method() == Some("INVITE") && r.message.call_id() == call_id;
+        let Received { gateway, message: invite } =
+            received.iter().rev().find(fits).expect("an INVITE").clone();
+        drop(received);
+        let header = |name: &str| invite.header(name).unwrap_or_default().to_owned();
+        let mut bye = Message::request("BYE", invite.contact().expect("a Contact"))
+            .with("Via", format!("SIP/2.0/UDP {};branch=z9hG4bK{}", self.address(gateway), token()))
+            .with("From", format!("{};tag=gw{gateway}", header("To")))
+            .with("To", header("From"))
+            .with("Call-ID", call_id)
+            .with("CSeq", "1 BYE")
+            .with("Max-Forwards", "70");
+        for route in invite.values("Record-Route") {
+            bye = bye.with("Route", route);
+        }
+        self.send(gateway, &bye, bye.next_hop());
     }
 
     /// Waits until the gateways together have got `count` requests of this method.

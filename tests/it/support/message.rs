@@ -1,6 +1,7 @@
 //! As much SIP as the tests speak: start line, headers in order, body.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 #[derive(Debug, Clone)]
 pub struct Message {
@@ -85,6 +86,18 @@ impl Message {
     /// The URI of Contact.
     pub fn contact(&self) -> Option<&str> {
         self.header("Contact")?.split_once('<')?.1.split_once('>').map(|(uri, _)| uri)
+    }
+
+    /// Where RFC 3261 sends a request: to the first Route, or where there is none, to the request URI (8.1.2, 12.2.1.1; all
+    /// routes are loose).
+    #[track_caller]
+    pub fn next_hop(&self) -> SocketAddr {
+        let uri = self.header("Route").or_else(|| self.uri()).expect("a request");
+        let host =
+            uri.split("sip:").nth(1).expect("a SIP URI").split([';', '>', '?']).next().unwrap_or_default();
+        let host = host.rsplit('@').next().unwrap_or_default();
+        let address = host.parse().or_else(|_| format!("{host}:5060").parse());
+        address.unwrap_or_else(|error| panic!("{uri} is no address: {error}"))
     }
 
     /// A reply that goes back the way this request came. `tag` is put on a To that has none.

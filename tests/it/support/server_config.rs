@@ -174,7 +174,8 @@ impl Builder {
     }
 
     /// A complete configuration that takes DISPATCHER_MODULE, DISPATCHER_LIST, LISTEN_ADDR and RPC_SOCKET as
-    /// defines, as it is. Of the rest above only the list and the command line's settings count then.
+    /// defines, as it is; and TCP_ADDR after [`Builder::tcp`]. Of the rest above only the list and the command line's settings
+    /// count then.
     pub fn file(mut self, file: impl Into<PathBuf>) -> Builder {
         self.file = Some(file.into());
         self
@@ -224,6 +225,7 @@ impl Builder {
             Some(file) => (
                 if stock { for_stock(file, &dir) } else { file.clone() },
                 vec![
+                    format!("{}_ADDR=tcp:{address}", if self.tcp { "TCP" } else { "NO_TCP" }),
                     format!("LISTEN_ADDR=udp:{address}"),
                     format!("DISPATCHER_MODULE=\"{module}\""),
                     format!("DISPATCHER_LIST=\"{}\"", list.display()),

@@ -30,7 +30,8 @@
 //!
 //! # What always holds
 //!
-//! - A destination's load is the number of calls in the table that count for it; both change under one lock.
+//! - A destination's load is the number of calls in the table that count for it; both change under one lock. A call counts
+//!   there exactly while a branch of it that may still be answered, or was answered, went there.
 //! - No choice by call load takes a destination past its `maxload`. (A call that is there already counts even beyond it: a
 //!   2xx that crossed its CANCEL, a limit lowered by a reload, a call sent on by an algorithm that does not count.)
 //! - A reader of the sets never waits, and never sees half a reload. No worker waits for the DNS or for a probe.

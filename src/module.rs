@@ -2,7 +2,7 @@
 
 use crate::api::{
     self, Module, edit, explain, failover, group, load, membership, metrics, names, probing, reload, rpc,
-    select, state_file, version,
+    select, state_file, tracking, version,
 };
 use crate::conf::{Conf, Raw, parameters};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
@@ -298,7 +298,9 @@ fn start() -> Result<(), String> {
     }
     let mut processes = 0;
     if module.conf.probing.is_some() {
-        tm::load(probing::answered).map_err(|error| format!("ds_ping_interval is set, but {error}"))?;
+        if !tm::is_loaded() {
+            return Err("ds_ping_interval is set, but the module tm is not loaded".into());
+        }
         processes += 1;
     }
     processes += u32::from(looks_names_up(&module));
@@ -336,7 +338,7 @@ unsafe extern "C" fn child_init(rank: c_int) -> c_int {
     guard::guard(-1, || {
         let Some(module) = api::module() else { return -1 };
         let done = match rank {
-            export::BEFORE_FORK => module.root.sets.open(process::count()).map_err(|error| error.to_string()),
+            export::BEFORE_FORK => before_fork(module),
             export::FORKING => fork(module).map_err(str::to_string),
             _ => Ok(()),
         };
@@ -348,6 +350,16 @@ unsafe extern "C" fn child_init(rank: c_int) -> c_int {
             }
         }
     })
+}
+
+/// When all modules are initialised, whatever their order.
+fn before_fork(module: &Module) -> Result<(), String> {
+    module.root.sets.open(process::count()).map_err(|error| error.to_string())?;
+    if tm::is_loaded() {
+        tm::load(probing::answered)?;
+    }
+    tracking::begin()?;
+    Ok(())
 }
 
 /// In the first process, when all others have ended.

@@ -1,7 +1,7 @@
 //! `ds_next_dst`, `ds_next_domain`, `ds_set_dst`, `ds_set_domain`, `ds_mark_dst` and `ds_mark_addr`: what a script does with
 //! the list that a selection left, and when a destination fails.
 
-use super::{Module, event, list, module};
+use super::{Module, event, list, module, tracking};
 use crate::dest::{Flags, problem::shown};
 use crate::host::message::{Kind, Message, Method, Target};
 use crate::host::script::{Values, Verdict};
@@ -58,8 +58,8 @@ fn follow_front(module: &Module, msg: &Message) -> Option<()> {
     let (list, sets) = (List::of(&module.conf.xavp_dst), module.sets()?);
     let front = list.front()?;
     let set = sets.set(front.int(b"grp")?)?;
-    let destination = set.get(list::position(set, &front, 0)?)?;
-    calls::follow(module.root, || Some(key), destination.record);
+    let record = set.get(list::position(set, &front, 0)?)?.record;
+    follow(module, msg, key, record);
     Some(())
 }
 
@@ -69,10 +69,18 @@ fn call_key(module: &Module, msg: &Message) -> Option<Key> {
     msg.call_id().filter(|_| invite).map(|call_id| module.root.secret.call(call_id))
 }
 
+/// If the call counts anywhere, it goes to the destination of this record now.
+fn follow(module: &Module, msg: &Message, key: Key, record: u32) {
+    let counts = calls::follow(module.root, || Some(key), record, || tracking::invite(msg));
+    if tracking::told(counts) == Some(true) {
+        tracking::chosen(module, msg, key, record);
+    }
+}
+
 /// The call goes nowhere, or to what is not configured.
-fn release(module: &Module, key: Option<Key>) {
+fn leave(module: &Module, msg: &Message, key: Option<Key>) {
     if let Some(key) = key {
-        calls::release(module.root, key, clock::seconds());
+        tracking::told(calls::leave(module.root, &key, tracking::invite(msg)));
     }
 }
 
@@ -93,7 +101,7 @@ fn next(msg: &mut Message, target: Target) -> Verdict {
     let key = call_key(module, msg);
     let mut failed = None;
     at_front(module, &list, |_, set, at| failed = set.get(at).map(|one| one.record));
-    if !list.remove_front() || next_usable(module, key, &mut list).is_none() {
+    if !list.remove_front() || next_usable(module, msg, key, &mut list).is_none() {
         return Verdict::FALSE;
     }
     let done = use_front(module, msg, target);
@@ -101,7 +109,7 @@ fn next(msg: &mut Message, target: Target) -> Verdict {
         at_front(module, &list, route::count_selected);
         failed.into_iter().for_each(|record| route::count_failed_over(module.root, record));
     } else {
-        release(module, key);
+        leave(module, msg, key);
     }
     done
 }
@@ -129,7 +137,7 @@ fn use_front(module: &Module, msg: &mut Message, target: Target) -> Verdict {
 }
 
 /// Brings the entry to use next to the front of the list, with the call of this key; nothing if none is usable.
-fn next_usable(module: &Module, key: Option<Key>, list: &mut List<'_>) -> Option<()> {
+fn next_usable(module: &Module, msg: &Message, key: Option<Key>, list: &mut List<'_>) -> Option<()> {
     let sets = module.sets()?;
     loop {
         let front = list.front()?;
@@ -138,10 +146,10 @@ fn next_usable(module: &Module, key: Option<Key>, list: &mut List<'_>) -> Option
         let Some(key_of_counted) = counted else {
             match set.and_then(|set| list::position(set, &front, 0).map(|at| (set, at))) {
                 // An entry that a script made, or whose destination is gone by now, is used as it is.
-                None => release(module, key),
+                None => leave(module, msg, key),
                 Some((set, at)) if route::may_follow(module.root, set, at, key.as_ref()) => {
-                    if let Some(destination) = set.get(at) {
-                        calls::follow(module.root, || key, destination.record);
+                    if let (Some(destination), Some(key)) = (set.get(at), key) {
+                        follow(module, msg, key, destination.record);
                     }
                 }
                 Some(_) => {
@@ -155,7 +163,7 @@ fn next_usable(module: &Module, key: Option<Key>, list: &mut List<'_>) -> Option
             Some(set) => counted_entries(set, list),
             None => (Vec::new(), 1),
         };
-        match set.and_then(|set| least_loaded(module, key_of_counted, set, &entries)) {
+        match set.and_then(|set| least_loaded(module, msg, key_of_counted, set, &entries)) {
             Some(at) => {
                 list.bring_to_front(at);
                 return Some(());
@@ -189,11 +197,20 @@ fn counted_entries(set: &Set<Pool>, list: &List<'_>) -> (Vec<(usize, usize)>, us
 }
 
 /// Counts the call at the least loaded of these entries; its place in the list.
-fn least_loaded(module: &Module, key: Key, set: &Set<Pool>, entries: &[(usize, usize)]) -> Option<usize> {
+fn least_loaded(
+    module: &Module,
+    msg: &Message,
+    key: Key,
+    set: &Set<Pool>,
+    entries: &[(usize, usize)],
+) -> Option<usize> {
     let positions: Vec<usize> = entries.iter().map(|(_, at)| *at).collect();
     let spare_last = module.conf.use_default;
-    match route::retry(module.root, set, &positions, key, clock::seconds(), spare_last) {
-        Ok(chosen) => entries.iter().find(|(_, at)| *at == chosen).map(|(place, _)| *place),
+    match route::retry(module.root, set, &positions, key, tracking::invite(msg), spare_last) {
+        Ok(chosen) => {
+            tracking::chosen(module, msg, key, set.get(chosen)?.record);
+            entries.iter().find(|(_, at)| *at == chosen).map(|(place, _)| *place)
+        }
         Err(NotPlaced::Refused(_)) => None,
         Err(NotPlaced::OutOfMemory(error)) => {
             log::error(format_args!("failover: the call is not counted: {error}"));

@@ -1,11 +1,11 @@
 //! `ds_load_update` and `ds_load_unset`: what a message says about the call that it belongs to.
 
-use super::module;
+use super::{module, tracking};
 use crate::host::message::{Kind, Message, Method};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log};
-use crate::load::Event;
-use crate::service::calls::{self, Report};
+use crate::load::{About, Event, News};
+use crate::service::calls;
 
 /// `ds_load_update()`: a BYE or CANCEL releases the call, a 2xx to its INVITE confirms it, anything else shows that it
 /// is still there.
@@ -49,12 +49,13 @@ fn report(function: &str, msg: &Message, event: impl Fn(Kind) -> Option<Event>) 
     };
     if let Some(event) = event(kind) {
         let key = module.root.secret.call(call_id);
-        let sets = match kind {
-            Kind::Reply(..) => module.sets(),
-            Kind::Request(_) => None,
+        let about = match kind {
+            Kind::Reply(Method::Invite, _) => tracking::about(msg, true),
+            Kind::Reply(..) => About::OtherTransaction,
+            Kind::Request(_) => tracking::about(msg, false),
         };
-        let from = msg.source().zip(sets.as_deref());
-        calls::report(module.root, &Report { key, event, now: clock::seconds(), from });
+        let news = News { event, about, tags: tracking::tags(module, msg), now: clock::seconds() };
+        tracking::told(calls::report(module.root, &key, &news));
     }
     Verdict::True
 }

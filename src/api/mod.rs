@@ -20,6 +20,7 @@ pub mod rpc;
 pub mod select;
 mod source;
 pub mod state_file;
+pub mod tracking;
 pub mod version;
 
 use crate::conf::Conf;

@@ -1,11 +1,11 @@
 //! `ds_select_dst`, `ds_select_domain`, `ds_select`, `ds_select_routes`: choosing a destination for the request at hand.
 
 use super::list::{self, Listed};
-use super::{Module, module};
+use super::{Module, module, tracking};
 use crate::dest::problem::shown;
 use crate::host::message::{Kind, Message, Method, Target, UriOf};
 use crate::host::script::{Values, Verdict};
-use crate::host::{clock, log, mem::Pool, process, xavp};
+use crate::host::{clock, log, mem::Pool, process, transaction, xavp};
 use crate::select::{self, CALL_LOAD, PARALLEL, Refusal, Text, hash};
 use crate::service::calls;
 use crate::service::route::{self, Ask, Call, NoRoute, Selection};
@@ -180,6 +180,7 @@ fn apply(
     let sets = module.sets().ok_or(code::ERROR)?;
     warn_of_unknown(rule.algorithm);
     let key = || msg.call_id().map(|call_id| module.root.secret.call(call_id));
+    let invite = || tracking::invite(msg);
     // What only goes to the list is for later. Call load counts even then, as in the stock module.
     let waits = written.sent || target == Target::ListOnly && rule.algorithm != CALL_LOAD;
     let ask = Ask {
@@ -187,26 +188,32 @@ fn apply(
         algorithm: rule.algorithm,
         call: match msg.kind() {
             Some(Kind::Request(Method::Invite)) if waits => Call::Waits,
-            // After a failure the gateway that failed is not the one to stay at.
-            Some(Kind::Request(Method::Invite)) => Call::Goes { key: &key, may_stay: !msg.has_failed() },
+            Some(Kind::Request(Method::Invite)) => {
+                // After a failure the gateway that failed is not the one to stay at.
+                Call::Goes { key: &key, invite: &invite, may_stay: transaction::failed(msg).is_none() }
+            }
             _ => Call::None,
         },
-        now: clock::seconds(),
         now_ms: &clock::wall_millis,
         random: &process::random_number,
         spare_last: module.conf.use_default,
         hash: &|text| hashed(module, msg, text),
     };
     let chosen = route::select(module.root, &sets, &ask).map_err(|error| refused(rule, &error))?;
-    let key = if chosen.new { key() } else { None };
-    write(module, msg, rule, &chosen, target, written, list).ok_or_else(|| {
+    let tracked = chosen.tracked.and_then(|record| Some((key()?, record)));
+    let written = write(module, msg, rule, &chosen, target, written, list);
+    if written.is_none() {
         log::error(format_args!("selection: the host has no more memory for the destination or its list"));
-        if let Some(key) = key {
-            // The script is told that there is no destination: the call does not go there.
-            calls::release(module.root, key, clock::seconds());
+    }
+    match tracked {
+        Some((key, record)) if written.is_some() => tracking::chosen(module, msg, key, record),
+        // The script is told that there is no destination: the call does not go there.
+        Some((key, _)) if chosen.new => {
+            tracking::told(calls::leave(module.root, &key, tracking::invite(msg)));
         }
-        code::ERROR
-    })
+        _ => {}
+    }
+    written.ok_or(code::ERROR)
 }
 
 /// The hash of a text of the message, as the stock module makes it.

@@ -139,10 +139,41 @@ impl Message {
 
     /// Whether it belongs to a dialog: its To has a tag.
     pub fn in_dialog(&self) -> bool {
-        // SAFETY: looked at only when the To header is there; the host parses its body with it.
-        self.parse(ffi::HDR_TO_T)
-            && !self.raw().to.is_null()
-            && unsafe { ffi::shim_has_to_tag(self.0.as_ptr()) != 0 }
+        !self.to_tag().is_empty()
+    }
+
+    /// The tag of its To; empty where it has none.
+    pub fn to_tag(&self) -> &[u8] {
+        if !self.parse(ffi::HDR_TO_T) || self.raw().to.is_null() {
+            return &[];
+        }
+        // SAFETY: the To header is there; the host parses its body with it. The text belongs to the message.
+        unsafe { text::bytes(ffi::shim_to_tag(self.0.as_ptr())) }
+    }
+
+    /// The tag of its From; empty where it has none.
+    pub fn from_tag(&self) -> &[u8] {
+        // SAFETY: asked for only when the header is there and parsed; the text belongs to the message.
+        unsafe {
+            if ffi::parse_from_header(self.0.as_ptr()) < 0 {
+                return &[];
+            }
+            text::bytes(ffi::shim_from_tag(self.0.as_ptr()))
+        }
+    }
+
+    /// The number of its CSeq, as written; empty where it has none.
+    pub fn cseq_number(&self) -> &[u8] {
+        if !self.parse(ffi::HDR_CSEQ_T) || self.raw().cseq.is_null() {
+            return &[];
+        }
+        // SAFETY: the CSeq header is there and its body is parsed with it. The text belongs to the message.
+        unsafe { text::bytes(ffi::shim_cseq_number(self.0.as_ptr())) }
+    }
+
+    /// Its number in this process, of which two messages at a time never have the same.
+    pub fn id(&self) -> u32 {
+        self.raw().id
     }
 
     /// Where it came from.
@@ -266,8 +297,20 @@ impl Message {
         Some(user).filter(|user| !user.is_empty()).map(<[u8]>::trim_ascii)
     }
 
-    /// Whether the script handles the failure of an earlier attempt to send it on.
-    pub fn has_failed(&self) -> bool {
+    /// Whether it was forwarded, where there is no transaction: the host has made the branch of its Via, which it does when it
+    /// knows where to send it. (It does not keep whether sending failed.)
+    pub fn was_forwarded(&self) -> bool {
+        self.raw().add_to_branch_len > 0
+    }
+
+    /// Its request URI.
+    pub fn request_uri(&self) -> &[u8] {
+        // SAFETY: the text belongs to the message.
+        unsafe { text::bytes(*ffi::shim_ruri(self.0.as_ptr())) }
+    }
+
+    /// Whether the script handles it in a failure route.
+    pub fn is_in_failure_route(&self) -> bool {
         // SAFETY: reads a word of the process.
         let route = unsafe { ffi::shim_route_type() };
         u32::try_from(route).is_ok_and(|route| route & ffi::FAILURE_ROUTE != 0)

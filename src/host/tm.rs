@@ -30,7 +30,19 @@ unsafe impl Sync for Api {}
 
 static API: OnceLock<Api> = OnceLock::new();
 
-/// Gets the transaction module's functions; `done` is told of every end. Once, in `mod_init`.
+/// Whether the transaction module is loaded, before or after this one.
+pub fn is_loaded() -> bool {
+    // SAFETY: the host only looks its tables up.
+    unsafe { ffi::shim_has_tm() != 0 }
+}
+
+/// Its functions, for other parts of this boundary.
+pub(super) fn binds() -> Option<&'static ffi::tm_binds> {
+    API.get().map(|api| &api.binds)
+}
+
+/// Gets the transaction module's functions; `done` is told of every end of a request of our own. Once, before the fork, when
+/// all modules are initialised.
 pub fn load(done: Done) -> Result<(), &'static str> {
     // SAFETY: a struct of addresses, for which zero is none.
     let mut binds: ffi::tm_binds = unsafe { core::mem::zeroed() };

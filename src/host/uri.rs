@@ -26,6 +26,11 @@ pub struct Uri {
 }
 
 impl Uri {
+    /// The port that it means where it has none (RFC 3261 section 19.1.2).
+    pub fn usual_port(&self) -> u16 {
+        self.usual_port
+    }
+
     /// Host, with the port behind it if that is not the one that the scheme implies.
     pub fn host_and_unusual_port(&self) -> Range<usize> {
         let end = self.port_end.filter(|_| self.port != self.usual_port && !self.host.is_empty());

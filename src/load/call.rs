@@ -1,217 +1,197 @@
-//! One call and what happens to it.
+//! A call, leg by leg: where it was sent, and where it is not any more.
 //!
-//! | event       | from                                     | Early           | Confirmed   | Released         |
-//! |-------------|------------------------------------------|-----------------|-------------|------------------|
-//! | `Answered`  | 2xx to an INVITE                         | Confirmed       | seen        | Confirmed, counted again |
-//! | `Cancelled` | CANCEL                                   | Released        | –           | –                |
-//! | `Ended`     | BYE                                      | Released        | forgotten   | –                |
-//! | `Refused`   | 3xx–7xx to an INVITE                     | forgotten       | –           | forgotten        |
-//! | `Lost`      | 408 or 481 to an INVITE                  | forgotten       | forgotten   | forgotten        |
-//! | `Unset`     | `ds_load_unset()` outside such a reply   | Released        | forgotten   | –                |
-//! | `Seen`      | another request or reply of the call     | –               | seen        | –                |
-//!
-//! "–" changes nothing. A refused re-INVITE leaves its dialog up (RFC 3261 section 14.1), but 408 and 481 end it
-//! (section 12.2.1.2). A CANCEL has no effect once the INVITE was answered (section 9.1). A call released by CANCEL, or
-//! by a BYE in the early dialog, is remembered for a while, because the 2xx may be on its way.
+//! A call counts at a destination exactly while a leg of it that may still be answered, or was answered, went there:
+//! however many legs it has there, once.
 
-/// Where a call is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Sent to its destination, no 2xx yet. Counts.
-    Early,
-    /// Answered with 2xx. Counts.
-    Confirmed,
-    /// Does not count, but may still be answered.
-    Released,
+use super::leg::{Branch, Leg, MAX_MORE, Phase, Transaction, Way};
+
+/// The request for which a destination is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Invite {
+    /// Its CSeq number, cut to 16 bits.
+    pub cseq: u16,
+    /// The transaction whose branches have all failed, in a failure route.
+    pub failed: Option<Transaction>,
+    /// Seconds, as the call table counts them.
+    pub now: u32,
 }
 
-/// What a message says about its call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // the table above
-pub enum Event {
-    Answered,
-    Cancelled,
-    Ended,
-    Refused,
-    Lost,
-    Unset,
-    Seen,
-}
+/// Legs of a call, at most.
+pub(super) const MOST: usize = MAX_MORE + 1;
 
-/// What an event does to the count of the call's destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// Nothing.
-    Keep,
-    /// The call counts again.
-    Take,
-    /// The call stops counting.
-    Give,
-}
-
-/// The outcome of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
-    /// The call afterwards; `None` forgets it.
-    pub next: Option<Call>,
-    /// What happens to the count.
-    pub change: Change,
-    /// Whether the event meant anything at this point; late and repeated ones do not.
-    pub fits: bool,
-}
-
-/// A call in eight bytes: the number of its destination's record with the phase in the top bits, and a time.
+/// A call: its legs in the order in which they were chosen. One without any is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Call {
-    place: u32,
-    seen: u32,
+    legs: [Leg; MOST],
+    len: usize,
 }
-
-const PHASE_SHIFT: u32 = 30;
-/// Largest number of a record that a call can name.
-pub const MAX_RECORD: u32 = (1 << PHASE_SHIFT) - 1;
 
 impl Call {
-    /// A call just sent to the destination of `record`, at `now`.
-    pub const fn new(record: u32, now: u32) -> Self {
-        Self { place: record & MAX_RECORD, seen: now }
-    }
-
-    /// A call that was up before a restart.
-    pub const fn restored(record: u32, phase: Phase, seen: u32) -> Self {
-        Self::new(record, seen).with(phase, seen)
-    }
-
-    /// The record of its destination.
-    pub const fn record(self) -> u32 {
-        self.place & MAX_RECORD
-    }
-
-    /// Its phase.
-    pub const fn phase(self) -> Phase {
-        match self.place >> PHASE_SHIFT {
-            0 => Phase::Early,
-            1 => Phase::Confirmed,
-            _ => Phase::Released,
+    /// One with these legs; those beyond what a call can have are left out.
+    pub fn of(legs: impl IntoIterator<Item = Leg>) -> Self {
+        let mut call = Self::default();
+        for (place, leg) in call.legs.iter_mut().zip(legs) {
+            *place = leg;
+            call.len += 1;
         }
+        call
     }
 
-    /// When its time to expire began.
-    pub const fn seen(self) -> u32 {
-        self.seen
+    /// Its legs.
+    pub fn legs(&self) -> &[Leg] {
+        self.legs.get(..self.len).unwrap_or_default()
     }
 
-    /// Whether it counts for its destination.
-    pub const fn counts(self) -> bool {
-        !matches!(self.phase(), Phase::Released)
+    pub(super) fn legs_mut(&mut self) -> &mut [Leg] {
+        self.legs.get_mut(..self.len).unwrap_or_default()
     }
 
-    const fn with(self, phase: Phase, seen: u32) -> Self {
-        let bits = match phase {
-            Phase::Early => 0,
-            Phase::Confirmed => 1,
-            Phase::Released => 2,
+    /// Whether nothing is known of it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The records that its legs name, leg by leg.
+    pub fn records(&self) -> impl Iterator<Item = u32> + '_ {
+        self.legs().iter().map(|leg| leg.record())
+    }
+
+    /// The records of the destinations at which it counts, each once.
+    pub fn counted(&self) -> impl Iterator<Item = u32> + '_ {
+        let legs = self.legs();
+        let first = move |(at, leg): &(usize, &Leg)| {
+            let before = legs.get(..*at).unwrap_or_default();
+            leg.counts() && !before.iter().any(|other| other.counts() && other.record() == leg.record())
         };
-        Self { place: self.record() | bits << PHASE_SHIFT, seen }
+        legs.iter().enumerate().filter(first).map(|(_, leg)| leg.record())
     }
 
-    /// The call as it goes to another destination, or again to the same: as it was, if it counted; else as a new one.
-    pub const fn moved(self, record: u32, now: u32) -> Self {
-        match self.phase() {
-            Phase::Confirmed => Self::new(record, now).with(Phase::Confirmed, now),
-            Phase::Early | Phase::Released => Self::new(record, now),
+    /// Whether it counts at the destination of this record.
+    pub fn counts_at(&self, record: u32) -> bool {
+        self.legs().iter().any(|leg| leg.counts() && leg.record() == record)
+    }
+
+    /// Whether it was answered by the destination of this record.
+    pub fn is_confirmed_at(&self, record: u32) -> bool {
+        self.legs().iter().any(|leg| !leg.is_open() && leg.record() == record)
+    }
+
+    /// Whether it counts anywhere.
+    pub fn counts(&self) -> bool {
+        self.legs().iter().any(|leg| leg.counts())
+    }
+
+    /// Keeps the legs for which `keep` says so; it may change them. Whether any went.
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut Leg) -> bool) -> bool {
+        let before = self.len;
+        let mut kept = 0;
+        for at in 0..before {
+            let Some(mut leg) = self.legs.get(at).copied() else { break };
+            if keep(&mut leg) {
+                if let Some(place) = self.legs.get_mut(kept) {
+                    *place = leg;
+                    kept += 1;
+                }
+            }
+        }
+        self.len = kept;
+        kept < before
+    }
+
+    /// Adds a leg.
+    pub fn push(&mut self, leg: Leg) {
+        if self.len == MOST {
+            // The one that means least: what does not count, else what is not answered, else the oldest.
+            let least = self.legs().iter().position(|leg| !leg.counts());
+            let least = least.or_else(|| self.legs().iter().position(|leg| leg.is_open())).unwrap_or(0);
+            let mut at = 0..;
+            self.retain(|_| at.next() != Some(least));
+        }
+        if let Some(place) = self.legs.get_mut(self.len) {
+            *place = leg;
+            self.len += 1;
         }
     }
 
-    /// The same call at another destination.
-    pub const fn renamed(self, record: u32) -> Self {
-        Self::new(record, self.seen).with(self.phase(), self.seen)
+    /// A destination was chosen for it. What was chosen before and not sent is forgotten; legs of the transaction that
+    /// failed, and those of an earlier INVITE of the same caller, may at most be answered late.
+    pub fn choose(&mut self, record: u32, invite: Invite) {
+        self.leave(invite);
+        self.push(Leg::new(record, Way::Ahead, invite.cseq, invite.now));
     }
 
-    /// What `event` does to it.
-    pub const fn on(self, event: Event, now: u32) -> Step {
-        use Change::{Give, Keep, Take};
-        use Phase::{Confirmed, Early, Released};
-        let (next, change) = match (event, self.phase()) {
-            (Event::Answered, Early | Confirmed) | (Event::Seen, Confirmed) => {
-                (Some(self.with(Confirmed, now)), Keep)
-            }
-            (Event::Answered, Released) => (Some(self.with(Confirmed, now)), Take),
-            (Event::Cancelled | Event::Ended | Event::Unset, Early) => (Some(self.with(Released, now)), Give),
-            (Event::Refused | Event::Lost, Early)
-            | (Event::Ended | Event::Lost | Event::Unset, Confirmed) => (None, Give),
-            (Event::Refused | Event::Lost, Released) => (None, Keep),
-            (Event::Seen, Early) => (Some(self), Keep),
-            (Event::Cancelled | Event::Refused, Confirmed)
-            | (Event::Cancelled | Event::Ended | Event::Unset | Event::Seen, Released) => {
-                return Step { next: Some(self), change: Keep, fits: false };
-            }
-        };
-        Step { next, change, fits: true }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const EVENTS: [Event; 7] = [
-        Event::Answered,
-        Event::Cancelled,
-        Event::Ended,
-        Event::Refused,
-        Event::Lost,
-        Event::Unset,
-        Event::Seen,
-    ];
-
-    fn after(events: &[Event]) -> Option<Call> {
-        events.iter().try_fold(Call::new(5, 0), |call, &event| call.on(event, 0).next)
-    }
-
-    #[test]
-    fn an_answer_that_crosses_the_cancel_counts_again_until_its_bye() {
-        let step = after(&[Event::Cancelled]).unwrap().on(Event::Answered, 9);
-        assert_eq!((step.change, step.next.unwrap().phase()), (Change::Take, Phase::Confirmed));
-        let end = step.next.unwrap().on(Event::Ended, 10);
-        assert_eq!((end.change, end.next), (Change::Give, None));
-    }
-
-    #[test]
-    fn a_refused_reinvite_leaves_the_call_up_but_a_lost_one_ends_it() {
-        let up = after(&[Event::Answered]).unwrap();
-        assert_eq!(up.on(Event::Refused, 1), Step { next: Some(up), change: Change::Keep, fits: false });
-        assert_eq!(up.on(Event::Lost, 1).change, Change::Give);
-        assert_eq!(up.on(Event::Cancelled, 1).next, Some(up));
-    }
-
-    #[test]
-    fn the_final_answer_to_a_cancel_clears_the_memory() {
-        assert_eq!(after(&[Event::Cancelled, Event::Refused]), None);
-        assert!(after(&[Event::Cancelled, Event::Cancelled, Event::Ended]).is_some());
-    }
-
-    #[test]
-    fn being_seen_refreshes_only_a_confirmed_call() {
-        assert_eq!(Call::new(1, 3).on(Event::Seen, 9).next.unwrap().seen(), 3);
-        assert_eq!(after(&[Event::Answered]).unwrap().on(Event::Seen, 9).next.unwrap().seen(), 9);
-    }
-
-    proptest! {
-        /// The count follows the phase whatever is reported, in whatever order.
-        #[test]
-        fn a_call_counts_zero_or_one(events in prop::collection::vec(prop::sample::select(&EVENTS[..]), 0..40)) {
-            let mut call = Some(Call::new(7, 0));
-            let mut count = 1;
-            for event in events {
-                let Some(now) = call else { break };
-                let step = now.on(event, 0);
-                count += match step.change { Change::Keep => 0, Change::Take => 1, Change::Give => -1 };
-                prop_assert_eq!(count, i32::from(step.next.is_some_and(Call::counts)));
-                prop_assert!(step.next.is_none_or(|next| next.record() == 7));
-                call = step.next;
+    /// It goes on, and to no destination of ours: as [`Call::choose`], without a choice.
+    pub fn leave(&mut self, invite: Invite) {
+        let Invite { cseq, failed, now } = invite;
+        self.retain(|leg| !leg.is_open() || leg.is_watched());
+        for leg in self.legs_mut().iter_mut().filter(|leg| leg.phase() == Phase::Early) {
+            let over = match failed {
+                Some(transaction) => leg.is_of(transaction),
+                // The same INVITE on two ways (a spiral, a fork before this server) has one number.
+                None => leg.cseq() != cseq,
+            };
+            if over {
+                *leg = leg.released(now);
             }
         }
+    }
+
+    /// The INVITE comes again and stays at this destination, where it counts.
+    pub fn stay(&mut self, record: u32, invite: Invite) {
+        let unsent =
+            |leg: &&mut Leg| leg.phase() == Phase::Early && !leg.is_watched() && leg.record() == record;
+        match self.legs_mut().iter_mut().find(unsent) {
+            Some(leg) => *leg = leg.seen_at(invite.now),
+            None => self.choose(record, invite),
+        }
+    }
+
+    /// Its request goes out to the destination of this record on this branch.
+    pub fn sent(&mut self, record: u32, branch: Branch, invite: Invite) {
+        if self.legs().iter().any(|leg| leg.is_on(branch)) {
+            return;
+        }
+        let chosen = |leg: &&mut Leg| leg.is_open() && !leg.is_watched() && leg.record() == record;
+        let leg = Leg::new(record, Way::On(branch), invite.cseq, invite.now);
+        match self.legs_mut().iter_mut().find(chosen) {
+            Some(place) => *place = leg,
+            None => self.push(leg),
+        }
+    }
+
+    /// The script has ended. What it chose and did not send is forgotten, or, where it sent the request without a
+    /// transaction, goes its way unwatched. So are legs on branches that could not be sent (`is_alive` says which can be
+    /// answered).
+    pub fn script_ended(&mut self, stateless: bool, mut is_alive: impl FnMut(Branch) -> bool) {
+        self.retain(|leg| match leg.way() {
+            Way::Ahead if stateless => {
+                *leg = leg.going(Way::Unwatched);
+                true
+            }
+            Way::Ahead => !leg.is_open(),
+            Way::On(branch) => !leg.is_open() || is_alive(branch),
+            Way::Unwatched => true,
+        });
+    }
+
+    /// A transaction is gone, whose request was this INVITE: no leg of it will be answered any more, and what was chosen for
+    /// it is not sent any more. One that was answered, though nobody said so, is up.
+    pub fn transaction_ended(
+        &mut self,
+        transaction: Transaction,
+        invite: Invite,
+        answered: impl Fn(Branch) -> bool,
+    ) {
+        self.retain(|leg| match leg.way() {
+            Way::On(branch) if leg.is_of(transaction) && leg.is_open() => {
+                let up = leg.phase() == Phase::Early && answered(branch);
+                if up {
+                    *leg = leg.confirmed(0, invite.now);
+                }
+                up
+            }
+            Way::Ahead => !leg.is_open() || leg.cseq() != invite.cseq,
+            Way::On(_) | Way::Unwatched => true,
+        });
     }
 }

@@ -1,8 +1,8 @@
 //! How long a call counts when nobody says that it ended.
 
-use super::{Call, Phase};
+use super::{Leg, Phase};
 
-/// Seconds until a call is dropped, by phase; 0 is never.
+/// Seconds until a leg of a call is dropped, by phase; 0 is never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
     /// `ds_hash_initexpire`: from the INVITE, while no 2xx was seen.
@@ -11,21 +11,21 @@ pub struct Expiry {
     pub confirmed: u32,
 }
 
-/// How long a released call is remembered for a 2xx that crosses its CANCEL: 64 × T1, after which the client
+/// How long a released leg is remembered for a 2xx that crosses its CANCEL: 64 × T1, after which the client
 /// considers the transaction cancelled (RFC 3261 section 9.1).
 pub const CROSSING: u32 = 32;
 
 impl Expiry {
-    /// Whether `call` is to be dropped at `now` (seconds of a clock that only goes forward, and may wrap).
-    pub fn is_due(&self, call: Call, now: u32) -> bool {
-        let limit = match call.phase() {
+    /// Whether `leg` is to be dropped at `now` (seconds of a clock that only goes forward, and may wrap).
+    pub fn is_due(&self, leg: Leg, now: u32) -> bool {
+        let limit = match leg.phase() {
             Phase::Early => self.early,
             Phase::Confirmed => self.confirmed,
             Phase::Released => CROSSING,
         };
         // Signed, because a worker may note a call a moment after the sweep read its clock. More than the limit, because
         // a call noted late in one second and looked at early in another is not to go too soon.
-        let age = now.wrapping_sub(call.seen()) as i32;
+        let age = now.wrapping_sub(leg.seen()) as i32;
         limit != 0 && u32::try_from(age).is_ok_and(|age| age > limit)
     }
 }
@@ -33,18 +33,22 @@ impl Expiry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Event;
+    use crate::load::leg::Way;
+
+    fn leg(seen: u32) -> Leg {
+        Leg::new(3, Way::Ahead, 1, seen)
+    }
 
     #[test]
     fn each_phase_has_its_own_time_and_zero_is_never() {
         let expiry = Expiry { early: 60, confirmed: 7200 };
-        let early = Call::new(3, 100);
+        let early = leg(100);
         assert!(!expiry.is_due(early, 160));
         assert!(expiry.is_due(early, 161));
-        let up = early.on(Event::Answered, 150).next.unwrap();
+        let up = early.confirmed(7, 150);
         assert!(!expiry.is_due(up, 7350));
         assert!(expiry.is_due(up, 7351));
-        let gone = early.on(Event::Cancelled, 110).next.unwrap();
+        let gone = early.released(110);
         assert!(!expiry.is_due(gone, 142));
         assert!(expiry.is_due(gone, 143));
         assert!(!Expiry { early: 0, confirmed: 0 }.is_due(up, 1_000_000));
@@ -53,14 +57,14 @@ mod tests {
     #[test]
     fn a_call_noted_after_the_sweep_began_stays() {
         let expiry = Expiry { early: 60, confirmed: 7200 };
-        assert!(!expiry.is_due(Call::new(0, 1001), 1000));
-        assert!(!expiry.is_due(Call::new(0, 2), u32::MAX));
+        assert!(!expiry.is_due(leg(1001), 1000));
+        assert!(!expiry.is_due(leg(2), u32::MAX));
     }
 
     #[test]
     fn the_clock_may_wrap() {
         let expiry = Expiry { early: 60, confirmed: 0 };
-        let call = Call::new(0, u32::MAX - 10);
+        let call = leg(u32::MAX - 10);
         assert!(!expiry.is_due(call, 20));
         assert!(expiry.is_due(call, 60));
     }

@@ -23,6 +23,11 @@ impl Secret {
         halves(xxh3_128_with_secret(call_id, &self.0))
     }
 
+    /// A short hash of a tag; 0 where there is none.
+    pub fn tag(&self, tag: &[u8]) -> u16 {
+        if tag.is_empty() { 0 } else { (xxh3_64_with_secret(tag, &self.0) as u16).max(1) }
+    }
+
     /// The key of a destination in a set: `duid` where it has one, else its URI and the socket it is reached through.
     /// Letters count the same in either case, as the stock module compares both.
     pub fn destination(&self, set: i32, duid: &[u8], uri: &[u8], socket: &[u8]) -> Key {

@@ -1,19 +1,26 @@
-//! The life of a call as far as it counts: when it starts to count for its destination and when it stops.
+//! The life of a call as far as it counts: when it starts to count for a destination and when it stops.
 //!
-//! Model: a call is its Call-ID, nothing else; no dialog is known. Each call is in one [`Phase`], and an [`Event`] that
-//! the script reports moves it on. What that does to the count is in the [`Step`], so whoever keeps the table applies
-//! both under one lock.
+//! Model: a call is its Call-ID and has a [`Leg`] for each request that was sent, or is about to be, to a destination of
+//! ours: one as a rule, more after a failover, with parallel forking, or where the other side forks. Each leg is in one
+//! [`Phase`]; an [`Event`] that the script reports, and what the server tells of branches and transactions, moves it on.
 //!
-//! Invariants: a call counts once, for one destination, in the phases `Early` and `Confirmed`; an event that arrives
-//! twice or late changes nothing.
+//! Invariants: a call counts once for each destination at which a leg of it is `Early` or `Confirmed`; an event that
+//! arrives twice or late changes nothing.
 //!
 //! Not here: SIP, the table, the clock.
 #![forbid(unsafe_code)]
 
 pub mod call;
+pub mod event;
 pub mod expiry;
 pub mod key;
+pub mod leg;
 
-pub use call::{Call, Change, Event, Phase, Step};
+pub use call::{Call, Invite};
+pub use event::{About, Event, News, Tags};
 pub use expiry::Expiry;
 pub use key::Secret;
+pub use leg::{Branch, Leg, Phase, Transaction};
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! Recounting the call table against the load that the records show.
 
-use crate::load::Phase;
 use crate::shm::Alloc;
 use crate::shm::counter::Audited;
 use crate::state::Root;
@@ -61,14 +60,15 @@ pub fn audit<A: Alloc>(root: &Root<A>) -> Audit {
     for shard in root.calls.shards() {
         let mut shard = shard.lock();
         shard.for_each(|_, call| {
-            match call.phase() {
-                Phase::Early => audit.early += 1,
-                Phase::Confirmed => audit.confirmed += 1,
-                Phase::Released => audit.released += 1,
+            for record in call.counted() {
+                let phase =
+                    if call.is_confirmed_at(record) { &mut audit.confirmed } else { &mut audit.early };
+                *phase += 1;
+                if let Some(found) = found.get_mut(record as usize) {
+                    *found += 1;
+                }
             }
-            if let Some(found) = found.get_mut(call.record() as usize).filter(|_| call.counts()) {
-                *found += 1;
-            }
+            audit.released += usize::from(!call.counts());
         });
         shard.audited = Audited::Already;
     }

@@ -1,13 +1,11 @@
-//! Counting calls: choosing and counting in one step, and what later messages do to the count.
+//! Counting calls: choosing and counting in one step, and what is heard of a call afterwards.
 
 use super::view::View;
-use crate::load::{Call, Change, Event, Phase, key::Key};
+use crate::load::{Branch, Call, Invite, Leg, News, Transaction, key::Key};
 use crate::select::{Choice, Refusal};
 use crate::shm::counter::Audited;
-use crate::shm::lock::Guard;
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::{Generation, Member, Record, Root, Set, calls::Shard};
-use core::net::SocketAddr;
+use crate::state::{Root, Set, calls::Shard};
 
 /// Why a call was not counted.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,15 +16,21 @@ pub enum NotPlaced {
     OutOfMemory(OutOfMemory),
 }
 
-/// The position at which the call counts already, if calls may still go there.
+impl From<OutOfMemory> for NotPlaced {
+    fn from(error: OutOfMemory) -> Self {
+        Self::OutOfMemory(error)
+    }
+}
+
+/// The position in this set at which the call counts already, if calls may still go there, and its record.
 ///
 /// An INVITE that comes again goes where the first one went, without being counted again.
-fn stay<A: Alloc>(root: &Root<A>, set: &Set<A>, key: &Key, now: u32, shard: &mut Shard<A>) -> Option<usize> {
-    let call = shard.get_mut(key).filter(|call| call.counts())?;
-    let record = root.registry.record(call.record())?;
-    let at = set.place_of(call.record(), record).filter(|_| record.flags().usable())?;
-    *call = call.moved(call.record(), now);
-    Some(at)
+fn counts_in<A: Alloc>(root: &Root<A>, set: &Set<A>, call: &Call) -> Option<(usize, u32)> {
+    call.legs().iter().rev().filter(|leg| leg.counts()).find_map(|leg| {
+        let record = root.registry.record(leg.record())?;
+        let at = set.place_of(leg.record(), record).filter(|_| record.flags().usable())?;
+        Some((at, leg.record()))
+    })
 }
 
 /// Where a call counts.
@@ -38,7 +42,7 @@ pub struct Placed {
     pub new: bool,
 }
 
-/// Counts the call at the position that `choose` finds, as one step; takes it off where it counted before.
+/// Counts the call at the position that `choose` finds, as one step.
 ///
 /// If it `may_stay`, a call that counts at a usable destination of this set remains there and nothing is chosen; else it
 /// goes to another.
@@ -46,20 +50,22 @@ pub fn place<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
     key: Key,
-    now: u32,
+    invite: Invite,
     may_stay: bool,
     choose: impl Fn(&View<'_, A>) -> Result<Choice, Refusal>,
 ) -> Result<Placed, NotPlaced> {
     // Held to the end: a second copy of the INVITE in another process waits here and then finds the call.
     let mut shard = root.calls.shard(&key);
-    let counts_at = shard.get(&key).filter(|call| call.counts()).map(|call| call.record());
-    if may_stay {
-        if let Some(at) = stay(root, set, &key, now, &mut shard) {
-            return Ok(Placed { at, new: false });
-        }
+    let before = shard.get(&key);
+    let mut after = before;
+    if let Some((at, record)) = counts_in(root, set, &before).filter(|_| may_stay) {
+        after.stay(record, invite);
+        put(root, &mut shard, &key, &before, &after, invite.now)?;
+        settle(root, &before, &after, None, shard.audited);
+        return Ok(Placed { at, new: false });
     }
     // Where it may not stay it does not return to either.
-    let view = View::new(root, set).without(counts_at);
+    let view = View::new(root, set).without(&before);
     let (at, number, record) = loop {
         let choice = choose(&view).map_err(NotPlaced::Refused)?;
         let (Some(destination), Some(record)) = (set.get(choice.at), view.record(choice.at)) else {
@@ -67,183 +73,175 @@ pub fn place<A: Alloc>(
         };
         // Another process may have counted a call there since the look: look again.
         if record.load.take_if(choice.load, shard.audited) {
-            root.counters.placed.bump();
             record.chosen(set.next_choice());
             break (choice.at, destination.record, record);
         }
     };
-    enter(root, &mut shard, key, number, record, now).map_err(|error| {
+    after.choose(number, invite);
+    if let Err(error) = put(root, &mut shard, &key, &before, &after, invite.now) {
         record.load.give(shard.audited);
-        NotPlaced::OutOfMemory(error)
-    })?;
+        return Err(error.into());
+    }
+    root.counters.placed.bump();
+    settle(root, &before, &after, Some(number), shard.audited);
     Ok(Placed { at, new: true })
 }
 
 /// Whether the call counts somewhere.
 pub fn counts<A: Alloc>(root: &Root<A>, key: &Key) -> bool {
-    root.counters.placed.get() > 0 && root.calls.shard(key).get(key).is_some_and(|call| call.counts())
+    root.counters.placed.get() > 0 && root.calls.shard(key).get(key).counts()
 }
 
-/// Notes in the table that the call counts for `record`, which has taken it.
-fn enter<A: Alloc>(
-    root: &Root<A>,
-    shard: &mut Guard<'_, Shard<A>>,
-    key: Key,
-    number: u32,
-    record: &Record,
-    now: u32,
-) -> Result<(), OutOfMemory> {
-    let audited = shard.audited;
-    match shard.get_mut(&key) {
-        Some(call) => {
-            let old = *call;
-            *call = old.moved(number, now);
-            record.entries.take();
-            leave(root, old, audited);
-        }
-        None => {
-            put(root, shard, key, Call::new(number, now), now)?;
-            record.entries.take();
-        }
-    }
-    Ok(())
+/// The call, as it is now.
+pub fn get<A: Alloc>(root: &Root<A>, key: &Key) -> Call {
+    root.calls.shard(key).get(key)
 }
 
-/// Puts an entry into the table. Where there is no memory for it, one that is only remembered gives way.
-pub(super) fn put<A: Alloc>(
+/// Writes a changed call. Where there is no memory for it, one that is only remembered gives way.
+fn put<A: Alloc>(
     root: &Root<A>,
-    shard: &mut Guard<'_, Shard<A>>,
-    key: Key,
-    call: Call,
+    shard: &mut Shard<A>,
+    key: &Key,
+    before: &Call,
+    after: &Call,
     now: u32,
 ) -> Result<(), OutOfMemory> {
-    shard.insert(key, call).or_else(|full| {
+    shard.put(key, before, after).or_else(|full| {
         root.short.turn(1);
-        let gone = shard.take_forgettable(now).ok_or(full)?;
-        leave(root, gone, shard.audited);
-        shard.insert(key, call)
+        let gone = shard.take_forgettable(key, now).ok_or(full)?;
+        settle(root, &gone, &Call::default(), None, shard.audited);
+        shard.put(key, before, after)
     })
 }
 
-/// The entry of `call` names its record no more, and the call stops counting there if it did.
-pub(super) fn leave<A: Alloc>(root: &Root<A>, call: Call, audited: Audited) {
-    if let Some(record) = root.registry.record(call.record()) {
-        if call.counts() {
-            record.load.give(audited);
-        }
-        record.entries.give();
+/// Gives the records what the change of a call makes of their loads. With the call's shard locked. `taken` has its call
+/// already.
+pub(super) fn settle<A: Alloc>(
+    root: &Root<A>,
+    before: &Call,
+    after: &Call,
+    taken: Option<u32>,
+    audited: Audited,
+) {
+    let load = |number| root.registry.record(number).map(|record| &record.load);
+    for number in after.counted().filter(|&number| !before.counts_at(number) && taken != Some(number)) {
+        load(number).into_iter().for_each(|load| load.take(audited));
+    }
+    for number in before.counted().filter(|&number| !after.counts_at(number) || taken == Some(number)) {
+        load(number).into_iter().for_each(|load| load.give(audited));
+    }
+    if !before.records().eq(after.records()) {
+        // Taken first, so that what stays is held all the time.
+        let entries = |number| root.registry.record(number).map(|record| &record.entries);
+        after.records().filter_map(entries).for_each(|entries| entries.take());
+        before.records().filter_map(entries).for_each(|entries| entries.give());
     }
 }
 
-/// A call that is sent on by something that does not count: if it counts somewhere, it counts here now.
-pub fn follow<A: Alloc>(root: &Root<A>, key: impl FnOnce() -> Option<Key>, number: u32) {
+/// Changes a call, and the loads with it, as one step. What needs more memory than there is does not happen.
+fn change<A: Alloc, R>(
+    root: &Root<A>,
+    key: &Key,
+    now: u32,
+    act: impl FnOnce(&mut Call) -> R,
+) -> Result<R, OutOfMemory> {
+    let mut shard = root.calls.shard(key);
+    let before = shard.get(key);
+    let mut after = before;
+    let result = act(&mut after);
+    if after != before {
+        put(root, &mut shard, key, &before, &after, now)?;
+        settle(root, &before, &after, None, shard.audited);
+    }
+    Ok(result)
+}
+
+/// A call that is sent on by something that does not count: if it counts somewhere, it counts here now. Whether it does.
+pub fn follow<A: Alloc>(
+    root: &Root<A>,
+    key: impl FnOnce() -> Option<Key>,
+    number: u32,
+    invite: impl FnOnce() -> Invite,
+) -> Result<bool, OutOfMemory> {
     // Where nothing was ever counted this costs nothing.
-    if root.counters.placed.get() == 0 {
-        return;
-    }
-    let Some(key) = key() else { return };
-    let mut shard = root.calls.shard(&key);
-    let audited = shard.audited;
-    if let Some(call) = shard.get_mut(&key).filter(|call| call.counts() && call.record() != number) {
-        change_record(root, call, number, audited);
-    }
+    let Some(key) = (root.counters.placed.get() > 0).then(key).flatten() else { return Ok(false) };
+    let invite = invite();
+    change(root, &key, invite.now, |call| {
+        let counts = call.counts();
+        if counts {
+            call.choose(number, invite);
+        }
+        counts
+    })
 }
 
-/// What a message says about a call.
-pub struct Report<'a, A: Alloc> {
-    /// The call.
-    pub key: Key,
-    /// What happened.
-    pub event: Event,
-    /// Seconds, as the call table counts them.
-    pub now: u32,
-    /// For a reply: where it came from, and the sets that serve.
-    pub from: Option<(SocketAddr, &'a Generation<A>)>,
-}
-
-/// Tells what happened to a call. False if the call is not known or the event came too late to mean anything; that is
+/// What a message says about a call. False if the call is not known or the event came too late to mean anything; that is
 /// counted, and no error.
-pub fn report<A: Alloc>(root: &Root<A>, report: &Report<'_, A>) -> bool {
-    let Report { key, event, now, .. } = *report;
-    let mut shard = root.calls.shard(&key);
-    let audited = shard.audited;
-    let Some(call) = shard.get_mut(&key) else {
-        if event != Event::Seen && event != Event::Answered {
+pub fn report<A: Alloc>(root: &Root<A>, key: &Key, news: &News) -> Result<bool, OutOfMemory> {
+    use crate::load::Event::{Answered, Seen};
+    let effect = change(root, key, news.now, |call| (!call.is_empty()).then(|| call.on(news)))?;
+    let Some(effect) = effect else {
+        if !matches!(news.event, Seen | Answered) {
             root.counters.unknown.bump();
         }
-        return false;
+        return Ok(false);
     };
-    if let Some(other) = answered_by_another(root, report, *call) {
-        if event != Event::Answered {
-            // The final answer of a destination that the call has left: 487 after a failover, say.
-            root.counters.late.bump();
-            return false;
-        }
-        change_record(root, call, other, audited);
+    if effect.crossed {
+        root.counters.crossed.bump();
     }
-    let step = call.on(event, now);
-    let number = call.record();
-    if let Some(next) = step.next {
-        *call = next;
-    }
-    if let Some(record) = root.registry.record(number) {
-        match step.change {
-            Change::Keep => {}
-            Change::Take => {
-                record.load.take(audited);
-                root.counters.crossed.bump();
-            }
-            Change::Give => record.load.give(audited),
-        }
-        if step.next.is_none() {
-            shard.remove(&key);
-            record.entries.give();
-        }
-    }
-    if !step.fits {
+    if !effect.fits {
         root.counters.late.bump();
     }
-    step.fits
+    Ok(effect.fits)
 }
 
-/// Releases a call that goes nowhere, if it counts.
-pub fn release<A: Alloc>(root: &Root<A>, key: Key, now: u32) {
-    if counts(root, &key) {
-        report(root, &Report { key, event: Event::Unset, now, from: None });
-    }
+/// The request goes out to the destination of this record on this branch.
+pub fn sent<A: Alloc>(
+    root: &Root<A>,
+    key: &Key,
+    number: u32,
+    branch: Branch,
+    invite: Invite,
+) -> Result<(), OutOfMemory> {
+    change(root, key, invite.now, |call| call.sent(number, branch, invite))
 }
 
-/// The record of another destination, of any set, if the reply comes from that one and not from the call's own.
-///
-/// Only until the call is confirmed: inside a dialog either side may answer, and the caller's side may be a destination
-/// too. A reply from an address that is no destination's is taken for the call's own: gateways may answer from elsewhere.
-fn answered_by_another<A: Alloc>(root: &Root<A>, report: &Report<'_, A>, call: Call) -> Option<u32> {
-    let (from, sets) = report.from.filter(|_| call.phase() != Phase::Confirmed)?;
-    let from_it = |destination: Member<'_>| {
-        let port = if destination.port == 0 { DEFAULT_PORT } else { destination.port };
-        port == from.port() && destination.addresses().contains(&from.ip())
-    };
-    let record = root.registry.record(call.record())?;
-    let own = sets.set(record.set())?;
-    let usual = own.place_of(call.record(), record).and_then(|at| own.get(at));
-    // Lines that mean one destination may lead to several addresses.
-    if usual.is_some_and(from_it) || own.iter().any(|one| one.record == call.record() && from_it(one)) {
-        return None;
-    }
-    let others = core::iter::once(own).chain(sets.sets());
-    others.flat_map(Set::iter).find(|one| from_it(*one)).map(|other| other.record)
+/// The request goes to none of our destinations now.
+pub fn leave<A: Alloc>(root: &Root<A>, key: &Key, invite: Invite) -> Result<(), OutOfMemory> {
+    change(root, key, invite.now, |call| call.leave(invite))
 }
 
-/// The port of a SIP URI without one (RFC 3261 section 19.1.2).
-const DEFAULT_PORT: u16 = 5060;
+/// The script has ended that chose a destination: see [`Call::script_ended`].
+pub fn script_ended<A: Alloc>(
+    root: &Root<A>,
+    key: &Key,
+    now: u32,
+    stateless: bool,
+    is_alive: impl FnMut(Branch) -> bool,
+) -> Result<(), OutOfMemory> {
+    change(root, key, now, |call| call.script_ended(stateless, is_alive))
+}
 
-/// Moves a call to another record as it is.
-fn change_record<A: Alloc>(root: &Root<A>, call: &mut Call, number: u32, audited: Audited) {
-    let Some(new) = root.registry.record(number) else { return };
-    new.entries.take();
-    if call.counts() {
-        new.load.take(audited);
+/// A transaction of the call is gone: see [`Call::transaction_ended`].
+pub fn transaction_ended<A: Alloc>(
+    root: &Root<A>,
+    key: &Key,
+    transaction: Transaction,
+    invite: Invite,
+    answered: impl Fn(Branch) -> bool,
+) -> Result<(), OutOfMemory> {
+    change(root, key, invite.now, |call| call.transaction_ended(transaction, invite, answered))
+}
+
+/// Puts back a leg that was there before a restart; whether the call counts at one destination more.
+pub fn restore<A: Alloc>(root: &Root<A>, key: &Key, leg: Leg) -> Result<bool, OutOfMemory> {
+    let more = change(root, key, leg.seen(), |call| {
+        let counted = call.counts_at(leg.record());
+        call.push(leg);
+        leg.counts() && !counted
+    })?;
+    if more {
+        root.counters.placed.bump();
     }
-    leave(root, *call, audited);
-    *call = call.renamed(number);
+    Ok(more)
 }

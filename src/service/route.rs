@@ -2,6 +2,7 @@
 
 use super::calls::{self, NotPlaced, Placed};
 use super::view::View;
+use crate::load::Invite;
 use crate::load::key::Key;
 use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Pool, Refusal, Text, Tickets};
 use crate::shm::{Alloc, OutOfMemory};
@@ -20,8 +21,6 @@ pub struct Ask<'a> {
     pub algorithm: i32,
     /// What the request is to a call.
     pub call: Call<'a>,
-    /// Seconds, as the call table counts them.
-    pub now: u32,
     /// The wall clock in milliseconds, for overload control.
     pub now_ms: &'a dyn Fn() -> u64,
     /// A random number, for algorithms that want one.
@@ -41,6 +40,8 @@ pub enum Call<'a> {
     Goes {
         /// Its key.
         key: &'a dyn Fn() -> Option<Key>,
+        /// What else there is to know of the request.
+        invite: &'a dyn Fn() -> Invite,
         /// It stays where it counts already, if that is usable.
         may_stay: bool,
     },
@@ -54,8 +55,10 @@ pub struct Selection<'g, A: Alloc> {
     pub set: &'g Set<A>,
     /// The position in it.
     pub at: usize,
-    /// Whether the call counts where it goes.
+    /// Whether the algorithm counts calls.
     pub counted: bool,
+    /// The record of the destination, if the call counts there.
+    pub tracked: Option<u32>,
     /// Whether it came to count there by this selection.
     pub new: bool,
     draw: Draw,
@@ -71,6 +74,12 @@ pub enum NoRoute {
     NoText(Text),
     /// The call table cannot grow.
     OutOfMemory(OutOfMemory),
+}
+
+impl From<OutOfMemory> for NoRoute {
+    fn from(error: OutOfMemory) -> Self {
+        Self::OutOfMemory(error)
+    }
 }
 
 impl From<Refusal> for NoRoute {
@@ -107,9 +116,9 @@ pub fn select<'g, A: Alloc>(
     };
     let draw = Draw { number, spare_last: ask.spare_last };
     let placed = match ask.call {
-        Call::Goes { key, may_stay } if choosing.counts() => {
+        Call::Goes { key, invite, may_stay } if choosing.counts() => {
             let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
-            let placed = calls::place(root, set, key, ask.now, may_stay, |view| choosing.choose(view, draw));
+            let placed = calls::place(root, set, key, invite(), may_stay, |view| choosing.choose(view, draw));
             placed.map_err(|error| match error {
                 NotPlaced::Refused(refusal) => {
                     count_full(root, set, refusal);
@@ -121,13 +130,17 @@ pub fn select<'g, A: Alloc>(
         _ => Placed { at: choosing.choose(&view, draw)?.at, new: false },
     };
     let Placed { at, new } = placed;
-    if let (Call::Goes { key, .. }, false, Some(chosen)) = (ask.call, choosing.counts(), set.get(at)) {
-        calls::follow(root, key, chosen.record);
-    }
+    let tracked = match (ask.call, set.get(at)) {
+        (Call::Goes { key, invite, .. }, Some(chosen)) => {
+            let counts = choosing.counts() || calls::follow(root, key, chosen.record, invite)?;
+            counts.then_some(chosen.record)
+        }
+        _ => None,
+    };
     if let Some(turn) = turn {
         set.settle_turn(turn, at);
     }
-    Ok(Selection { set, at, counted: choosing.counts(), new, draw, choosing })
+    Ok(Selection { set, at, counted: choosing.counts(), tracked, new, draw, choosing })
 }
 
 impl<A: Alloc> Selection<'_, A> {
@@ -144,12 +157,12 @@ pub fn retry<A: Alloc>(
     set: &Set<A>,
     positions: &[usize],
     key: Key,
-    now: u32,
+    invite: Invite,
     spare_last: bool,
 ) -> Result<usize, NotPlaced> {
     let field = Draw { number: 0, spare_last }.field(set.len());
     let (first, spared): (Vec<usize>, Vec<usize>) = positions.iter().partition(|&&at| at < field);
-    calls::place(root, set, key, now, false, |view| {
+    calls::place(root, set, key, invite, false, |view| {
         let choice = select::least_loaded(view, first.iter().copied());
         choice.or_else(|refusal| select::least_loaded(view, spared.iter().copied()).map_err(|_| refusal))
     })

@@ -5,11 +5,11 @@
 //! (their number, then key, flags as configured, flags), the calls (their number, then key, number of the destination,
 //! phase, seconds since it was seen), and a hash of all that (XXH3).
 
+use super::calls;
 use crate::dest::Flags;
 use crate::load::key::{Key, SECRET_LEN, checksum};
-use crate::load::{Call, Phase, Secret};
+use crate::load::{Leg, Phase, Secret};
 use crate::shm::Alloc;
-use crate::shm::counter::Audited;
 use crate::shm::lock::lock_of_the_living;
 use crate::state::{Root, health::Report};
 use core::fmt;
@@ -79,9 +79,9 @@ pub fn save<A: Alloc>(root: &Root<A>, with_calls: bool, now: u32) -> Option<Vec<
     })?;
     let mut calls = Vec::new();
     for shard in root.calls.shards().iter().filter(|_| with_calls) {
-        lock_of_the_living(shard)?.for_each(|key, call| {
-            if let Some(&destination) = places.get(&call.record()) {
-                let (phase, age) = (phase_number(call.phase()), now.wrapping_sub(call.seen()));
+        lock_of_the_living(shard)?.for_each_leg(|key, leg| {
+            if let Some(&destination) = places.get(&leg.record()) {
+                let (phase, age) = (phase_number(leg.phase()), now.wrapping_sub(leg.seen()));
                 calls.push(SavedCall { key: *key, destination, phase, age });
             }
         });
@@ -128,7 +128,7 @@ pub fn restore<A: Alloc>(root: &Root<A>, saved: &Saved, now: u32, wall: u64) -> 
     }
     for call in saved.calls.iter().filter(|_| saved.clean) {
         let number = numbers.get(call.destination as usize).copied().flatten();
-        let Some((number, record)) = number.and_then(|it| Some((it, root.registry.record(it)?))) else {
+        let Some(number) = number.filter(|number| root.registry.record(*number).is_some()) else {
             restored.lost += 1;
             continue;
         };
@@ -137,17 +137,10 @@ pub fn restore<A: Alloc>(root: &Root<A>, saved: &Saved, now: u32, wall: u64) -> 
             1 => Phase::Confirmed,
             _ => Phase::Released,
         };
-        let back = Call::restored(number, phase, now.wrapping_sub(call.age));
-        let mut shard = root.calls.shard(&call.key);
-        if shard.get(&call.key).is_some() || shard.insert(call.key, back).is_err() {
-            restored.lost += 1;
-            continue;
-        }
-        record.entries.take();
-        if back.counts() {
-            record.load.take(Audited::NotYet);
-            root.counters.placed.bump();
-            restored.calls += 1;
+        let back = Leg::restored(number, phase, now.wrapping_sub(call.age), 0);
+        match calls::restore(root, &call.key, back) {
+            Ok(counts) => restored.calls += usize::from(counts),
+            Err(_) => restored.lost += 1,
         }
     }
     restored

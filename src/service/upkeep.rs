@@ -83,11 +83,12 @@ pub fn relieve<A: Alloc>(root: &Root<A>) {
         while end > 0 {
             let shard = &mut *shard.lock();
             let audited = shard.audited;
-            end = shard.retain_some(end, LOOKS, |_, call| {
-                if !call.counts() {
-                    calls::leave(root, *call, audited);
-                }
-                call.counts()
+            end = shard.sweep_some(end, LOOKS, |before| {
+                let mut after = *before;
+                after.retain(|leg| leg.counts()).then(|| {
+                    calls::settle(root, before, &after, None, audited);
+                    after
+                })
             });
         }
         while shard.lock().give_back(0, CHUNKS) > 0 {}
@@ -127,14 +128,15 @@ pub fn expire_some<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32, sweep: &m
         };
         let shard = &mut *shard.lock();
         let audited = shard.audited;
-        let end = shard.retain_some(end, LOOKS, |_, call| {
-            let due = expiry.is_due(*call, now) || short && !call.counts();
-            if due {
+        let end = shard.sweep_some(end, LOOKS, |before| {
+            let mut after = *before;
+            let any = after.retain(|leg| !expiry.is_due(*leg, now) && (!short || leg.counts()));
+            any.then(|| {
                 drops += 1;
-                dropped += u64::from(call.counts());
-                calls::leave(root, *call, audited);
-            }
-            !due
+                dropped += u64::from(before.counts() && !after.counts());
+                calls::settle(root, before, &after, None, audited);
+                after
+            })
         });
         looks += LOOKS;
         sweep.at = Some(if end == 0 { (at + 1, usize::MAX) } else { (at, end) });

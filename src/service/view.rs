@@ -1,6 +1,7 @@
 //! A set as algorithms see it: the configured destinations with what their records say now.
 
 use crate::health::overload;
+use crate::load::Call;
 use crate::select::Pool;
 use crate::shm::Alloc;
 use crate::state::{Destination, Record, Root, Set};
@@ -13,8 +14,8 @@ pub struct View<'a, A: Alloc> {
     now_ms: &'a dyn Fn() -> u64,
     /// Overload control is not asked, only looked at.
     dry: bool,
-    /// A record whose destinations are not usable in this view.
-    without: Option<u32>,
+    /// A call: the destinations at which it counts are not usable in this view.
+    without: Option<&'a Call>,
     /// The destinations that were looked at last, with the position of the first: the next look is most likely there.
     near: Cell<(usize, &'a [Destination])>,
 }
@@ -36,9 +37,9 @@ impl<'a, A: Alloc> View<'a, A> {
         Self { dry: true, ..Self::with_clock(root, set, now_ms) }
     }
 
-    /// The same view without the destinations of this record.
-    pub fn without(self, record: Option<u32>) -> Self {
-        Self { without: record, ..self }
+    /// The same view without the destinations at which this call counts.
+    pub fn without(self, call: &'a Call) -> Self {
+        Self { without: Some(call).filter(|call| call.counts()), ..self }
     }
 
     /// The record of the destination at this position.
@@ -66,7 +67,9 @@ impl<A: Alloc> Pool for View<'_, A> {
         self.set.len()
     }
     fn usable(&self, at: usize) -> bool {
-        let left_out = self.without.is_some() && self.configured(at, |one| one.record) == self.without;
+        let left_out = self
+            .without
+            .is_some_and(|call| self.configured(at, |one| call.counts_at(one.record)).unwrap_or(false));
         !left_out && self.record(at).is_some_and(|record| record.flags().usable())
     }
     fn load(&self, at: usize) -> u32 {

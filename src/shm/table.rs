@@ -194,10 +194,10 @@ impl<V: Shared + Copy + Default, A: Alloc> Table<V, A> {
     }
 
     /// Takes out an entry that `fits`: the first from number `from` on, and around. Gives its number, too.
-    pub fn take_where(&mut self, from: usize, fits: impl Fn(&V) -> bool) -> Option<(usize, V)> {
+    pub fn take_where(&mut self, from: usize, fits: impl Fn(&Key, &V) -> bool) -> Option<(usize, V)> {
         let len = self.len();
         let from = if from < len { from } else { 0 };
-        let fits = |at: &usize| self.nodes.get(*at).is_some_and(|node| fits(&node.value));
+        let fits = |at: &usize| self.nodes.get(*at).is_some_and(|node| fits(&node.key, &node.value));
         let at = (from..len).chain(0..from).find(fits)?;
         Some((at, self.take(at as u32)?))
     }
@@ -399,7 +399,7 @@ mod tests {
                     }
                     Step::TakeWhere(from, value) => {
                         let any = model.values().any(|held| *held > value);
-                        let taken = table.take_where(from, |held| *held > value);
+                        let taken = table.take_where(from, |_, held| *held > value);
                         prop_assert_eq!(taken.is_some(), any);
                         if taken.is_some() {
                             model.retain(|key, _| table.get(key).is_some());

@@ -1,27 +1,31 @@
 //! The calls that count, by Call-ID.
 //!
 //! Sharded: a call's key names its shard, and everything that happens to the call happens under that shard's lock, with
-//! the change of its destination's load. An audit goes from shard to shard; where it has been, the changes of loads say so
+//! the change of its destinations' loads. An audit goes from shard to shard; where it has been, the changes of loads say so
 //! ([`Shard::audited`]), and go to its account. So recorded and counted load are equal to the call, though nobody waits.
+//!
+//! Model: the first leg of a call is in one table, under the call's key; it says how many more there are. Those, which few
+//! calls have, are in another, under the keys that follow it.
 
-use crate::load::{Call, key::Key};
+use crate::load::leg::MAX_MORE;
+use crate::load::{Call, Leg, key::Key};
 use crate::shm::counter::Audited;
 use crate::shm::lock::{Guard, Mutex};
 use crate::shm::slice::Slice;
-use crate::shm::table::Table;
+use crate::shm::table::{CHUNK, Table};
 use crate::shm::{Alloc, OutOfMemory, Shared};
-use core::ops::{Deref, DerefMut};
 
 /// A power of two, well above the number of workers. Of ten million calls forty thousand are in one: an audit goes through
 /// them in some hundred microseconds.
 const SHARDS: usize = 256;
 
 // SAFETY: numbers.
-unsafe impl Shared for Call {}
+unsafe impl Shared for Leg {}
 
 /// The calls of one shard.
 pub struct Shard<A: Alloc> {
-    calls: Table<Call, A>,
+    first: Table<Leg, A>,
+    more: Table<Leg, A>,
     /// Whether an audit has been here.
     pub audited: Audited,
     /// Where the search for a call that can be forgotten goes on.
@@ -33,36 +37,141 @@ pub struct Shard<A: Alloc> {
 // SAFETY: shared parts and numbers.
 unsafe impl<A: Alloc> Shared for Shard<A> {}
 
-impl<A: Alloc> Deref for Shard<A> {
-    type Target = Table<Call, A>;
-    fn deref(&self) -> &Table<Call, A> {
-        &self.calls
-    }
+/// The key of the leg at this place of the call.
+fn place(key: &Key, at: usize) -> Key {
+    [key[0].wrapping_add(at as u64), key[1]]
 }
 
-impl<A: Alloc> DerefMut for Shard<A> {
-    fn deref_mut(&mut self) -> &mut Table<Call, A> {
-        &mut self.calls
-    }
+/// The call with this first leg.
+fn whole<A: Alloc>(more: &Table<Leg, A>, key: &Key, first: &Leg) -> Call {
+    let rest = (1..=first.more()).filter_map(|at| more.get(&place(key, at)).copied());
+    Call::of(core::iter::once(*first).chain(rest))
 }
 
 impl<A: Alloc> Shard<A> {
     fn new_in(alloc: A) -> Self {
-        Self { calls: Table::new_in(alloc), audited: Audited::NotYet, hand: 0, none_at: None }
+        let (first, more) = (Table::new_in(alloc), Table::new_in(alloc));
+        Self { first, more, audited: Audited::NotYet, hand: 0, none_at: None }
     }
 
-    /// Takes out a call that does not count, so that there is room for one that does.
+    /// Calls in it.
+    pub fn len(&self) -> usize {
+        self.first.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    /// Calls for which there is memory besides those that are there.
+    pub fn spare(&self) -> usize {
+        self.first.spare()
+    }
+
+    /// The call of this key; an empty one if it is not known.
+    pub fn get(&self, key: &Key) -> Call {
+        self.first.get(key).map_or_else(Call::default, |first| whole(&self.more, key, first))
+    }
+
+    /// Puts `after` in the place of the call `before`, which is what is in the table now. If memory runs out it stays as it
+    /// is.
+    pub fn put(&mut self, key: &Key, before: &Call, after: &Call) -> Result<(), OutOfMemory> {
+        let done = self.write(key, before.legs().len(), after);
+        // What was there before has its place still.
+        done.or_else(|error| self.write(key, after.legs().len(), before).and(Err(error)))
+    }
+
+    /// Writes a call where one with at most so many legs is.
+    fn write(&mut self, key: &Key, legs: usize, call: &Call) -> Result<(), OutOfMemory> {
+        let more = call.legs().len().saturating_sub(1);
+        for (at, leg) in call.legs().iter().enumerate().skip(1) {
+            self.more.insert(place(key, at), *leg)?;
+        }
+        match call.legs().first() {
+            Some(first) => self.first.insert(*key, first.with_more(more))?,
+            None => drop(self.first.remove(key)),
+        }
+        for at in more + 1..legs {
+            self.more.remove(&place(key, at));
+        }
+        Ok(())
+    }
+
+    /// All calls, in no order.
+    pub fn for_each(&self, mut each: impl FnMut(&Key, &Call)) {
+        self.first.for_each(|key, first| each(key, &whole(&self.more, key, first)));
+    }
+
+    /// All legs with the keys of their calls, in no order; right but for one change where somebody died in the middle of it
+    /// (see [`Table`]): no link is followed.
+    pub fn for_each_leg(&self, mut each: impl FnMut(&Key, &Leg)) {
+        let mut several = std::collections::HashSet::new();
+        self.first.for_each(|key, leg| {
+            each(key, leg);
+            if leg.more() > 0 {
+                several.insert(*key);
+            }
+        });
+        self.more.for_each(|key, leg| {
+            let of = (1..=MAX_MORE as u64).map(|at| [key[0].wrapping_sub(at), key[1]]);
+            if let Some(key) = of.into_iter().find(|key| several.contains(key)) {
+                each(&key, leg);
+            }
+        });
+    }
+
+    /// Looks at as many calls as `most`, from the one before number `end` down; `change` may take legs off them. Says how
+    /// many are not yet looked at: the next `end`.
+    pub fn sweep_some(
+        &mut self,
+        end: usize,
+        most: usize,
+        mut change: impl FnMut(&Call) -> Option<Call>,
+    ) -> usize {
+        let Self { first, more, .. } = self;
+        let mut several = Vec::new();
+        let begin = first.retain_some(end, most, |key, leg| {
+            let before = whole(more, key, leg);
+            let Some(after) = change(&before) else { return true };
+            match (before.legs().len(), after.legs().first()) {
+                (1, None) => return false,
+                (1, Some(changed)) => *leg = *changed,
+                _ => several.push((*key, before, after)),
+            }
+            true
+        });
+        for (key, before, after) in several {
+            // Not more legs than there were: nothing is allocated.
+            let _ = self.put(&key, &before, &after);
+        }
+        begin
+    }
+
+    /// Takes out a call that does not count, so that there is room for the one of this key, which does.
     ///
     /// Where there was none, nobody looks again in the same second.
-    pub fn take_forgettable(&mut self, now: u32) -> Option<Call> {
+    pub fn take_forgettable(&mut self, but: &Key, now: u32) -> Option<Call> {
         if self.none_at == Some(now) {
             return None;
         }
-        let taken = self.calls.take_where(self.hand, |call| !call.counts());
+        let forgettable = |key: &Key, leg: &Leg| !leg.counts() && leg.more() == 0 && key != but;
+        let taken = self.first.take_where(self.hand, forgettable);
         self.none_at = taken.is_none().then_some(now);
-        let (at, call) = taken?;
+        let (at, leg) = taken?;
         self.hand = at;
-        Some(call)
+        Some(Call::of([leg]))
+    }
+
+    /// Makes room for so many calls more; at most by so many chunks. Says whether it is done.
+    pub fn make_room(&mut self, spare: usize, chunks: usize) -> Result<bool, OutOfMemory> {
+        self.first.make_room(spare, chunks)
+    }
+
+    /// Shrinks to room for so many calls more; at most by so many chunks. Says how many went.
+    pub fn give_back(&mut self, spare: usize, chunks: usize) -> usize {
+        let spare_more = if spare == 0 { 0 } else { self.more.len() / 8 + CHUNK / 2 };
+        self.first.give_back(spare, chunks) + self.more.give_back(spare_more, chunks)
     }
 }
 

@@ -5,8 +5,8 @@
 
 use super::record::Record;
 use crate::dest::Flags;
-use crate::load::call::MAX_RECORD;
 use crate::load::key::Key;
+use crate::load::leg::MAX_RECORD;
 use crate::shm::arena::Arena;
 use crate::shm::chunks::Chunks;
 use crate::shm::lock::{Mutex, lock_of_the_living};

@@ -14,6 +14,8 @@ request_route {
 	$var(mode) = $hdr(X-Mode);
 	ds_select_routes("$var(rules)", "$var(mode)");
 	append_to_reply("X-Cause: $rc $dsv(code) $dsv(reason) $dsv(flags)\r\n");
+	# Only a call that is sent there takes a place.
+	if ($du != $null) forward();
 	sl_send_reply("200", "OK");
 }
 "#;

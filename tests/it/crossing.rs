@@ -12,7 +12,7 @@ at_one_and_eight_workers! {
     challenged_call_counts_once,
     refused_reinvite_leaves_the_call_counted,
     reinvite_of_a_lost_dialog_ends_the_call,
-    answer_of_another_gateway_takes_the_count_there,
+    answer_counts_where_its_branch_went_whatever_address_it_comes_from,
 }
 
 fn server(gateways: &Gateways, workers: u32) -> Kamailio {
@@ -122,7 +122,7 @@ fn reinvite_of_a_lost_dialog_ends_the_call(workers: u32) {
     all_over(server);
 }
 
-fn answer_of_another_gateway_takes_the_count_there(workers: u32) {
+fn answer_counts_where_its_branch_went_whatever_address_it_comes_from(workers: u32) {
     let gateways = obedient(3);
     let server = server(&gateways, workers);
     let mut agent = server.agent();
@@ -134,7 +134,7 @@ fn answer_of_another_gateway_takes_the_count_there(workers: u32) {
     gateways.send(other, &answer, server.address());
     assert_eq!(agent.settle(&mut call).status(), Some(200));
     let mut expected = [0; 3];
-    expected[other] = 1;
+    expected[asked] = 1;
     assert_eq!(loads(&server, 3), expected);
     assert_eq!(assert_no_drift(&server).confirmed, 1);
     assert_eq!(agent.hang_up(&mut call), 200);

@@ -49,12 +49,14 @@ fn bursts_fill_every_gateway_to_its_limit_and_no_further(workers: u32) {
     all_over(server);
 }
 
-/// The script answers by itself: next to nothing but choosing and counting is left for the workers to meet in.
+/// The script sends the request where nobody is and answers by itself: next to nothing but choosing and counting is left
+/// for the workers to meet in.
 const ANSWER: &str = r#"
 request_route {
 	if (is_method("ACK")) exit;
 	if (is_method("CANCEL")) ds_load_update();
-	else if (!ds_select_dst("100", "10")) { sl_send_reply("404", "No destination"); exit; }
+	else if (ds_select_dst("100", "10")) forward();
+	else { sl_send_reply("404", "No destination"); exit; }
 	sl_send_reply("200", "OK");
 }
 "#;

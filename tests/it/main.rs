@@ -5,9 +5,11 @@
 mod support;
 
 mod arguments;
+mod branches;
 mod calls;
 mod causes;
 mod picks;
+mod released;
 mod watch;
 
 mod crossing;

@@ -21,7 +21,7 @@ fn a_live_call_costs_at_most_48_bytes_at_a_hundred_thousand() {
         .route(
             "request_route {\n\
              \tif (!ds_select_dst(\"100\", \"10\")) { sl_send_reply(\"404\", \"No destination\"); exit; }\n\
-             \tsl_send_reply(\"200\", \"OK\");\n}\n",
+             \tforward();\n\tsl_send_reply(\"200\", \"OK\");\n}\n",
         )
         .start();
     let used =

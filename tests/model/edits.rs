@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use dispatcher::dest::{Attrs, Entry, Flags, Place, Problem, Written};
 use dispatcher::load::{Event, Expiry};
-use dispatcher::service::calls::{self, Report};
 use dispatcher::service::edit::{self, NotEdited, Pace, Update};
 use dispatcher::service::located::{Located, Meaning};
 use dispatcher::service::publish::readdress;
@@ -14,7 +13,7 @@ use dispatcher::state::{Member, Root};
 use proptest::prelude::*;
 
 use super::mapping::Mapping;
-use super::{Random, WORKERS, call_load, fork_workers, load_is_right, publish, unlocated};
+use super::{Random, WORKERS, call_load, fork_workers, load_is_right, publish, report, unlocated};
 
 pub const PACE: Pace = Pace { delta: 0, now: 0 };
 
@@ -282,7 +281,7 @@ fn a_storm_of_calls_and_changes_leaves_no_drift() {
                 if random.below(2) == 0 {
                     call_load(root, &sets, key, now).unwrap();
                 } else {
-                    calls::report(root, &Report { key, event: Event::Ended, now, from: None });
+                    report(root, &key, Event::Ended, now);
                 }
             }
         },

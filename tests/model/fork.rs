@@ -16,9 +16,8 @@ use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use dispatcher::dest::{Entry, Place, Problem, Severity, Written, list};
 use dispatcher::load::key::{Key, SECRET_LEN};
-use dispatcher::load::{Event, Expiry, Secret};
+use dispatcher::load::{About, Event, Expiry, Invite, News, Secret, Tags};
 use dispatcher::select::Refusal;
-use dispatcher::service::calls::Report;
 use dispatcher::service::located::{Located, Meaning};
 use dispatcher::service::reload::{Found, NotLoaded, Policy, Source, first_load, reload};
 use dispatcher::service::route::{Ask, Call, NoRoute, select};
@@ -121,14 +120,23 @@ fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32)
     let ask = Ask {
         set: 1,
         algorithm: 10,
-        call: Call::Goes { key: &|| Some(key), may_stay: true },
-        now,
+        call: Call::Goes {
+            key: &|| Some(key),
+            invite: &|| Invite { cseq: 1, failed: None, now },
+            may_stay: true,
+        },
         now_ms: &|| 0,
         random: &|| 0,
         spare_last: false,
         hash: &|_| None,
     };
     select(root, sets, &ask).map(|_| ())
+}
+
+/// Without a transaction: the leg that was chosen last is meant.
+fn report<A: Alloc>(root: &Root<A>, key: &Key, event: Event, now: u32) -> bool {
+    let news = News { event, about: About::NoTransaction, tags: Tags::default(), now };
+    calls::report(root, key, &news).unwrap()
 }
 
 /// A small generator of its own in each worker: a test that fails must fail again.
@@ -243,7 +251,7 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
                     8 => Event::Unset,
                     _ => Event::Ended,
                 };
-                calls::report(root, &Report { key, event, now, from: None });
+                report(root, &key, event, now);
             }
         },
         || {
@@ -276,7 +284,7 @@ fn calls_use_the_room_made_for_them_without_an_allocation() {
                 let key = root.secret.call(format!("{worker}-{call}").as_bytes());
                 assert!(call_load(root, &sets, key, 0).is_ok());
                 for event in [Event::Answered, Event::Seen, Event::Ended] {
-                    assert!(calls::report(root, &Report { key, event, now: 0, from: None }));
+                    assert!(report(root, &key, event, 0));
                 }
             }
         },

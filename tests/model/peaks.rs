@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use dispatcher::load::key::Key;
 use dispatcher::load::{Event, Expiry};
-use dispatcher::service::calls::{self, Report};
+use dispatcher::service::calls;
 use dispatcher::service::route::NoRoute;
 use dispatcher::service::{audit, upkeep};
 use dispatcher::shm::counter::Audited;
 use dispatcher::state::Root;
 
 use super::mapping::Mapping;
-use super::{Random, call_load, fork_workers, load_is_right, publish, root};
+use super::{Random, call_load, fork_workers, load_is_right, publish, report, root};
 
 const EXPIRY: Expiry = Expiry { early: 60, confirmed: 7200 };
 
@@ -26,7 +26,7 @@ fn place(root: &Root<Mapping>, name: u32, now: u32) -> Result<(), NoRoute> {
 }
 
 fn say(root: &Root<Mapping>, name: u32, event: Event, now: u32) {
-    calls::report(root, &Report { key: key(root, name), event, now, from: None });
+    report(root, &key(root, name), event, now);
 }
 
 /// What the timer does.
@@ -219,7 +219,7 @@ fn an_audit_in_a_storm_finds_a_load_that_no_call_explains_and_nothing_else() {
                     6 => Event::Refused,
                     _ => Event::Ended,
                 };
-                calls::report(root, &Report { key: key(root, name), event, now: 0, from: None });
+                report(root, &key(root, name), event, 0);
                 done.fetch_add(1, Ordering::Relaxed);
             }
         },

@@ -13,6 +13,8 @@
 #include "core/rand/kam_rand.h"
 #include "core/resolve.h"
 #include "core/route.h"
+#include "modules/tm/h_table.h"
+#include "modules/tm/t_lookup.h"
 #include "modules/tm/tm_load.h"
 #include "shim.h"
 
@@ -28,14 +30,24 @@ int shim_cseq_method(struct sip_msg *msg)
 	return get_cseq(msg)->method_id;
 }
 
+str shim_cseq_number(struct sip_msg *msg)
+{
+	return get_cseq(msg)->number;
+}
+
+str shim_from_tag(struct sip_msg *msg)
+{
+	return get_from(msg)->tag_value;
+}
+
 str shim_from_uri(struct sip_msg *msg)
 {
 	return get_from(msg)->uri;
 }
 
-int shim_has_to_tag(struct sip_msg *msg)
+int shim_has_tm(void)
 {
-	return get_to(msg)->tag_value.len > 0;
+	return find_export("load_tm", NO_SCRIPT, 0) != NULL;
 }
 
 int shim_is_faked_reply(struct sip_msg *msg)
@@ -117,6 +129,93 @@ void shim_shm_free(void *block)
 void *shim_shm_malloc(size_t size)
 {
 	return shm_malloc(size);
+}
+
+int shim_tm_branches(struct cell *t)
+{
+	return t->nr_of_outgoings;
+}
+
+str shim_tm_call_id(struct cell *t)
+{
+	struct sip_msg *request = t->uas.request;
+	str none = {0, 0};
+
+	return request == NULL || request->callid == NULL ? none : request->callid->body;
+}
+
+str shim_tm_cseq_number(struct cell *t)
+{
+	struct sip_msg *request = t->uas.request;
+	str none = {0, 0};
+
+	return request == NULL || request->cseq == NULL ? none : get_cseq(request)->number;
+}
+
+/* A blind branch stands for a suspended request: nothing was sent on it. */
+int shim_tm_has_tried(struct cell *t)
+{
+	int i;
+
+	for (i = 0; i < t->nr_of_outgoings; i++)
+		if (!(t->uac[i].flags & TM_UAC_FLAG_BLIND))
+			return 1;
+	return 0;
+}
+
+void shim_tm_identity(struct cell *t, unsigned int *index, unsigned int *label)
+{
+	*index = t->hash_index;
+	*label = t->label;
+}
+
+int shim_tm_is_continued(struct cell *t)
+{
+	return (t->flags & T_ASYNC_CONTINUE) != 0;
+}
+
+int shim_tm_is_suspended(struct cell *t)
+{
+	return (t->flags & T_ASYNC_SUSPENDED) != 0;
+}
+
+struct cell *shim_tm_known(struct cell *t)
+{
+	return t == T_UNDEFINED ? NULL : t;
+}
+
+/* Branches that DNS failover adds take the handle of the branch that failed along. */
+int shim_tm_same_name(struct cell *t, int one, int other)
+{
+	struct dns_srv_handle *a = &t->uac[one].dns_h, *b = &t->uac[other].dns_h;
+
+	return a->srv != NULL ? a->srv == b->srv : a->a != NULL && b->srv == NULL && a->a == b->a;
+}
+
+int shim_tm_status(struct cell *t, int branch)
+{
+	return t->uac[branch].last_received;
+}
+
+/* Where sending fails the host notes a time-out, though it never started the timer. */
+int shim_tm_was_sent(struct cell *t, int branch)
+{
+	return t->uac[branch].last_received < 200 || t->uac[branch].request.fr_expire != 0;
+}
+
+/* Where the host keeps the word that it hands to this callback. */
+void **shim_tm_word(struct cell *t, transaction_cb *callback)
+{
+	struct tm_callback *at = (struct tm_callback *)t->tmcb_hl.first;
+
+	while (at != NULL && at->callback != callback)
+		at = at->next;
+	return at == NULL ? NULL : &at->param;
+}
+
+str shim_to_tag(struct sip_msg *msg)
+{
+	return get_to(msg)->tag_value;
 }
 
 str shim_to_uri(struct sip_msg *msg)

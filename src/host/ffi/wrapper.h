@@ -22,6 +22,7 @@
 #include "lib/srdb1/db.h"
 #include "core/pt.h"
 #include "core/route.h"
+#include "core/script_cb.h"
 #include "core/dprint.h"
 #include "modules/dispatcher/api.h"
 #include "modules/tm/tm_load.h"

@@ -116,9 +116,14 @@ impl Message {
             let value = if untagged { format!("{value};tag={tag}") } else { value.clone() };
             reply.headers.push((name.clone(), value));
         }
+        if let Some((_, header)) = CHALLENGES.iter().find(|(challenge, _)| *challenge == status) {
+            reply = reply.with(header, "Digest realm=\"gateway\", nonce=\"0123456789abcdef\", algorithm=MD5");
+        }
         reply
     }
 }
+
+const CHALLENGES: [(u16, &str); 2] = [(401, "WWW-Authenticate"), (407, "Proxy-Authenticate")];
 
 fn reason(status: u16) -> &'static str {
     match status {

@@ -1,0 +1,195 @@
+//! Where a call is, as far as the server tells: which branch went to which destination, what a script chose and did not send,
+//! and the end of its transactions. `ds_load_update` and `ds_load_unset` tell the rest.
+
+use super::{Module, module};
+use crate::host::message::Message;
+use crate::host::transaction::{self, Ended, Sent, Unwatched, Watcher};
+use crate::host::{clock, log, mem::Pool, script_end, uri};
+use crate::load::key::Key;
+use crate::load::{About, Branch, Invite, Tags, Transaction};
+use crate::service::calls;
+use crate::shm::OutOfMemory;
+use crate::state::{Generation, Member};
+use parking_lot::Mutex;
+
+/// A call for which a script of this process has chosen a destination, or sent the request, and has not ended yet.
+struct Open {
+    /// The number of the request.
+    request: u32,
+    key: Key,
+    /// No transaction tells where the request goes.
+    unwatched: bool,
+}
+
+/// Scripts that run inside one another, at most.
+const NESTED: usize = 4;
+
+/// One as a rule; one more where a script runs inside another.
+static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
+
+/// Asks the server to tell. Once, before the fork, when all modules are initialised.
+pub fn begin() -> Result<(), &'static str> {
+    transaction::tell(Watcher { sent, ended })?;
+    script_end::tell(script_ended)
+}
+
+/// A transaction and a branch as the call table has them.
+fn short(transaction: transaction::Transaction) -> Transaction {
+    Transaction::of(transaction.index, transaction.label)
+}
+
+fn short_branch(branch: transaction::Branch) -> Branch {
+    Branch::of(short(branch.transaction), branch.number)
+}
+
+/// Which legs of its call a message is about: a reply to an INVITE, or a request.
+pub fn about(msg: &Message, is_reply: bool) -> About {
+    if !is_reply {
+        return transaction::failed(msg).map_or(About::Request, |failed| About::Failed(short(failed)));
+    }
+    match transaction::of_reply(msg) {
+        transaction::Reply::On(branch) => About::Branch(short_branch(branch)),
+        transaction::Reply::Unwatched => About::OtherTransaction,
+        transaction::Reply::None => About::NoTransaction,
+    }
+}
+
+/// What the call table wants to know of the request at hand.
+pub fn invite(msg: &Message) -> Invite {
+    let failed = transaction::failed(msg).map(short);
+    Invite { cseq: cseq(msg.cseq_number()), failed, now: clock::seconds() }
+}
+
+/// The number of a CSeq, of 32 bits (RFC 3261 section 8.1.1.5), cut to 16.
+fn cseq(number: &[u8]) -> u16 {
+    let add =
+        |number: u32, digit: &u8| number.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0')));
+    number.trim_ascii().iter().fold(0, add) as u16
+}
+
+/// The tags of a message, as the call table has them.
+pub fn tags(module: &Module, msg: &Message) -> Tags {
+    let hash = |tag: &[u8]| module.root.secret.tag(tag);
+    Tags { to: hash(msg.to_tag()), from: hash(msg.from_tag()) }
+}
+
+/// The request at hand goes to the destination of this record, where its call counts: from now on its branches are watched.
+pub fn chosen(module: &Module, msg: &Message, key: Key, record: u32) {
+    let watched = transaction::watch(msg, record);
+    if watched == Err(Unwatched::NoMemory) {
+        log::error(format_args!(
+            "selection: the host has no memory to watch the transaction: the call counts where it was sent last"
+        ));
+    }
+    open(module, msg.id(), key, watched == Err(Unwatched::NoMemory));
+}
+
+fn open(module: &Module, request: u32, key: Key, unwatched: bool) {
+    let mut all = OPEN.lock();
+    match all.iter_mut().find(|one| one.key == key && one.request == request) {
+        Some(one) => one.unwatched |= unwatched,
+        None => all.push(Open { request, key, unwatched }),
+    }
+    // A script whose end nobody tells (an event route, say) leaves what it chose behind.
+    let stale = if all.len() > NESTED { Some(all.remove(0)) } else { None };
+    drop(all);
+    if let Some(one) = stale {
+        told(calls::script_ended(module.root, &one.key, clock::seconds(), true, |_| true));
+    }
+}
+
+/// Writes an error that keeps a call from being followed.
+pub fn told<T>(result: Result<T, OutOfMemory>) -> Option<T> {
+    result.inspect_err(|error| log::error(format_args!("a call is not followed: {error}"))).ok()
+}
+
+fn script_ended(msg: &mut Message) {
+    let Some(module) = module() else { return };
+    let request = msg.id();
+    let next = || {
+        let mut all = OPEN.lock();
+        let at = all.iter().position(|one| one.request == request)?;
+        Some(all.swap_remove(at))
+    };
+    if transaction::is_continued() {
+        // What an earlier part of the script chose, in this process or another.
+        if let Some(call_id) = msg.call_id() {
+            open(module, request, module.root.secret.call(call_id), false);
+        }
+    }
+    while let Some(one) = next() {
+        if transaction::is_suspended() {
+            continue; // another script goes on with it, or the end of the transaction clears up
+        }
+        let current = transaction::current().map(short);
+        let sent = match current {
+            Some(_) => one.unwatched && transaction::is_relayed(),
+            None => msg.was_forwarded(),
+        };
+        let is_alive =
+            |branch: Branch| Some(branch.transaction()) != current || transaction::was_sent(branch.number());
+        told(calls::script_ended(module.root, &one.key, clock::seconds(), sent, is_alive));
+    }
+}
+
+fn ended(told_of: &Ended<'_>) {
+    let Some(module) = module().filter(|_| !told_of.call_id.is_empty()) else { return };
+    let key = module.root.secret.call(told_of.call_id);
+    let answered = |branch: Branch| told_of.was_answered(branch.number());
+    let transaction = short(told_of.transaction);
+    let invite = Invite { cseq: cseq(told_of.cseq_number), failed: None, now: clock::seconds() };
+    told(calls::transaction_ended(module.root, &key, transaction, invite, answered));
+}
+
+fn sent(branch: &Sent<'_>) {
+    let request = &branch.request;
+    let (Some(module), Some(call_id)) = (module(), request.call_id()) else { return };
+    let (key, invite) = (module.root.secret.call(call_id), invite(request));
+    let record = module.sets().and_then(|sets| goes_to(module, &sets, &key, branch));
+    open(module, request.id(), key, false);
+    if let Some(record) = record {
+        branch.note(record);
+        told(calls::sent(module.root, &key, record, short_branch(branch.branch), invite));
+    }
+}
+
+/// The record of the destination to which a branch goes; none if it goes to no destination of ours.
+fn goes_to(module: &Module, sets: &Generation<Pool>, key: &Key, branch: &Sent<'_>) -> Option<u32> {
+    let request = &branch.request;
+    let request_uri = request.request_uri();
+    let next_hop = request.destination().unwrap_or(request_uri);
+    let leads = |number: u32, uri: &[u8]| {
+        let record = module.root.registry.record(number)?;
+        sets.of_record(number, record).filter(|(_, one)| is_at(*one, uri)).map(|_| number)
+    };
+    let call = calls::get(module.root, key);
+    // Chosen for this request: it may be on its way there through another proxy.
+    let chosen = call
+        .legs()
+        .iter()
+        .rev()
+        .filter(|leg| leg.is_open() && !leg.is_watched())
+        .find_map(|leg| leads(leg.record(), next_hop).or_else(|| leads(leg.record(), request_uri)));
+    // Where it was before, the last first; then whatever has this URI.
+    let before = || call.legs().iter().rev().find_map(|leg| leads(leg.record(), next_hop));
+    let noted = || branch.noted.and_then(|number| leads(number, next_hop));
+    let same_set = || {
+        let record = branch.noted.and_then(|number| module.root.registry.record(number))?;
+        sets.set(record.set())?.iter().find(|one| is_at(*one, next_hop)).map(|one| one.record)
+    };
+    let anywhere = || sets.sets().find_map(|set| set.with_uri(next_hop).next()).map(|(_, one)| one.record);
+    chosen.or_else(before).or_else(noted).or_else(same_set).or_else(anywhere)
+}
+
+/// Whether a URI leads to this destination: its own, or one with its host, or an address of that, and its port.
+fn is_at(destination: Member<'_>, uri: &[u8]) -> bool {
+    if destination.text(destination.uri).eq_ignore_ascii_case(uri) {
+        return true;
+    }
+    let Some(parsed) = uri::parse(uri) else { return false };
+    let host = uri.get(parsed.host.clone()).unwrap_or_default();
+    let same_host = destination.text(destination.host).eq_ignore_ascii_case(host)
+        || uri::literal(host).is_some_and(|address| destination.addresses().contains(&address));
+    let usual = |port: u16| if port == 0 { parsed.usual_port() } else { port };
+    same_host && usual(parsed.port) == usual(destination.port)
+}

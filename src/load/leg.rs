@@ -1,0 +1,269 @@
+//! One leg of a call: a request that was sent, or is about to be, to one destination.
+
+/// Where a leg is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Chosen or sent, not answered yet. Counts.
+    Early,
+    /// Answered with 2xx. Counts.
+    Confirmed,
+    /// Does not count, but may still be answered.
+    Released,
+}
+
+/// A transaction of the server, as a short word: 1 to 2 047. Two transactions of one Call-ID seldom have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transaction(u16);
+
+const BRANCH_BITS: u32 = 5;
+const MAX_TRANSACTION: u32 = (1 << (16 - BRANCH_BITS)) - 1;
+
+impl Transaction {
+    /// Of what the server names it by.
+    pub const fn of(index: u32, label: u32) -> Self {
+        let mixed = (index ^ label.rotate_left(16)).wrapping_mul(0x9E37_79B1) >> 8;
+        Self((mixed % MAX_TRANSACTION + 1) as u16)
+    }
+}
+
+/// A branch of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Branch(u16);
+
+impl Branch {
+    /// The branch of this number; the server has at most 31.
+    pub const fn of(transaction: Transaction, number: u16) -> Self {
+        let number = if number < 30 { number + 1 } else { 31 };
+        Self(transaction.0 << BRANCH_BITS | number)
+    }
+
+    /// Its transaction.
+    pub const fn transaction(self) -> Transaction {
+        Transaction(self.0 >> BRANCH_BITS)
+    }
+
+    /// Its number in the transaction.
+    pub const fn number(self) -> u16 {
+        (self.0 & ((1 << BRANCH_BITS) - 1)) - 1
+    }
+}
+
+/// How far the request of a leg has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// A destination was chosen; the script has not sent the request yet.
+    Ahead,
+    /// It was sent without a transaction that we watch: what is heard of the call is taken for news of it.
+    Unwatched,
+    /// It went out on this branch.
+    On(Branch),
+}
+
+const UNWATCHED: u16 = 0;
+/// No branch has this word, since none has the number 0.
+const AHEAD: u16 = 1 << BRANCH_BITS;
+
+/// A leg in twelve bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Leg {
+    /// From the lowest bit: the record of its destination, in the first leg how many more the call has, whether there was
+    /// another dialog beside this, the phase.
+    place: u32,
+    /// When its time to expire began.
+    seen: u32,
+    /// The way, and above it a hash of the To-tag that answered; until then the CSeq number of the INVITE.
+    mark: u32,
+}
+
+const RECORD_BITS: u32 = 25;
+const MORE_BITS: u32 = 4;
+const FORKED: u32 = 1 << (RECORD_BITS + MORE_BITS);
+const PHASE_SHIFT: u32 = RECORD_BITS + MORE_BITS + 1;
+const MORE: u32 = ((1 << MORE_BITS) - 1) << RECORD_BITS;
+/// Largest number of a record that a leg can name.
+pub const MAX_RECORD: u32 = (1 << RECORD_BITS) - 1;
+/// Legs that a call can have beside the first.
+pub const MAX_MORE: usize = (1 << MORE_BITS) - 1;
+
+impl Leg {
+    /// A leg to the destination of `record`, chosen at `now` for the INVITE with this CSeq number.
+    pub const fn new(record: u32, way: Way, cseq: u16, now: u32) -> Self {
+        let leg = Self { place: record & MAX_RECORD, seen: now, mark: (cseq as u32) << 16 };
+        leg.going(way)
+    }
+
+    /// A leg that was there before a restart. No transaction outlives one.
+    pub const fn restored(record: u32, phase: Phase, seen: u32, mark: u32) -> Self {
+        let leg = Self { place: record & MAX_RECORD, seen, mark };
+        leg.going(Way::Unwatched).in_phase(phase)
+    }
+
+    /// The record of its destination.
+    pub const fn record(self) -> u32 {
+        self.place & MAX_RECORD
+    }
+
+    /// Its phase.
+    pub const fn phase(self) -> Phase {
+        match self.place >> PHASE_SHIFT {
+            0 => Phase::Early,
+            1 => Phase::Confirmed,
+            _ => Phase::Released,
+        }
+    }
+
+    /// When its time to expire began, in seconds.
+    pub const fn seen(self) -> u32 {
+        self.seen
+    }
+
+    /// What a state file keeps besides.
+    pub const fn mark(self) -> u32 {
+        self.mark
+    }
+
+    /// Whether it counts for its destination.
+    pub const fn counts(self) -> bool {
+        !matches!(self.phase(), Phase::Released)
+    }
+
+    /// Whether it may still be answered for the first time.
+    pub const fn is_open(self) -> bool {
+        !matches!(self.phase(), Phase::Confirmed)
+    }
+
+    /// How far its request has come.
+    pub const fn way(self) -> Way {
+        match self.mark as u16 {
+            UNWATCHED => Way::Unwatched,
+            AHEAD => Way::Ahead,
+            branch => Way::On(Branch(branch)),
+        }
+    }
+
+    /// Whether its request went out on a branch that we watch.
+    pub const fn is_watched(self) -> bool {
+        matches!(self.way(), Way::On(_))
+    }
+
+    /// Whether its request went out on this branch.
+    pub fn is_on(self, branch: Branch) -> bool {
+        self.way() == Way::On(branch)
+    }
+
+    /// Whether its request went out on a branch of this transaction.
+    pub fn is_of(self, transaction: Transaction) -> bool {
+        matches!(self.way(), Way::On(branch) if branch.transaction() == transaction)
+    }
+
+    /// The hash of the To-tag that answered; 0 while there is none, or none is known.
+    pub const fn tag(self) -> u16 {
+        match self.phase() {
+            Phase::Confirmed => (self.mark >> 16) as u16,
+            Phase::Early | Phase::Released => 0,
+        }
+    }
+
+    /// The CSeq number of its INVITE, cut to 16 bits; 0 once it was answered.
+    pub const fn cseq(self) -> u16 {
+        match self.phase() {
+            Phase::Confirmed => 0,
+            Phase::Early | Phase::Released => (self.mark >> 16) as u16,
+        }
+    }
+
+    const fn in_phase(self, phase: Phase) -> Self {
+        let bits = match phase {
+            Phase::Early => 0,
+            Phase::Confirmed => 1,
+            Phase::Released => 2,
+        };
+        Self { place: self.place & (MAX_RECORD | MORE | FORKED) | bits << PHASE_SHIFT, ..self }
+    }
+
+    /// The same on another way.
+    pub const fn going(self, way: Way) -> Self {
+        let word = match way {
+            Way::Unwatched => UNWATCHED,
+            Way::Ahead => AHEAD,
+            Way::On(branch) => branch.0,
+        };
+        Self { mark: self.mark & !0xFFFF | word as u32, ..self }
+    }
+
+    /// The same, answered by the one with this tag.
+    pub const fn confirmed(self, tag: u16, now: u32) -> Self {
+        let leg = self.in_phase(Phase::Confirmed);
+        Self { seen: now, mark: leg.mark & 0xFFFF | (tag as u32) << 16, ..leg }
+    }
+
+    /// Whether its call had another dialog beside this one.
+    pub const fn is_forked(self) -> bool {
+        self.place & FORKED != 0
+    }
+
+    /// The same, beside another dialog.
+    pub const fn forked(self) -> Self {
+        Self { place: self.place | FORKED, ..self }
+    }
+
+    /// The same, not counting any more; it may still be answered. Its short memory begins.
+    pub const fn released(self, now: u32) -> Self {
+        Self { seen: now, ..self.in_phase(Phase::Released) }
+    }
+
+    /// The same, seen now.
+    pub const fn seen_at(self, now: u32) -> Self {
+        Self { seen: now, ..self }
+    }
+
+    /// How many more legs the call has, in its first.
+    pub const fn more(self) -> usize {
+        ((self.place & MORE) >> RECORD_BITS) as usize
+    }
+
+    /// The first leg of a call that has so many more.
+    pub const fn with_more(self, more: usize) -> Self {
+        let more = if more > MAX_MORE { MAX_MORE } else { more };
+        Self { place: self.place & !MORE | (more as u32) << RECORD_BITS, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_leg_holds_what_it_was_given(
+            record in 0..=MAX_RECORD, more in 0..=MAX_MORE, cseq: u16, tag: u16, now: u32, index: u32, label: u32,
+            number in 0u16..31,
+        ) {
+            let branch = Branch::of(Transaction::of(index, label), number);
+            prop_assert_eq!(branch.transaction(), Transaction::of(index, label));
+            for way in [Way::Ahead, Way::Unwatched, Way::On(branch)] {
+                let leg = Leg::new(record, way, cseq, now).with_more(more);
+                let seen = (leg.record(), leg.more(), leg.way(), leg.cseq(), leg.seen(), leg.phase());
+                prop_assert_eq!(seen, (record, more, way, cseq, now, Phase::Early));
+                let up = leg.confirmed(tag, now);
+                let seen = (up.record(), up.more(), up.way(), up.tag(), up.cseq(), up.phase());
+                prop_assert_eq!(seen, (record, more, way, tag, 0, Phase::Confirmed));
+                let gone = leg.released(now);
+                prop_assert_eq!((gone.record(), gone.cseq(), gone.phase()), (record, cseq, Phase::Released));
+                let two = up.forked();
+                prop_assert_eq!((two.record(), two.more(), two.phase()), (record, more, Phase::Confirmed));
+                prop_assert!(two.is_forked() && !up.is_forked());
+            }
+        }
+    }
+
+    #[test]
+    fn branches_of_one_transaction_differ() {
+        let transaction = Transaction::of(77, 1_234_567);
+        let all: std::collections::HashSet<u16> =
+            (0..31).map(|number| Branch::of(transaction, number).0).collect();
+        assert_eq!(all.len(), 31);
+        assert!(!all.contains(&AHEAD) && !all.contains(&UNWATCHED));
+    }
+}

@@ -1,0 +1,268 @@
+//! Calls through all that may happen to them.
+
+use super::event::Effect;
+use super::leg::Branch;
+use super::*;
+use proptest::prelude::*;
+use std::collections::HashSet;
+
+const T: Transaction = Transaction::of(1, 1);
+
+fn branch(number: u16) -> Branch {
+    Branch::of(T, number)
+}
+
+fn invite(cseq: u16) -> Invite {
+    Invite { cseq, ..Invite::default() }
+}
+
+fn news(event: Event, about: About, to: u16) -> News {
+    News { event, about, tags: Tags { to, from: 0 }, now: 9 }
+}
+
+/// A call that was sent to the destination of record 5 on branch 0.
+fn sent() -> Call {
+    let mut call = Call::default();
+    call.choose(5, invite(1));
+    call.sent(5, branch(0), invite(1));
+    call
+}
+
+/// The same, and these events happened, of what comes on branch 0 or of a request.
+fn after(events: &[Event]) -> Call {
+    let mut call = sent();
+    for &event in events {
+        let about = match event {
+            Event::Answered | Event::Refused | Event::Lost => About::Branch(branch(0)),
+            _ => About::Request,
+        };
+        call.on(&news(event, about, 7));
+    }
+    call
+}
+
+fn loads(call: &Call) -> Vec<u32> {
+    call.counted().collect()
+}
+
+#[test]
+fn an_answer_that_crosses_the_cancel_counts_again_until_its_bye() {
+    let mut call = after(&[Event::Cancelled]);
+    assert!(!call.counts());
+    let effect = call.on(&news(Event::Answered, About::Branch(branch(0)), 7));
+    assert_eq!((effect, loads(&call)), (Effect { fits: true, crossed: true }, vec![5]));
+    assert!(call.on(&news(Event::Ended, About::Request, 7)).fits);
+    assert!(call.is_empty());
+}
+
+#[test]
+fn a_refused_reinvite_leaves_the_call_up_but_a_lost_one_ends_it() {
+    let up = after(&[Event::Answered]);
+    for about in [About::OtherTransaction, About::NoTransaction] {
+        let mut call = up;
+        assert!(!call.on(&news(Event::Refused, about, 7)).fits);
+        assert!(!call.on(&news(Event::Cancelled, About::Request, 7)).fits);
+        assert_eq!(call, up);
+        assert!(call.on(&news(Event::Lost, about, 7)).fits);
+        assert!(call.is_empty());
+    }
+}
+
+#[test]
+fn the_final_answer_to_a_cancel_clears_the_memory() {
+    assert!(after(&[Event::Cancelled, Event::Refused]).is_empty());
+    assert!(!after(&[Event::Cancelled, Event::Cancelled, Event::Ended]).is_empty());
+}
+
+#[test]
+fn being_seen_refreshes_only_a_confirmed_call() {
+    assert_eq!(after(&[Event::Seen]).legs()[0].seen(), 0);
+    let mut call = after(&[Event::Answered]);
+    call.on(&News { now: 30, ..news(Event::Seen, About::Request, 7) });
+    assert_eq!(call.legs()[0].seen(), 30);
+}
+
+#[test]
+fn who_answers_elsewhere_does_not_count_here() {
+    let mut call = sent();
+    assert!(!call.on(&news(Event::Answered, About::Branch(branch(1)), 7)).fits);
+    assert_eq!(call, sent());
+    call.on(&news(Event::Refused, About::Branch(branch(0)), 8));
+    assert!(call.is_empty());
+}
+
+#[test]
+fn without_a_transaction_it_is_the_last_selection_that_answered() {
+    let mut call = Call::default();
+    call.choose(5, invite(1));
+    call.script_ended(true, |_| true);
+    call.on(&news(Event::Answered, About::NoTransaction, 7));
+    assert_eq!(call.legs()[0].phase(), Phase::Confirmed);
+    let mut call = Call::default();
+    call.choose(5, invite(1));
+    call.script_ended(true, |_| true);
+    call.on(&news(Event::Refused, About::NoTransaction, 7));
+    assert!(call.is_empty());
+}
+
+#[test]
+fn what_was_chosen_and_not_sent_is_forgotten_when_the_script_ends() {
+    let mut call = Call::default();
+    call.choose(5, invite(1));
+    call.script_ended(false, |_| true);
+    assert!(call.is_empty());
+    let mut call = sent();
+    call.script_ended(false, |one| one != branch(0));
+    assert!(call.is_empty());
+}
+
+#[test]
+fn a_late_answer_after_a_failover_takes_the_count_along() {
+    let mut call = sent();
+    call.choose(6, Invite { failed: Some(T), ..invite(1) });
+    call.sent(6, branch(1), invite(1));
+    assert_eq!(loads(&call), [6]);
+    call.on(&news(Event::Answered, About::Branch(branch(0)), 7));
+    call.on(&news(Event::Refused, About::Branch(branch(1)), 8));
+    assert_eq!(loads(&call), [5]);
+}
+
+#[test]
+fn each_of_two_answers_that_a_gateway_forked_needs_a_bye_of_its_own() {
+    let mut call = sent();
+    for tag in [7, 8, 7, 8] {
+        call.on(&news(Event::Answered, About::Branch(branch(0)), tag));
+    }
+    assert_eq!((call.legs().len(), loads(&call)), (2, vec![5]));
+    assert!(!call.on(&news(Event::Ended, About::Request, 9)).fits);
+    assert!(call.on(&news(Event::Ended, About::Request, 8)).fits);
+    assert!(!call.on(&news(Event::Ended, About::Request, 8)).fits);
+    assert_eq!(loads(&call), [5]);
+    let mut call = sent();
+    call.on(&news(Event::Answered, About::Branch(branch(0)), 7));
+    call.on(&news(Event::Answered, About::NoTransaction, 8));
+    // A BYE of the gateway: its tag is in From.
+    call.on(&News { tags: Tags { to: 1, from: 7 }, ..news(Event::Ended, About::Request, 0) });
+    assert_eq!(loads(&call), [5]);
+    // Again: it is not the other dialog that ends.
+    assert!(!call.on(&News { tags: Tags { to: 1, from: 7 }, ..news(Event::Ended, About::Request, 0) }).fits);
+    call.on(&news(Event::Ended, About::Request, 8));
+    assert!(call.is_empty());
+    // Where there was only one, any BYE ends it.
+    let mut call = after(&[Event::Answered]);
+    call.on(&news(Event::Ended, About::Request, 99));
+    assert!(call.is_empty());
+}
+
+#[test]
+fn an_answer_that_nobody_reported_is_known_when_the_transaction_ends() {
+    let mut call = sent();
+    call.transaction_ended(T, invite(1), |one| one == branch(0));
+    assert_eq!(call.legs()[0].phase(), Phase::Confirmed);
+    let mut call = sent();
+    call.transaction_ended(T, invite(1), |_| false);
+    assert!(call.is_empty());
+    let mut call = sent();
+    call.transaction_ended(Transaction::of(8, 8), invite(1), |_| false);
+    assert_eq!(loads(&call), [5]);
+}
+
+#[test]
+fn what_a_suspended_request_was_to_get_is_forgotten_with_its_transaction() {
+    let mut call = Call::default();
+    call.choose(5, invite(2));
+    call.transaction_ended(T, invite(1), |_| false);
+    assert_eq!(loads(&call), [5]);
+    call.transaction_ended(T, invite(2), |_| false);
+    assert!(call.is_empty());
+}
+
+#[test]
+fn an_earlier_invite_of_the_same_caller_counts_no_more_but_a_spiral_does() {
+    let mut call = sent();
+    call.choose(6, invite(2));
+    assert_eq!(loads(&call), [6]);
+    let mut call = sent();
+    call.choose(6, invite(1));
+    assert_eq!(loads(&call), [5, 6]);
+}
+
+#[test]
+fn the_leg_that_means_least_gives_way_when_there_are_too_many() {
+    let mut call = sent();
+    for record in 0..40 {
+        call.choose(record, Invite { failed: Some(T), ..invite(1) });
+        call.sent(record, branch(record as u16 % 31), invite(1));
+    }
+    assert!(call.legs().len() <= super::call::MOST);
+    assert_eq!(loads(&call).last(), Some(&39));
+}
+
+/// One branch in the plain account of the property test.
+struct Sent {
+    record: u32,
+    pending: bool,
+    dialogs: HashSet<u16>,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Send(u32),
+    Answer(usize, u16),
+    Refuse(usize),
+    Bye(usize, u16),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0u32..3).prop_map(Step::Send),
+        (0usize..6, 1u16..4).prop_map(|(at, tag)| Step::Answer(at, tag)),
+        (0usize..6).prop_map(Step::Refuse),
+        (0usize..6, 1u16..4).prop_map(|(at, tag)| Step::Bye(at, tag)),
+    ]
+}
+
+proptest! {
+    /// It counts at a destination exactly while a branch there may be answered or a dialog there is up. (A tag is of one
+    /// branch here, as no two user agents choose the same.)
+    #[test]
+    fn a_call_counts_exactly_where_its_branches_are(steps in prop::collection::vec(step(), 0..40)) {
+        let mut call = Call::default();
+        let mut model: Vec<Sent> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Send(record) if model.len() < 5 => {
+                    let on = branch(model.len() as u16);
+                    call.choose(record, invite(1));
+                    call.sent(record, on, invite(1));
+                    model.push(Sent { record, pending: true, dialogs: HashSet::new() });
+                }
+                Step::Answer(at, tag) if at < model.len() => {
+                    let tag = tag + 10 * at as u16;
+                    // Once it was refused, or all its dialogs are over, nothing more comes.
+                    if model[at].pending || !model[at].dialogs.is_empty() {
+                        model[at].pending = false;
+                        model[at].dialogs.insert(tag);
+                        call.on(&news(Event::Answered, About::Branch(branch(at as u16)), tag));
+                    }
+                }
+                Step::Refuse(at) if at < model.len() && model[at].pending => {
+                    model[at].pending = false;
+                    call.on(&news(Event::Refused, About::Branch(branch(at as u16)), 0));
+                }
+                Step::Bye(at, tag) if at < model.len() => {
+                    let tag = tag + 10 * at as u16;
+                    if model[at].dialogs.remove(&tag) {
+                        call.on(&news(Event::Ended, About::Request, tag));
+                    }
+                }
+                _ => {}
+            }
+            let counts = |one: &&Sent| one.pending || !one.dialogs.is_empty();
+            let expected: HashSet<u32> = model.iter().filter(counts).map(|one| one.record).collect();
+            let counted: Vec<u32> = loads(&call);
+            prop_assert_eq!(counted.len(), expected.len());
+            prop_assert_eq!(counted.into_iter().collect::<HashSet<_>>(), expected);
+        }
+    }
+}

@@ -9,12 +9,12 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 MODULES ?= /usr/local/lib/kamailio/dispatcher
 
 PACKAGES = kamailio kamailio-extra-modules kamailio-lua-modules kamailio-python3-modules sip-tester \
-    clang libclang-dev gcc libc6-dev make dpkg-dev patch
+    clang libclang-dev gcc g++ libc6-dev make dpkg-dev patch
 # The servers that the tests start beside Kamailio, each with its own data folder, and what it needs to talk to them.
 SERVERS = kamailio-sqlite-modules kamailio-mysql-modules kamailio-postgres-modules kamailio-tls-modules \
     sqlite3 mariadb-server mariadb-client postgresql prometheus openssl
 
-.PHONY: help deps servers headers build check unit model sanitize it test demo bench install uninstall clean
+.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it test demo bench install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +37,7 @@ build: headers ## build/dispatcher.so, the loadable module
 
 check: headers ## format and clippy, warnings denied
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 unit: headers ## tests without a server
@@ -52,10 +53,37 @@ sanitize: headers ## unit and fork tests under AddressSanitizer, where the toolc
 	        --target $$(rustc -vV | sed -n 's/^host: //p') --target-dir $(TARGET)/asan; \
 	else echo 'sanitize: skipped, this Rust toolchain has no AddressSanitizer runtime'; fi
 
+# libFuzzer counts edges and comparisons in the code of the module; all of this the stable compiler can do.
+FUZZ_HOST = $$(rustc -vV | sed -n 's/^host: //p')
+FUZZ_FLAGS = -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 inline-8bit-counters pc-table \
+    trace-compares)
+FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+FUZZ_SECONDS ?= 600
+FUZZ_BUILD = RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --locked --manifest-path fuzz/Cargo.toml --target $(FUZZ_HOST) \
+    --target-dir $(TARGET)
+
+fuzzcheck: headers ## each fuzz target from its seeds, the same short way each time
+	$(FUZZ_BUILD)
+	@for target in $(FUZZ_TARGETS); do \
+	    new=$(TARGET)/fuzzcheck/$$target; rm -rf $$new; mkdir -p $$new fuzz/artifacts; \
+	    $(TARGET)/$(FUZZ_HOST)/release/$$target -seed=1 -runs=50000 -max_len=2048 -timeout=10 \
+	        -artifact_prefix=fuzz/artifacts/$$target- $$new fuzz/seeds/$$target >$$new.log 2>&1 || \
+	        { tail -50 $$new.log; echo "fuzzcheck: $$target has a finding"; exit 1; }; \
+	    echo "fuzzcheck: $$target: $$(tail -1 $$new.log)"; \
+	done
+
+fuzz: headers ## each fuzz target for FUZZ_SECONDS (600); what it finds stays in fuzz/corpus, faults in fuzz/artifacts
+	$(FUZZ_BUILD)
+	@for target in $(FUZZ_TARGETS); do \
+	    mkdir -p fuzz/corpus/$$target fuzz/artifacts; \
+	    $(TARGET)/$(FUZZ_HOST)/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 \
+	        -artifact_prefix=fuzz/artifacts/$$target- fuzz/corpus/$$target fuzz/seeds/$$target || exit 1; \
+	done
+
 it: build servers ## tests on a real Kamailio
 	$(CARGO) test --release --locked --test it -- --test-threads=6 # most of them wait for a gateway or a timer
 
-test: check unit model sanitize it ## all of the above
+test: check unit model sanitize fuzzcheck it ## all of the above, but the long fuzzing
 
 demo: build ## the main job, live: three gateways, calls of mixed fate, even load
 	$(CARGO) run --release --locked --example demo

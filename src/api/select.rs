@@ -96,13 +96,14 @@ pub fn select_routes(msg: &mut Message, values: &Values<'_>) -> Verdict {
 
 /// A set with the algorithm to choose in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Rule {
-    set: i32,
-    algorithm: i32,
+#[allow(missing_docs)] // the two numbers
+pub struct Rule {
+    pub set: i32,
+    pub algorithm: i32,
 }
 
 /// `set=alg;set=alg;…`. A `;` may end it.
-fn rules(text: &[u8]) -> Result<Vec<Rule>, String> {
+pub fn rules(text: &[u8]) -> Result<Vec<Rule>, String> {
     let due = "set=alg;set=alg;… with whole numbers is due";
     let text = text.strip_suffix(b";").unwrap_or(text);
     let number = |digits: &[u8]| {

@@ -6,7 +6,7 @@ use crate::dest::Flags;
 use crate::health::pace::{self, Agenda, Item};
 use crate::health::ticket::MOST_UNDER_WAY;
 use crate::host::mem::Pool;
-use crate::host::tm::{self, Outcome};
+use crate::host::tm::{self, Handed, Outcome};
 use crate::host::{clock, uri};
 use crate::service::probe::{self, Begun, End, Now, Rules, Way};
 use crate::service::publish;
@@ -136,8 +136,15 @@ impl Prober {
                 let timeout = (u64::from(timeout) * 1000).min(item.interval * MOST_UNDER_WAY);
                 self.ends.push(Reverse((now.micros + timeout, begun.ticket)));
             }
-            if let Some(fault) = send(module, probing, one, begun) {
+            let mut fail = |fault| {
+                probe::went(module.root, one, now);
                 events.extend(probe::end(module.root, sets, rules, begun.ticket, fault, now));
+            };
+            match send(module, probing, one, begun) {
+                Ok(Handed::Dropped) => probe::dropped(module.root, one, begun, now),
+                Ok(Handed::Sent) => probe::went(module.root, one, now),
+                Ok(Handed::NotSent) => fail(End::NotSent),
+                Err(fault) => fail(fault),
             }
         }
     }
@@ -147,12 +154,12 @@ fn item(probing: &Probing, what: Position, one: Member<'_>) -> Item<Position> {
     Item { number: one.record, interval: interval(probing, one), what }
 }
 
-/// Sends a probe; what kept it from being sent.
-fn send(module: &Module, probing: &Probing, one: Member<'_>, begun: Begun) -> Option<End<'static>> {
+/// Hands a probe over; or why it has nowhere to go.
+fn send(module: &Module, probing: &Probing, one: Member<'_>, begun: Begun) -> Result<Handed, End<'static>> {
     let next_hop = match begun.way {
         Way::Straight => proxy(probing, one).to_vec(),
         Way::By(hop) => uri::of_address(hop.address, hop.proto),
-        Way::Nowhere => return Some(End::NoName),
+        Way::Nowhere => return Err(End::NoName),
     };
     let from = one.text(one.ping_from);
     let request = tm::Request {
@@ -162,7 +169,7 @@ fn send(module: &Module, probing: &Probing, one: Member<'_>, begun: Begun) -> Op
         next_hop: &next_hop,
         socket: socket(module, one),
     };
-    (!tm::send(&request, begun.ticket)).then_some(End::NotSent)
+    Ok(tm::send(&request, begun.ticket))
 }
 
 /// `ping_socket`, then the destination's own, then `ds_ping_socket`, then the default of all.

@@ -171,6 +171,7 @@ fn show_health(
     to.int(c"SUCCESSES", health.successes as i32)?;
     to.unsigned_long(c"CHANGED", health.changed / 1000)?;
     to.unsigned_long(c"PROBED", health.probed / 1000)?;
+    to.unsigned_long(c"DROPPED", health.dropped / 1000)?;
     to.unsigned_long(c"NEXT_PROBE", probing::next(module, destination, flags).unwrap_or(0))?;
     to.unsigned_long(c"NAME_LOST", health.name.lost / 1000)?;
     to.text(c"NAME", destination.text(destination.written))

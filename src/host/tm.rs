@@ -15,6 +15,18 @@ pub enum Outcome<'a> {
     NoReply,
 }
 
+/// What became of a request when it was handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handed {
+    /// It is on its way.
+    Sent,
+    /// The script dropped it (`event_route[tm:local-request]`, or its function in another language): there is no
+    /// transaction, and nothing comes back.
+    Dropped,
+    /// The host cannot send it; what comes back after that means nothing.
+    NotSent,
+}
+
 /// Is told how the transaction of a word ended, in whatever process sees it.
 pub type Done = fn(u64, Outcome<'_>);
 
@@ -70,10 +82,9 @@ pub struct Request<'a> {
 /// The word of the request that this process has sent last.
 static SENT: AtomicU64 = AtomicU64::new(0);
 
-/// Sends a request. `word` is not 0 and comes back with its end. False if the host cannot send it; what comes back after
-/// that means nothing.
-pub fn send(request: &Request<'_>, word: u64) -> bool {
-    let Some(send) = API.get().and_then(|api| api.binds.t_request) else { return false };
+/// Sends a request. `word` is not 0 and comes back with its end.
+pub fn send(request: &Request<'_>, word: u64) -> Handed {
+    let Some(send) = API.get().and_then(|api| api.binds.t_request) else { return Handed::NotSent };
     let (mut method, mut uri) = (text::lent(request.method), text::lent(request.uri));
     let (mut to, mut from) = (text::lent(request.uri), text::lent(request.from));
     let mut next_hop = text::lent(request.next_hop);
@@ -91,10 +102,14 @@ pub fn send(request: &Request<'_>, word: u64) -> bool {
     uac.cbp = word as usize as *mut c_void;
     SENT.store(0, Ordering::Relaxed);
     // SAFETY: the host copies all texts before it returns, and keeps only the callback's address and the word.
-    let taken = unsafe { send(&raw mut uac, &raw mut uri, &raw mut to, &raw mut from, next_hop) >= 0 };
+    let answer = unsafe { send(&raw mut uac, &raw mut uri, &raw mut to, &raw mut from, next_hop) };
     // The host takes a request even when it cannot send it (a refused connection, say), and would tell only when its time
     // is over. That it was sent comes back before `send` returns.
-    taken && SENT.load(Ordering::Relaxed) == word
+    match answer {
+        0 => Handed::Dropped,
+        1.. if SENT.load(Ordering::Relaxed) == word => Handed::Sent,
+        _ => Handed::NotSent,
+    }
 }
 
 const _: () = assert!(size_of::<usize>() == 8, "a ticket passes through a pointer");

@@ -10,8 +10,9 @@ use crate::health::mark::Thresholds;
 use crate::health::probing::{self, Mode};
 use crate::health::ticket::Ticket;
 use crate::shm::Alloc;
+use crate::shm::lock::Guard;
 use crate::state::health::{NextHop, Report};
-use crate::state::{Generation, Member, Root};
+use crate::state::{Generation, Health, Member, Root};
 
 /// What probing goes by: the parameters.
 pub struct Rules {
@@ -80,10 +81,31 @@ pub fn begin<A: Alloc>(
         // Somebody is looking it up.
         (true, None) => return None,
     };
-    health.probed = now.wall;
     let ticket = health.waiting.begin(destination.record, now.micros).pack()?;
-    root.counters.probes.bump();
     Some(Begun { ticket, way })
+}
+
+/// A probe was sent, or failed to be.
+pub fn went<A: Alloc>(root: &Root<A>, destination: Member<'_>, now: Now) {
+    root.counters.probes.bump();
+    if let Some(mut health) = asked(root, destination) {
+        (health.probed, health.dropped) = (now.wall, 0);
+    }
+}
+
+/// The script dropped a probe: the destination was not asked, and all that is known of it stays. So a standby node, which asks
+/// nobody, keeps what it knows.
+pub fn dropped<A: Alloc>(root: &Root<A>, destination: Member<'_>, begun: Begun, now: Now) {
+    if let Some(mut health) = asked(root, destination) {
+        health.waiting.end(Ticket::unpack(begun.ticket));
+        health.dropped = now.wall;
+    }
+}
+
+/// The health of what is probed as this destination, unless a reload has changed it.
+fn asked<'a, A: Alloc>(root: &'a Root<A>, destination: Member<'_>) -> Option<Guard<'a, Health>> {
+    let health = root.registry.record(destination.record)?.lock();
+    (health.asked == destination.asked).then_some(health)
 }
 
 /// How a probe ended.

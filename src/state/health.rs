@@ -22,6 +22,8 @@ pub struct Health {
     pub changed: u64,
     /// When it was probed last, likewise.
     pub probed: u64,
+    /// When the script dropped its last probe, likewise; 0 if that was sent.
+    pub dropped: u64,
     /// Whether anything was found out about it since it was configured.
     pub judged: bool,
     /// Probes under way.

@@ -79,6 +79,7 @@ mod events_callback;
 mod latency;
 mod probing;
 mod probing_answers;
+mod probing_dropped;
 mod probing_families;
 mod probing_loss;
 mod probing_network;

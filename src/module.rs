@@ -8,7 +8,9 @@ use crate::conf::{Conf, Raw, parameters};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
 use crate::host::kemi::KemiFunction;
 use crate::host::variable::Variable;
-use crate::host::{CFG_DIR, capi, clock, db, guard, kemi, log, mem::Pool, process, timer, tm, xhttp};
+use crate::host::{
+    CFG_DIR, capi, clock, db, guard, kemi, log, mem::Pool, process, send_socket, timer, tm, xhttp,
+};
 use crate::load::Secret;
 use crate::service::upkeep;
 use crate::shm::boxed::Boxed;
@@ -292,6 +294,7 @@ fn start() -> Result<(), String> {
     }
     api::declare_settings(&module.conf)?;
     metrics::register()?;
+    send_socket::watch()?;
     xhttp::load();
     if let Some(database) = &module.conf.database {
         db::load(&database.url).map_err(|error| format!("db_url is set, but {error}"))?;

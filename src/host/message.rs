@@ -88,7 +88,7 @@ impl Message {
         NonNull::new(msg).filter(|_| !faked).map(Self)
     }
 
-    fn raw(&self) -> &ffi::sip_msg {
+    pub(super) fn raw(&self) -> &ffi::sip_msg {
         // SAFETY: valid for as long as `self` (see `from_host`).
         unsafe { self.0.as_ref() }
     }
@@ -188,18 +188,15 @@ impl Message {
         Some(unsafe { text::bytes(self.raw().dst_uri) }).filter(|uri| !uri.is_empty())
     }
 
-    /// Sends the request there, from the socket where one is given. False if the host has no memory.
+    /// Sends the request there, from the socket where one is given, else from the one that the script has set, if any. False
+    /// if the host has no memory.
     pub fn send_to(&mut self, uri: &[u8], socket: Option<Foreign>, target: Target) -> bool {
         let done = match target {
             Target::ListOnly => return true,
             Target::DestinationUri => self.set_destination(uri),
             Target::RequestUri => self.set_host(uri),
         };
-        if let Some(socket) = socket.filter(|_| done) {
-            // SAFETY: the message is ours for the time of the call; the socket lives as long as the server.
-            unsafe { (*self.0.as_ptr()).force_send_socket = socket.0.as_ptr().cast() };
-        }
-        done
+        done && self.send_from(socket, uri)
     }
 
     fn set_destination(&mut self, uri: &[u8]) -> bool {
@@ -224,7 +221,7 @@ impl Message {
         unsafe { ffi::shim_set_host(self.0.as_ptr(), host.as_ptr().cast_mut()) >= 0 }
     }
 
-    /// Adds a branch that goes to `uri` as well.
+    /// Adds a branch that goes to `uri` as well, from the socket where one is given, else from the script's own.
     pub fn add_branch(&mut self, uri: &[u8], socket: Option<Foreign>, target: Target) -> bool {
         // SAFETY: text of the message, or of the URI that replaces its own.
         let request_uri = unsafe { text::bytes(*ffi::shim_ruri(self.0.as_ptr())) };
@@ -235,6 +232,7 @@ impl Message {
         let mut request = text::lent(own.as_deref().unwrap_or(request_uri));
         let mut destination = text::lent(uri);
         let destination = if own.is_some() { core::ptr::null_mut() } else { &raw mut destination };
+        let socket = socket.or_else(|| self.socket_for(uri));
         let socket = socket.map_or(core::ptr::null_mut(), |socket| socket.0.as_ptr().cast());
         let none = core::ptr::null_mut();
         // SAFETY: the host copies the texts; null is none.

@@ -27,6 +27,7 @@ pub mod rpc;
 pub mod runtime;
 pub mod script;
 pub mod script_end;
+pub mod send_socket;
 mod text;
 pub mod timer;
 pub mod tm;

@@ -99,6 +99,33 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// Adds a plain text under `name`, before all others of the name.
+pub fn add_text(name: &[u8], text: &[u8]) -> Result<(), NoMemory> {
+    let (mut name, mut text) = (text::lent(name), text_value(text));
+    // SAFETY: the host copies both; the null list is the transaction's own.
+    let added = unsafe { ffi::xavp_add_value(&raw mut name, &raw mut text, null_mut()) };
+    if added.is_null() { Err(NoMemory) } else { Ok(()) }
+}
+
+/// What `find` finds first among the plain texts under `name`, in their order.
+pub fn find_text<T>(name: &[u8], mut find: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
+    let mut name = text::lent(name);
+    // SAFETY: the host only compares the name.
+    let mut at = unsafe { ffi::xavp_get(&raw mut name, null_mut()) };
+    // SAFETY: null or a value of the transaction's list, which does not change meanwhile.
+    while let Some(value) = unsafe { at.as_ref() } {
+        if value.val.type_ == ffi::SR_XTYPE_STR {
+            // SAFETY: the tag says that it is a text.
+            if let Some(found) = find(unsafe { text::bytes(value.val.v.s) }) {
+                return Some(found);
+            }
+        }
+        // SAFETY: in the list, as above.
+        at = unsafe { ffi::xavp_get_next(at) };
+    }
+    None
+}
+
 /// Adds a record `name` with this one number, before all others of the name.
 pub fn add_int(name: &[u8], field: &[u8], number: i32) -> Result<(), NoMemory> {
     let (mut name, mut field, mut number) = (text::lent(name), text::lent(field), int_value(number));

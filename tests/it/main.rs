@@ -52,6 +52,7 @@ mod transports;
 mod odd_bytes;
 mod odd_messages;
 mod selections;
+mod send_socket;
 mod side_by_side;
 
 mod database;

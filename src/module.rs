@@ -267,7 +267,8 @@ fn start() -> Result<(), String> {
     if raw.list_file.is_empty() {
         raw.list_file = format!("{CFG_DIR}dispatcher.list").into_bytes();
     }
-    let conf = Conf::check(raw).map_err(|error| error.to_string())?;
+    let (conf, findings) = Conf::check(raw).map_err(|error| error.to_string())?;
+    findings.iter().for_each(|finding| log::warning(format_args!("{finding}")));
     let saved = state_file::read(&conf);
     let secret = match &saved {
         Some(saved) => saved.secret(),

@@ -4,6 +4,7 @@
 //! Not here: the server's own parser of URIs, which needs the server.
 
 use dispatcher::api::select;
+use dispatcher::dest::address::{unfit, uri_of};
 use dispatcher::dest::attrs::{self, MAX_NUMBER};
 use dispatcher::dest::{Attrs, Flags, Place, ReplyCodes, Written, arranged, list};
 use dispatcher::host::arguments::{Given, Signature};
@@ -57,13 +58,16 @@ pub fn attributes(text: &[u8]) {
     assert!(numbers.iter().all(|&number| number <= MAX_NUMBER), "{numbers:?}");
     assert!(read.ocmin <= 100);
     assert_eq!(read.body, attrs::body(text));
+    assert_eq!(unfit(&read.obproxy).or(unfit(uri_of(&read.ping_from))), None);
+    assert!(!read.body.iter().chain(&*read.ping_from).any(u8::is_ascii_control));
     let again = Attrs::parse(read.body).expect("read once, read again");
     assert_eq!((again.duid, again.maxload, again.cc), (read.duid, read.maxload, read.cc));
 }
 
 /// Reply codes: a 2xx is always good, a code that is none never is.
 pub fn reply_codes(text: &[u8]) {
-    let Ok(codes) = ReplyCodes::parse(text) else { return };
+    let (codes, mended) = ReplyCodes::read(text);
+    mended.iter().for_each(|(text, instead)| assert!(text.contains("expected") && !instead.is_empty()));
     assert!((200..300).all(|code| codes.accept(code)));
     assert!((700..1000).chain([0, 99, u16::MAX]).all(|code| !codes.accept(code)));
     ReplyCodes::default().accept(404).then(|| panic!("404 is good for nobody"));
@@ -71,10 +75,10 @@ pub fn reply_codes(text: &[u8]) {
 
 /// Rules of `ds_select_routes`: there is one at least, and written down again they are read as the same.
 pub fn rules(text: &[u8]) {
-    let Ok(read) = select::rules(text) else { return };
+    let Ok((read, _)) = select::rules(text) else { return };
     assert!(!read.is_empty());
     let again: String = read.iter().map(|rule| format!("{}={};", rule.set, rule.algorithm)).collect();
-    assert_eq!(select::rules(again.as_bytes()), Ok(read));
+    assert_eq!(select::rules(again.as_bytes()), Ok((read, None)));
 }
 
 /// A state file: as it is, and with the beginning and the checksum that make its inside count.

@@ -2,7 +2,8 @@
 
 use super::rpc::{Fault, NO_GROUP, with_module};
 use super::{Module, reload};
-use crate::dest::{Attrs, Entry, Flags, Place, attrs};
+use crate::dest::row::on_one_line;
+use crate::dest::{Attrs, Entry, Flags, Place, Problem, address, attrs};
 use crate::host::clock;
 use crate::host::rpc::Rpc;
 use crate::select::hash;
@@ -27,29 +28,70 @@ fn fault(error: NotEdited, what: &str) -> Fault {
 pub fn add(rpc: &Rpc) {
     const WHAT: &str = "Adding dispatcher dst failed";
     with_module(rpc, |module| {
-        let (set, flags, priority, attrs) = (rpc.int(0), rpc.int(2), rpc.int(3), rpc.text(4));
-        whole(WHAT, "group", set)?;
-        whole(WHAT, "priority", priority)?;
-        let flags = Flags(whole(WHAT, "flags", flags)?);
-        let none = attrs::none(attrs).filter(|_| module.conf.attrs_none);
-        let attrs = attributes(WHAT, none.unwrap_or(attrs))?;
+        let (set, flags, priority) = (rpc.int(0), rpc.int(2), rpc.int(3));
+        let mut findings = Vec::new();
+        let mut attrs = rpc.text(4).to_vec();
+        if on_one_line(&mut attrs) {
+            findings.push(mended(
+                "attrs: expected one line",
+                "blanks are in effect for line breaks and tabulators",
+            ));
+        }
+        let none = attrs::none(&attrs).filter(|_| module.conf.attrs_none);
+        let attrs = attributes(WHAT, none.unwrap_or(&attrs), &mut findings)?;
+        if flags < 0 {
+            let text = format!("flags {flags}: expected a whole number from 0 to 2147483647");
+            findings.push(mended(text, "all its bits are in effect"));
+        }
+        let flags = Flags(flags as u32);
         let uri = Cow::Borrowed(rpc.text(1));
-        let entry = Entry { place: Place::Row(1), set, uri, flags, priority, attrs };
-        edit::add(module.root, &reload::source(module), entry, pace(module))
+        let entry = Entry { place: PLACE, set, uri, flags, priority, attrs, findings };
+        refuse_if_strict(module, WHAT, &entry.findings)?;
+        let findings = edit::add(module.root, &reload::source(module), entry, pace(module))
             .map_err(|error| fault(error, WHAT))?;
-        rpc.say("Ok. Dispatcher destination added.");
+        say(rpc, "Ok. Dispatcher destination added.", &findings);
         Ok(())
     });
 }
 
-/// The number, if it is one from 0 on.
-fn whole(what: &str, name: &str, number: i32) -> Result<u32, String> {
-    let error = |_| format!("{what}: {name} {number}: a whole number from 0 to 2147483647 is due");
-    u32::try_from(number).map_err(error)
+/// A destination that an operator gives has no line or row.
+const PLACE: Place = Place::Row(1);
+
+fn mended(text: impl Into<String>, instead: &str) -> Problem {
+    Problem::mended(PLACE, text, instead)
 }
 
-fn attributes<'t>(what: &str, text: &'t [u8]) -> Result<Attrs<'t>, String> {
-    Attrs::parse(text).map_err(|(at, text)| format!("{what}: attrs, byte {}: {text}", at + 1))
+/// The attributes; what was mended goes to the findings.
+fn attributes<'t>(what: &str, text: &'t [u8], findings: &mut Vec<Problem>) -> Result<Attrs<'t>, String> {
+    let attrs = Attrs::parse(text).map_err(|(at, text)| format!("{what}: attrs, byte {}: {text}", at + 1))?;
+    let of_attrs = attrs
+        .findings
+        .iter()
+        .map(|finding| mended(format!("attrs, byte {}: {}", finding.at + 1, finding.text), &finding.instead));
+    findings.extend(of_attrs);
+    Ok(attrs)
+}
+
+/// With `ds_load_mode` 1 nothing is mended.
+fn refuse_if_strict(module: &Module, what: &str, findings: &[Problem]) -> Result<(), String> {
+    match findings.iter().find(|finding| finding.instead.is_some() && module.conf.strict) {
+        Some(finding) => Err(format!("{what}: {}", finding.text)),
+        None => Ok(()),
+    }
+}
+
+/// Answers, with what was mended.
+fn say(rpc: &Rpc, done: &str, findings: &[Problem]) {
+    if findings.is_empty() {
+        return rpc.say(done);
+    }
+    let findings: Vec<_> = findings.iter().map(Problem::told).collect();
+    rpc.say(&format!("{done} Findings: {}", findings.join("; ")));
+}
+
+/// As it serves: a URI that an operator writes without its scheme has one there.
+fn as_it_serves(uri: &[u8]) -> Cow<'_, [u8]> {
+    address::with_scheme(uri).map_or(Cow::Borrowed(uri), Cow::Owned)
 }
 
 /// `dispatcher.update group address [flags [priority [attrs]]]`: changes what is given; -1, or no attributes, leaves what is.
@@ -57,21 +99,31 @@ pub fn update(rpc: &Rpc) {
     const WHAT: &str = "Updating dispatcher dst failed";
     const STAYS: i32 = -1;
     with_module(rpc, |module| {
-        let changed = |name, number: Option<i32>| match number {
-            None | Some(STAYS) => Ok(None),
-            Some(number) => whole(WHAT, name, number).map(Some),
-        };
-        let (flags, priority, attrs) = (rpc.optional_int(2), rpc.optional_int(3), rpc.text(4));
-        let attrs = (!attrs.is_empty()).then(|| attributes(WHAT, attrs)).transpose()?;
-        let update = Update {
-            flags: changed("flags", flags)?.map(Flags),
-            priority: changed("priority", priority)?.and(priority),
-            attrs,
-        };
-        let which = (rpc.int(0), rpc.text(1));
+        let given = |place| rpc.optional_int(place).filter(|&number| number != STAYS);
+        let (flags, priority) = (given(2), given(3));
+        let mut findings = Vec::new();
+        let mut attrs = rpc.text(4).to_vec();
+        if on_one_line(&mut attrs) {
+            findings.push(mended(
+                "attrs: expected one line",
+                "blanks are in effect for line breaks and tabulators",
+            ));
+        }
+        let attrs = (!attrs.is_empty()).then(|| attributes(WHAT, &attrs, &mut findings)).transpose()?;
+        if let Some(flags) = flags.filter(|&flags| flags < 0) {
+            return Err(format!(
+                "{WHAT}: flags {flags}: expected a whole number from 0 to 2147483647, or -1"
+            )
+            .into());
+        }
+        refuse_if_strict(module, WHAT, &findings)?;
+        let update =
+            Update { flags: flags.and_then(|flags| u32::try_from(flags).ok()).map(Flags), priority, attrs };
+        let uri = as_it_serves(rpc.text(1));
+        let which = (rpc.int(0), &*uri);
         edit::update(module.root, &reload::source(module), which, &update, pace(module))
             .map_err(|error| fault(error, WHAT))?;
-        rpc.say("Ok. Dispatcher destination updated.");
+        say(rpc, "Ok. Dispatcher destination updated.", &findings);
         Ok(())
     });
 }
@@ -79,7 +131,7 @@ pub fn update(rpc: &Rpc) {
 /// `dispatcher.remove group address`.
 pub fn remove(rpc: &Rpc) {
     with_module(rpc, |module| {
-        edit::remove(module.root, rpc.int(0), rpc.text(1), pace(module))
+        edit::remove(module.root, rpc.int(0), &as_it_serves(rpc.text(1)), pace(module))
             .map_err(|error| fault(error, "Removing dispatcher dst failed"))?;
         rpc.say("Ok. Dispatcher destination removed.");
         Ok(())

@@ -23,7 +23,7 @@ pub mod state_file;
 pub mod tracking;
 pub mod version;
 
-use crate::conf::Conf;
+use crate::conf::{Conf, Finding};
 use crate::dest::ReplyCodes;
 use crate::health::mark::Thresholds;
 use crate::host::variable::{Format, Settable};
@@ -93,9 +93,12 @@ pub fn declare_settings(conf: &Conf) -> Result<(), &'static str> {
     let text = runtime::Text {
         name: c"ping_reply_codes",
         about: c"Replies to probes that are good besides 2xx.",
+        // As in the stock module, what makes no sense has no effect.
         accepts: |codes| {
-            let read = ReplyCodes::parse(codes);
-            read.inspect_err(|error| log::error(format_args!("ping_reply_codes: {error}"))).is_ok()
+            for (text, instead) in ReplyCodes::read(codes).1 {
+                log::warning(format_args!("ping_reply_codes: {text}; {instead}"));
+            }
+            true
         },
     };
     runtime::declare(c"dispatcher", ints, text, &conf.reply_codes)
@@ -103,19 +106,19 @@ pub fn declare_settings(conf: &Conf) -> Result<(), &'static str> {
 
 impl Module {
     /// With what the parameters name looked up; the first that is not there is told.
-    pub fn new(conf: Conf, root: &'static Root<Pool>) -> Result<Self, String> {
+    pub fn new(mut conf: Conf, root: &'static Root<Pool>) -> Result<Self, String> {
+        let findings = conf.check_addresses(source::sends_to);
+        findings.iter().for_each(|finding| log::warning(format_args!("{finding}")));
         fn named<T>(
-            name: &str,
+            name: &'static str,
             text: &[u8],
             read: fn(&[u8]) -> Option<T>,
-            due: &str,
+            expected: &str,
         ) -> Result<Option<T>, String> {
             if text.is_empty() {
                 return Ok(None);
             }
-            let found = text.escape_ascii();
-            let error = || format!("modparam(\"dispatcher\", \"{name}\", \"{found}\"): {due} is due");
-            read(text).map(Some).ok_or_else(error)
+            read(text).map(Some).ok_or_else(|| Finding::text(name, text, expected).to_string())
         }
         let settable = "a variable that can be set";
         let due = "a socket that the server listens on (proto:address:port)";
@@ -129,10 +132,6 @@ impl Module {
             Some(socket) => Some(socket),
             None => named("ds_default_socket", &conf.default_socket, uri::socket_by_address, due)?,
         };
-        if let Some(probing) = &conf.probing {
-            named("outbound_proxy", &probing.outbound_proxy, uri::parse, "a SIP URI")?;
-            named("ds_ping_from", &probing.from, uri::parse, "a SIP URI")?;
-        }
         let ping_socket = match &conf.probing {
             Some(probing) => named("ds_ping_socket", &probing.socket, uri::socket_by_address, due)?,
             None => None,
@@ -173,8 +172,7 @@ impl Module {
 
     /// What probing goes by at the moment.
     pub fn probe_rules(&self) -> probe::Rules {
-        // Accepted when they were set.
-        let codes = runtime::with_text(ReplyCodes::parse).unwrap_or_default();
+        let codes = runtime::with_text(|text| ReplyCodes::read(text).0);
         let (mode, events, alpha) = (self.conf.probing_mode, self.conf.events, self.conf.latency_alpha);
         probe::Rules { mode, thresholds: thresholds(), codes, events, alpha }
     }

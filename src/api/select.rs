@@ -2,6 +2,7 @@
 
 use super::list::{self, Listed};
 use super::{Module, module, tracking};
+use crate::dest::number::leading;
 use crate::dest::problem::shown;
 use crate::host::message::{Kind, Message, Method, Target, UriOf};
 use crate::host::script::{Values, Verdict};
@@ -73,7 +74,10 @@ fn one_rule(msg: &mut Message, values: &Values<'_>, target: Target) -> Verdict {
 /// rules for failover.
 pub fn select_routes(msg: &mut Message, values: &Values<'_>) -> Verdict {
     let rules = match rules(values.text(0)) {
-        Ok(rules) => rules,
+        Ok((rules, short)) => {
+            short.iter().for_each(|rule| warn_of_short(rule));
+            rules
+        }
         Err(error) => {
             log::error(format_args!("ds_select_routes: argument 'rules': {error}"));
             return answer(Verdict::False(code::ERROR));
@@ -102,21 +106,37 @@ pub struct Rule {
     pub algorithm: i32,
 }
 
-/// `set=alg;set=alg;…`. A `;` may end it.
-pub fn rules(text: &[u8]) -> Result<Vec<Rule>, String> {
-    let due = "set=alg;set=alg;… with whole numbers is due";
+/// `set=alg;set=alg;…`. A `;` may end it. As in the stock module, a number that is not there is 0; the first such rule comes
+/// back in words.
+pub fn rules(text: &[u8]) -> Result<(Vec<Rule>, Option<String>), String> {
+    let expected = "expected set=alg;set=alg;… with whole numbers";
     let text = text.strip_suffix(b";").unwrap_or(text);
-    let number = |digits: &[u8]| {
-        let all = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-        core::str::from_utf8(digits).ok().filter(|_| all)?.parse().ok()
+    let number = |digits: &[u8]| if digits.is_empty() { Some(0) } else { leading(digits).alone() };
+    let mut short = None;
+    let mut rule = |rule: &[u8]| {
+        let (set, algorithm) =
+            rule.split_at(rule.iter().position(|&byte| byte == b'=').unwrap_or(rule.len()));
+        let algorithm = algorithm.get(1..).unwrap_or_default();
+        let read = Rule { set: number(set)?, algorithm: number(algorithm).filter(|&number| number >= 0)? };
+        if set.is_empty() || algorithm.is_empty() {
+            let Rule { set, algorithm } = read;
+            short.get_or_insert_with(|| format!("{}; {set}={algorithm} is in effect", shown(rule)));
+        }
+        (!rule.is_empty()).then_some(read)
     };
-    let rule = |rule: &[u8]| {
-        let equal = rule.iter().position(|&byte| byte == b'=')?;
-        Some(Rule { set: number(rule.get(..equal)?)?, algorithm: number(rule.get(equal + 1..)?)? })
-    };
-    text.split(|&byte| byte == b';')
-        .map(|part| rule(part).ok_or_else(|| format!("{due}, found {}", shown(part))))
-        .collect()
+    let rules: Result<_, _> = text
+        .split(|&byte| byte == b';')
+        .map(|part| rule(part).ok_or_else(|| format!("{expected}, found {}", shown(part))))
+        .collect();
+    Ok((rules?, short))
+}
+
+/// Once a process: a script has the same rules with every call.
+fn warn_of_short(rule: &str) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if !WARNED.swap(true, Ordering::Relaxed) {
+        log::warning(format_args!("ds_select_routes: argument 'rules': expected set=alg, found {rule}"));
+    }
 }
 
 /// What the rules have written so far.
@@ -312,9 +332,15 @@ mod tests {
     #[test]
     fn rules_are_pairs_of_numbers() {
         let rule = |set, algorithm| Rule { set, algorithm };
-        assert_eq!(rules(b"1=4"), Ok(vec![rule(1, 4)]));
-        assert_eq!(rules(b"1=4;20=10;"), Ok(vec![rule(1, 4), rule(20, 10)]));
-        for bad in [&b""[..], b"1", b"1=", b"=4", b"1=4;;2=4", b"1= 4", b"a=4", b"1=4;2=x", b"99999999999=1"]
+        assert_eq!(rules(b"1=4"), Ok((vec![rule(1, 4)], None)));
+        assert_eq!(rules(b"1=4;20=10;"), Ok((vec![rule(1, 4), rule(20, 10)], None)));
+        assert_eq!(rules(b"-1=10"), Ok((vec![rule(-1, 10)], None)));
+        assert_eq!(
+            rules(b"3;=4;5="),
+            Ok((vec![rule(3, 0), rule(0, 4), rule(5, 0)], Some("'3'; 3=0 is in effect".into())))
+        );
+        for bad in
+            [&b""[..], b";", b"1=4;;2=4", b"1= 4", b"a=4", b"1=4;2=x", b"99999999999=1", b"-=4", b"1=-1"]
         {
             assert!(rules(bad).is_err(), "{}", bad.escape_ascii());
         }

@@ -2,6 +2,7 @@
 
 use super::names;
 use crate::conf::{Conf, Database};
+use crate::dest::address::{self, uri_of};
 use crate::dest::problem::{Problem, shown};
 use crate::dest::row::{Columns, Value};
 use crate::dest::{Entry, Flags, Written, list};
@@ -28,6 +29,25 @@ pub struct Destinations<'a> {
 
 /// Host names longer than this the host cannot look up.
 const MAX_HOST: usize = 254;
+
+/// As in the stock module, nothing so short is taken for a URI that lacks its scheme.
+const TOO_SHORT: usize = 4;
+
+/// Whether the host of a URI is an address, or can be a name.
+fn is_host(host: &[u8]) -> bool {
+    // What the core's `uri_host_extra_chars` lets through is known to the server's parser, which looks at a host closely only
+    // behind a user.
+    let has_extra = || host.iter().any(|byte| !byte.is_ascii_alphanumeric() && !b".-_[]".contains(byte));
+    let by_the_server = || has_extra() && uri::parse(&[b"sip:x@", host].concat()).is_some();
+    uri::literal(host).is_some() || address::is_host_name(host) || by_the_server()
+}
+
+/// Whether the server can send to this URI, which may stand behind a name and in `<` and `>`, or name it as the sender.
+pub fn sends_to(text: &[u8]) -> bool {
+    let uri = uri_of(text);
+    let host = uri::parse(uri).and_then(|parsed| uri.get(parsed.host));
+    host.is_some_and(is_host)
+}
 
 impl Destinations<'_> {
     /// Where the destinations come from.
@@ -63,18 +83,30 @@ impl Source for Destinations<'_> {
     fn locate<'t>(&self, mut entry: Entry<'t>) -> Result<Located<'t>, Problem> {
         let place = entry.place;
         let wrong = |text: String| Problem::error(place, text);
-        let mut parsed = uri::parse(&entry.uri);
-        if parsed.is_none() && !entry.uri.starts_with(b"sip:") {
-            let with_scheme = [b"sip:", &*entry.uri].concat();
-            parsed = uri::parse(&with_scheme);
-            entry.uri = if parsed.is_some() { Cow::Owned(with_scheme) } else { entry.uri };
+        let as_written = entry.uri.clone();
+        let found = || shown(&as_written);
+        // Before the server reads it, which would log it as it is.
+        if let Some(why) = address::unfit(&as_written) {
+            return Err(wrong(format!("{}: {why}", found())));
         }
-        let found = || shown(&entry.uri);
-        let parsed = parsed.filter(|parsed| !parsed.host.is_empty());
+        if let Some(full) = address::with_scheme(&as_written).filter(|_| as_written.len() > TOO_SHORT) {
+            let text =
+                format!("{}: expected a SIP URI, with its scheme; {} is in effect", found(), shown(&full));
+            entry.findings.push(Problem::warning(place, text));
+            entry.uri = Cow::Owned(full);
+        }
+        let parsed = uri::parse(&entry.uri).filter(|parsed| !parsed.host.is_empty());
         let parsed = parsed.ok_or_else(|| wrong(format!("{} is no SIP URI with a host", found())))?;
         let host = entry.uri.get(parsed.host.clone()).unwrap_or_default();
         if host.len() > MAX_HOST {
             return Err(wrong(format!("{}: a host name has at most {MAX_HOST} characters", found())));
+        }
+        if !is_host(host) {
+            return Err(wrong(format!(
+                "{}: {} is neither an address nor the name of a host",
+                found(),
+                shown(host)
+            )));
         }
         let socket = |attribute: &str, address: &[u8]| {
             let due = "not a socket that the server listens on (proto:address:port)";
@@ -95,11 +127,6 @@ impl Source for Destinations<'_> {
             [] => None,
             address => Some(socket("ping_socket", address)?),
         };
-        for (name, text) in [("obproxy", attrs.obproxy), ("ping_from", attrs.ping_from)] {
-            if !text.is_empty() && uri::parse(text).is_none() {
-                return Err(wrong(format!("{name}={}: a SIP URI is due", shown(text))));
-            }
-        }
         let literal = uri::literal(host);
         let named = literal.is_none();
         let no_address = named || entry.flags.has(Flags::NO_DNS);
@@ -114,6 +141,16 @@ impl Source for Destinations<'_> {
             return Err(wrong(format!("{}: the server sends to no address of this family", found())));
         }
         let spreads = named && self.conf.dns.each && !entry.flags.has(Flags::NO_DNS);
+        let attrs = &mut entry.attrs;
+        for (name, text) in [("obproxy", &mut attrs.obproxy), ("ping_from", &mut attrs.ping_from)] {
+            if !text.is_empty() && !sends_to(text) {
+                let text = format!("{name}={}: expected a SIP URI", shown(&core::mem::take(text)));
+                if self.conf.strict {
+                    return Err(wrong(text));
+                }
+                entry.findings.push(Problem::mended(place, text, "it is as if not there"));
+            }
+        }
         Ok(Located {
             written: if spreads { entry.uri.clone() } else { Cow::default() },
             host: parsed.host,
@@ -166,7 +203,7 @@ fn read_table(database: &Database) -> Result<(Vec<Written<'static>>, Vec<Problem
     let connection = db::Connection::open(&database.url)?;
     let version = connection.version_of(&database.table)?;
     let known = VERSIONS.iter().find(|(known, _)| *known == version);
-    let (_, count) = known.ok_or_else(|| format!("its version is {version}, one from 1 to 4 is due"))?;
+    let (_, count) = known.ok_or_else(|| format!("its version is {version}, expected one from 1 to 4"))?;
     let Columns { names, extra } = &database.columns;
     let columns = Columns {
         names: names.iter().take(*count).cloned().collect(),
@@ -176,7 +213,7 @@ fn read_table(database: &Database) -> Result<(Vec<Written<'static>>, Vec<Problem
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
     connection.read(&database.table, &columns.all(), |number, values| {
         let values: Vec<_> = values.iter().map(value).collect();
-        match columns.read(number, &values) {
+        match columns.read(number, &values, &mut problems) {
             Ok(row) => rows.push(row),
             Err(problem) => problems.push(problem),
         }
@@ -188,6 +225,7 @@ fn value<'a>(value: &db::Value<'a>) -> Value<'a> {
     match value {
         db::Value::Null => Value::Null,
         db::Value::Int(number) => Value::Int(*number),
+        db::Value::Real(number) => Value::Real(*number),
         db::Value::Text(text) => Value::Text(text),
         db::Value::Other(kind) => Value::Other(kind),
     }

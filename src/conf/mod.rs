@@ -1,16 +1,20 @@
-//! The module's parameters, checked: one struct that holds only values that make sense.
+//! The module's parameters, checked: one struct that holds only values that make sense. What makes none does not keep the
+//! server from starting where it starts with the stock module: it is told, with what is in effect instead.
 
+mod finding;
 mod parameters;
+mod read;
 
+pub use finding::Finding;
 pub use parameters::Raw;
 pub(crate) use parameters::parameters;
 
-use crate::dest::ReplyCodes;
+use crate::dest::address::Use;
 use crate::dest::row::Columns;
 use crate::health::event::Events;
 use crate::health::probing::Mode;
 use crate::load::Expiry;
-use core::fmt;
+use read::{DEFAULT_FROM, NO_PROXY, Reader};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -146,138 +150,144 @@ pub struct DstMode {
     pub sockname: bool,
 }
 
-/// A parameter with a value that makes no sense.
-#[derive(Debug, PartialEq, Eq)]
-pub struct BadParameter {
-    name: &'static str,
-    found: String,
-    due: String,
-}
-
-impl BadParameter {
-    fn number(name: &'static str, found: i32, due: &str) -> Self {
-        Self { name, found: found.to_string(), due: format!("{due} is due") }
-    }
-
-    fn text(name: &'static str, found: &[u8], due: String) -> Self {
-        Self { name, found: format!("\"{}\"", found.escape_ascii()), due }
-    }
-}
-
-impl fmt::Display for BadParameter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, found, due } = self;
-        write!(f, "modparam(\"dispatcher\", \"{name}\", {found}): {due}")
-    }
-}
-
-const WHOLE: &str = "a number from 0 to 2147483647";
-const POSITIVE: &str = "a number from 1 to 2147483647";
-
 impl Conf {
-    /// Checks all values; the first that makes no sense is told.
-    pub fn check(raw: Raw) -> Result<Self, BadParameter> {
-        let whole =
-            |name, found: i32| u32::try_from(found).map_err(|_| BadParameter::number(name, found, WHOLE));
-        let positive = |name, found: i32| match u32::try_from(found) {
-            Ok(number) if number > 0 => Ok(number),
-            _ => Err(BadParameter::number(name, found, POSITIVE)),
+    /// Checks all values. What makes no sense, and what is in effect instead, is told; an error is what the stock module does
+    /// not start with either.
+    pub fn check(raw: Raw) -> Result<(Self, Vec<Finding>), Finding> {
+        let mut read = Reader::default();
+        let flags = read.bits("flags", raw.flags, 3);
+        let mode = read.bits("xavp_dst_mode", raw.xavp_dst_mode, 7);
+        if raw.ds_hash_size < 0 {
+            let instead = "it has no effect: the call table grows by itself";
+            read.number("ds_hash_size", raw.ds_hash_size, "a whole number from 0 on", instead);
+        }
+        if raw.ds_dns_ttl < 0 {
+            let instead = "0 is in effect: as the DNS says";
+            read.number("ds_dns_ttl", raw.ds_dns_ttl, "a whole number from 0 on", instead);
+        }
+        if raw.ds_dns_hold < -1 {
+            let instead = "-1 is in effect: for ever";
+            read.number("ds_dns_hold", raw.ds_dns_hold, "a whole number from -1 on", instead);
+        }
+        read.reply_codes(&raw.ds_ping_reply_codes);
+        let alpha = read.alpha(raw.ds_latency_estimator_alpha);
+        let dns_mode = read.dns_mode(raw.ds_dns_mode);
+        let probing = Probing {
+            method: read.method("ds_ping_method", raw.ds_ping_method),
+            from: {
+                let instead = format!("\"{DEFAULT_FROM}\" is in effect");
+                read.address("ds_ping_from", &raw.ds_ping_from, Use::From, (DEFAULT_FROM, &instead))
+            },
+            interval: read.whole("ds_ping_interval", raw.ds_ping_interval, 0),
+            timeout: read.whole("ds_ping_fr_timer", raw.ds_ping_fr_timer, 0),
+            socket: raw.ds_ping_socket,
+            outbound_proxy: match raw.outbound_proxy.as_slice() {
+                [] => Vec::new(),
+                found => read.address("outbound_proxy", found, Use::NextHop, ("", NO_PROXY)),
+            },
         };
-        let mode = whole("xavp_dst_mode", raw.xavp_dst_mode)?;
-        let choice =
-            |name, found, most| BadParameter::number(name, found, &format!("a number from 0 to {most}"));
-        ReplyCodes::parse(&raw.ds_ping_reply_codes)
-            .map_err(|error| BadParameter::text("ds_ping_reply_codes", &raw.ds_ping_reply_codes, error))?;
-        let alpha = match raw.ds_latency_estimator_alpha {
-            // As the stock module reads it.
-            found @ 1..1000 => f64::from(found) / 1000.0,
-            found => {
-                let due = "a number from 1 to 999 (thousandths)";
-                return Err(BadParameter::number("ds_latency_estimator_alpha", found, due));
+        let database = if raw.db_url.is_empty() {
+            None
+        } else {
+            let extra = &raw.ds_db_extra_attrs;
+            let (extra, instead) = Columns::parse_extra(extra).map_err(|error| {
+                Finding::text(
+                    "ds_db_extra_attrs",
+                    extra,
+                    format!("attribute=column;attribute=column: {error}"),
+                )
+            })?;
+            if let Some(instead) = instead {
+                let expected = "attribute=column;attribute=column";
+                read.text("ds_db_extra_attrs", &raw.ds_db_extra_attrs, expected, instead);
             }
+            let names =
+                vec![raw.setid_col, raw.destination_col, raw.flags_col, raw.priority_col, raw.attrs_col];
+            Some(Database { url: raw.db_url, table: raw.table_name, columns: Columns { names, extra } })
         };
-        let extra = Columns::parse_extra(&raw.ds_db_extra_attrs)
-            .map_err(|error| BadParameter::text("ds_db_extra_attrs", &raw.ds_db_extra_attrs, error))?;
-        let dns_mode = whole("ds_dns_mode", raw.ds_dns_mode)?;
-        Ok(Self {
+        let conf = Self {
             list_file: PathBuf::from(OsString::from_vec(raw.list_file)),
-            user_only: whole("flags", raw.flags)? & 1 != 0,
-            failover: raw.flags & 2 != 0,
-            use_default: raw.use_default != 0,
-            force_dst: raw.force_dst != 0,
+            user_only: flags & 1 != 0,
+            failover: flags & 2 != 0,
+            use_default: read.switch("use_default", raw.use_default),
+            force_dst: read.switch("force_dst", raw.force_dst),
             xavp_dst: raw.xavp_dst,
             xavp_dst_mode: DstMode { attrs: mode & 1 == 0, socket: mode & 2 != 0, sockname: mode & 4 != 0 },
             xavp_ctx: raw.xavp_ctx,
-            with_count: whole("xavp_ctx_mode", raw.xavp_ctx_mode)? & 1 == 0,
+            with_count: read.bits("xavp_ctx_mode", raw.xavp_ctx_mode, 1) == 0,
             expiry: Expiry {
-                early: whole("ds_hash_initexpire", raw.ds_hash_initexpire)?,
-                confirmed: whole("ds_hash_expire", raw.ds_hash_expire)?,
+                early: read.whole("ds_hash_initexpire", raw.ds_hash_initexpire, 7200),
+                confirmed: read.whole("ds_hash_expire", raw.ds_hash_expire, 7200),
             },
-            check_interval: positive("ds_hash_check_interval", raw.ds_hash_check_interval)?,
-            reload_delta: whole("reload_delta", raw.reload_delta)?,
-            probing_threshold: positive("ds_probing_threshold", raw.ds_probing_threshold)?,
-            inactive_threshold: positive("ds_inactive_threshold", raw.ds_inactive_threshold)?,
+            check_interval: read.from(1, "ds_hash_check_interval", raw.ds_hash_check_interval, 30),
+            reload_delta: read.whole("reload_delta", raw.reload_delta, 0),
+            probing_threshold: read.from(1, "ds_probing_threshold", raw.ds_probing_threshold, 1),
+            inactive_threshold: read.from(1, "ds_inactive_threshold", raw.ds_inactive_threshold, 1),
             hash_pvar: raw.hash_pvar,
             setid_pvname: raw.setid_pvname,
             attrs_pvname: raw.attrs_pvname,
             default_socket: raw.ds_default_socket,
             default_sockname: raw.ds_default_sockname,
-            probing_mode: Mode::from_number(raw.ds_probing_mode)
-                .ok_or_else(|| choice("ds_probing_mode", raw.ds_probing_mode, 3))?,
-            probing: match whole("ds_ping_interval", raw.ds_ping_interval)? {
-                0 => None,
-                interval => Some(Probing {
-                    method: raw.ds_ping_method,
-                    from: raw.ds_ping_from,
-                    interval,
-                    timeout: whole("ds_ping_fr_timer", raw.ds_ping_fr_timer)?,
-                    socket: raw.ds_ping_socket,
-                    outbound_proxy: raw.outbound_proxy,
-                }),
-            },
+            // Another number comes nearest to this one in the stock module: those with the flag, until they answer well.
+            probing_mode: read.choice(
+                "ds_probing_mode",
+                raw.ds_probing_mode,
+                3,
+                Mode::from_number,
+                (3, Mode::Flagged),
+            ),
+            probing: (probing.interval > 0).then_some(probing),
             reply_codes: raw.ds_ping_reply_codes,
-            secondary_timer: raw.ds_timer_mode == 1,
+            secondary_timer: read.only_1("ds_timer_mode", raw.ds_timer_mode),
             event_callback: raw.event_callback,
-            events: Events::from_number(raw.event_callback_mode)
-                .ok_or_else(|| choice("event_callback_mode", raw.event_callback_mode, 2))?,
+            events: read.choice(
+                "event_callback_mode",
+                raw.event_callback_mode,
+                2,
+                Events::from_number,
+                (0, Events::Changes),
+            ),
             load_in_short_list: raw.ds_hash_size > 0,
-            latency_alpha: (raw.ds_ping_latency_stats != 0).then_some(alpha),
-            retain_state: raw.ds_retain_state != 0,
-            retain_latency: raw.ds_retain_latency_stats != 0,
+            latency_alpha: read.switch("ds_ping_latency_stats", raw.ds_ping_latency_stats).then_some(alpha),
+            retain_state: read.switch("ds_retain_state", raw.ds_retain_state),
+            retain_latency: read.switch("ds_retain_latency_stats", raw.ds_retain_latency_stats),
             dns: Dns {
                 on: dns_mode != 0,
                 refresh: match dns_mode {
                     mode if mode & 2 != 0 => Some(1),
-                    mode if mode & 4 != 0 => Some(positive("ds_dns_interval", raw.ds_dns_interval)?),
+                    mode if mode & 4 != 0 => Some(read.from(1, "ds_dns_interval", raw.ds_dns_interval, 600)),
                     _ => None,
                 },
                 srv: dns_mode & 8 != 0,
                 each: dns_mode & 16 != 0,
-                // As in the stock module, below zero is as the DNS says.
                 ttl: u32::try_from(raw.ds_dns_ttl).unwrap_or(0),
-                match_all: raw.ds_dns_match_all != 0,
+                match_all: read.switch("ds_dns_match_all", raw.ds_dns_match_all),
                 // Below zero is for ever.
                 hold: u32::try_from(raw.ds_dns_hold).ok(),
             },
-            database: (!raw.db_url.is_empty()).then_some(Database {
-                url: raw.db_url,
-                table: raw.table_name,
-                columns: Columns {
-                    names: vec![
-                        raw.setid_col,
-                        raw.destination_col,
-                        raw.flags_col,
-                        raw.priority_col,
-                        raw.attrs_col,
-                    ],
-                    extra,
-                },
-            }),
-            attrs_none: raw.ds_attrs_none != 0,
-            strict: raw.ds_load_mode == 1,
+            database,
+            attrs_none: read.switch("ds_attrs_none", raw.ds_attrs_none),
+            strict: read.only_1("ds_load_mode", raw.ds_load_mode),
             state_file: (!raw.ds_state_file.is_empty())
                 .then(|| PathBuf::from(OsString::from_vec(raw.ds_state_file))),
-        })
+        };
+        Ok((conf, read.findings))
+    }
+
+    /// Takes only those addresses of probes that the server can send to, or name as the sender.
+    pub fn check_addresses(&mut self, good: fn(&[u8]) -> bool) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let Some(probing) = &mut self.probing else { return findings };
+        if !good(&probing.from) {
+            let instead = format!("\"{DEFAULT_FROM}\" is in effect");
+            findings.push(Finding::text("ds_ping_from", &probing.from, "a SIP URI").instead(instead));
+            probing.from = DEFAULT_FROM.into();
+        }
+        if !probing.outbound_proxy.is_empty() && !good(&probing.outbound_proxy) {
+            let found = core::mem::take(&mut probing.outbound_proxy);
+            findings.push(Finding::text("outbound_proxy", &found, "a SIP URI").instead(NO_PROXY));
+        }
+        findings
     }
 
     /// Whether `ds_latency_estimator_alpha` looks as if it was written for releases before 6.1, in which it was the weight
@@ -288,60 +298,4 @@ impl Conf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn raw() -> Raw {
-        Raw {
-            flags: 3,
-            xavp_dst_mode: 5,
-            ds_hash_initexpire: 0,
-            ds_ping_interval: 10,
-            ds_ping_latency_stats: 1,
-            ds_latency_estimator_alpha: 900,
-            ds_dns_ttl: -1,
-            ..Raw::default()
-        }
-    }
-
-    #[test]
-    fn bits_mean_what_the_manual_says() {
-        let conf = Conf::check(raw()).unwrap();
-        assert!(conf.failover && conf.with_count && conf.force_dst && !conf.use_default);
-        let DstMode { attrs, socket, sockname } = conf.xavp_dst_mode;
-        assert_eq!((attrs, socket, sockname), (false, false, true));
-        assert_eq!(conf.expiry, Expiry { early: 0, confirmed: 7200 });
-    }
-
-    #[test]
-    fn a_value_without_sense_is_told_with_its_name() {
-        let error = Conf::check(Raw { ds_hash_check_interval: 0, ..raw() }).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "modparam(\"dispatcher\", \"ds_hash_check_interval\", 0): a number from 1 to 2147483647 is due"
-        );
-        assert!(Conf::check(Raw { ds_hash_expire: -1, ..raw() }).is_err());
-        assert!(Conf::check(Raw { ds_probing_mode: 4, ..raw() }).is_err());
-        assert!(Conf::check(Raw { ds_latency_estimator_alpha: 1000, ..raw() }).is_err());
-        let error = Conf::check(Raw { ds_ping_reply_codes: b"code=2".to_vec(), ..raw() }).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "modparam(\"dispatcher\", \"ds_ping_reply_codes\", \"code=2\"): \
-             'code=2': code=100 to code=699 or class=1 to class=6 is due"
-        );
-    }
-
-    #[test]
-    fn probing_and_names_are_what_the_manual_says() {
-        let conf = Conf::check(raw()).unwrap();
-        assert_eq!((conf.probing.as_ref().unwrap().interval, conf.latency_alpha), (10, Some(0.9)));
-        assert!(conf.alpha_looks_old());
-        assert_eq!((conf.dns.on, conf.dns.refresh, conf.dns.srv), (true, None, false));
-        assert!(Conf::check(Raw { ds_ping_interval: 0, ..raw() }).unwrap().probing.is_none());
-        let dns = |ds_dns_mode| Conf::check(Raw { ds_dns_mode, ..raw() }).unwrap().dns;
-        assert_eq!(
-            (dns(2).refresh, dns(5).refresh, dns(9).srv, dns(0).on),
-            (Some(1), Some(600), true, false)
-        );
-    }
-}
+mod tests;

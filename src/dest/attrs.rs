@@ -1,6 +1,9 @@
 //! The attributes of a destination: `name=value;name=value`, as in the last column of the list file.
 
-use super::problem::shown;
+use super::address::{Address, Use, named};
+use super::number::leading;
+use super::parts::{Part, Parts};
+use super::problem::{in_effect, shown};
 use super::reply_codes::ReplyCodes;
 use std::borrow::Cow;
 
@@ -26,9 +29,9 @@ pub struct Attrs<'t> {
     /// Local socket to send from, by name; wins over `socket`.
     pub sockname: &'t [u8],
     /// Outbound proxy for probes.
-    pub obproxy: &'t [u8],
-    /// From URI of probes.
-    pub ping_from: &'t [u8],
+    pub obproxy: Cow<'t, [u8]>,
+    /// From of probes: a URI, or a name with a URI in `<` and `>`.
+    pub ping_from: Cow<'t, [u8]>,
     /// Local socket to send probes from, `proto:host:port`.
     pub ping_socket: &'t [u8],
     /// Seconds between probes; 0 is `ds_ping_interval`.
@@ -39,10 +42,23 @@ pub struct Attrs<'t> {
     pub ping_reply_codes: &'t [u8],
     /// Congestion control: algorithms 11 and 13 look at how much slower than usual it is.
     pub cc: bool,
+    /// What was read as something else than what stands there.
+    pub findings: Vec<Finding>,
 }
 
-/// A finding in the text: offset in bytes and what is wrong.
-pub type Finding = (usize, String);
+/// What is wrong with the text: offset in bytes, and what was found and expected.
+pub type Wrong = (usize, String);
+
+/// Something in the text that was read as something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Offset in bytes.
+    pub at: usize,
+    /// What was found and what was expected.
+    pub text: String,
+    /// What is in effect.
+    pub instead: String,
+}
 
 /// Largest value of a number attribute: what fits the answer of `dispatcher.list`.
 pub const MAX_NUMBER: u32 = i32::MAX as u32;
@@ -59,13 +75,14 @@ impl Default for Attrs<'_> {
             rweight: 0,
             socket: &[],
             sockname: &[],
-            obproxy: &[],
-            ping_from: &[],
+            obproxy: Cow::Borrowed(&[]),
+            ping_from: Cow::Borrowed(&[]),
             ping_socket: &[],
             ping_interval: 0,
             ping_timeout: 0,
             ping_reply_codes: &[],
             cc: false,
+            findings: Vec::new(),
         }
     }
 }
@@ -80,131 +97,200 @@ pub fn none(text: &[u8]) -> Option<&'static [u8]> {
     body(text).is_empty().then_some(b"none=yes")
 }
 
-impl<'t> Attrs<'t> {
-    /// Reads the text. Names are compared without regard to case; values may stand in single or double quotes.
-    pub fn parse(text: &'t [u8]) -> Result<Self, Finding> {
-        let body = body(text);
-        let mut attrs = Self { body, ..Self::default() };
-        for (at, name, value) in Parts::of(body) {
-            let value = value?;
-            let mut lower = [0; LONGEST_NAME];
-            let Some(lower) = lower.get_mut(..name.len()) else { continue };
-            lower.copy_from_slice(name);
-            lower.make_ascii_lowercase();
-            let slot = match &*lower {
-                b"duid" => {
-                    attrs.duid = Cow::Borrowed(value);
-                    continue;
-                }
-                b"socket" => Slot::Text(&mut attrs.socket),
-                b"sockname" => Slot::Text(&mut attrs.sockname),
-                b"obproxy" => Slot::Text(&mut attrs.obproxy),
-                b"ping_from" => Slot::Text(&mut attrs.ping_from),
-                b"ping_socket" => Slot::Text(&mut attrs.ping_socket),
-                b"ping_reply_codes" => Slot::Codes(&mut attrs.ping_reply_codes),
-                b"ping_interval" => Slot::Number(&mut attrs.ping_interval, MAX_NUMBER),
-                b"ping_timeout" => Slot::Number(&mut attrs.ping_timeout, MAX_NUMBER),
-                b"latency" => Slot::Number(&mut attrs.latency, MAX_NUMBER),
-                b"maxload" => Slot::Number(&mut attrs.maxload, MAX_NUMBER),
-                b"ocmin" => Slot::Number(&mut attrs.ocmin, 100),
-                b"weight" => Slot::Number(&mut attrs.weight, MAX_NUMBER),
-                b"rweight" => Slot::Number(&mut attrs.rweight, MAX_NUMBER),
-                b"cc" => Slot::Switch(&mut attrs.cc),
-                _ => continue,
-            };
-            match slot {
-                Slot::Text(slot) => *slot = value,
-                Slot::Number(slot, most) => *slot = number(at, name, value, most)?,
-                Slot::Switch(slot) => *slot = number(at, name, value, MAX_NUMBER)? != 0,
-                Slot::Codes(slot) => {
-                    ReplyCodes::parse(value).map_err(|error| (at, format!("ping_reply_codes: {error}")))?;
-                    *slot = value;
-                }
-            }
-        }
-        Ok(attrs)
+/// The attributes that mean something here. The first of each counts, as in the stock module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Duid,
+    Socket,
+    Sockname,
+    Obproxy,
+    PingFrom,
+    PingSocket,
+    PingReplyCodes,
+    PingInterval,
+    PingTimeout,
+    Latency,
+    Maxload,
+    Ocmin,
+    Weight,
+    Rweight,
+    Cc,
+}
+
+impl Known {
+    fn of(name: &[u8]) -> Option<Self> {
+        let mut lower = [0; LONGEST_NAME];
+        let lower = lower.get_mut(..name.len())?;
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        Some(match &*lower {
+            b"duid" => Self::Duid,
+            b"socket" => Self::Socket,
+            b"sockname" => Self::Sockname,
+            b"obproxy" => Self::Obproxy,
+            b"ping_from" => Self::PingFrom,
+            b"ping_socket" => Self::PingSocket,
+            b"ping_reply_codes" => Self::PingReplyCodes,
+            b"ping_interval" => Self::PingInterval,
+            b"ping_timeout" => Self::PingTimeout,
+            b"latency" => Self::Latency,
+            b"maxload" => Self::Maxload,
+            b"ocmin" => Self::Ocmin,
+            b"weight" => Self::Weight,
+            b"rweight" => Self::Rweight,
+            b"cc" => Self::Cc,
+            _ => return None,
+        })
     }
 }
 
 /// Bytes of the longest name.
 const LONGEST_NAME: usize = b"ping_reply_codes".len();
 
-enum Slot<'a, 't> {
-    Text(&'a mut &'t [u8]),
-    /// With its largest value.
-    Number(&'a mut u32, u32),
-    Switch(&'a mut bool),
-    Codes(&'a mut &'t [u8]),
-}
-
-/// Digits only, `most` at most.
-fn number(at: usize, name: &[u8], text: &[u8], most: u32) -> Result<u32, Finding> {
-    let digits = text.iter().all(u8::is_ascii_digit);
-    let number = core::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    number.filter(|&number| digits && number <= most).ok_or_else(|| {
-        let name = String::from_utf8_lossy(name);
-        (at, format!("{name}={}: a whole number from 0 to {most} is due", shown(text)))
-    })
-}
-
-/// The `name=value` parts of a text, each with its offset; a `;` in quotes does not part.
-struct Parts<'a> {
-    text: &'a [u8],
-    at: usize,
-}
-
-type Part<'a> = (usize, &'a [u8], Result<&'a [u8], Finding>);
-
-impl<'a> Parts<'a> {
-    fn of(text: &'a [u8]) -> Self {
-        Self { text, at: 0 }
-    }
-}
-
-impl<'a> Iterator for Parts<'a> {
-    type Item = Part<'a>;
-
-    fn next(&mut self) -> Option<Part<'a>> {
-        loop {
-            let start = self.at;
-            let rest = self.text.get(start..).filter(|rest| !rest.is_empty())?;
-            // A quote opens only at the start of a value; elsewhere it is a letter like any other.
-            let (mut quote, mut value_starts) = (None, false);
-            let end = rest.iter().position(|&byte| {
-                match quote {
-                    Some(open) if byte == open => quote = None,
-                    None if value_starts && (byte == b'"' || byte == b'\'') => quote = Some(byte),
-                    _ => {}
-                }
-                value_starts = byte == b'=' || value_starts && byte == b' ';
-                quote.is_none() && byte == b';'
-            });
-            let part = rest.get(..end.unwrap_or(rest.len()))?;
-            self.at = start + part.len() + 1;
-            if part.trim_ascii().is_empty() {
+impl<'t> Attrs<'t> {
+    /// Reads the text. Names are compared without regard to case; values may stand in single or double quotes.
+    ///
+    /// What makes no sense in a value is read as the stock module reads it, and told. Wrong is only what could break out of
+    /// a SIP message or a log line, and a quote that nobody closes.
+    pub fn parse(text: &'t [u8]) -> Result<Self, Wrong> {
+        let body = body(text);
+        if let Some(at) = body.iter().position(u8::is_ascii_control) {
+            let what = body.get(at).copied().map_or_else(String::new, named);
+            return Err((at, format!("{what} cannot stand in attributes")));
+        }
+        let mut attrs = Self { body, ..Self::default() };
+        let mut seen = 0u32;
+        for Part { at, name, value, quoted } in Parts::of(body) {
+            let value = value?;
+            let Some(known) = Known::of(name) else { continue };
+            let bit = 1 << known as u32;
+            if seen & bit != 0 {
+                let text = format!("{}: expected once", equal(name, value));
+                let instead = "the first one is in effect".to_owned();
+                attrs.findings.push(Finding { at, text, instead });
                 continue;
             }
-            let lead = part.len() - part.trim_ascii_start().len();
-            let (name, value) = match part.iter().position(|&byte| byte == b'=') {
-                Some(equal) => (part.get(..equal)?.trim_ascii(), part.get(equal + 1..)?.trim_ascii()),
-                None => (part.trim_ascii(), &[][..]),
-            };
-            let value = match quote {
-                Some(_) => {
-                    Err((start + lead, format!("{}: the quote is not closed", shown(part.trim_ascii()))))
-                }
-                None => Ok(unquoted(value)),
-            };
-            return Some((start + lead, name, value));
+            seen |= bit;
+            attrs.take(at, name, known, value, quoted)?;
         }
+        Ok(attrs)
+    }
+
+    /// Takes in one attribute.
+    fn take(
+        &mut self,
+        at: usize,
+        name: &[u8],
+        known: Known,
+        value: &'t [u8],
+        quoted: bool,
+    ) -> Result<(), Wrong> {
+        let findings = &mut self.findings;
+        let mut number = |most: u32, missing: u32| {
+            let found = leading(value);
+            let Some(number) = found.number else {
+                let instead = "it is as if not there".to_owned();
+                findings.push(Finding { at, text: expected_number(name, value, most), instead });
+                return missing;
+            };
+            let taken = u32::try_from(number).unwrap_or(0).min(most);
+            if found.alone() != i32::try_from(taken).ok() {
+                let instead = match known {
+                    Known::Maxload if number < 0 => "no limit is in effect".to_owned(),
+                    _ => in_effect(taken, found.rest),
+                };
+                findings.push(Finding { at, text: expected_number(name, value, most), instead });
+            }
+            taken
+        };
+        match known {
+            Known::PingInterval => self.ping_interval = number(MAX_NUMBER, 0),
+            Known::PingTimeout => self.ping_timeout = number(MAX_NUMBER, 0),
+            Known::Latency => self.latency = number(MAX_NUMBER, 0),
+            Known::Maxload => self.maxload = number(MAX_NUMBER, 0),
+            Known::Ocmin => self.ocmin = number(100, self.ocmin),
+            Known::Weight => self.weight = number(MAX_NUMBER, 0),
+            Known::Rweight => self.rweight = number(MAX_NUMBER, 0),
+            Known::Cc => self.cc = self.switch(at, name, value),
+            Known::Duid => self.duid = Cow::Borrowed(self.word(at, name, value, quoted)),
+            Known::Socket => self.socket = self.word(at, name, value, quoted),
+            Known::Sockname => self.sockname = self.word(at, name, value, quoted),
+            Known::PingSocket => self.ping_socket = self.word(at, name, value, quoted),
+            Known::Obproxy => self.obproxy = self.address(at, name, value, quoted, Use::NextHop)?,
+            Known::PingFrom => self.ping_from = self.address(at, name, value, quoted, Use::From)?,
+            Known::PingReplyCodes => {
+                for (text, instead) in ReplyCodes::read(value).1 {
+                    findings.push(Finding { at, text: format!("ping_reply_codes: {text}"), instead });
+                }
+                self.ping_reply_codes = value;
+            }
+        }
+        Ok(())
+    }
+
+    /// A number as a switch; words that say yes and no are understood.
+    fn switch(&mut self, at: usize, name: &[u8], value: &[u8]) -> bool {
+        let found = leading(value);
+        let word = |words: &[&str]| words.iter().any(|word| value.eq_ignore_ascii_case(word.as_bytes()));
+        let (on, sure) = match found.number {
+            Some(number) => (number != 0, matches!(found.alone(), Some(0 | 1))),
+            None => (word(&["yes", "true", "on"]), false),
+        };
+        if !sure {
+            let instead = match found.number {
+                None if !on && !word(&["no", "false", "off"]) => "it is as if not there".to_owned(),
+                _ => in_effect(u8::from(on), found.number.map_or(&[][..], |_| found.rest)),
+            };
+            self.findings.push(Finding {
+                at,
+                text: format!("{}: expected 0 or 1", equal(name, value)),
+                instead,
+            });
+        }
+        on
+    }
+
+    /// A text without blanks: what stands behind a blank or a comma is none of it, unless all stands in quotes.
+    fn word(&mut self, at: usize, name: &[u8], value: &'t [u8], quoted: bool) -> &'t [u8] {
+        let end = value.iter().position(|byte| b" ,".contains(byte)).filter(|_| !quoted);
+        let (word, rest) = value.split_at(end.unwrap_or(value.len()));
+        if !rest.is_empty() {
+            let text = format!("{}: expected a text without blanks and commas", equal(name, value));
+            self.findings.push(Finding { at, text, instead: in_effect(shown(word), rest) });
+        }
+        word
+    }
+
+    /// A SIP URI that goes into a message.
+    fn address(
+        &mut self,
+        at: usize,
+        name: &[u8],
+        value: &'t [u8],
+        quoted: bool,
+        use_: Use,
+    ) -> Result<Cow<'t, [u8]>, Wrong> {
+        // With a `<` there may be a name before it, which has blanks.
+        let value = if value.contains(&b'<') { value } else { self.word(at, name, value, quoted) };
+        if value.is_empty() {
+            return Ok(Cow::default());
+        }
+        let read = Address::read(value, use_)
+            .map_err(|why| (at, format!("{}: expected a SIP URI: {why}", equal(name, value))))?;
+        if let Some((expected, instead)) = read.mended {
+            self.findings.push(Finding { at, text: format!("{}: {expected}", equal(name, value)), instead });
+        }
+        Ok(read.text)
     }
 }
 
-fn unquoted(value: &[u8]) -> &[u8] {
-    match value {
-        [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] => inner,
-        _ => value,
-    }
+/// The attribute as it stands there.
+fn equal(name: &[u8], value: &[u8]) -> String {
+    format!("{}={}", name.escape_ascii(), shown(value))
+}
+
+fn expected_number(name: &[u8], value: &[u8], most: u32) -> String {
+    format!("{}: expected a whole number from 0 to {most}", equal(name, value))
 }
 
 #[cfg(test)]
@@ -233,11 +319,104 @@ mod tests {
 
     #[test]
     fn a_bad_number_is_named_with_its_offset() {
-        let (at, text) = Attrs::parse(b"duid=a;maxload=-5").unwrap_err();
-        assert_eq!(at, 7);
-        assert!(text.contains("maxload='-5'"), "{text}");
-        for bad in ["maxload=", "maxload=1x", "maxload=+1", "weight=4294967296", "rweight=2147483648"] {
-            assert!(Attrs::parse(bad.as_bytes()).is_err(), "{bad}");
+        let attrs = Attrs::parse(b"duid=a;maxload=-5;weight=1x;").unwrap();
+        assert_eq!((attrs.maxload, attrs.weight), (0, 1));
+        let told: Vec<_> = attrs.findings.iter().map(|it| (it.at, &*it.text, &*it.instead)).collect();
+        let maxload = "maxload='-5': expected a whole number from 0 to 2147483647";
+        let weight = "weight='1x': expected a whole number from 0 to 2147483647";
+        assert_eq!(
+            told,
+            [(7, maxload, "no limit is in effect"), (18, weight, "1 is in effect, 'x' is ignored")]
+        );
+    }
+
+    /// The value of `read`, and what is in effect.
+    fn mended<T>(text: &'static str, read: impl Fn(&Attrs<'_>) -> T) -> (T, Vec<String>) {
+        let attrs = Attrs::parse(text.as_bytes()).unwrap();
+        (read(&attrs), attrs.findings.iter().map(|finding| finding.instead.clone()).collect())
+    }
+
+    #[test]
+    fn leading_number_of_a_value_counts_and_the_rest_is_told() {
+        for (text, value, instead) in [
+            ("rweight=50,maxload=80", 50, "50 is in effect, ',maxload=80' is ignored"),
+            ("rweight=50, weight=30", 50, "50 is in effect, ', weight=30' is ignored"),
+            ("rweight=10.5", 10, "10 is in effect, '.5' is ignored"),
+            ("rweight=20ms", 20, "20 is in effect, 'ms' is ignored"),
+            ("rweight=0x10", 0, "0 is in effect, 'x10' is ignored"),
+            ("rweight=-3", 0, "0 is in effect"),
+            ("rweight=2147483648", MAX_NUMBER, "2147483647 is in effect"),
+            ("rweight=", 0, "it is as if not there"),
+            ("rweight", 0, "it is as if not there"),
+            ("rweight=many", 0, "it is as if not there"),
+            ("rweight=7;rweight=9", 7, "the first one is in effect"),
+        ] {
+            assert_eq!(mended(text, |attrs| attrs.rweight), (value, vec![instead.to_owned()]), "{text}");
+            assert_eq!(mended(text, |attrs| attrs.maxload).0, 0, "{text}");
+        }
+        for (text, value) in [("rweight=+5", 5), ("rweight=007", 7), ("rweight='8'", 8), ("rweight= 9 ", 9)] {
+            assert_eq!(mended(text, |attrs| attrs.rweight), (value, vec![]), "{text}");
+        }
+        assert_eq!(mended("ocmin=150", |attrs| attrs.ocmin), (100, vec!["100 is in effect".to_owned()]));
+        assert_eq!(mended("ocmin=x", |attrs| attrs.ocmin).0, 10);
+    }
+
+    #[test]
+    fn switch_understands_yes_and_no() {
+        for (text, on, instead) in [
+            ("cc=1", true, None),
+            ("cc=0", false, None),
+            ("cc=yes", true, Some("1 is in effect")),
+            ("cc=ON", true, Some("1 is in effect")),
+            ("cc=no", false, Some("0 is in effect")),
+            ("cc=2", true, Some("1 is in effect")),
+            ("cc=1x", true, Some("1 is in effect, 'x' is ignored")),
+            ("cc=", false, Some("it is as if not there")),
+            ("cc=maybe", false, Some("it is as if not there")),
+        ] {
+            let told = instead.into_iter().map(str::to_owned).collect();
+            assert_eq!(mended(text, |attrs| attrs.cc), (on, told), "{text}");
+        }
+    }
+
+    #[test]
+    fn text_ends_at_a_blank_or_comma_unless_it_stands_in_quotes() {
+        let (socket, told) = mended("socket=udp:h:1,weight=5", |attrs| attrs.socket.to_vec());
+        assert_eq!(socket, b"udp:h:1");
+        assert_eq!(told, ["'udp:h:1' is in effect, ',weight=5' is ignored"]);
+        assert_eq!(mended("duid=a b", |attrs| attrs.duid.to_vec()).0, b"a");
+        assert_eq!(mended("duid='a b,c'", |attrs| attrs.duid.to_vec()), (b"a b,c".to_vec(), vec![]));
+    }
+
+    #[test]
+    fn addresses_of_probes_are_sip_uris_and_what_breaks_out_of_a_message_is_wrong() {
+        let from = |text| mended(text, |attrs| String::from_utf8(attrs.ping_from.to_vec()).unwrap());
+        let proxy = |text| mended(text, |attrs| String::from_utf8(attrs.obproxy.to_vec()).unwrap());
+        let told = |uri: &str| vec![format!("'{uri}' is in effect")];
+        assert_eq!(
+            from("ping_from=teams.example.com"),
+            ("sip:teams.example.com".into(), told("sip:teams.example.com"))
+        );
+        assert_eq!(
+            proxy("obproxy=127.0.0.1:5090"),
+            ("sip:127.0.0.1:5090".into(), told("sip:127.0.0.1:5090"))
+        );
+        assert_eq!(proxy("obproxy=<sip:h>"), ("sip:h".into(), vec![]));
+        assert_eq!(from("ping_from='\"Ping\" <sip:h>'"), ("\"Ping\" <sip:h>".into(), vec![]));
+        assert_eq!(from("ping_from=\"Ping\" <sip:h>"), ("\"Ping\" <sip:h>".into(), vec![]));
+        assert_eq!(proxy("obproxy="), (String::new(), vec![]));
+        for bad in [
+            "obproxy=sip:h>",
+            "obproxy=<sip:h",
+            "ping_from=sip:h>",
+            "ping_from='sip:h x'",
+            "obproxy='sip:h\"'",
+        ] {
+            let (at, text) = Attrs::parse(bad.as_bytes()).unwrap_err();
+            assert!(at == 0 && text.contains("expected a SIP URI"), "{bad}: {text}");
+        }
+        for bad in [&b"duid=a;note=x\r\nInjected: yes"[..], b"duid=a\0", b"a=\x1b[2J"] {
+            assert!(Attrs::parse(bad).unwrap_err().1.contains("cannot stand in attributes"));
         }
     }
 

@@ -1,15 +1,19 @@
 //! Destination sets as an operator writes them: lines of a list file, or rows of a table, turned into checked [`Entry`]s.
 //!
 //! Model: text or values go in, [`Written`] lines come out, and of those entries; and [`Problem`]s, each with its [`Place`].
-//! One bad line costs that line and nothing else.
+//! One bad line costs that line and nothing else, and what the stock module reads as
+//! something else is read so here, with a finding.
 //!
 //! Not here: whether a host name resolves or a socket is ours (the service asks the host), and anything that changes
 //! while calls run.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod attrs;
 pub mod flags;
 pub mod list;
+pub mod number;
+mod parts;
 pub mod problem;
 pub mod reply_codes;
 pub mod row;
@@ -28,7 +32,7 @@ pub use written::{Written, arranged};
 pub struct Entry<'t> {
     /// Where it stands in its source; a finding about the destination as a whole points there.
     pub place: Place,
-    /// Set (group) id, 0 to 2147483647.
+    /// Set (group) id.
     pub set: i32,
     /// SIP URI.
     pub uri: Cow<'t, [u8]>,
@@ -38,4 +42,6 @@ pub struct Entry<'t> {
     pub priority: i32,
     /// Attributes.
     pub attrs: Attrs<'t>,
+    /// What of it is read as something else than what stands there.
+    pub findings: Vec<Problem>,
 }

@@ -40,6 +40,11 @@ impl Place {
     }
 }
 
+/// The id that `ds_is_from_list` takes for all sets.
+pub const ALL_SETS: i32 = -1;
+/// What is told of a set with that id.
+pub const OF_ALL_SETS: &str = "set -1: ds_is_from_list takes -1 for all sets";
+
 /// One finding, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -49,17 +54,36 @@ pub struct Problem {
     pub severity: Severity,
     /// What was found and what is accepted.
     pub text: String,
+    /// What is in effect in the place of what was found, where the destination is loaded all the same.
+    pub instead: Option<String>,
 }
 
 impl Problem {
     /// A finding that costs the destination.
     pub fn error(place: Place, text: impl Into<String>) -> Self {
-        Self { place, severity: Severity::Error, text: text.into() }
+        Self { place, severity: Severity::Error, text: text.into(), instead: None }
     }
 
     /// A finding that costs nothing but attention.
     pub fn warning(place: Place, text: impl Into<String>) -> Self {
-        Self { place, severity: Severity::Warning, text: text.into() }
+        Self { place, severity: Severity::Warning, text: text.into(), instead: None }
+    }
+
+    /// A finding about something that is read as something else; where nothing may be wrong it costs the destination.
+    pub fn mended(place: Place, text: impl Into<String>, instead: impl Into<String>) -> Self {
+        Self { instead: Some(instead.into()), ..Self::warning(place, text) }
+    }
+
+    /// Where nothing may be wrong (`ds_load_mode` 1), nothing is mended.
+    pub fn be_strict(&mut self) {
+        if self.instead.take().is_some() {
+            self.severity = Severity::Error;
+        }
+    }
+
+    /// What was found, what is accepted and what is in effect, without the place.
+    pub fn told(&self) -> String {
+        self.instead.as_ref().map_or_else(|| self.text.clone(), |instead| format!("{}; {instead}", self.text))
     }
 }
 
@@ -111,7 +135,7 @@ impl fmt::Display for Problem {
             Severity::Error => "not loaded",
             Severity::Warning => "loaded",
         };
-        write!(f, "{}: {} ({unit} {effect})", self.place, self.text)
+        write!(f, "{}: {} ({unit} {effect})", self.place, self.told())
     }
 }
 
@@ -120,6 +144,14 @@ pub fn shown(bytes: &[u8]) -> String {
     let cut = bytes.get(..60).unwrap_or(bytes);
     let dots = if cut.len() < bytes.len() { "…" } else { "" };
     format!("'{}{dots}'", cut.escape_ascii())
+}
+
+/// A number with something behind it, or out of range: what is in effect.
+pub fn in_effect(number: impl fmt::Display, rest: &[u8]) -> String {
+    match rest {
+        [] => format!("{number} is in effect"),
+        rest => format!("{number} is in effect, {} is ignored", shown(rest)),
+    }
 }
 
 #[cfg(test)]

@@ -3,17 +3,20 @@
 //!
 //! Manual of the stock module: `db_url`, `setid_col` and the other columns, `ds_db_extra_attrs`.
 
-use super::problem::{Place, shown};
+use super::number::leading;
+use super::problem::{ALL_SETS, OF_ALL_SETS, Place, in_effect, shown};
 use super::{Flags, Problem, Written};
 use std::borrow::Cow;
 
 /// A value of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
     /// None.
     Null,
     /// A number.
     Int(i64),
+    /// A number that may have a fraction.
+    Real(f64),
     /// A text.
     Text(&'a [u8]),
     /// Something else, by the database's name for it.
@@ -25,19 +28,31 @@ impl<'a> Value<'a> {
         match self {
             Self::Null => "NULL".into(),
             Self::Int(number) => number.to_string(),
+            Self::Real(number) => number.to_string(),
             Self::Text(text) => shown(text),
             Self::Other(kind) => format!("a {kind}"),
         }
     }
 
-    /// A number from 0 to 2147483647; some databases give numbers as texts.
-    fn whole(&self) -> Option<i32> {
-        let number = match self {
-            Self::Int(number) => *number,
-            Self::Text(text) => core::str::from_utf8(text).ok()?.trim().parse().ok()?,
-            Self::Null | Self::Other(_) => return None,
-        };
-        i32::try_from(number).ok().filter(|&number| number >= 0)
+    /// The whole number that counts, and what is in effect where it says something else. Some databases give numbers as
+    /// texts. NULL is 0, as in the stock module. `None` where it is no number at all, or too large.
+    fn whole(self) -> Option<(i32, Option<String>)> {
+        Some(match self {
+            Self::Int(number) => (i32::try_from(number).ok()?, None),
+            Self::Real(number) => {
+                let whole = number.trunc();
+                let fits = whole >= f64::from(i32::MIN) && whole <= f64::from(i32::MAX);
+                let whole = if fits { whole as i32 } else { return None };
+                (whole, (number.fract() != 0.0).then(|| in_effect(whole, &[])))
+            }
+            Self::Text(text) => {
+                let found = leading(text.trim_ascii());
+                let number = found.number.filter(|_| !found.cut)?;
+                (number, (!found.rest.is_empty()).then(|| in_effect(number, found.rest)))
+            }
+            Self::Null => (0, Some(in_effect(0, &[]))),
+            Self::Other(_) => return None,
+        })
     }
 
     /// A text, or a number as one; empty for none.
@@ -45,6 +60,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Null => Some(Cow::default()),
             Self::Int(number) => Some(number.to_string().into_bytes().into()),
+            Self::Real(number) => Some(number.to_string().into_bytes().into()),
             Self::Text(text) => Some(text.into()),
             Self::Other(_) => None,
         }
@@ -64,8 +80,14 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Reads `ds_db_extra_attrs`: `attribute=column;attribute=column`.
-    pub fn parse_extra(text: &[u8]) -> Result<Vec<Extra>, String> {
+    /// Reads `ds_db_extra_attrs`: `attribute=column;attribute=column`; and what of it has no effect.
+    ///
+    /// As in the stock module, two letters say nothing, and nothing counts behind a comma.
+    pub fn parse_extra(text: &[u8]) -> Result<(Vec<Extra>, Option<String>), String> {
+        if text.len() <= 2 {
+            return Ok((Vec::new(), (!text.is_empty()).then(|| "no further column is read".into())));
+        }
+        let (text, rest) = text.split_at(text.iter().position(|&byte| byte == b',').unwrap_or(text.len()));
         let part = |part: &[u8]| {
             let equal = part.iter().position(|&byte| byte == b'=')?;
             let (name, column) = part.split_at(equal);
@@ -73,9 +95,13 @@ impl Columns {
             (!name.is_empty() && !column.is_empty()).then(|| (name.to_vec(), column.to_vec()))
         };
         let parts = text.split(|&byte| byte == b';').filter(|part| !part.trim_ascii().is_empty());
-        parts
-            .map(|text| part(text).ok_or_else(|| format!("{}: attribute=column is due", shown(text))))
-            .collect()
+        let all: Result<_, _> = parts
+            .map(|text| part(text).ok_or_else(|| format!("{}: expected attribute=column", shown(text))))
+            .collect();
+        Ok((
+            all?,
+            (!rest.is_empty()).then(|| format!("{} is in effect, {} is ignored", shown(text), shown(rest))),
+        ))
     }
 
     /// All columns.
@@ -84,43 +110,97 @@ impl Columns {
         self.names.iter().map(Vec::as_slice).chain(extra).collect()
     }
 
-    /// Reads a row, whose values are in the order of [`Columns::all`].
-    pub fn read(&self, number: usize, values: &[Value<'_>]) -> Result<Written<'static>, Problem> {
+    /// Reads a row, whose values are in the order of [`Columns::all`]. What is read as something else goes to `problems`.
+    pub fn read(
+        &self,
+        number: usize,
+        values: &[Value<'_>],
+        problems: &mut Vec<Problem>,
+    ) -> Result<Written<'static>, Problem> {
         let place = Place::Row(number);
         let at = |at: usize| values.get(at).copied().unwrap_or(Value::Null);
         let uri = at(1).text().unwrap_or_default();
         // A row has no line to be found by: the set and the destination tell which it is.
-        let wrong = |column: &[u8], found: Value<'_>, due: &str| {
-            let (set, uri, found) = (at(0).shown(), shown(&uri), found.shown());
-            let column = String::from_utf8_lossy(column);
-            Problem::error(place, format!("(set {set}, {uri}) {column} is {found}: {due} is due"))
+        let row = || format!("(set {}, {})", at(0).shown(), shown(&uri));
+        let told = |column: &[u8], found: Value<'_>, expected: &str| {
+            let (column, found) = (column.escape_ascii(), found.shown());
+            format!("{} {column} is {found}: expected {expected}", row())
         };
         let name = |at: usize| self.names.get(at).map_or(&[][..], Vec::as_slice);
-        let whole = "a whole number from 0 to 2147483647";
-        let set = at(0).whole().ok_or_else(|| wrong(name(0), at(0), whole))?;
-        if uri.is_empty() {
-            return Err(wrong(name(1), at(1), "a SIP URI"));
-        }
-        let number_or_0 = |column: usize| match at(column) {
-            _ if column >= self.names.len() => Ok(0),
-            Value::Null => Ok(0),
-            value => value.whole().ok_or_else(|| wrong(name(column), value, whole)),
+        let mut whole = |column: usize, expected: &str, null_is_right: bool| {
+            let value = at(column);
+            if column >= self.names.len() || null_is_right && value == Value::Null {
+                return Ok(0);
+            }
+            let text = || told(name(column), value, expected);
+            let (number, instead) = value.whole().ok_or_else(|| Problem::error(place, text()))?;
+            problems.extend(instead.map(|instead| Problem::mended(place, text(), instead)));
+            Ok(number)
         };
-        let (flags, priority) = (number_or_0(2)? as u32, number_or_0(3)?);
+        let set = whole(0, WHOLE, false)?;
+        if uri.is_empty() {
+            return Err(Problem::error(place, told(name(1), at(1), "a SIP URI")));
+        }
+        let flags = whole(2, NOT_NEGATIVE, true)?;
+        let priority = whole(3, WHOLE, true)?;
+        if flags < 0 {
+            let text = told(name(2), at(2), NOT_NEGATIVE);
+            problems.push(Problem::mended(place, text, "all its bits are in effect"));
+        }
+        if set == ALL_SETS {
+            problems.push(Problem::warning(place, format!("{} {OF_ALL_SETS}", row())));
+        }
         let mut attrs = Vec::new();
         if self.names.len() > 4 {
-            attrs = at(4).text().ok_or_else(|| wrong(name(4), at(4), "a text"))?.trim_ascii().to_vec();
+            let text = at(4).text();
+            let text = text.ok_or_else(|| Problem::error(place, told(name(4), at(4), "a text")))?;
+            attrs = text.trim_ascii().to_vec();
         }
         for ((attribute, column), value) in self.extra.iter().zip(values.iter().skip(self.names.len())) {
-            let text = value.text().ok_or_else(|| wrong(column, *value, "a text or a whole number"))?;
+            let text = value
+                .text()
+                .ok_or_else(|| Problem::error(place, told(column, *value, "a text or a whole number")))?;
             if !text.is_empty() {
                 let gap: &[u8] = if attrs.is_empty() || attrs.ends_with(b";") { b"" } else { b";" };
                 attrs.extend([gap, attribute, b"=", &text].concat());
             }
         }
-        let (uri, attrs) = (Cow::Owned(uri.into_owned()), Cow::Owned(attrs));
-        Ok(Written { place, set, uri, flags: Flags(flags), priority, attrs, attrs_column: 0 })
+        if on_one_line(&mut attrs) {
+            let text = format!("{} attributes: expected one line", row());
+            problems.push(Problem::mended(
+                place,
+                text,
+                "blanks are in effect for line breaks and tabulators",
+            ));
+        }
+        if uri.trim_ascii() != &*uri {
+            let instead = in_effect(shown(uri.trim_ascii()), &[]);
+            let text = told(name(1), at(1), "no blanks around it");
+            problems.push(Problem::mended(place, text, instead));
+        }
+        let uri = Cow::Owned(uri.trim_ascii().to_vec());
+        Ok(Written {
+            place,
+            set,
+            uri,
+            flags: Flags(flags as u32),
+            priority,
+            attrs: Cow::Owned(attrs),
+            attrs_column: 0,
+        })
     }
+}
+
+const WHOLE: &str = "a whole number from -2147483648 to 2147483647";
+const NOT_NEGATIVE: &str = "a whole number from 0 to 2147483647";
+
+/// Makes blanks of line breaks and tabulators; whether there were any. A script may write attributes into a header.
+pub fn on_one_line(attrs: &mut [u8]) -> bool {
+    let mut found = false;
+    for byte in attrs.iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n' | b'\t')) {
+        (*byte, found) = (b' ', true);
+    }
+    found
 }
 
 #[cfg(test)]
@@ -132,7 +212,7 @@ mod tests {
         let all = ["setid", "destination", "flags", "priority", "attrs"];
         Columns {
             names: all.iter().take(names).map(|name| name.as_bytes().to_vec()).collect(),
-            extra: Columns::parse_extra(extra.as_bytes()).unwrap(),
+            extra: Columns::parse_extra(extra.as_bytes()).unwrap().0,
         }
     }
 
@@ -144,12 +224,12 @@ mod tests {
     fn a_row_is_a_destination_with_as_many_columns_as_the_table_has() {
         let five = columns(5, "");
         let row = [Value::Int(2), text("sip:a"), Value::Int(8), text("7"), text("duid=x;maxload=3;")];
-        let row = five.read(1, &row).unwrap();
+        let row = read(&five, &row).unwrap();
         let entry = row.entry().unwrap();
         assert_eq!((entry.set, entry.flags, entry.priority, entry.attrs.maxload), (2, Flags::PROBING, 7, 3));
-        let two = columns(2, "").read(1, &[text("2"), text("sip:a")]).unwrap();
+        let two = read(&columns(2, ""), &[text("2"), text("sip:a")]).unwrap();
         assert_eq!((two.set, two.flags, two.priority), (2, Flags::default(), 0));
-        let nulls = five.read(1, &[Value::Int(2), text("sip:a"), Value::Null, Value::Null, Value::Null]);
+        let nulls = read(&five, &[Value::Int(2), text("sip:a"), Value::Null, Value::Null, Value::Null]);
         assert_eq!(nulls.unwrap().entry().unwrap().attrs, Attrs::default());
     }
 
@@ -159,7 +239,7 @@ mod tests {
         assert_eq!(columns.all().len(), 7);
         let row = |attrs, socket, prefix| {
             let values = [Value::Int(1), text("sip:a"), Value::Int(0), Value::Int(0), attrs, socket, prefix];
-            columns.read(1, &values).unwrap().entry().unwrap().attrs.body.to_vec()
+            read(&columns, &values).unwrap().entry().unwrap().attrs.body.to_vec()
         };
         assert_eq!(row(text("duid=a"), text("udp:h:1"), Value::Int(49)), b"duid=a;socket=udp:h:1;pref=49");
         assert_eq!(row(Value::Null, Value::Null, Value::Int(49)), b"pref=49");
@@ -167,28 +247,80 @@ mod tests {
         assert!(Columns::parse_extra(b"a=b;c").unwrap_err().contains("'c'"));
     }
 
+    /// A row in which nothing is told.
+    fn read(columns: &Columns, values: &[Value<'_>]) -> Result<Written<'static>, Problem> {
+        let mut problems = Vec::new();
+        let row = columns.read(1, values, &mut problems);
+        assert_eq!(problems, []);
+        row
+    }
+
+    #[test]
+    fn further_columns_end_at_a_comma_and_two_letters_say_nothing() {
+        let parse = |text: &str| Columns::parse_extra(text.as_bytes());
+        assert_eq!(parse(""), Ok((vec![], None)));
+        assert_eq!(parse("a").unwrap().1.unwrap(), "no further column is read");
+        let (extra, instead) = parse("a=b,c=d").unwrap();
+        assert_eq!(extra, [(b"a".to_vec(), b"b".to_vec())]);
+        assert_eq!(instead.unwrap(), "'a=b' is in effect, ',c=d' is ignored");
+        assert!(parse("abc").unwrap_err().contains("'abc': expected attribute=column"));
+    }
+
     #[test]
     fn a_wrong_value_is_told_with_its_row_column_and_destination() {
         let five = columns(5, "");
         let refused = |set, uri, flags, attrs| {
-            let row = five.read(17, &[set, uri, flags, Value::Int(0), attrs]);
+            let row = five.read(17, &[set, uri, flags, Value::Int(0), attrs], &mut Vec::new());
             row.and_then(|row| row.entry().map(drop)).unwrap_err().to_string()
         };
+        let whole = "expected a whole number from -2147483648 to 2147483647";
         assert_eq!(
-            refused(Value::Int(-1), text("sip:a"), Value::Null, Value::Null),
-            "row 17: (set -1, 'sip:a') setid is -1: a whole number from 0 to 2147483647 is due (row not loaded)"
+            refused(Value::Int(1 << 31), text("sip:a"), Value::Null, Value::Null),
+            format!("row 17: (set 2147483648, 'sip:a') setid is 2147483648: {whole} (row not loaded)")
         );
-        assert!(refused(Value::Null, text("sip:a"), Value::Null, Value::Null).contains("setid is NULL"));
+        assert!(refused(text("x"), text("sip:a"), Value::Null, Value::Null).contains("setid is 'x'"));
         assert!(
             refused(Value::Int(1), Value::Null, Value::Null, Value::Null).contains("destination is NULL")
         );
         assert!(refused(Value::Int(1), text("sip:a"), text("x"), Value::Null).contains("flags is 'x'"));
         assert!(
-            refused(Value::Int(1), text("sip:a"), Value::Null, text("maxload=no")).contains("maxload='no'")
+            refused(Value::Int(1), text("sip:a"), Value::Null, text("obproxy=sip:p>"))
+                .contains("obproxy='sip:p>'")
         );
+        assert!(refused(Value::Int(1), text("sip:a"), Value::Null, text("a=\x07")).contains("0x07"));
         assert!(
             refused(Value::Int(1), text("sip:a"), Value::Null, Value::Other("date"))
                 .contains("attrs is a date")
         );
+    }
+
+    #[test]
+    fn row_that_the_stock_module_loads_is_loaded_and_what_is_in_effect_is_told() {
+        let five = columns(5, "");
+        let read = |values: [Value<'_>; 5]| {
+            let mut problems = Vec::new();
+            let row = five.read(17, &values, &mut problems).unwrap();
+            let told: Vec<_> = problems.iter().map(Problem::told).collect();
+            ((row.set, row.uri.into_owned(), row.flags.0, row.priority, row.attrs.into_owned()), told)
+        };
+        let uri = || b"sip:a".to_vec();
+        let negative = read([Value::Int(-7), text("sip:a"), Value::Int(0), text("-3"), Value::Null]);
+        assert_eq!(negative, ((-7, uri(), 0, -3, vec![]), vec![]));
+        let (row, told) =
+            read([Value::Null, text(" sip:a "), text("8x"), Value::Real(10.5), text("a=b\r\n;c=d")]);
+        assert_eq!(row, (0, uri(), 8, 10, b"a=b  ;c=d".to_vec()));
+        let instead: Vec<_> = told.iter().map(|it| it.split_once("; ").unwrap().1).collect();
+        assert_eq!(
+            instead,
+            [
+                "0 is in effect",
+                "8 is in effect, 'x' is ignored",
+                "10 is in effect",
+                "blanks are in effect for line breaks and tabulators",
+                "'sip:a' is in effect"
+            ]
+        );
+        let (row, told) = read([Value::Int(1), text("sip:a"), Value::Int(-1), Value::Null, Value::Null]);
+        assert_eq!((row.2, told.len()), (u32::MAX, 1));
     }
 }

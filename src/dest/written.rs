@@ -1,6 +1,7 @@
 //! One destination as its source writes it, not yet checked as a whole: most lines of a reload serve already, and those
 //! are known by their words.
 
+use super::attrs::Finding;
 use super::problem::shown;
 use super::{Attrs, Entry, Flags, Place, Problem, attrs};
 use core::cmp::Reverse;
@@ -11,7 +12,7 @@ use std::borrow::Cow;
 pub struct Written<'t> {
     /// Where it stands; a finding about the destination as a whole points there.
     pub place: Place,
-    /// Set (group) id, 0 to 2147483647.
+    /// Set (group) id.
     pub set: i32,
     /// SIP URI.
     pub uri: Cow<'t, [u8]>,
@@ -36,15 +37,21 @@ impl Written<'_> {
     /// The destination, with its attributes read.
     pub fn entry(&self) -> Result<Entry<'_>, Problem> {
         let Self { place, set, flags, priority, .. } = *self;
-        let wrong = |(offset, text): (usize, String)| match place {
-            Place::Line(line, _) => Problem::error(Place::Line(line, self.attrs_column + offset), text),
+        let told = |offset: usize, text: String| match place {
+            Place::Line(line, _) => (Place::Line(line, self.attrs_column + offset), text),
             // A row has no line to be found by: the set and the destination tell which it is.
-            Place::Row(_) => {
-                Problem::error(place, format!("(set {set}, {}) attributes: {text}", shown(&self.uri)))
-            }
+            Place::Row(_) => (place, format!("(set {set}, {}) attributes: {text}", shown(&self.uri))),
         };
-        let attrs = Attrs::parse(&self.attrs).map_err(wrong)?;
-        Ok(Entry { place, set, uri: Cow::Borrowed(&self.uri), flags, priority, attrs })
+        let attrs = Attrs::parse(&self.attrs).map_err(|(offset, text)| {
+            let (place, text) = told(offset, text);
+            Problem::error(place, text)
+        })?;
+        let mended = |finding: &Finding| {
+            let (place, text) = told(finding.at, finding.text.clone());
+            Problem::mended(place, text, finding.instead.clone())
+        };
+        let findings = attrs.findings.iter().map(mended).collect();
+        Ok(Entry { place, set, uri: Cow::Borrowed(&self.uri), flags, priority, attrs, findings })
     }
 }
 

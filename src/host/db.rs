@@ -36,6 +36,8 @@ pub enum Value<'a> {
     Null,
     /// A number.
     Int(i64),
+    /// A number that may have a fraction.
+    Real(f64),
     /// A text.
     Text(&'a [u8]),
     /// Something else.
@@ -183,7 +185,7 @@ unsafe fn value(value: &ffi::db_val_t) -> Value<'_> {
             ffi::DB1_STRING => Value::Text(CStr::from_ptr(value.val.string_val).to_bytes()),
             ffi::DB1_STR => Value::Text(text::bytes(value.val.str_val)),
             ffi::DB1_BLOB => Value::Text(text::bytes(value.val.blob_val)),
-            ffi::DB1_DOUBLE => Value::Other("number with a fraction"),
+            ffi::DB1_DOUBLE => Value::Real(value.val.double_val),
             ffi::DB1_DATETIME => Value::Other("date"),
             _ => Value::Other("value of a kind that is not known"),
         }

@@ -67,10 +67,22 @@ pub fn parse(uri: &[u8]) -> Option<Uri> {
     })
 }
 
-/// The address that a host is, if it is no name. An IPv6 address may stand in brackets.
+/// The address that a host is, if it is no name. An IPv6 address may stand in brackets; the numbers of an IPv4 address may
+/// begin with zeros and are decimal all the same.
 pub fn literal(host: &[u8]) -> Option<IpAddr> {
     let inner = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
-    core::str::from_utf8(inner).ok()?.parse().ok()
+    let text = core::str::from_utf8(inner).ok()?;
+    text.parse().ok().or_else(|| with_zeros(text).map(IpAddr::from))
+}
+
+fn with_zeros(text: &str) -> Option<[u8; 4]> {
+    let mut parts = text.split('.').map(|part| {
+        let digits = part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<u8>().ok().filter(|_| digits)
+    });
+    let mut next = || parts.next().flatten();
+    let four = [next()?, next()?, next()?, next()?];
+    parts.next().is_none().then_some(four)
 }
 
 /// The addresses of a host; asks the DNS if it is a name. Empty if there is none that the server can send to: it knows no

@@ -38,21 +38,24 @@ pub struct Pace {
     pub now: u32,
 }
 
-/// Adds a destination, as if it were the last line of its source. A name is looked up by the process for names.
+/// Adds a destination, as if it were the last line of its source; what was mended of it. A name is looked up by the process
+/// for names.
 pub fn add<A: Alloc>(
     root: &Root<A>,
     source: &dyn Source,
     entry: Entry<'_>,
     pace: Pace,
-) -> Result<(), NotEdited> {
+) -> Result<Vec<Problem>, NotEdited> {
     let new = source.locate(entry).map_err(NotEdited::Wrong)?;
+    let findings = new.entry.findings.clone();
     edit(root, pace, |edits| {
         let (before, id) = (edits.before, new.entry.set);
         let mut edit = Edit::of(before, id);
         let rank = before.and_then(|sets| sets.set(id)).map_or(0, |set| set.rank(new.entry.priority));
         edit.insert(rank, new);
         Ok(edits.make(edit)?)
-    })
+    })?;
+    Ok(findings)
 }
 
 /// Removes all destinations of a set whose URI, as it is or as it was written, is this.

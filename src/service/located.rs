@@ -36,12 +36,14 @@ impl<'t> Located<'t> {
     /// The line of a destination that serves, in the set of this id: for one of many that a name stands for, the line with
     /// that name.
     pub fn line_of(set: i32, one: Member<'t>) -> Self {
-        // Read once already, when it was loaded.
+        // Read once already, when it was loaded; the server has said meanwhile which addresses are good.
         let attrs = Attrs::parse(one.text(one.attrs)).unwrap_or_default();
+        let [obproxy, ping_from] = [one.obproxy, one.ping_from].map(|text| Cow::Borrowed(one.text(text)));
+        let attrs = Attrs { obproxy, ping_from, ..attrs };
         let uri = Cow::Borrowed(one.text(if one.is_target() { one.written } else { one.uri }));
         let (flags, priority) = (one.flags, one.priority);
         Self {
-            entry: Entry { place: Place::Row(0), set, uri, flags, priority, attrs },
+            entry: Entry { place: Place::Row(0), set, uri, flags, priority, attrs, findings: Vec::new() },
             written: Cow::Borrowed(one.text(one.written)),
             host: one.host_range(),
             port: one.port,
@@ -71,7 +73,7 @@ impl<'t> Located<'t> {
 
     /// Puts it into a block. `record` is the number of its runtime record, `asked` tells what is probed.
     pub fn put(&self, parts: &mut Parts, record: u32, asked: u64) {
-        let Entry { uri, flags, priority, attrs, .. } = &self.entry;
+        let Entry { uri, flags, priority, attrs, findings, .. } = &self.entry;
         let span = parts.text(uri);
         let destination = Destination {
             uri: span,
@@ -81,8 +83,8 @@ impl<'t> Located<'t> {
             duid: parts.text(&attrs.duid),
             socket: parts.text(attrs.socket),
             sockname: parts.text(attrs.sockname),
-            obproxy: parts.text(attrs.obproxy),
-            ping_from: parts.text(attrs.ping_from),
+            obproxy: parts.text(&attrs.obproxy),
+            ping_from: parts.text(&attrs.ping_from),
             ping_reply_codes: parts.text(attrs.ping_reply_codes),
             ping_interval: attrs.ping_interval,
             ping_timeout: attrs.ping_timeout,
@@ -100,6 +102,7 @@ impl<'t> Located<'t> {
             send_from: self.send_from,
             ping_from_socket: self.ping_from_socket,
             named: self.named,
+            mended: !findings.is_empty() || !attrs.findings.is_empty(),
             port: self.port,
             proto: self.proto,
         };

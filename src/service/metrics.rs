@@ -137,10 +137,25 @@ pub fn counter(name: &str, about: &str, value: u64) -> String {
     format!("# HELP {name} {about}\n# TYPE {name} counter\n{name} {value}\n")
 }
 
-/// A label's value: backslash, quote and line feed are escaped; what is no UTF-8 is replaced.
+/// A label's value: backslash, quote and line feed are escaped. A byte that is no UTF-8 is shown as `\xff`, so that two
+/// destinations never have the same labels.
 fn escaped(value: &[u8]) -> String {
-    let value = String::from_utf8_lossy(value);
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    let mut text = String::with_capacity(value.len());
+    for chunk in value.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter {
+                '\\' => text.push_str("\\\\"),
+                '"' => text.push_str("\\\""),
+                '\n' => text.push_str("\\n"),
+                letter => text.push(letter),
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "\\\\x{byte:02x}");
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -149,6 +164,7 @@ mod tests {
 
     #[test]
     fn labels_are_escaped() {
-        assert_eq!(escaped(b"a\"b\\c\nd\xff"), "a\\\"b\\\\c\\nd\u{fffd}");
+        assert_eq!(escaped(b"a\"b\\c\nd\xff\xc3\xbc"), "a\\\"b\\\\c\\nd\\\\xff\u{fc}");
+        assert_ne!(escaped(b"a\xfe"), escaped(b"a\xff"));
     }
 }

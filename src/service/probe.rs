@@ -214,6 +214,5 @@ fn accepted(rules: &Rules, own: &[u8], code: u16) -> bool {
     if own.is_empty() {
         return rules.codes.accept(code);
     }
-    // Checked when the destination was loaded.
-    ReplyCodes::parse(own).is_ok_and(|codes| codes.accept(code))
+    ReplyCodes::read(own).0.accept(code)
 }

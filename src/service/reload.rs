@@ -14,10 +14,11 @@ use std::time::Instant;
 
 /// Where destinations come from, and who knows names and sockets.
 pub trait Source {
-    /// All destinations that can be read, and what is wrong with the others; or why nothing can be read. `text` is where their
-    /// words may be kept.
+    /// All destinations that can be read, and what is wrong with them and the others; or why nothing can be read. `text` is
+    /// where their words may be kept.
     fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String>;
-    /// What the host knows of an entry, but for what its name means. The writer's lock is held meanwhile.
+    /// What the host knows of an entry, but for what its name means; what it mends is added to the entry's findings. The
+    /// writer's lock is held meanwhile.
     fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem>;
     /// What the name of a destination means. Only at start: it may take long.
     fn look_up(&self, one: &Located<'_>) -> Found;
@@ -132,9 +133,13 @@ fn load<A: Alloc>(
     let mut places = Vec::with_capacity(lines.len());
     let shared = publish::mirror(root, policy.keep, |mirror| {
         if policy.strict {
+            let mut found = Vec::new();
             for lines in sets() {
-                wanted(source, mirror.before, lines, &mut Names::Unasked, &mut problems);
+                wanted(source, mirror.before, lines, &mut Names::Unasked, &mut found);
             }
+            problems.iter_mut().chain(&mut found).for_each(Problem::be_strict);
+            // Where nothing is wrong, what is left to tell is found again below.
+            problems.extend(found.into_iter().filter(|problem| problem.severity == Severity::Error));
             refuse(&mut problems, count, true)?;
         }
         let mut names = match occasion {
@@ -185,7 +190,11 @@ fn wanted<'x, A: Alloc>(
             Some(Stood::Other(member)) => Some(member),
             None => None,
         };
-        match line.entry().and_then(|entry| source.locate(entry)) {
+        let located = line.entry().and_then(|entry| source.locate(entry));
+        if let Ok(one) = &located {
+            problems.extend(one.entry.findings.iter().cloned());
+        }
+        match located {
             Ok(one) if one.named => {
                 let all = names.mean(source, one, problems).into_iter();
                 wanted.extend(all.map(|one| Wanted::new(one, None)));

@@ -262,7 +262,7 @@ impl<'a, A: Alloc> Builder<'a, A> {
             hold.number
         };
         self.held.push(number);
-        let asked = secret.word(&[uri, one.socket(), attrs.ping_socket, attrs.obproxy]);
+        let asked = secret.word(&[uri, one.socket(), attrs.ping_socket, &attrs.obproxy]);
         one.put(&mut self.parts, number, asked);
         Ok(())
     }

@@ -65,7 +65,9 @@ impl<'g, A: Alloc> Standing<'g, A> {
 /// Whether the destination with the URI of this line is all that the line says. One of those that a name stands for is not:
 /// its words are not the line's.
 fn says(one: Member<'_>, line: &Written<'_>) -> bool {
-    one.text(one.attrs) == attrs::body(&line.attrs)
+    // What was mended is read again, so that it is told again.
+    !one.mended
+        && one.text(one.attrs) == attrs::body(&line.attrs)
         && (one.flags, one.priority) == (line.flags, line.priority)
         && one.text(one.written).is_empty()
 }

@@ -68,6 +68,8 @@ pub struct Destination {
     pub ping_from_socket: Option<Foreign>,
     /// Whether its host is a name, not an address.
     pub named: bool,
+    /// Whether something of it was read as something else than what is written: each reload tells it again.
+    pub mended: bool,
     /// Port of the URI; 0 where it has none.
     pub port: u16,
     /// Transport of the URI, as the host numbers them.

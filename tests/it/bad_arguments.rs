@@ -175,20 +175,7 @@ fn huge_text_is_false() {
 #[test]
 fn malformed_rules_and_modes_are_false_with_one_line() {
     let (mut server, mut agent) = start("");
-    for rules in [
-        "",
-        ";",
-        "100",
-        "100=",
-        "=8",
-        "100=8;;100=8",
-        "100:8",
-        "a=8",
-        "100=x",
-        "99999999999=8",
-        "100=8;200",
-        "-1=8",
-    ] {
+    for rules in ["", ";", "100=8;;100=8", "100:8", "a=8", "100=x", "100= 8", "99999999999=8", "-=8"] {
         refused(&server, &mut agent, ("routes", [rules, "d", ""], &[]), "argument 'rules'");
     }
     for mode in ["", "3", "9", "z", "-1", "\"d\""] {

@@ -106,9 +106,11 @@ fn what_cannot_be_added_or_removed_is_told_and_changes_nothing() {
     let before = listed(&server).unwrap();
     for (method, params, told) in [
         ("add", json!([1, "nonsense@@"]), "no SIP URI with a host"),
-        ("add", json!([1, "sip:127.0.1.9", 0, 0, "duid=a;maxload=no"]), "attrs, byte 8: maxload='no'"),
-        ("add", json!([-1, "sip:127.0.1.9"]), "group -1"),
-        ("add", json!([1, "sip:127.0.1.9", -1]), "flags -1"),
+        (
+            "add",
+            json!([1, "sip:127.0.1.9", 0, 0, "duid=a;x='y"]),
+            "attrs, byte 8: 'x=\\'y': the quote is not closed",
+        ),
         ("add", json!([1, "sip:127.0.1.9", 0, 0, "socket=udp:192.0.2.1:5"]), "not a socket"),
         ("remove", json!([1, "sip:127.0.1.99"]), "no such destination"),
         ("remove", json!([77, "sip:127.0.1.1:5060"]), "no such destination"),
@@ -181,7 +183,7 @@ fn destination_is_changed_and_keeps_its_state() {
     for (params, told) in [
         (json!([1, "sip:127.0.1.1:5060", -1, -1, "duid=other"]), "the duid must stay the same"),
         (json!([1, "sip:127.0.1.1:5060", -2]), "flags -2"),
-        (json!([1, "sip:127.0.1.1:5060", -1, -1, "duid=a;maxload=x"]), "attrs, byte 8"),
+        (json!([1, "sip:127.0.1.1:5060", -1, -1, "duid=a;x='y"]), "attrs, byte 8"),
         (json!([1, "sip:127.0.1.99"]), "no such destination"),
         (json!([1]), "Usage: dispatcher.update set uri "),
     ] {

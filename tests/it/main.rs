@@ -49,8 +49,11 @@ mod storm_sources;
 mod targets;
 mod transports;
 
+mod hostile_text;
 mod odd_bytes;
+mod odd_lines;
 mod odd_messages;
+mod odd_parameters;
 mod selections;
 mod send_socket;
 mod side_by_side;

@@ -349,3 +349,33 @@ fn promtool_finds_nothing_to_say_against_the_metrics() {
     assert!(!content && words.lines().all(|line| line.ends_with("no help text")), "{words}");
     server.stop();
 }
+
+#[test]
+fn labels_of_any_bytes_are_read_by_a_real_prometheus_and_are_different_ones() {
+    let server = builder("").start();
+    let mut list = b"1 sip:127.0.1.1 0 0 duid=a\\b\n1 sip:127.0.1.2 0 0 duid=\"q'\"\n".to_vec();
+    for byte in [0xfe, 0xff, 0xc3] {
+        list.extend([&b"1 sip:u"[..], &[byte], b"@127.0.1.3 0 0 duid=", &[byte], b"\n"].concat());
+    }
+    list.extend("1 sip:ü@127.0.1.4 0 0 duid='say\"ü\"'\n".bytes());
+    std::fs::write(server.list_file(), list).unwrap();
+    server.rpc("dispatcher.reload", json!([])).unwrap();
+    let text = get(&server, "/metrics");
+    for labels in [
+        r#"uri="sip:127.0.1.1",duid="a\\b""#,
+        r#"uri="sip:127.0.1.2",duid="q'""#,
+        r#"uri="sip:u\\xfe@127.0.1.3",duid="\\xfe""#,
+        r#"uri="sip:u\\xff@127.0.1.3",duid="\\xff""#,
+        r#"uri="sip:u\\xc3@127.0.1.3",duid="\\xc3""#,
+        r#"uri="sip:ü@127.0.1.4",duid="say\"ü\"""#,
+    ] {
+        let line = format!("{PREFIX}up{{set=\"1\",{labels},socket=\"\"}} 1\n");
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+    let prometheus = Prometheus::scraping(server.address());
+    let uris =
+        ["127.0.1.1", "127.0.1.2", "u\\xfe@127.0.1.3", "u\\xff@127.0.1.3", "u\\xc3@127.0.1.3", "ü@127.0.1.4"];
+    let due = uris.map(|uri| (format!("sip:{uri}"), 1)).into();
+    eventually(&format!("{due:?}"), PATIENCE, || prometheus.values(&format!("{PREFIX}up")) == due);
+    server.stop();
+}

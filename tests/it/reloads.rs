@@ -107,7 +107,7 @@ fn bad_lines_are_named_and_the_others_load(workers: u32) {
     let gateways = obedient(2);
     let good = gateways.list(100, "maxload=9");
     let bad =
-        "x100 sip:127.0.0.9:5060\n\n100 sip:127.0.0.9:5060 0 0 duid=n;maxload=-3\n100  # nothing more\n";
+        "x100 sip:127.0.0.9:5060\n\n100 sip:127.0.0.9:5060 0 0 duid=n;obproxy=sip:p>\n100  # nothing more\n";
     let places = ["3:1: ", "5:35: ", "6:6: "];
     let server = builder(&gateways, workers, "maxload=9").list(format!("{good}{bad}")).start();
     let file = server.list_file().display().to_string();

@@ -36,8 +36,16 @@ pub fn add(root: &Root<Mapping>, set: i32, name: u32, priority: i32, maxload: u3
     let attrs = format!("maxload={maxload}");
     let attrs = Attrs::parse(attrs.as_bytes()).unwrap();
     let uri = format!("sip:gw{name}").into_bytes().into();
-    let entry = Entry { place: Place::Row(1), set, uri, flags: Flags::default(), priority, attrs };
-    edit::add(root, &AsItIs, entry, PACE)
+    let entry = Entry {
+        place: Place::Row(1),
+        set,
+        uri,
+        flags: Flags::default(),
+        priority,
+        attrs,
+        findings: Vec::new(),
+    };
+    edit::add(root, &AsItIs, entry, PACE).map(drop)
 }
 
 pub fn limit(root: &Root<Mapping>, set: i32, uri: &[u8], maxload: u32) -> Result<(), NotEdited> {

@@ -191,7 +191,9 @@ fn where_nothing_may_be_wrong_a_wrong_list_leaves_no_trace() {
         Err(NotLoaded::Wrong(problems, _)) => problems,
         done => panic!("{done:?}"),
     };
-    for wrong in ["99 sip:x 0 0 maxload=no; weight=3\n", "x sip:y\n"] {
+    for wrong in
+        ["99 sip:x 0 0 maxload=no; weight=3\n", "x sip:y\n", "99 sip:x 0 0 obproxy=sip:p>; weight=3\n"]
+    {
         let used = mapping.used();
         let list = lines.clone() + wrong;
         // One finding: that the weight behind the blank is ignored is nothing to a line that is not loaded.

@@ -18,7 +18,8 @@ use super::{KEEP, root, unlocated};
 fn line_of(text: &'static str) -> Located<'static> {
     let Written { place, set, uri, flags, priority, attrs, .. } = list::parse(text.as_bytes()).0.remove(0);
     let Cow::Borrowed(attrs) = attrs else { panic!("{attrs:?} is not of the text") };
-    let entry = Entry { place, set, uri, flags, priority, attrs: Attrs::parse(attrs).unwrap() };
+    let entry =
+        Entry { place, set, uri, flags, priority, attrs: Attrs::parse(attrs).unwrap(), findings: Vec::new() };
     Located { written: entry.uri.clone(), ..unlocated(entry) }
 }
 

@@ -91,7 +91,8 @@ demo: build ## the main job, live: three gateways, calls of mixed fate, even loa
 bench: build ## the cost of a selection, and of a change of the sets, beside the stock module's
 	$(CARGO) bench --locked --bench selection --bench changes
 
-install: build ## copy the module to $(MODULES)
+# Builds only what is not built yet: under sudo there may be no cargo.
+install: $(if $(shell find src build.rs Cargo.toml Cargo.lock -newer build/dispatcher.so 2>&1 | head -1),build) ## copy the module to /usr/local/lib/kamailio/dispatcher, or to MODULES=
 	install -d $(DESTDIR)$(MODULES)
 	install -m 644 build/dispatcher.so $(DESTDIR)$(MODULES)/dispatcher.so
 	@stock=$$($(KAMAILIO) -I | sed -n 's/.*paths to modules: //p'); \

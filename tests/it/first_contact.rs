@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::Kamailio;
-use crate::support::transports::kamcmd;
+use crate::support::transports::{Http, kamcmd};
 
 /// The usage of each command that has arguments.
 const USAGES: &[(&str, &str)] = &[
@@ -278,5 +278,32 @@ fn messages_name_functions_and_texts_as_the_manual_does() {
     assert!(!lines.iter().any(|line| line.contains("c\"")), "{lines:?}");
     let error = server.rpc("dispatcher.explain", json!([1, 0])).unwrap_err().message;
     assert_eq!(error, "Algorithm 0 hashes the Call-ID: give it as the third argument");
+    server.stop();
+}
+
+#[test]
+fn html_pages_show_the_usage_too() {
+    let route = "request_route {\n exit; }\nevent_route[xhttp:request] { dispatch_xhttp_rpc(); }\n";
+    let server = Kamailio::builder()
+        .list("1 sip:127.0.1.1\n")
+        .module("xhttp")
+        .module("xhttp_rpc")
+        .modparam("modparam(\"xhttp_rpc\", \"xhttp_rpc_root\", \"rpc\")")
+        .tcp()
+        .globals("tcp_accept_no_cl=yes\n")
+        .route(route)
+        .start();
+    let ask = |arguments: &str| {
+        let path = format!("/rpc/dispatcher/dispatcher.add?arg={arguments}");
+        String::from_utf8_lossy(&Http::ask(server.address(), &path, "").answer().1).into_owned()
+    };
+    for (arguments, told) in [("", ""), ("1", ""), ("x+sip:127.0.1.9", "set 'x' is not a whole number. ")] {
+        let text = ask(arguments);
+        assert!(text.contains(&format!("{told}{}", usage("add"))), "'{arguments}': {text}");
+    }
+    let text = ask("1+sip:127.0.1.9+8");
+    assert!(text.contains("Ok. Dispatcher destination added."), "{text}");
+    let added = server.list().into_iter().find(|one| one.uri == "sip:127.0.1.9").expect("it is there");
+    assert_eq!((added.set, added.flags.as_str()), (1, "AP"));
     server.stop();
 }

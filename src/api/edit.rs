@@ -162,7 +162,7 @@ pub fn oclist(rpc: &Rpc) {
             let entry = rpc.structure()?;
             entry.int(c"group", group)?;
             entry.text(c"uri", one.text(one.uri))?;
-            entry.int(c"flags", record.flags().0 as i32)?;
+            entry.int(c"flags", record.flags().without(Flags::UNRESOLVED).0 as i32)?;
             entry.int(c"priority", one.priority)?;
             entry.unsigned(c"ocrate", wish.rate)?;
             entry.unsigned(c"ocidx", record.overload.asked() % 100)?;

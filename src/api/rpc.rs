@@ -6,7 +6,7 @@ use crate::dest::Flags;
 use crate::host::clock;
 use crate::host::mem::Pool;
 use crate::host::rpc::{Broken, Rpc, Struct};
-use crate::service::{audit, states};
+use crate::service::{audit, probe, states};
 use crate::state::{Health, Member, Record, Set};
 use core::net::IpAddr;
 use std::borrow::Cow;
@@ -165,8 +165,10 @@ fn show_health(
     (flags, health): (Flags, &Health),
     to: &Struct<'_>,
 ) -> Result<(), Broken> {
-    to.int(c"CODE", health.last.code.into())?;
-    to.text(c"REASON", health.last.reason.bytes())?;
+    let waits = flags.has(Flags::UNRESOLVED) && flags.without(Flags::UNRESOLVED).usable();
+    let last = if waits { probe::not_resolved_yet() } else { health.last };
+    to.int(c"CODE", last.code.into())?;
+    to.text(c"REASON", last.reason.bytes())?;
     to.int(c"FAILURES", health.failures as i32)?;
     to.int(c"SUCCESSES", health.successes as i32)?;
     to.unsigned_long(c"CHANGED", health.changed / 1000)?;

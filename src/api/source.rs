@@ -157,6 +157,7 @@ impl Source for Destinations<'_> {
             port: parsed.port,
             proto: parsed.proto,
             named,
+            looked_up: named && self.conf.dns.on && !entry.flags.has(Flags::NO_DNS),
             addresses,
             srv_weight: 0,
             send_from,

@@ -17,6 +17,9 @@ impl Flags {
     pub const NO_DNS: Self = Self(16);
     /// Is never probed.
     pub const NO_PING: Self = Self(32);
+    /// Gets no calls because nobody has found out yet what its name means. Of the module's own making, and no number that a
+    /// source can write; no change of state touches it.
+    pub const UNRESOLVED: Self = Self(1 << 31);
     /// The bits that a change of state replaces.
     ///
     /// The stock module also counts [`Flags::NO_DNS`] and [`Flags::NO_PING`] to them and so forgets both with the first
@@ -40,13 +43,13 @@ impl Flags {
 
     /// Whether calls may go to it.
     pub const fn usable(self) -> bool {
-        self.0 & (Self::INACTIVE.0 | Self::DISABLED.0) == 0
+        self.0 & (Self::INACTIVE.0 | Self::DISABLED.0 | Self::UNRESOLVED.0) == 0
     }
 
     /// The two letters of `dispatcher.list`: A, I, D or T, then P for probing or X.
     pub const fn letters(self) -> &'static str {
         let probing = self.has(Self::PROBING);
-        if self.has(Self::INACTIVE) {
+        if self.has(Self::INACTIVE) || self.has(Self::UNRESOLVED) && !self.has(Self::DISABLED) {
             if probing { "IP" } else { "IX" }
         } else if self.has(Self::DISABLED) {
             if probing { "DP" } else { "DX" }
@@ -98,6 +101,9 @@ mod tests {
         assert_eq!(Flags(1 | 2 | 4 | 8).letters(), "IP");
         assert_eq!(Flags(2 | 4).letters(), "DX");
         assert_eq!(Flags(2 | 8).letters(), "TP");
+        let unresolved = [0, 2 | 8, 4].map(|flags| Flags(flags).with(Flags::UNRESOLVED));
+        assert_eq!(unresolved.map(Flags::letters), ["IX", "IP", "DX"]);
+        assert!(unresolved.iter().all(|flags| !flags.usable()));
     }
 
     #[test]

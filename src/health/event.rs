@@ -41,6 +41,8 @@ impl Events {
         if self == Self::OfProbes && by == By::Script {
             return None;
         }
+        // One that waits for its name to be looked up does not go up with that: nobody was told that it was down.
+        let [from, to] = [from, to].map(|flags| flags.without(Flags::UNRESOLVED));
         let changed = from.usable() != to.usable() || first && self == Self::FirstToo;
         changed.then_some(if to.usable() { Event::Up } else { Event::Down })
     }
@@ -60,6 +62,8 @@ mod tests {
         assert_eq!(event(DOWN, UP), Some(Event::Up));
         assert_eq!(event(DOWN, Flags::DISABLED), None);
         assert_eq!(event(UP, Flags::TRYING), None);
+        assert_eq!(event(UP.with(Flags::UNRESOLVED), UP), None);
+        assert_eq!(event(UP.with(Flags::UNRESOLVED), DOWN), Some(Event::Down));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub enum Why {
     Chosen,
     /// It does not answer, or a script or an operator said so.
     Inactive,
+    /// Nobody has found out yet what its name means.
+    Unresolved,
     /// An operator disabled it.
     Disabled,
     /// It has all the calls that it may have, and the algorithm counts.
@@ -58,6 +60,7 @@ impl Why {
         match self {
             Self::Chosen => "chosen",
             Self::Inactive => "inactive",
+            Self::Unresolved => "its name has not been resolved yet",
             Self::Disabled => "disabled",
             Self::Full => "full",
             Self::Overloaded => "left out by overload control",
@@ -105,8 +108,10 @@ pub fn explain<A: Alloc>(
             Why::Chosen
         } else if flags.has(Flags::INACTIVE) {
             Why::Inactive
-        } else if !flags.usable() {
+        } else if flags.has(Flags::DISABLED) {
             Why::Disabled
+        } else if !flags.usable() {
+            Why::Unresolved
         } else if question.algorithm == CALL_LOAD && select::is_full(&pool, at) {
             Why::Full
         } else if question.algorithm == select::OVERLOAD && pool.overloaded(at) {

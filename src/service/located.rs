@@ -22,6 +22,8 @@ pub struct Located<'t> {
     pub proto: u16,
     /// Whether the host is a name.
     pub named: bool,
+    /// Whether the name is looked up for its addresses.
+    pub looked_up: bool,
     /// What it means, as far as that is known.
     pub addresses: Vec<IpAddr>,
     /// The weight of its SRV record, if it is one of the destinations that a name stands for.
@@ -49,6 +51,7 @@ impl<'t> Located<'t> {
             port: one.port,
             proto: one.proto,
             named: one.named,
+            looked_up: one.looked_up,
             addresses: one.addresses().to_vec(),
             srv_weight: one.srv_weight,
             send_from: one.send_from,
@@ -60,6 +63,11 @@ impl<'t> Located<'t> {
     pub fn socket(&self) -> &[u8] {
         let attrs = &self.entry.attrs;
         if attrs.sockname.is_empty() { attrs.socket } else { attrs.sockname }
+    }
+
+    /// Whether its name is looked up, and nobody knows yet what it means.
+    pub fn unresolved(&self) -> bool {
+        self.looked_up && self.addresses.is_empty()
     }
 
     /// Whether it is this one, of the same set, to the letter.
@@ -103,6 +111,8 @@ impl<'t> Located<'t> {
             ping_from_socket: self.ping_from_socket,
             named: self.named,
             mended: !findings.is_empty() || !attrs.findings.is_empty(),
+            looked_up: self.looked_up,
+            unresolved: self.unresolved(),
             port: self.port,
             proto: self.proto,
         };

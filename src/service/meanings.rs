@@ -8,6 +8,7 @@ use crate::dest::problem::shown;
 use crate::shm::Alloc;
 use crate::state::Generation;
 use core::cell::LazyCell;
+use core::net::IpAddr;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub(super) enum Names<'g> {
 #[derive(Default)]
 pub(super) struct Known {
     meanings: HashMap<(i32, Vec<u8>), Meaning>,
+    /// By host, for the same name in another line or set: addresses alone, until it is looked up for that.
+    hosts: HashMap<Vec<u8>, Vec<IpAddr>>,
     lines: HashMap<Line, Vec<Target>>,
 }
 
@@ -35,7 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl<'g> Names<'g> {
     /// From these sets.
     pub fn serving<A: Alloc>(before: Option<&'g Generation<A>>) -> Self {
-        let known = |sets| Known { meanings: meanings(sets), lines: targets::lines(sets) };
+        let known =
+            |sets| Known { meanings: meanings(sets), hosts: hosts(sets), lines: targets::lines(sets) };
         Self::Serving(LazyCell::new(Box::new(move || before.map(known).unwrap_or_default())))
     }
 
@@ -63,6 +67,10 @@ impl<'g> Names<'g> {
                     known.meanings.get(&(one.entry.set, one.entry.uri.to_ascii_lowercase()))
                 {
                     meaning.clone().give_to(&mut one);
+                } else if one.looked_up && one.written.is_empty() {
+                    let host = one.entry.uri.get(one.host.clone()).unwrap_or_default();
+                    let addresses = known.hosts.get(&host.to_ascii_lowercase());
+                    one.addresses = addresses.cloned().unwrap_or_default();
                 }
                 let found =
                     if one.written.is_empty() { None } else { known.lines.get(&Line::of_located(&one)) };
@@ -71,6 +79,12 @@ impl<'g> Names<'g> {
         }
         vec![one]
     }
+}
+
+/// The addresses of the names that serve.
+fn hosts<A: Alloc>(sets: &Generation<A>) -> HashMap<Vec<u8>, Vec<IpAddr>> {
+    let named = sets.all().filter(|(_, _, one)| one.named && !one.addresses().is_empty());
+    named.map(|(_, _, one)| (one.text(one.host).to_ascii_lowercase(), one.addresses().to_vec())).collect()
 }
 
 /// What the names that serve mean.

@@ -151,10 +151,13 @@ pub fn learn<A: Alloc>(
             _ => None,
         };
         let probed = rules.probing.is_some_and(|(mode, _)| mode.probes(flags));
+        let waits = Flags(flags.0 & Flags::UNRESOLVED.0);
+        let state = flags.without(waits);
         let to = if missing {
-            name.outage.goes_on(flags, now.micros, terms)
+            name.outage.goes_on(state, now.micros, terms).map(|to| to.with(waits))
         } else {
-            name.outage.over(flags, probed)
+            record.resolved();
+            name.outage.over(state, probed)
         }?;
         health.last = report;
         Some((to, 0))

@@ -139,6 +139,11 @@ pub fn no_name() -> Report {
     Report { code: 478, reason: b"the name does not resolve"[..].into(), received: false }
 }
 
+/// What is said of a destination whose name nobody has resolved since it was configured.
+pub fn not_resolved_yet() -> Report {
+    Report { code: 478, reason: b"the name has not been resolved yet"[..].into(), received: false }
+}
+
 /// Ends a probe: what its end is to others. A word that came too late is dropped and counted.
 ///
 /// A reply from the network is compared with the codes that are good; that none came never is good, whatever the codes.

@@ -32,6 +32,7 @@ impl Item<'_> {
             Item::Means(one, meaning) => {
                 let mut fields = *one;
                 (fields.port, fields.proto) = meaning.port_and_proto.unwrap_or((fields.port, fields.proto));
+                fields.unresolved = false;
                 builder.put_again(one, fields, &meaning.addresses);
             }
         }

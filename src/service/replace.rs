@@ -4,6 +4,7 @@
 //! Records are held for each block that is built; a failure on the way lets them go, and nothing has changed.
 
 use super::located::Located;
+use crate::dest::Flags;
 use crate::shm::counted::Counted;
 use crate::shm::sequence::{Draft, Sequence};
 use crate::shm::snapshot::Retired;
@@ -193,8 +194,8 @@ impl Changes {
                 shared = true;
                 return;
             }
-            let (flags, latency, asked) = (one.flags, one.latency, one.asked);
-            let configured = Configured { flags, latency, asked, place: place as u32 };
+            let (flags, latency, asked, unresolved) = (one.flags, one.latency, one.asked, one.unresolved);
+            let configured = Configured { flags, latency, asked, unresolved, place: place as u32 };
             record.configure(configured, self.back.has(one.record), keep);
         };
         if self.all {
@@ -257,7 +258,10 @@ impl<'a, A: Alloc> Builder<'a, A> {
         } else {
             let key = secret.destination(set, &attrs.duid, uri, one.socket());
             let name = if attrs.duid.is_empty() { uri } else { &attrs.duid };
-            let hold = self.root.registry.hold(key, set, name, one.entry.flags)?;
+            // From the first moment at which it serves.
+            let flags = one.entry.flags;
+            let flags = if one.unresolved() { flags.with(Flags::UNRESOLVED) } else { flags };
+            let hold = self.root.registry.hold(key, set, name, flags)?;
             self.new.push((hold.number, hold.existed));
             hold.number
         };

@@ -74,7 +74,7 @@ pub fn expand<'t>(one: Located<'t>, targets: &[Target]) -> Vec<Located<'t>> {
         return vec![one];
     }
     let of_target = |target: &Target| {
-        let mut located = Located { named: false, ..one.clone() };
+        let mut located = Located { named: false, looked_up: false, ..one.clone() };
         let attrs = &mut located.entry.attrs;
         if !attrs.duid.is_empty() {
             let address = target.uri.get(target.host.start..).unwrap_or_default();

@@ -70,6 +70,10 @@ pub struct Destination {
     pub named: bool,
     /// Whether something of it was read as something else than what is written: each reload tells it again.
     pub mended: bool,
+    /// Whether that name is looked up for its addresses.
+    pub looked_up: bool,
+    /// Whether it is, and none were known when this was built.
+    pub unresolved: bool,
     /// Port of the URI; 0 where it has none.
     pub port: u16,
     /// Transport of the URI, as the host numbers them.

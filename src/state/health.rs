@@ -122,6 +122,13 @@ pub struct Name {
     pub outage: Outage,
 }
 
+impl Name {
+    /// Whether the last look found something.
+    pub fn is_found(&self) -> bool {
+        self.looked != 0 && self.lost == 0
+    }
+}
+
 /// An address to send to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NextHop {

@@ -84,6 +84,8 @@ pub struct Configured {
     pub latency: u32,
     /// What is probed, as a hash.
     pub asked: u64,
+    /// Its name is looked up, and the source that configures it does not know what it means.
+    pub unresolved: bool,
     /// Its position in the set.
     pub place: u32,
 }
@@ -160,12 +162,13 @@ impl Record {
     /// Takes over what a source configures. What the source says of the state counts if the destination comes `back`, if
     /// the source says something else than before, or if nothing is to be kept.
     pub fn configure(&self, configured: Configured, back: bool, keep: Keep) {
-        let Configured { flags, latency, asked, place } = configured;
+        let Configured { flags, latency, asked, unresolved, place } = configured;
         let mut health = self.health.lock();
+        let mut state = self.flags().without(Flags::UNRESOLVED);
         self.place.store(place, Ordering::Relaxed);
         let said = self.configured.swap(flags.0, Ordering::Relaxed);
         if back || !keep.state || said != flags.0 {
-            self.flags.store(flags.0, Ordering::Relaxed);
+            state = flags.without(Flags::UNRESOLVED);
             (health.streak, health.failures, health.successes, health.judged) = (0, 0, 0, false);
             health.last = Report::by_source(flags);
             health.name.outage.down = false;
@@ -182,12 +185,22 @@ impl Record {
         if health.asked != asked {
             if health.name.outage.down {
                 // That name is not its own any more.
-                self.flags.store(self.flags().without(Flags::INACTIVE).0, Ordering::Relaxed);
+                state = state.without(Flags::INACTIVE);
             }
             health.asked = asked;
             health.waiting.give_up();
             health.name = Default::default();
         }
+        // What was found since may not serve yet.
+        let waits = unresolved && !health.name.is_found();
+        let state = if waits { state.with(Flags::UNRESOLVED) } else { state };
+        // One store: a selection sees the state before or the state after.
+        self.flags.store(state.0, Ordering::Relaxed);
+    }
+
+    /// Somebody knows what its name means. For who holds the lock.
+    pub fn resolved(&self) {
+        self.flags.fetch_and(!Flags::UNRESOLVED.0, Ordering::Relaxed);
     }
 
     /// Makes it the record of a destination seen for the first time. Its configuration follows.
@@ -199,7 +212,7 @@ impl Record {
         let Totals { selected, failed_over, full, failed_probes } = &self.totals;
         [selected, failed_over, full, failed_probes].into_iter().for_each(Counter::reset);
         self.last_chosen.store(0, Ordering::Relaxed);
-        self.configured.store(flags.0, Ordering::Relaxed);
+        self.configured.store(flags.without(Flags::UNRESOLVED).0, Ordering::Relaxed);
         self.flags.store(flags.0, Ordering::Relaxed);
         let mut health = self.health.lock();
         // The count of probes goes on: an answer to one of the destination before is none to this one's.
@@ -252,7 +265,7 @@ mod tests {
     const KEEP: Keep = Keep { state: true, latency: true };
 
     fn configured(flags: Flags) -> Configured {
-        Configured { flags, latency: 0, asked: 1, place: 0 }
+        Configured { flags, latency: 0, asked: 1, unresolved: false, place: 0 }
     }
 
     fn begun() -> Record {
@@ -300,6 +313,25 @@ mod tests {
         });
         record.configure(Configured { asked: 2, ..configured(Flags::default()) }, false, KEEP);
         assert_eq!((record.flags(), record.health().name.outage.down), (Flags::default(), false));
+    }
+
+    #[test]
+    fn one_that_nobody_has_resolved_takes_no_calls_whatever_is_said_of_its_state() {
+        let record = begun();
+        let configure = |unresolved| {
+            record.configure(Configured { unresolved, ..configured(Flags::default()) }, false, KEEP);
+            record.flags()
+        };
+        assert_eq!(configure(true), Flags::UNRESOLVED);
+        record.change(1, |flags, _| Some((flags.without(Flags::STATES), 0)));
+        assert!(!record.flags().usable());
+        // Looked up in vain, then found: what serves does not say so yet.
+        (record.lock().name.looked, record.lock().name.lost) = (5, 5);
+        assert!(!configure(true).usable());
+        record.lock().name.lost = 0;
+        assert!(configure(true).usable());
+        record.lock().name.lost = 9;
+        assert!(configure(false).usable(), "its last addresses serve on");
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod memory;
 mod metrics;
 mod names;
 mod names_fresh;
+mod names_unresolved;
 mod names_waiting;
 mod pace;
 mod release;

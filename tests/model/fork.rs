@@ -70,6 +70,7 @@ fn unlocated(entry: Entry<'_>) -> Located<'_> {
         port: 0,
         proto: 0,
         named: true,
+        looked_up: false,
         addresses: Vec::new(),
         srv_weight: 0,
         send_from: None,

@@ -48,8 +48,9 @@ fn answers_and_marks_from_all_processes_change_the_state_one_at_a_time() {
                 let set = sets.set(1).unwrap();
                 let told = match random.below(4) {
                     0 => {
-                        let ticket =
-                            probe::begin(root, &rules, set.get(0).unwrap(), false, now).unwrap().ticket;
+                        let one = set.get(0).unwrap();
+                        let ticket = probe::begin(root, &rules, one, false, now).unwrap().ticket;
+                        probe::went(root, one, now);
                         begun.fetch_add(1, Ordering::Relaxed);
                         tickets.lock()[random.below(32) as usize] = ticket;
                         None

@@ -192,3 +192,26 @@ fn odd_uri_that_fits_is_probed_and_called() {
         server.stop();
     }
 }
+
+const ASKS: &str = r#"
+request_route {
+	$var(uri) = $hdr(X-Uri);
+	$var(rc) = ds_is_from_list("1", "0", "$var(uri)");
+	append_to_reply("X-Rc: $var(rc)\r\n");
+	sl_send_reply("200", "OK");
+}
+"#;
+
+/// A header may go on in the next line, with its line break.
+#[test]
+fn header_over_two_lines_makes_one_line_of_the_log() {
+    let server = Kamailio::builder().list("1 sip:127.0.1.1\n").route(ASKS).start();
+    let mut agent = server.agent();
+    let mut call = crate::calls::with(agent.call(), "X-Uri", "sip:127.0.1.1:x\r\n Injected: yes");
+    agent.send(&call.within("MESSAGE"));
+    assert_eq!(agent.answer(&call, "MESSAGE").header("X-Rc"), Some("-1"));
+    let lines = server.log_lines("Injected");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("'sip:127.0.1.1:x\\r\\n Injected: yes' is no SIP URI"), "{lines:?}");
+    server.stop();
+}

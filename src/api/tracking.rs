@@ -3,7 +3,7 @@
 
 use super::{Module, module};
 use crate::host::message::Message;
-use crate::host::transaction::{self, Ended, Sent, Unwatched, Watcher};
+use crate::host::transaction::{self, Ended, Request, Sent, SentOn, Unwatched, Watcher};
 use crate::host::{clock, log, mem::Pool, script_end, uri};
 use crate::load::key::Key;
 use crate::load::{About, Branch, Invite, Tags, Transaction};
@@ -29,7 +29,7 @@ static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
 
 /// Asks the server to tell. Once, before the fork, when all modules are initialised.
 pub fn begin() -> Result<(), &'static str> {
-    transaction::tell(Watcher { sent, ended })?;
+    transaction::tell(Watcher { sent, sent_on, ended })?;
     script_end::tell(script_ended)
 }
 
@@ -132,18 +132,34 @@ fn script_ended(msg: &mut Message) {
     }
 }
 
-fn ended(told_of: &Ended<'_>) {
-    let Some(module) = module().filter(|_| !told_of.call_id.is_empty()) else { return };
-    let key = module.root.secret.call(told_of.call_id);
-    let answered = |branch: Branch| told_of.was_answered(branch.number());
-    let transaction = short(told_of.transaction);
-    let invite = Invite { cseq: cseq(told_of.cseq_number), failed: None, now: clock::seconds() };
-    told(calls::transaction_ended(module.root, &key, transaction, invite, answered));
+/// The module, the key of the call of this request, and the request as the call table has it.
+fn of_request(request: &Request<'_>) -> Option<(&'static Module, Key, Invite)> {
+    let module = module().filter(|_| !request.call_id.is_empty())?;
+    let invite = Invite { cseq: cseq(request.cseq_number), failed: None, now: clock::seconds() };
+    Some((module, module.root.secret.call(request.call_id), invite))
 }
 
-fn sent(branch: &Sent<'_>) {
+fn ended(one: &Ended<'_>) {
+    let Some((module, key, invite)) = of_request(&one.request) else { return };
+    let answered = |branch: Branch| one.was_answered(branch.number());
+    told(calls::transaction_ended(module.root, &key, short(one.transaction), invite, answered));
+}
+
+/// One more branch to a destination, at another of its addresses.
+fn sent_on(one: &SentOn<'_>) {
+    let Some((module, key, invite)) = of_request(&one.request) else { return };
+    let earlier = short_branch(one.earlier);
+    let call = calls::get(module.root, &key);
+    // Of a branch that was refused nothing is left.
+    let leg = call.legs().iter().find(|leg| leg.is_on(earlier));
+    if let Some(record) = leg.map(|leg| leg.record()).or(one.noted) {
+        told(calls::sent(module.root, &key, record, short_branch(one.branch), invite));
+    }
+}
+
+fn sent(branch: &Sent<'_>) -> bool {
     let request = &branch.request;
-    let (Some(module), Some(call_id)) = (module(), request.call_id()) else { return };
+    let (Some(module), Some(call_id)) = (module(), request.call_id()) else { return false };
     let (key, invite) = (module.root.secret.call(call_id), invite(request));
     let record = module.sets().and_then(|sets| goes_to(module, &sets, &key, branch));
     open(module, request.id(), key, false);
@@ -151,6 +167,7 @@ fn sent(branch: &Sent<'_>) {
         branch.note(record);
         told(calls::sent(module.root, &key, record, short_branch(branch.branch), invite));
     }
+    record.is_some()
 }
 
 /// The record of the destination to which a branch goes; none if it goes to no destination of ours.

@@ -1,7 +1,7 @@
 //! The end of a script: what it has, and has not, done with the request.
 
 use super::message::Message;
-use super::{ffi, guard::guard};
+use super::{ffi, guard::guard, transaction};
 use core::ffi::{c_int, c_uint, c_void};
 use core::ptr::null_mut;
 use std::sync::OnceLock;
@@ -14,7 +14,8 @@ static TOLD: OnceLock<fn(&mut Message)> = OnceLock::new();
 pub fn tell(told: fn(&mut Message)) -> Result<(), &'static str> {
     TOLD.set(told).map_err(|_| "the end of scripts is told twice")?;
     // The host's types are numbered from 1, and a bit each where one registers.
-    let kinds = [ffi::REQUEST_CB_TYPE, ffi::FAILURE_CB_TYPE, ffi::BRANCH_FAILURE_CB_TYPE];
+    let kinds =
+        [ffi::REQUEST_CB_TYPE, ffi::FAILURE_CB_TYPE, ffi::BRANCH_FAILURE_CB_TYPE, ffi::ONREPLY_CB_TYPE];
     let routes = kinds.iter().fold(ffi::POST_SCRIPT_CB, |routes, kind| routes | 1 << (kind - 1));
     // SAFETY: before the fork, when one process runs; a function of the type that the host calls.
     let done = unsafe { ffi::register_script_cb(Some(ended), routes, null_mut()) };
@@ -24,8 +25,11 @@ pub fn tell(told: fn(&mut Message)) -> Result<(), &'static str> {
 unsafe extern "C" fn ended(msg: *mut ffi::sip_msg, _: c_uint, _: *mut c_void) -> c_int {
     guard(1, || {
         // SAFETY: the host's, for the time of the call.
-        if let (Some(told), Some(mut msg)) = (TOLD.get(), unsafe { Message::from_host(msg) }) {
-            told(&mut msg);
+        let Some(mut msg) = (unsafe { Message::from_host(msg) }) else { return 1 };
+        match TOLD.get() {
+            _ if msg.status().is_some() => transaction::let_go(&msg),
+            Some(told) => told(&mut msg),
+            None => {}
         }
         1
     })

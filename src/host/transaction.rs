@@ -1,10 +1,10 @@
 //! The transactions of calls that count: on which branches their requests go out, and when they are gone.
 //!
 //! Model: [`watch`] puts one callback on the transaction of the request at hand, which the host calls for each branch
-//! that it makes and once before the transaction is freed. The word that comes with a callback is ours: a bit for each
-//! branch that was told, and a record that the caller chose.
+//! that it makes, each time that it sends one, and once before the transaction is freed. The word that comes with a callback
+//! is ours: a bit for each branch that does not matter, and a record that the caller chose.
 //!
-//! A branch that was not told is one that DNS failover added: it goes where the branch went whose name it shares.
+//! A branch that DNS failover adds shares its name with an earlier one, and goes where that went.
 
 use super::message::Message;
 use super::{ffi, guard::guard, text, tm};
@@ -33,8 +33,10 @@ pub struct Branch {
 
 /// Who is told.
 pub struct Watcher {
-    /// A branch is about to be sent.
-    pub sent: fn(&Sent<'_>),
+    /// A branch is about to be sent. False if it does not matter what becomes of it.
+    pub sent: fn(&Sent<'_>) -> bool,
+    /// A branch was sent that has the name of an earlier one which matters: DNS failover may have added it.
+    pub sent_on: fn(&SentOn<'_>),
     /// A transaction is about to be freed.
     pub ended: fn(&Ended<'_>),
 }
@@ -60,17 +62,35 @@ pub struct Sent<'a> {
 impl Sent<'_> {
     /// Notes a record for the branches to come.
     pub fn note(&self, record: u32) {
-        let keep = |word: usize| Some(word & TOLD | packed(record));
+        let keep = |word: usize| Some(word & OTHERS | packed(record));
         let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, keep);
     }
 }
 
+/// A branch that DNS failover may have added.
+pub struct SentOn<'a> {
+    /// The request of the transaction.
+    pub request: Request<'a>,
+    /// The branch.
+    pub branch: Branch,
+    /// The branch that has the same name.
+    pub earlier: Branch,
+    /// As in [`Sent`].
+    pub noted: Option<u32>,
+}
+
+/// What identifies the request of a transaction.
+pub struct Request<'a> {
+    /// Its Call-ID.
+    pub call_id: &'a [u8],
+    /// The number of its CSeq, as written.
+    pub cseq_number: &'a [u8],
+}
+
 /// A transaction that is about to be freed.
 pub struct Ended<'a> {
-    /// The Call-ID of its request.
-    pub call_id: &'a [u8],
-    /// The number of the CSeq of its request, as written.
-    pub cseq_number: &'a [u8],
+    /// Its request.
+    pub request: Request<'a>,
     /// The transaction.
     pub transaction: Transaction,
     cell: Cell,
@@ -79,17 +99,24 @@ pub struct Ended<'a> {
 impl Ended<'_> {
     /// Whether a 2xx came on the branch of this number.
     pub fn was_answered(&self, branch: u16) -> bool {
-        self.cell.any_on(branch, |cell, at| (200..300).contains(&cell.status(at)))
+        branch < self.cell.branches() && (200..300).contains(&self.cell.status(branch))
     }
 }
 
-/// The word of a callback: low half a bit for each branch that was told, high half a record and one.
-const TOLD: usize = 0xFFFF_FFFF;
+/// The word of a callback: low half a bit for each branch that does not matter, high half a record and one.
+const OTHERS: usize = 0xFFFF_FFFF;
 
 const _: () = assert!(size_of::<usize>() == 8, "the word of a callback holds a record and the branches");
 
+/// Branches that it has a bit for: more than the host makes.
+const MOST: u16 = 32;
+
 fn packed(record: u32) -> usize {
     (record as usize + 1) << 32
+}
+
+fn noted(word: usize) -> Option<u32> {
+    u32::try_from(word >> 32).ok().and_then(|record| record.checked_sub(1))
 }
 
 /// The host's transaction.
@@ -128,25 +155,25 @@ impl Cell {
         unsafe { ffi::shim_tm_status(self.0.as_ptr(), branch.into()) }
     }
 
-    /// The branch that was told and led to this one.
-    fn told(self, branch: u16) -> u16 {
-        let told = self.word().map_or(usize::MAX, |word| word.load(Ordering::Relaxed));
-        let mut at = branch;
-        while told >> at & 1 == 0 {
-            let (cell, this) = (self.0.as_ptr(), c_int::from(at));
-            // SAFETY: as above; both exist.
-            let same = |other: &u16| unsafe { ffi::shim_tm_same_name(cell, this, (*other).into()) } != 0;
-            match (0..at).rev().find(same) {
-                Some(earlier) => at = earlier,
-                None => break,
-            }
-        }
-        at
+    /// The last branch before this one that shares its name: that for which DNS failover added it.
+    fn earlier(self, branch: u16) -> Option<u16> {
+        let same = |other: u16| {
+            // SAFETY: as above; the host has room for one more branch than there are.
+            unsafe { ffi::shim_tm_same_name(self.0.as_ptr(), branch.into(), other.into()) != 0 }
+        };
+        (0..branch).rev().find(|other| same(*other))
     }
 
-    /// Whether something is true of the branch, or of one that DNS failover added to it.
-    fn any_on(self, branch: u16, is: impl Fn(Self, u16) -> bool) -> bool {
-        (branch..self.branches()).any(|at| self.told(at) == branch && is(self, at))
+    /// # Safety
+    /// The transaction lives for `'a`.
+    unsafe fn request<'a>(self) -> Request<'a> {
+        // SAFETY: the caller's promise; texts of the transaction's own copy of its request.
+        unsafe {
+            Request {
+                call_id: text::bytes(ffi::shim_tm_call_id(self.0.as_ptr())).trim_ascii(),
+                cseq_number: text::bytes(ffi::shim_tm_cseq_number(self.0.as_ptr())),
+            }
+        }
     }
 }
 
@@ -161,9 +188,15 @@ pub enum Reply {
     On(Branch),
 }
 
+/// The reply of this process whose transaction was looked up by us first.
+static LOOKED_UP: AtomicU32 = AtomicU32::new(0);
+
 /// The transaction and branch on which the reply at hand came.
 pub fn of_reply(reply: &Message) -> Reply {
     let mut branch: c_int = -1;
+    if Cell::current().is_none() {
+        LOOKED_UP.store(reply.id(), Ordering::Relaxed);
+    }
     let Some(check) = tm::binds().and_then(|tm| tm.t_check) else { return Reply::None };
     // SAFETY: the message is valid. The host looks each message up once, and keeps what it finds until it has dealt with it.
     if unsafe { check(reply.as_ptr(), &raw mut branch) } < 1 {
@@ -172,9 +205,19 @@ pub fn of_reply(reply: &Message) -> Reply {
     let Some(cell) = Cell::current() else { return Reply::None };
     match u16::try_from(branch) {
         Ok(branch) if cell.word().is_some() && branch < cell.branches() => {
-            Reply::On(Branch { transaction: cell.transaction(), number: cell.told(branch) })
+            Reply::On(Branch { transaction: cell.transaction(), number: branch })
         }
         _ => Reply::Unwatched,
+    }
+}
+
+/// The script for a reply has ended. What was looked up holds on to the transaction until `tm` has dealt with the reply: if the
+/// script dropped it, nobody else lets go.
+pub(super) fn let_go(reply: &Message) {
+    let ours = LOOKED_UP.swap(0, Ordering::Relaxed) == reply.id();
+    if let (true, Some(unref)) = (ours && Cell::current().is_some(), tm::binds().and_then(|tm| tm.t_unref)) {
+        // SAFETY: the message is valid, and the transaction is held for it.
+        unsafe { unref(reply.as_ptr()) };
     }
 }
 
@@ -212,9 +255,9 @@ pub fn current() -> Option<Transaction> {
 
 /// Whether the request of this branch of the current transaction was sent.
 pub fn was_sent(branch: u16) -> bool {
-    // SAFETY: as in `Cell`.
-    let sent = |cell: Cell, at: u16| unsafe { ffi::shim_tm_was_sent(cell.0.as_ptr(), at.into()) } != 0;
-    Cell::current().is_some_and(|cell| cell.any_on(branch, sent))
+    let known = Cell::current().filter(|cell| branch < cell.branches());
+    // SAFETY: as in `Cell`; the branch exists.
+    known.is_some_and(|cell| unsafe { ffi::shim_tm_was_sent(cell.0.as_ptr(), branch.into()) } != 0)
 }
 
 /// Why a transaction is not watched.
@@ -239,7 +282,7 @@ pub fn watch(request: &Message, record: u32) -> Result<(), Unwatched> {
     if watched {
         return Ok(());
     }
-    let types = (ffi::TMCB_REQUEST_FWDED | ffi::TMCB_DESTROY) as c_int;
+    let types = (ffi::TMCB_REQUEST_FWDED | ffi::TMCB_REQUEST_SENT | ffi::TMCB_DESTROY) as c_int;
     let word = packed(record) as *mut c_void;
     // SAFETY: the message is valid. The host keeps the address of the callback and the word, and releases nothing.
     if unsafe { register(request.as_ptr(), null_mut(), types, Some(called), word, None) } < 0 {
@@ -252,32 +295,49 @@ pub fn watch(request: &Message, record: u32) -> Result<(), Unwatched> {
 unsafe extern "C" fn called(cell: *mut ffi::cell, what: c_int, params: *mut ffi::tmcb_params) {
     guard((), || {
         let (Some(watcher), Some(cell)) = (WATCHER.get(), NonNull::new(cell).map(Cell)) else { return };
+        let is = |event: u32| what & event as c_int != 0;
         let transaction = cell.transaction();
-        if what & ffi::TMCB_DESTROY as c_int != 0 {
-            // SAFETY: the text belongs to the request, which is freed after this.
-            let call_id = unsafe { text::bytes(ffi::shim_tm_call_id(cell.0.as_ptr())) }.trim_ascii();
-            // SAFETY: as the Call-ID.
-            let cseq_number = unsafe { text::bytes(ffi::shim_tm_cseq_number(cell.0.as_ptr())) };
-            return (watcher.ended)(&Ended { call_id, cseq_number, transaction, cell });
+        if is(ffi::TMCB_DESTROY) {
+            // SAFETY: it is freed after this.
+            let request = unsafe { cell.request() };
+            return (watcher.ended)(&Ended { request, transaction, cell });
         }
-        // SAFETY: null or the host's, for the time of the call.
-        let Some(params) = (unsafe { params.as_ref() }) else { return };
-        // SAFETY: the host hands out the request that it forwards, and where it keeps our word.
-        let (Some(request), Some(word)) =
-            (unsafe { (Message::from_host(params.req), params.param.cast::<AtomicUsize>().as_ref()) })
-        else {
+        // SAFETY: null or the host's, for the time of the call; and where it keeps our word.
+        let Some((params, word)) = (unsafe {
+            params.as_ref().and_then(|params| Some((params, params.param.cast::<AtomicUsize>().as_ref()?)))
+        }) else {
             return;
         };
-        // The host counts it when it is made.
-        let at = cell.branches();
-        // SAFETY: as in `Cell`; the host has room for one more branch than there are.
-        let same =
-            |other: u16| unsafe { ffi::shim_tm_same_name(cell.0.as_ptr(), at.into(), other.into()) } != 0;
-        if (0..at).any(same) {
-            return; // DNS failover: where it goes is known already
+        let matters = |number: u16| word.load(Ordering::Relaxed) >> number & 1 == 0;
+        let branch = |number| Branch { transaction, number };
+        if is(ffi::TMCB_REQUEST_SENT) {
+            // Also for a CANCEL or ACK of the host's own.
+            let number = params.branch;
+            let first = params.code == ffi::TYPE_REQUEST as c_int
+                && u32::from(params.flags) & ffi::TMCB_RETR_F == 0
+                && number < MOST
+                && matters(number);
+            let Some(earlier) = cell.earlier(number).filter(|_| first) else { return };
+            if !matters(earlier) {
+                word.fetch_or(1 << number, Ordering::Relaxed);
+                return;
+            }
+            // SAFETY: it lives for the time of the call.
+            let request = unsafe { cell.request() };
+            let noted = noted(word.load(Ordering::Relaxed));
+            let (branch, earlier) = (branch(number), branch(earlier));
+            return (watcher.sent_on)(&SentOn { request, branch, earlier, noted });
         }
-        let before = word.fetch_or(1 << at, Ordering::Relaxed);
-        let noted = u32::try_from(before >> 32).ok().and_then(|record| record.checked_sub(1));
-        (watcher.sent)(&Sent { request, branch: Branch { transaction, number: at }, noted, word });
+        // SAFETY: the request that the host forwards, for the time of the call.
+        let Some(request) = (unsafe { Message::from_host(params.req) }) else { return };
+        // The host counts it when it is made.
+        let number = cell.branches();
+        if number >= MOST || cell.earlier(number).is_some() {
+            return; // DNS failover: told when it is sent
+        }
+        let noted = noted(word.load(Ordering::Relaxed));
+        if !(watcher.sent)(&Sent { request, branch: branch(number), noted, word }) {
+            word.fetch_or(1 << number, Ordering::Relaxed);
+        }
     });
 }

@@ -48,6 +48,7 @@ mod storm;
 mod storm_edits;
 mod storm_sources;
 mod targets;
+mod transactions;
 mod transports;
 
 mod hostile_text;

@@ -11,10 +11,9 @@ use super::net;
 use super::resolver::{QUICK_DNS, write_resolv_conf};
 use super::server::Kamailio;
 
-const MODULES: &[&str] = &[
-    "jsonrpcs", "kex", "corex", "pv", "tm", "tmx", "sl", "rr", "maxfwd", "textops", "siputils", "xlog",
-    "cfgutils",
-];
+const MODULES: &[&str] =
+    &["jsonrpcs", "kex", "corex", "pv", "sl", "rr", "maxfwd", "textops", "siputils", "xlog", "cfgutils"];
+const TRANSACTIONS: [&str; 2] = ["tm", "tmx"];
 
 /// The stock module counts no calls without.
 const STOCK_NEEDS: &str = "modparam(\"dispatcher\", \"ds_hash_size\", 8)\n";
@@ -41,6 +40,7 @@ pub struct Builder {
     debug: u32,
     stock: bool,
     tcp: bool,
+    tm: Tm,
     rpc_udp: Option<SocketAddr>,
     resolver: Option<Ipv4Addr>,
     shm_megabytes: u32,
@@ -48,6 +48,14 @@ pub struct Builder {
     allocator: &'static str,
     file: Option<PathBuf>,
     files: Vec<(String, String)>,
+}
+
+/// Where the transaction module is loaded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tm {
+    Before,
+    After,
+    Never,
 }
 
 impl Default for Builder {
@@ -62,6 +70,7 @@ impl Default for Builder {
             debug: 2,
             stock: false,
             tcp: false,
+            tm: Tm::Before,
             rpc_udp: None,
             resolver: None,
             shm_megabytes: 256,
@@ -141,6 +150,18 @@ impl Builder {
     /// Listens on TCP as well, at the same port.
     pub fn tcp(mut self) -> Builder {
         self.tcp = true;
+        self
+    }
+
+    /// Loads the transaction module, and all others, after the dispatcher.
+    pub fn tm_after(mut self) -> Builder {
+        self.tm = Tm::After;
+        self
+    }
+
+    /// A server without transactions.
+    pub fn without_tm(mut self) -> Builder {
+        self.tm = Tm::Never;
         self
     }
 
@@ -258,18 +279,23 @@ impl Builder {
              debug={}\nchildren={}\nlisten=udp:{address}\n{tcp}\nauto_aliases=no\ndns=no\nrev_dns=no\n{quick}{}\n",
             self.debug, self.workers, self.globals
         );
-        for module in MODULES.iter().copied().chain(self.modules.iter().map(String::as_str)) {
-            text.push_str(&format!("loadmodule \"{module}.so\"\n"));
-        }
+        let transactions = TRANSACTIONS.iter().filter(|_| self.tm != Tm::Never);
+        let mut modules: Vec<String> = transactions.map(|module| format!("{module}.so")).collect();
+        let others = MODULES.iter().copied().chain(self.modules.iter().map(String::as_str));
+        modules.extend(others.map(|module| format!("{module}.so")));
+        modules.insert(if self.tm == Tm::After { 0 } else { modules.len() }, dispatcher.into());
+        text.extend(modules.iter().map(|module| format!("loadmodule \"{module}\"\n")));
         text.push_str(&format!(
-            "loadmodule \"{dispatcher}\"\n\
-             modparam(\"jsonrpcs\", \"transport\", 4)\n\
+            "modparam(\"jsonrpcs\", \"transport\", 4)\n\
              modparam(\"jsonrpcs\", \"dgram_socket\", \"{rpc}\")\n\
              modparam(\"jsonrpcs\", \"pretty_format\", 0)\n\
-             modparam(\"tm\", \"fr_timer\", 2000)\n\
-             modparam(\"tm\", \"fr_inv_timer\", 20000)\n\
              modparam(\"dispatcher\", \"list_file\", \"{dir}/dispatcher.list\")\n"
         ));
+        if self.tm != Tm::Never {
+            text.push_str(
+                "modparam(\"tm\", \"fr_timer\", 2000)\nmodparam(\"tm\", \"fr_inv_timer\", 20000)\n",
+            );
+        }
         if stock {
             text.push_str(STOCK_NEEDS);
         }

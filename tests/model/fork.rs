@@ -5,6 +5,7 @@
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod branches;
 mod edits;
 mod mapping;
 mod peaks;

@@ -66,7 +66,7 @@ fuzzcheck: headers ## each fuzz target from its seeds, the same short way each t
 	$(FUZZ_BUILD)
 	@for target in $(FUZZ_TARGETS); do \
 	    new=$(TARGET)/fuzzcheck/$$target; rm -rf $$new; mkdir -p $$new fuzz/artifacts; \
-	    $(TARGET)/$(FUZZ_HOST)/release/$$target -seed=1 -runs=50000 -max_len=2048 -timeout=10 \
+	    $(TARGET)/$(FUZZ_HOST)/release/$$target -seed=1 -runs=100000 -max_len=2048 -timeout=10 \
 	        -artifact_prefix=fuzz/artifacts/$$target- $$new fuzz/seeds/$$target >$$new.log 2>&1 || \
 	        { tail -50 $$new.log; echo "fuzzcheck: $$target has a finding"; exit 1; }; \
 	    echo "fuzzcheck: $$target: $$(tail -1 $$new.log)"; \

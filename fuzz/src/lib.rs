@@ -4,6 +4,7 @@
 //! Not here: the server's own parser of URIs, which needs the server.
 
 use dispatcher::api::select;
+use dispatcher::dest::address::{self, Address, Use};
 use dispatcher::dest::address::{unfit, uri_of};
 use dispatcher::dest::attrs::{self, MAX_NUMBER};
 use dispatcher::dest::{Attrs, Flags, Place, ReplyCodes, Written, arranged, list};
@@ -79,6 +80,32 @@ pub fn rules(text: &[u8]) {
     assert!(!read.is_empty());
     let again: String = read.iter().map(|rule| format!("{}={};", rule.set, rule.algorithm)).collect();
     assert_eq!(select::rules(again.as_bytes()), Ok((read, None)));
+}
+
+/// What must not reach a SIP message inside a URI.
+fn breaks_out(byte: &u8) -> bool {
+    byte.is_ascii_control() || b" <>\"".contains(byte)
+}
+
+/// A URI of a destination, and addresses as `obproxy` and `ping_from` have them: what passes can neither end the URI nor the
+/// header that it stands in, and what was mended once needs no mending.
+pub fn destination_uri(text: &[u8]) {
+    assert_eq!(address::unfit(text).is_none(), !text.iter().any(breaks_out));
+    if let Some(full) = address::with_scheme(text) {
+        assert!(full.ends_with(text) && address::with_scheme(&full).is_none());
+    }
+    for place in [Use::From, Use::NextHop] {
+        let Ok(read) = Address::read(text, place) else { continue };
+        let uri = address::uri_of(&read.text);
+        assert!(!uri.is_empty() && !uri.iter().any(breaks_out), "{}", uri.escape_ascii());
+        assert!(!read.text.iter().any(u8::is_ascii_control), "{}", read.text.escape_ascii());
+        assert!(place == Use::From || *uri == *read.text);
+        let again = Address::read(&read.text, place).expect("what was mended is right");
+        assert_eq!((&again.text, again.mended), (&read.text, None));
+    }
+    if address::is_host_name(text) {
+        assert!(text.is_ascii() && address::unfit(text).is_none());
+    }
 }
 
 /// A state file: as it is, and with the beginning and the checksum that make its inside count.

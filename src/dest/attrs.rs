@@ -118,34 +118,31 @@ enum Known {
 }
 
 impl Known {
+    /// Names of any length, each once.
+    const NAMES: [(&[u8], Self); 15] = [
+        (b"duid", Self::Duid),
+        (b"socket", Self::Socket),
+        (b"sockname", Self::Sockname),
+        (b"obproxy", Self::Obproxy),
+        (b"ping_from", Self::PingFrom),
+        (b"ping_socket", Self::PingSocket),
+        (b"ping_reply_codes", Self::PingReplyCodes),
+        (b"ping_interval", Self::PingInterval),
+        (b"ping_timeout", Self::PingTimeout),
+        (b"latency", Self::Latency),
+        (b"maxload", Self::Maxload),
+        (b"ocmin", Self::Ocmin),
+        (b"weight", Self::Weight),
+        (b"rweight", Self::Rweight),
+        (b"cc", Self::Cc),
+    ];
+
+    /// Letters count the same in either case.
     fn of(name: &[u8]) -> Option<Self> {
-        let mut lower = [0; LONGEST_NAME];
-        let lower = lower.get_mut(..name.len())?;
-        lower.copy_from_slice(name);
-        lower.make_ascii_lowercase();
-        Some(match &*lower {
-            b"duid" => Self::Duid,
-            b"socket" => Self::Socket,
-            b"sockname" => Self::Sockname,
-            b"obproxy" => Self::Obproxy,
-            b"ping_from" => Self::PingFrom,
-            b"ping_socket" => Self::PingSocket,
-            b"ping_reply_codes" => Self::PingReplyCodes,
-            b"ping_interval" => Self::PingInterval,
-            b"ping_timeout" => Self::PingTimeout,
-            b"latency" => Self::Latency,
-            b"maxload" => Self::Maxload,
-            b"ocmin" => Self::Ocmin,
-            b"weight" => Self::Weight,
-            b"rweight" => Self::Rweight,
-            b"cc" => Self::Cc,
-            _ => return None,
-        })
+        let known = Self::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        known.map(|(_, known)| *known)
     }
 }
-
-/// Bytes of the longest name.
-const LONGEST_NAME: usize = b"ping_reply_codes".len();
 
 impl<'t> Attrs<'t> {
     /// Reads the text. Names are compared without regard to case; values may stand in single or double quotes.

@@ -1,8 +1,10 @@
 //! `dispatcher.explain`: a dry run says what the next selection does, and changes nothing.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{Gateways, Kamailio};
+use crate::support::{Gateways, Kamailio, eventually};
 
 const ROUTE: &str = r#"
 request_route {
@@ -39,6 +41,8 @@ fn next_selection_is_as_it_was_explained_for_each_algorithm_without_chance() {
             agent.send(&call.invite());
             let chosen = agent.answer(&call, "INVITE").header("X-To").map(str::to_owned);
             assert_eq!(told["CHOSEN"].as_str(), chosen.as_deref(), "algorithm {alg}");
+            // The script has answered: what was counted is released when it ends.
+            eventually("nothing counts", Duration::from_secs(5), || server.total_load() == 0);
         }
     }
     server.stop();

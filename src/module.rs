@@ -15,6 +15,7 @@ use crate::load::Secret;
 use crate::service::upkeep;
 use crate::shm::boxed::Boxed;
 use crate::shm::counter;
+use crate::shm::lock::LastAlive;
 use crate::state::Root;
 use crate::{kemi_function, rpc_command, script_function, script_variable};
 use core::ffi::{c_char, c_int, c_uint, c_void};
@@ -358,6 +359,7 @@ unsafe extern "C" fn child_init(rank: c_int) -> c_int {
 
 /// When all modules are initialised, whatever their order.
 fn before_fork(module: &Module) -> Result<(), String> {
+    state_file::begin(module);
     module.root.sets.open(process::count()).map_err(|error| error.to_string())?;
     if tm::is_loaded() {
         tm::load(probing::answered)?;
@@ -368,7 +370,9 @@ fn before_fork(module: &Module) -> Result<(), String> {
 
 /// In the first process, when all others have ended.
 unsafe extern "C" fn destroy() {
-    guard::guard((), || api::module().into_iter().for_each(state_file::last));
+    // SAFETY: the host calls this after it has ended all other processes and waited for them.
+    let alone = unsafe { LastAlive::new() };
+    guard::guard((), || api::module().into_iter().for_each(|module| state_file::last(module, &alone)));
 }
 
 /// In the timer process.

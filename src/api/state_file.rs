@@ -1,49 +1,107 @@
 //! The file that outlives a restart: read at start, written when an operator changed a state and at shutdown.
+//!
+//! Its folder may be one that others write to: no link is followed, and what is written has a name that nobody can guess until
+//! it is whole.
 
 use super::Module;
 use crate::conf::Conf;
-use crate::host::{clock, log};
+use crate::host::{clock, log, process};
 use crate::service::state_file::{self, Saved};
+use crate::shm::lock::LastAlive;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 /// What the file holds; nothing where there is none yet. A file that cannot be read, or means nothing, is told and left
 /// where it is, under another name, and the server starts without it.
 pub fn read(conf: &Conf) -> Option<Saved> {
     let file = conf.state_file.as_deref()?;
-    let bytes = match fs::read(file) {
-        Ok(bytes) => bytes,
+    let (bytes, wall) = match open(file) {
+        Ok(read) => read,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
-            log::error(format_args!("ds_state_file {}: {error}", file.display()));
+            log::error(format_args!("ds_state_file {}: {error}; nothing is restored", file.display()));
             return None;
         }
     };
-    Saved::read(&bytes)
-        .inspect_err(|damage| {
-            let aside = file.with_extension("damaged");
-            let kept = match fs::rename(file, &aside) {
-                Ok(()) => format!("it is kept as {}", aside.display()),
-                Err(error) => format!("it cannot be kept as {}: {error}", aside.display()),
-            };
-            log::error(format_args!(
-                "ds_state_file {}: {damage}; nothing is restored, {kept}",
-                file.display()
-            ));
-        })
-        .ok()
+    let saved = Saved::read(&bytes).inspect_err(|damage| {
+        let aside = beside(file, ".damaged");
+        let kept = match fs::rename(file, &aside) {
+            Ok(()) => format!("it is kept as {}", aside.display()),
+            Err(error) => format!("it cannot be kept as {}: {error}", aside.display()),
+        };
+        log::error(format_args!("ds_state_file {}: {damage}; nothing is restored, {kept}", file.display()));
+    });
+    let mut saved = saved.ok()?;
+    saved.written_at(wall);
+    Some(saved)
 }
+
+/// The bytes of a file, and when it was written, in milliseconds of the wall clock.
+fn open(file: &Path) -> io::Result<(Vec<u8>, u64)> {
+    // Without a wait, should it be a pipe.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(file);
+    let mut from = opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => io::Error::other("it is a symbolic link, which is not followed"),
+        _ => error,
+    })?;
+    let about = from.metadata()?;
+    if !about.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    if about.permissions().mode() & 0o077 != 0 {
+        OPEN_TO_OTHERS.store(true, Ordering::Relaxed);
+        log::warning(format_args!(
+            "ds_state_file {}: others may open it (mode {:o}), though the secret of the call table is in it; \
+             it is replaced by one with mode 600",
+            file.display(),
+            about.permissions().mode() & 0o777
+        ));
+    }
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes)?;
+    Ok((bytes, u64::try_from(about.mtime()).unwrap_or(0).saturating_mul(1000)))
+}
+
+/// A file in the same folder.
+fn beside(file: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(end);
+    name.into()
+}
+
+/// Whether what was read holds calls, and whether others can read it.
+static HAS_CALLS: AtomicBool = AtomicBool::new(false);
+static OPEN_TO_OTHERS: AtomicBool = AtomicBool::new(false);
 
 /// Takes over what was read. After the first loading, before the fork.
 pub fn restore(module: &Module, saved: &Saved) {
     let done = state_file::restore(module.root, saved, clock::seconds(), clock::wall_millis());
+    HAS_CALLS.store(saved.has_calls(), Ordering::Relaxed);
     log::info(format_args!(
         "restored: {} states of operators, {} calls; {} calls of destinations that are gone",
         done.states, done.calls, done.lost
     ));
+}
+
+/// Sees to it that calls that count again are not read a second time, should the server crash. Tells where the file will not
+/// be written. When the server is about to fork.
+pub fn begin(module: &Module) {
+    let Some(file) = module.conf.state_file.as_deref() else { return };
+    if HAS_CALLS.load(Ordering::Relaxed) || OPEN_TO_OTHERS.load(Ordering::Relaxed) {
+        return write(module, file, None).unwrap_or_else(|error| tell(file, &error));
+    }
+    let tried = new_file(file).and_then(|(new, _)| fs::remove_file(new));
+    if let Err(error) = tried {
+        log::error(format_args!(
+            "ds_state_file {}: {error}: no file can be made in its folder, so nothing will outlive a restart",
+            file.display()
+        ));
+    }
 }
 
 /// What the process that keeps the file up to date knows: the number of changes that are in it, when it tried last to write
@@ -59,7 +117,7 @@ pub fn keep_up(module: &Module) {
     if WRITTEN.load(Ordering::Relaxed) == changes || TRIED.swap(now, Ordering::Relaxed) == now {
         return;
     }
-    let done = write(module, file, false);
+    let done = write(module, file, None);
     // Told when it begins; it is tried again until it is done.
     match (&done, FAILS.swap(done.is_err(), Ordering::Relaxed)) {
         (Err(error), false) => tell(file, error),
@@ -71,10 +129,10 @@ pub fn keep_up(module: &Module) {
     }
 }
 
-/// Writes states and calls. When all other processes have ended.
-pub fn last(module: &Module) {
+/// Writes states and calls.
+pub fn last(module: &Module, alone: &LastAlive) {
     if let Some(file) = module.conf.state_file.as_deref() {
-        write(module, file, true).unwrap_or_else(|error| tell(file, &error));
+        write(module, file, Some(alone)).unwrap_or_else(|error| tell(file, &error));
     }
 }
 
@@ -82,21 +140,23 @@ fn tell(file: &Path, error: &io::Error) {
     log::error(format_args!("ds_state_file {}: {error}; it is as it was before", file.display()));
 }
 
-fn write(module: &Module, file: &Path, with_calls: bool) -> io::Result<()> {
-    let save = |with_calls| state_file::save(module.root, with_calls, clock::seconds());
-    let bytes = save(with_calls).or_else(|| {
-        log::error(format_args!("a process has died at the call table: the calls are not written"));
-        save(false)
-    });
+fn write(module: &Module, file: &Path, at_the_end: Option<&LastAlive>) -> io::Result<()> {
+    let bytes = state_file::save(module.root, at_the_end, clock::seconds(), clock::wall_millis());
     replace(file, &bytes.ok_or_else(|| io::Error::other("a process has died at the states"))?)
+}
+
+/// A new file beside this one, that only the server's user may open.
+fn new_file(file: &Path) -> io::Result<(PathBuf, File)> {
+    let new = beside(file, &format!(".{:016x}.tmp", u64::from_ne_bytes(process::random()?)));
+    // Whatever has this name already, a link too, is an error.
+    let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    Ok((new, to))
 }
 
 /// Puts a new file in the place of the old one, as one step: a reader finds either, whole.
 fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = file.with_extension("new");
-    let write = || {
-        // The secret of the keys is in it.
-        let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let (new, mut to) = new_file(file)?;
+    let mut write = || {
         to.write_all(bytes)?;
         to.sync_all()?;
         fs::rename(&new, file)?;
@@ -106,7 +166,7 @@ fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
             .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     };
     write().inspect_err(|_| {
-        // What is left of the new one is of no use; if it cannot be removed either, the next one replaces it.
+        // What is left of the new one is of no use. After the rename there is none.
         let _ = fs::remove_file(&new);
     })
 }

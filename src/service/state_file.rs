@@ -1,22 +1,24 @@
 //! What outlives a restart (`ds_state_file`): what an operator disabled, and after a clean shutdown the calls that are up.
 //!
 //! The file holds the secret of the keys, so that the calls' keys mean the same afterwards; it is for the server's eyes only.
-//! Layout, numbers in little-endian order: [`MAGIC`], a byte that is 1 after a clean shutdown, the secret, the destinations
-//! (their number, then key, flags as configured, flags), the calls (their number, then key, number of the destination,
-//! phase, seconds since it was seen), and a hash of all that (XXH3).
+//! Layout, numbers in little-endian order: [`MAGIC`] with the number of the layout, a byte that is 1 after a clean shutdown,
+//! the secret, the time of day in milliseconds (not in layout 1), the destinations (their number, then key, flags as
+//! configured, flags), the calls (their number, then what [`SavedCall::put`] writes), and a hash of all that (XXH3).
 
 use super::calls;
 use crate::dest::Flags;
 use crate::load::key::{Key, SECRET_LEN, checksum};
 use crate::load::{Leg, Phase, Secret};
 use crate::shm::Alloc;
-use crate::shm::lock::lock_of_the_living;
+use crate::shm::lock::LastAlive;
 use crate::state::{Root, health::Report};
 use core::fmt;
 use std::collections::HashMap;
 
-/// The beginning, with the number of the layout.
-const MAGIC: &[u8] = b"kamailio dispatcher state 1\n";
+/// The beginning; the number of the layout and a line feed follow.
+const MAGIC: &[u8] = b"kamailio dispatcher state ";
+/// The layout that is written. Those from 1 on are read.
+const LAYOUT: u8 = 2;
 
 /// What a file held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Saved {
     /// The server ended as it should: the calls are those that were up.
     clean: bool,
     secret: [u8; SECRET_LEN],
+    /// When it was written, in milliseconds of the wall clock, where the file says that.
+    wall: Option<u64>,
     destinations: Vec<Destination>,
     calls: Vec<SavedCall>,
 }
@@ -35,12 +39,57 @@ struct Destination {
     flags: u32,
 }
 
+/// Beside the phase: there was another dialog beside this one.
+const FORKED: u8 = 4;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct SavedCall {
     key: Key,
     destination: u32,
+    /// The phase, with [`FORKED`].
     phase: u8,
+    /// Seconds since it was seen.
     age: u32,
+    /// What else is known of the leg ([`Leg::mark`]); not in layout 1.
+    mark: u32,
+}
+
+impl SavedCall {
+    fn put(&self, out: &mut Out) {
+        out.key(self.key);
+        out.number(self.destination);
+        out.0.push(self.phase);
+        out.number(self.age);
+        out.number(self.mark);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let (key, destination) = (from.key()?, from.number()?);
+        let [phase] = from.array()?;
+        let age = from.number()?;
+        let mark = if from.layout == 1 { 0 } else { from.number()? };
+        Ok(Self { key, destination, phase, age, mark })
+    }
+
+    fn of(key: &Key, leg: &Leg, destination: u32, now: u32) -> Self {
+        // What was noted a moment after `now` was read is new.
+        let age = u32::try_from(now.wrapping_sub(leg.seen()) as i32).unwrap_or(0);
+        let phase = phase_number(leg.phase()) | if leg.is_forked() { FORKED } else { 0 };
+        Self { key: *key, destination, phase, age, mark: leg.mark() }
+    }
+
+    /// The leg to this record as it is `later` seconds after it was saved.
+    fn back(&self, record: u32, now: u32, later: u32) -> Leg {
+        let phase = match self.phase & !FORKED {
+            0 => Phase::Early,
+            1 => Phase::Confirmed,
+            _ => Phase::Released,
+        };
+        // Ages are compared as signed numbers: an older one is as old as can be.
+        let age = self.age.saturating_add(later).min(i32::MAX as u32);
+        let leg = Leg::restored(record, phase, now.wrapping_sub(age), self.mark);
+        if self.phase & FORKED != 0 { leg.forked() } else { leg }
+    }
 }
 
 /// Why a file means nothing.
@@ -64,29 +113,39 @@ impl fmt::Display for Damaged {
     }
 }
 
-/// The bytes of a file. With `calls`, for a clean shutdown; `None` if somebody died with a lock in his hand.
+/// The bytes of a file: of the states, and at the end of the server of the calls too. `None` if somebody died with the lock of
+/// the states.
 ///
-/// `now` in seconds as the call table counts them.
-pub fn save<A: Alloc>(root: &Root<A>, with_calls: bool, now: u32) -> Option<Vec<u8>> {
-    let mut destinations = Vec::new();
+/// `now` in seconds as the call table counts them, `wall` in milliseconds of the wall clock.
+pub fn save<A: Alloc>(
+    root: &Root<A>,
+    at_the_end: Option<&LastAlive>,
+    now: u32,
+    wall: u64,
+) -> Option<Vec<u8>> {
+    let mut out = Out::begin(at_the_end.is_some(), root.secret.bytes(), wall);
     let mut places = HashMap::new();
-    root.registry.for_each_key(|key, number| {
-        if let Some(record) = root.registry.record(number) {
-            places.insert(number, destinations.len() as u32);
-            let (configured, flags) = (record.configured().0, record.flags().0);
-            destinations.push(Destination { key: *key, configured, flags });
-        }
+    out.counted(|out| {
+        root.registry.for_each_key(at_the_end, |key, number, record| {
+            places.insert(number, places.len() as u32);
+            Destination { key: *key, configured: record.configured().0, flags: record.flags().0 }.put(out);
+        })?;
+        Some(places.len())
     })?;
-    let mut calls = Vec::new();
-    for shard in root.calls.shards().iter().filter(|_| with_calls) {
-        lock_of_the_living(shard)?.for_each_leg(|key, leg| {
-            if let Some(&destination) = places.get(&leg.record()) {
-                let (phase, age) = (phase_number(leg.phase()), now.wrapping_sub(leg.seen()));
-                calls.push(SavedCall { key: *key, destination, phase, age });
-            }
+    out.counted(|out| {
+        let mut count = 0;
+        let calls = at_the_end.into_iter();
+        calls.for_each(|alone| {
+            root.calls.each_left(alone, |key, leg| {
+                if let Some(&destination) = places.get(&leg.record()) {
+                    SavedCall::of(key, leg, destination, now).put(out);
+                    count += 1;
+                }
+            });
         });
-    }
-    Some(Saved { clean: with_calls, secret: *root.secret.bytes(), destinations, calls }.bytes())
+        Some(count)
+    })?;
+    Some(out.end())
 }
 
 const fn phase_number(phase: Phase) -> u8 {
@@ -126,18 +185,15 @@ pub fn restore<A: Alloc>(root: &Root<A>, saved: &Saved, now: u32, wall: u64) -> 
             restored.states += 1;
         }
     }
+    let later = saved.wall.map_or(0, |then| wall.saturating_sub(then) / 1000);
+    let later = u32::try_from(later).unwrap_or(u32::MAX);
     for call in saved.calls.iter().filter(|_| saved.clean) {
         let number = numbers.get(call.destination as usize).copied().flatten();
         let Some(number) = number.filter(|number| root.registry.record(*number).is_some()) else {
             restored.lost += 1;
             continue;
         };
-        let phase = match call.phase {
-            0 => Phase::Early,
-            1 => Phase::Confirmed,
-            _ => Phase::Released,
-        };
-        let back = Leg::restored(number, phase, now.wrapping_sub(call.age), 0);
+        let back = call.back(number, now, later);
         match calls::restore(root, &call.key, back) {
             Ok(counts) => restored.calls += usize::from(counts),
             Err(_) => restored.lost += 1,
@@ -152,35 +208,31 @@ impl Saved {
         Secret::new(self.secret)
     }
 
-    fn bytes(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
-        out.push(self.clean.into());
-        out.extend(self.secret);
-        let key = |out: &mut Vec<u8>, key: Key| key.iter().for_each(|half| out.extend(half.to_le_bytes()));
-        out.extend((self.destinations.len() as u32).to_le_bytes());
-        for one in &self.destinations {
-            key(&mut out, one.key);
-            out.extend(one.configured.to_le_bytes());
-            out.extend(one.flags.to_le_bytes());
-        }
-        out.extend((self.calls.len() as u32).to_le_bytes());
-        for call in &self.calls {
-            key(&mut out, call.key);
-            out.extend(call.destination.to_le_bytes());
-            out.push(call.phase);
-            out.extend(call.age.to_le_bytes());
-        }
-        out.extend(checksum(&out).to_le_bytes());
-        out
+    /// Whether it holds calls that count again.
+    pub fn has_calls(&self) -> bool {
+        self.clean && !self.calls.is_empty()
+    }
+
+    /// Says when the file was written, in milliseconds of the wall clock, if it does not say so itself.
+    pub fn written_at(&mut self, wall: u64) {
+        self.wall = self.wall.or(Some(wall));
     }
 
     /// Reads the bytes of a file.
     pub fn read(bytes: &[u8]) -> Result<Self, Damaged> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(Damaged::NotOurs)?;
-        let mut from = Reader { rest, total: bytes.len() };
+        let (layout, rest) = match rest {
+            [digit @ b'1'..=b'9', b'\n', rest @ ..] => (digit - b'0', rest),
+            _ => return Err(Damaged::NotOurs),
+        };
+        if layout > LAYOUT {
+            return Err(Damaged::NotOurs);
+        }
+        let mut from = Reader { rest, total: bytes.len(), layout };
         let [clean] = from.array()?;
         let secret = from.array()?;
-        let count = u32::from_le_bytes(from.array()?);
+        let wall = if layout == 1 { None } else { Some(u64::from_le_bytes(from.array()?)) };
+        let count = from.number()?;
         let mut destinations = Vec::new();
         for _ in 0..count {
             let (key, configured, flags) = (from.key()?, from.number()?, from.number()?);
@@ -189,9 +241,7 @@ impl Saved {
         let count = from.number()?;
         let mut calls = Vec::new();
         for _ in 0..count {
-            let (key, destination) = (from.key()?, from.number()?);
-            let [phase] = from.array()?;
-            calls.push(SavedCall { key, destination, phase, age: from.number()? });
+            calls.push(SavedCall::read(&mut from)?);
         }
         let end = bytes.len() - from.rest.len();
         let sum = u64::from_le_bytes(from.array()?);
@@ -199,13 +249,57 @@ impl Saved {
         if sum != checksum(all) || !from.rest.is_empty() {
             return Err(Damaged::Changed);
         }
-        Ok(Self { clean: clean == 1, secret, destinations, calls })
+        Ok(Self { clean: clean == 1, secret, wall, destinations, calls })
+    }
+}
+
+impl Destination {
+    fn put(&self, out: &mut Out) {
+        out.key(self.key);
+        out.number(self.configured);
+        out.number(self.flags);
+    }
+}
+
+/// The bytes of a file as they are written.
+struct Out(Vec<u8>);
+
+impl Out {
+    fn begin(clean: bool, secret: &[u8; SECRET_LEN], wall: u64) -> Self {
+        let mut out = MAGIC.to_vec();
+        out.extend([b'0' + LAYOUT, b'\n', clean.into()]);
+        out.extend(secret);
+        out.extend(wall.to_le_bytes());
+        Self(out)
+    }
+
+    fn number(&mut self, number: u32) {
+        self.0.extend(number.to_le_bytes());
+    }
+
+    fn key(&mut self, key: Key) {
+        key.iter().for_each(|half| self.0.extend(half.to_le_bytes()));
+    }
+
+    /// How many there are, and what `put` writes of them.
+    fn counted(&mut self, put: impl FnOnce(&mut Self) -> Option<usize>) -> Option<()> {
+        let at = self.0.len();
+        self.number(0);
+        let count = put(self)? as u32;
+        self.0.get_mut(at..at + size_of::<u32>())?.copy_from_slice(&count.to_le_bytes());
+        Some(())
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.extend(checksum(&self.0).to_le_bytes());
+        self.0
     }
 }
 
 struct Reader<'a> {
     rest: &'a [u8],
     total: usize,
+    layout: u8,
 }
 
 impl Reader<'_> {
@@ -233,8 +327,24 @@ mod tests {
         Saved {
             clean: true,
             secret: core::array::from_fn(|at| at as u8),
+            wall: Some(1_700_000_000_000),
             destinations: vec![Destination { key: [1, 2], configured: 8, flags: 4 }],
-            calls: vec![SavedCall { key: [3, 4], destination: 0, phase: 1, age: 77 }],
+            calls: vec![SavedCall { key: [3, 4], destination: 0, phase: 1, age: 77, mark: 5 }],
+        }
+    }
+
+    impl Saved {
+        fn bytes(&self) -> Vec<u8> {
+            let mut out = Out::begin(self.clean, &self.secret, self.wall.unwrap());
+            out.counted(|out| {
+                self.destinations.iter().for_each(|one| one.put(out));
+                Some(self.destinations.len())
+            });
+            out.counted(|out| {
+                self.calls.iter().for_each(|one| one.put(out));
+                Some(self.calls.len())
+            });
+            out.end()
         }
     }
 
@@ -243,23 +353,58 @@ mod tests {
         assert_eq!(Saved::read(&saved().bytes()), Ok(saved()));
     }
 
+    /// As the first layout was written: without the time of day, and without what a call has since.
+    #[test]
+    fn a_file_of_the_first_layout_is_read() {
+        let mut bytes = b"kamailio dispatcher state 1\n\x01".to_vec();
+        bytes.extend(saved().secret);
+        bytes.extend([1, 0, 0, 0]);
+        bytes.extend([1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 4, 0, 0, 0]);
+        bytes.extend([1, 0, 0, 0]);
+        bytes.extend([3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 77, 0, 0, 0]);
+        bytes.extend(checksum(&bytes).to_le_bytes());
+        let mut read = Saved::read(&bytes).unwrap();
+        let without_mark = vec![SavedCall { mark: 0, ..saved().calls[0] }];
+        assert_eq!(read, Saved { wall: None, calls: without_mark.clone(), ..saved() });
+        read.written_at(1_700_000_000_000);
+        assert_eq!(read, Saved { calls: without_mark, ..saved() });
+    }
+
     #[test]
     fn a_file_that_was_cut_or_changed_is_told() {
         let bytes = saved().bytes();
-        for end in MAGIC.len()..bytes.len() {
+        for end in MAGIC.len() + 2..bytes.len() {
             assert_eq!(Saved::read(&bytes[..end]), Err(Damaged::Short(end)), "{end}");
         }
         assert_eq!(Saved::read(b"nonsense"), Err(Damaged::NotOurs));
+        assert_eq!(Saved::read(b"kamailio dispatcher state 3\n"), Err(Damaged::NotOurs));
         assert_eq!(Saved::read(&[&bytes[..], b"x"].concat()), Err(Damaged::Changed));
+    }
+
+    #[test]
+    fn a_call_is_older_by_the_time_that_the_server_was_down_and_never_from_the_future() {
+        let call = saved().calls[0];
+        let back = |age| Leg::restored(7, Phase::Confirmed, age, 5);
+        assert_eq!(call.back(7, 1000, 100), back(823));
+        assert_eq!(call.back(7, 1000, u32::MAX), back(1000u32.wrapping_sub(i32::MAX as u32)));
+        assert_eq!(SavedCall::of(&[3, 4], &back(1001), 0, 1000).age, 0);
+        let forked = back(923).forked();
+        assert_eq!(SavedCall::of(&[3, 4], &forked, 0, 1000).back(7, 1000, 0), forked);
     }
 
     proptest! {
         #[test]
-        fn no_changed_byte_goes_unnoticed(at in 0usize..300, bit in 0u8..8) {
+        fn no_changed_byte_goes_unnoticed(at in 0usize..400, bit in 0u8..8) {
             let mut bytes = saved().bytes();
             let len = bytes.len();
             bytes[at % len] ^= 1 << bit;
             prop_assert!(Saved::read(&bytes).is_err());
+        }
+
+        #[test]
+        fn no_bytes_are_too_odd_to_be_read(layout in 0u8..4, bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            let all = [MAGIC, &[b'0' + layout, b'\n'], &bytes].concat();
+            prop_assert!(Saved::read(&all).is_err());
         }
     }
 }

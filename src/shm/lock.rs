@@ -17,8 +17,7 @@ pub type Mutex<T> = parking_lot::lock_api::Mutex<Futex, T>;
 #[cfg(not(loom))]
 pub type Guard<'a, T> = parking_lot::lock_api::MutexGuard<'a, Futex, T>;
 
-/// Takes a lock that nobody holds for long, unless he died with it: then there is no waiting for it. At most a fifth of a
-/// second.
+/// Takes a lock that nobody holds for long. At most a fifth of a second: its holder may be dead.
 #[cfg(not(loom))]
 pub fn lock_of_the_living<T>(mutex: &Mutex<T>) -> Option<Guard<'_, T>> {
     (0..200).find_map(|_| {
@@ -28,6 +27,31 @@ pub fn lock_of_the_living<T>(mutex: &Mutex<T>) -> Option<Guard<'_, T>> {
         }
         guard
     })
+}
+
+/// The knowledge that all other processes have ended: a lock that is held now is held for ever, and nobody changes what is behind
+/// it.
+pub struct LastAlive(());
+
+impl LastAlive {
+    /// # Safety
+    /// All other processes that map the shared memory have ended, and no other thread of this one uses it.
+    pub unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+/// What can be looked at after its writer died in the middle of a change.
+///
+/// # Safety
+/// At whatever instruction a writer ends, all that takes `&self` is sound, though it may find old, new or no values.
+pub unsafe trait Legible {}
+
+/// What is behind a lock, held or not.
+#[cfg(not(loom))]
+pub fn left_by_the_dead<'a, T: Legible>(mutex: &'a Mutex<T>, _: &'a LastAlive) -> &'a T {
+    // SAFETY: nobody else is alive to change it, and it can be looked at as it is.
+    unsafe { &*mutex.data_ptr() }
 }
 
 const FREE: u32 = 0;

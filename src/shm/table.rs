@@ -16,6 +16,7 @@
 
 use super::atomic::{AtomicUsize, Ordering};
 use super::chunks::Chunks;
+use super::lock::Legible;
 use super::{Alloc, OutOfMemory, Shared};
 
 /// A 128-bit hash.
@@ -69,6 +70,10 @@ pub struct Table<V: Shared + Copy + Default, A: Alloc> {
 
 // SAFETY: shared parts and numbers.
 unsafe impl<V: Shared + Copy + Default, A: Alloc> Shared for Table<V, A> {}
+
+// SAFETY: the chunks that exist are there at every moment, entries are values without a pointer, and each look is bounded by
+// the number of both.
+unsafe impl<V: Shared + Copy + Default, A: Alloc> Legible for Table<V, A> {}
 
 impl<V: Shared + Copy + Default, A: Alloc> Table<V, A> {
     /// An empty map that takes no memory yet.

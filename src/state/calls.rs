@@ -10,7 +10,7 @@
 use crate::load::leg::MAX_MORE;
 use crate::load::{Call, Leg, key::Key};
 use crate::shm::counter::Audited;
-use crate::shm::lock::{Guard, Mutex};
+use crate::shm::lock::{Guard, LastAlive, Legible, Mutex, left_by_the_dead};
 use crate::shm::slice::Slice;
 use crate::shm::table::{CHUNK, Table};
 use crate::shm::{Alloc, OutOfMemory, Shared};
@@ -36,6 +36,9 @@ pub struct Shard<A: Alloc> {
 
 // SAFETY: shared parts and numbers.
 unsafe impl<A: Alloc> Shared for Shard<A> {}
+
+// SAFETY: legible tables, and numbers.
+unsafe impl<A: Alloc> Legible for Shard<A> {}
 
 /// The key of the leg at this place of the call.
 fn place(key: &Key, at: usize) -> Key {
@@ -196,6 +199,20 @@ impl<A: Alloc> Calls<A> {
         let at = key[1] as usize % SHARDS;
         #[allow(clippy::indexing_slicing)] // below SHARDS, which is the length
         self.shards[at].lock()
+    }
+
+    /// All legs that the processes left, with the keys of their calls, but those that one of them was changing when it ended.
+    pub fn each_left(&self, alone: &LastAlive, mut each: impl FnMut(&Key, &Leg)) {
+        for (at, mutex) in self.shards.iter().enumerate() {
+            let mut seen = std::collections::HashSet::new();
+            left_by_the_dead(mutex, alone).for_each_leg(|key, leg| {
+                // In the middle of a change a key may be anybody's, and a leg may be there twice.
+                let own = key[1] as usize % SHARDS == at;
+                if own && (!mutex.is_locked() || seen.insert((*key, leg.record(), leg.mark()))) {
+                    each(key, leg);
+                }
+            });
+        }
     }
 
     /// The shards, for work on all calls. Lock one at a time.

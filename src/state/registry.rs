@@ -9,7 +9,7 @@ use crate::load::key::Key;
 use crate::load::leg::MAX_RECORD;
 use crate::shm::arena::Arena;
 use crate::shm::chunks::Chunks;
-use crate::shm::lock::{Mutex, lock_of_the_living};
+use crate::shm::lock::{LastAlive, Legible, Mutex, left_by_the_dead, lock_of_the_living};
 use crate::shm::table::Table;
 use crate::shm::text::Text;
 use crate::shm::{Alloc, OutOfMemory, Shared};
@@ -39,6 +39,9 @@ struct Index<A: Alloc> {
 
 // SAFETY: shared parts and numbers.
 unsafe impl<A: Alloc> Shared for Index<A> {}
+
+// SAFETY: legible tables, and numbers.
+unsafe impl<A: Alloc> Legible for Index<A> {}
 
 /// What is known of a record besides what changes with each call.
 struct Label<A: Alloc> {
@@ -194,9 +197,19 @@ impl<A: Alloc> Registry<A> {
         self.index.lock().numbers.get(key).copied()
     }
 
-    /// All identities with their numbers; `None` if a process died with the lock.
-    pub fn for_each_key(&self, mut each: impl FnMut(&Key, u32)) -> Option<()> {
-        lock_of_the_living(&self.index)?.numbers.for_each(|key, &number| each(key, number));
+    /// All identities with their numbers and records; `None` if a process died with the lock, and others are alive.
+    pub fn for_each_key(
+        &self,
+        alone: Option<&LastAlive>,
+        mut each: impl FnMut(&Key, u32, &Record),
+    ) -> Option<()> {
+        let each = |key: &Key, &number: &u32| {
+            self.records.get(number).into_iter().for_each(|record| each(key, number, record));
+        };
+        match alone {
+            Some(alone) => left_by_the_dead(&self.index, alone).numbers.for_each(each),
+            None => lock_of_the_living(&self.index)?.numbers.for_each(each),
+        }
         Some(())
     }
 

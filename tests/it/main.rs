@@ -36,6 +36,7 @@ mod reloads;
 mod removal;
 mod repeats;
 mod restart;
+mod restart_files;
 mod settings;
 mod snippets;
 mod soak;

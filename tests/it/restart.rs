@@ -22,20 +22,20 @@ request_route {
 onreply_route { if (status =~ "2[0-9][0-9]") ds_load_update(); }
 "#;
 
-fn builder(list: &str, file: &Path) -> Builder {
+pub fn builder(list: &str, file: &Path) -> Builder {
     let param = format!("modparam(\"dispatcher\", \"ds_state_file\", \"{}\")", file.display());
     Kamailio::builder().list(list).modparam(&param).route(ROUTE)
 }
 
-fn folder() -> TempDir {
+pub fn folder() -> TempDir {
     tempfile::Builder::new().prefix("state-").tempdir().expect("a folder")
 }
 
-fn flags(server: &Kamailio) -> Vec<String> {
+pub fn flags(server: &Kamailio) -> Vec<String> {
     server.list().into_iter().map(|one| one.flags).collect()
 }
 
-fn drift(server: &Kamailio) -> i64 {
+pub fn drift(server: &Kamailio) -> i64 {
     server.rpc("dispatcher.load_audit", json!([])).unwrap()["DRIFT"].as_i64().unwrap()
 }
 
@@ -162,17 +162,29 @@ fn file_that_cannot_be_written_is_told_once_and_the_old_one_stays() {
 }
 
 /// A small file system, for as long as it is kept. Needs root.
-struct Mount(std::ffi::CString);
+pub struct Mount(std::ffi::CString);
 
 impl Mount {
     #[track_caller]
     fn tmpfs(at: &Path, size: &str) -> Mount {
+        Mount::with_flags(at, size, 0)
+    }
+
+    /// One that nobody can write to.
+    #[track_caller]
+    pub fn read_only(at: &Path) -> Mount {
+        Mount::with_flags(at, "64k", libc::MS_RDONLY)
+    }
+
+    #[track_caller]
+    fn with_flags(at: &Path, size: &str, flags: libc::c_ulong) -> Mount {
         let text = |text: &str| std::ffi::CString::new(text).unwrap();
         let (kind, path, options) =
             (text("tmpfs"), text(at.to_str().unwrap()), text(&format!("size={size}")));
         // SAFETY: texts with an end, for the time of the call.
-        let done =
-            unsafe { libc::mount(kind.as_ptr(), path.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) };
+        let done = unsafe {
+            libc::mount(kind.as_ptr(), path.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast())
+        };
         assert_eq!(done, 0, "a tmpfs needs root: {}", std::io::Error::last_os_error());
         Mount(path)
     }

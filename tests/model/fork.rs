@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod branches;
+mod deaths;
 mod edits;
 mod mapping;
 mod peaks;

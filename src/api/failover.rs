@@ -73,7 +73,7 @@ fn call_key(module: &Module, msg: &Message) -> Option<Key> {
 fn follow(module: &Module, msg: &Message, key: Key, record: u32) {
     let counts = calls::follow(module.root, || Some(key), record, || tracking::invite(msg));
     if tracking::told(counts) == Some(true) {
-        tracking::chosen(module, msg, key, record);
+        tracking::chosen(module, msg, key, record, true);
     }
 }
 
@@ -208,7 +208,7 @@ fn least_loaded(
     let spare_last = module.conf.use_default;
     match route::retry(module.root, set, &positions, key, tracking::invite(msg), spare_last) {
         Ok(chosen) => {
-            tracking::chosen(module, msg, key, set.get(chosen)?.record);
+            tracking::chosen(module, msg, key, set.get(chosen)?.record, true);
             entries.iter().find(|(_, at)| *at == chosen).map(|(place, _)| *place)
         }
         Err(NotPlaced::Refused(_)) => None,

@@ -261,7 +261,7 @@ pub fn load_audit(rpc: &Rpc) {
         let audit = audit::audit(module.root);
         let counters = &module.root.counters;
         let top = rpc.structure()?;
-        top.int(c"CALLS", (audit.early + audit.confirmed) as i32)?;
+        top.int(c"CALLS", audit.calls() as i32)?;
         top.int(c"EARLY", audit.early as i32)?;
         top.int(c"CONFIRMED", audit.confirmed as i32)?;
         top.int(c"RELEASED", audit.released as i32)?;

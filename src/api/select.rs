@@ -227,7 +227,7 @@ fn apply(
         log::error(format_args!("selection: the host has no more memory for the destination or its list"));
     }
     match tracked {
-        Some((key, record)) if written.is_some() => tracking::chosen(module, msg, key, record),
+        Some((key, record)) if written.is_some() => tracking::chosen(module, msg, key, record, chosen.own),
         // The script is told that there is no destination: the call does not go there.
         Some((key, _)) if chosen.new => {
             tracking::told(calls::leave(module.root, &key, tracking::invite(msg)));

@@ -6,7 +6,7 @@ use crate::host::message::Message;
 use crate::host::transaction::{self, Ended, Request, Sent, SentOn, Unwatched, Watcher};
 use crate::host::{clock, log, mem::Pool, script_end, uri};
 use crate::load::key::Key;
-use crate::load::{About, Branch, Invite, Tags, Transaction};
+use crate::load::{About, Branch, Invite, Tags, Transaction, Unsent};
 use crate::service::calls;
 use crate::shm::OutOfMemory;
 use crate::state::{Generation, Member};
@@ -17,8 +17,12 @@ struct Open {
     /// The number of the request.
     request: u32,
     key: Key,
+    /// It has chosen for itself: a copy of the request, in another process, may have chosen before.
+    own: bool,
     /// No transaction tells where the request goes.
     unwatched: bool,
+    /// The branches that it made.
+    branches: Vec<Branch>,
 }
 
 /// Scripts that run inside one another, at most.
@@ -74,27 +78,35 @@ pub fn tags(module: &Module, msg: &Message) -> Tags {
 }
 
 /// The request at hand goes to the destination of this record, where its call counts: from now on its branches are watched.
-pub fn chosen(module: &Module, msg: &Message, key: Key, record: u32) {
-    let watched = transaction::watch(msg, record);
-    if watched == Err(Unwatched::NoMemory) {
+/// `own` says that the script has chosen for this request, and not only found what was chosen for a copy of it.
+pub fn chosen(module: &Module, msg: &Message, key: Key, record: u32, own: bool) {
+    let unwatched = transaction::watch(msg, record) == Err(Unwatched::NoMemory);
+    if unwatched {
         log::error(format_args!(
             "selection: the host has no memory to watch the transaction: the call counts where it was sent last"
         ));
     }
-    open(module, msg.id(), key, watched == Err(Unwatched::NoMemory));
+    open(module, msg.id(), key, |one| {
+        one.own |= own;
+        one.unwatched |= unwatched;
+    });
 }
 
-fn open(module: &Module, request: u32, key: Key, unwatched: bool) {
+/// Notes something of a script that has not ended.
+fn open(module: &Module, request: u32, key: Key, note: impl FnOnce(&mut Open)) {
     let mut all = OPEN.lock();
-    match all.iter_mut().find(|one| one.key == key && one.request == request) {
-        Some(one) => one.unwatched |= unwatched,
-        None => all.push(Open { request, key, unwatched }),
+    let at = all.iter().position(|one| one.key == key && one.request == request).unwrap_or(all.len());
+    if at == all.len() {
+        all.push(Open { request, key, own: false, unwatched: false, branches: Vec::new() });
+    }
+    if let Some(one) = all.get_mut(at) {
+        note(one);
     }
     // A script whose end nobody tells (an event route, say) leaves what it chose behind.
     let stale = if all.len() > NESTED { Some(all.remove(0)) } else { None };
     drop(all);
-    if let Some(one) = stale {
-        told(calls::script_ended(module.root, &one.key, clock::seconds(), true, |_| true));
+    if let Some(one) = stale.filter(|one| one.own) {
+        told(calls::script_ended(module.root, &one.key, clock::seconds(), Unsent::Forwarded, |_| true));
     }
 }
 
@@ -114,21 +126,26 @@ fn script_ended(msg: &mut Message) {
     if transaction::is_continued() {
         // What an earlier part of the script chose, in this process or another.
         if let Some(call_id) = msg.call_id() {
-            open(module, request, module.root.secret.call(call_id), false);
+            open(module, request, module.root.secret.call(call_id), |one| one.own = true);
         }
     }
     while let Some(one) = next() {
         if transaction::is_suspended() {
             continue; // another script goes on with it, or the end of the transaction clears up
         }
-        let current = transaction::current().map(short);
-        let sent = match current {
+        let forwarded = match transaction::current() {
             Some(_) => one.unwatched && transaction::is_relayed(),
             None => msg.was_forwarded(),
         };
+        let unsent = match (one.own, forwarded) {
+            (false, _) => Unsent::OfAnother,
+            (true, false) => Unsent::Forgotten,
+            (true, true) => Unsent::Forwarded,
+        };
+        // Only of its own branches does this process know that sending them is over.
         let is_alive =
-            |branch: Branch| Some(branch.transaction()) != current || transaction::was_sent(branch.number());
-        told(calls::script_ended(module.root, &one.key, clock::seconds(), sent, is_alive));
+            |branch: Branch| !one.branches.contains(&branch) || transaction::was_sent(branch.number());
+        told(calls::script_ended(module.root, &one.key, clock::seconds(), unsent, is_alive));
     }
 }
 
@@ -162,7 +179,7 @@ fn sent(branch: &Sent<'_>) -> bool {
     let (Some(module), Some(call_id)) = (module(), request.call_id()) else { return false };
     let (key, invite) = (module.root.secret.call(call_id), invite(request));
     let record = module.sets().and_then(|sets| goes_to(module, &sets, &key, branch));
-    open(module, request.id(), key, false);
+    open(module, request.id(), key, |one| one.branches.push(short_branch(branch.branch)));
     if let Some(record) = record {
         branch.note(record);
         told(calls::sent(module.root, &key, record, short_branch(branch.branch), invite));

@@ -16,14 +16,31 @@ pub struct Invite {
     pub now: u32,
 }
 
+/// What becomes of a choice that was not sent on a branch, when the script has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsent {
+    /// It went nowhere.
+    Forgotten,
+    /// It was sent all the same, without a transaction that we watch.
+    Forwarded,
+    /// It is not this script's: another one made it, for a copy of the request.
+    OfAnother,
+}
+
 /// Legs of a call, at most.
 pub(super) const MOST: usize = MAX_MORE + 1;
 
 /// A call: its legs in the order in which they were chosen. One without any is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Call {
     legs: [Leg; MOST],
     len: usize,
+}
+
+impl PartialEq for Call {
+    fn eq(&self, other: &Self) -> bool {
+        self.legs() == other.legs()
+    }
 }
 
 impl Call {
@@ -136,14 +153,17 @@ impl Call {
         }
     }
 
-    /// The INVITE comes again and stays at this destination, where it counts.
-    pub fn stay(&mut self, record: u32, invite: Invite) {
+    /// The INVITE comes again and stays at this destination, where it counts. Whether a choice of its own was made for it.
+    pub fn stay(&mut self, record: u32, invite: Invite) -> bool {
         let unsent =
             |leg: &&mut Leg| leg.phase() == Phase::Early && !leg.is_watched() && leg.record() == record;
-        match self.legs_mut().iter_mut().find(unsent) {
+        let found = self.legs_mut().iter_mut().find(unsent);
+        let own = found.is_none();
+        match found {
             Some(leg) => *leg = leg.seen_at(invite.now),
             None => self.choose(record, invite),
         }
+        own
     }
 
     /// Its request goes out to the destination of this record on this branch.
@@ -159,18 +179,20 @@ impl Call {
         }
     }
 
-    /// The script has ended. What it chose and did not send is forgotten, or, where it sent the request without a
-    /// transaction, goes its way unwatched. So are legs on branches that could not be sent (`is_alive` says which can be
-    /// answered).
-    pub fn script_ended(&mut self, stateless: bool, mut is_alive: impl FnMut(Branch) -> bool) {
+    /// The script has ended: what becomes of a choice that it did not send. Legs on branches that could not be sent are
+    /// forgotten (`is_alive` says which can be answered).
+    pub fn script_ended(&mut self, unsent: Unsent, mut is_alive: impl FnMut(Branch) -> bool) {
         self.retain(|leg| match leg.way() {
-            Way::Ahead if stateless => {
-                *leg = leg.going(Way::Unwatched);
-                true
-            }
-            Way::Ahead => !leg.is_open(),
+            Way::Ahead if leg.is_open() => match unsent {
+                Unsent::Forgotten => false,
+                Unsent::Forwarded => {
+                    *leg = leg.going(Way::Unwatched);
+                    true
+                }
+                Unsent::OfAnother => true,
+            },
             Way::On(branch) => !leg.is_open() || is_alive(branch),
-            Way::Unwatched => true,
+            Way::Ahead | Way::Unwatched => true,
         });
     }
 

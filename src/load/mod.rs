@@ -16,7 +16,7 @@ pub mod expiry;
 pub mod key;
 pub mod leg;
 
-pub use call::{Call, Invite};
+pub use call::{Call, Invite, Unsent};
 pub use event::{About, Event, News, Tags};
 pub use expiry::Expiry;
 pub use key::Secret;

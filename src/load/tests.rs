@@ -95,12 +95,12 @@ fn who_answers_elsewhere_does_not_count_here() {
 fn without_a_transaction_it_is_the_last_selection_that_answered() {
     let mut call = Call::default();
     call.choose(5, invite(1));
-    call.script_ended(true, |_| true);
+    call.script_ended(Unsent::Forwarded, |_| true);
     call.on(&news(Event::Answered, About::NoTransaction, 7));
     assert_eq!(call.legs()[0].phase(), Phase::Confirmed);
     let mut call = Call::default();
     call.choose(5, invite(1));
-    call.script_ended(true, |_| true);
+    call.script_ended(Unsent::Forwarded, |_| true);
     call.on(&news(Event::Refused, About::NoTransaction, 7));
     assert!(call.is_empty());
 }
@@ -109,11 +109,24 @@ fn without_a_transaction_it_is_the_last_selection_that_answered() {
 fn what_was_chosen_and_not_sent_is_forgotten_when_the_script_ends() {
     let mut call = Call::default();
     call.choose(5, invite(1));
-    call.script_ended(false, |_| true);
+    call.script_ended(Unsent::Forgotten, |_| true);
     assert!(call.is_empty());
     let mut call = sent();
-    call.script_ended(false, |one| one != branch(0));
+    call.script_ended(Unsent::Forgotten, |one| one != branch(0));
     assert!(call.is_empty());
+}
+
+#[test]
+fn a_copy_of_the_request_leaves_what_was_chosen_for_the_first_one() {
+    let mut call = Call::default();
+    call.choose(5, invite(1));
+    assert!(!call.stay(5, invite(1)));
+    call.script_ended(Unsent::OfAnother, |_| true);
+    assert_eq!(loads(&call), [5]);
+    let mut call = sent();
+    assert!(call.stay(5, invite(1)));
+    call.script_ended(Unsent::Forgotten, |_| true);
+    assert_eq!(call, sent());
 }
 
 #[test]

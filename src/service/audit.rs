@@ -31,6 +31,13 @@ pub struct Audit {
     pub released: usize,
 }
 
+impl Audit {
+    /// Calls now, each once for each destination at which it counts.
+    pub fn calls(&self) -> u64 {
+        self.accounts.iter().map(|account| u64::from(account.counted)).sum()
+    }
+}
+
 /// Recounts all calls, one shard after the other: who has a call in another shard does not wait.
 ///
 /// What changes a load in a shard that was counted already goes to the load's account as well, in the same step. So both numbers of a

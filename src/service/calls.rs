@@ -1,7 +1,7 @@
 //! Counting calls: choosing and counting in one step, and what is heard of a call afterwards.
 
 use super::view::View;
-use crate::load::{Branch, Call, Invite, Leg, News, Transaction, key::Key};
+use crate::load::{Branch, Call, Invite, Leg, News, Transaction, Unsent, key::Key};
 use crate::select::{Choice, Refusal};
 use crate::shm::counter::Audited;
 use crate::shm::{Alloc, OutOfMemory};
@@ -40,6 +40,8 @@ pub struct Placed {
     pub at: usize,
     /// It did not count there before.
     pub new: bool,
+    /// A choice was made for this request, not only for another copy of it.
+    pub own: bool,
 }
 
 /// Counts the call at the position that `choose` finds, as one step.
@@ -59,10 +61,10 @@ pub fn place<A: Alloc>(
     let before = shard.get(&key);
     let mut after = before;
     if let Some((at, record)) = counts_in(root, set, &before).filter(|_| may_stay) {
-        after.stay(record, invite);
+        let own = after.stay(record, invite);
         put(root, &mut shard, &key, &before, &after, invite.now)?;
         settle(root, &before, &after, None, shard.audited);
-        return Ok(Placed { at, new: false });
+        return Ok(Placed { at, new: false, own });
     }
     // Where it may not stay it does not return to either.
     let view = View::new(root, set).without(&before);
@@ -84,7 +86,7 @@ pub fn place<A: Alloc>(
     }
     root.counters.placed.bump();
     settle(root, &before, &after, Some(number), shard.audited);
-    Ok(Placed { at, new: true })
+    Ok(Placed { at, new: true, own: true })
 }
 
 /// Whether the call counts somewhere.
@@ -216,10 +218,10 @@ pub fn script_ended<A: Alloc>(
     root: &Root<A>,
     key: &Key,
     now: u32,
-    stateless: bool,
+    unsent: Unsent,
     is_alive: impl FnMut(Branch) -> bool,
 ) -> Result<(), OutOfMemory> {
-    change(root, key, now, |call| call.script_ended(stateless, is_alive))
+    change(root, key, now, |call| call.script_ended(unsent, is_alive))
 }
 
 /// A transaction of the call is gone: see [`Call::transaction_ended`].

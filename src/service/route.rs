@@ -61,6 +61,8 @@ pub struct Selection<'g, A: Alloc> {
     pub tracked: Option<u32>,
     /// Whether it came to count there by this selection.
     pub new: bool,
+    /// Whether it was chosen for this request, not only for another copy of it.
+    pub own: bool,
     draw: Draw,
     choosing: &'static dyn Algorithm,
 }
@@ -127,9 +129,9 @@ pub fn select<'g, A: Alloc>(
                 NotPlaced::OutOfMemory(error) => NoRoute::OutOfMemory(error),
             })?
         }
-        _ => Placed { at: choosing.choose(&view, draw)?.at, new: false },
+        _ => Placed { at: choosing.choose(&view, draw)?.at, new: false, own: true },
     };
-    let Placed { at, new } = placed;
+    let Placed { at, new, own } = placed;
     let tracked = match (ask.call, set.get(at)) {
         (Call::Goes { key, invite, .. }, Some(chosen)) => {
             let counts = choosing.counts() || calls::follow(root, key, chosen.record, invite)?;
@@ -140,7 +142,7 @@ pub fn select<'g, A: Alloc>(
     if let Some(turn) = turn {
         set.settle_turn(turn, at);
     }
-    Ok(Selection { set, at, counted: choosing.counts(), tracked, new, draw, choosing })
+    Ok(Selection { set, at, counted: choosing.counts(), tracked, new, own, draw, choosing })
 }
 
 impl<A: Alloc> Selection<'_, A> {

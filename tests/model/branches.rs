@@ -1,6 +1,6 @@
 //! Calls with several branches, transactions and dialogs, in forked processes that meet at the same Call-IDs.
 
-use dispatcher::load::{About, Branch, Event, Invite, News, Tags, Transaction};
+use dispatcher::load::{About, Branch, Event, Invite, News, Tags, Transaction, Unsent};
 use dispatcher::service::{audit, calls, upkeep};
 
 use super::mapping::Mapping;
@@ -54,8 +54,11 @@ fn a_storm_of_branches_leaves_no_drift_and_nothing_behind() {
                         }
                     }
                     5 => calls::leave(root, &key, failed).unwrap(),
-                    6 => calls::script_ended(root, &key, now, random.below(2) == 0, |one| one != branch)
-                        .unwrap(),
+                    6 => {
+                        let all = [Unsent::Forgotten, Unsent::Forwarded, Unsent::OfAnother];
+                        let unsent = all[random.below(3) as usize];
+                        calls::script_ended(root, &key, now, unsent, |one| one != branch).unwrap();
+                    }
                     7 => {
                         let answered = |one: Branch| one.number() == 0;
                         calls::transaction_ended(root, &key, branch.transaction(), invite, answered).unwrap();

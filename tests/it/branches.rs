@@ -187,7 +187,7 @@ fn transactions(server: &Kamailio) -> i64 {
 
 /// The gateway answers the INVITE of this call with one more 200, of the user agent with this tag.
 #[track_caller]
-fn fork(gateways: &Gateways, gateway: usize, server: &Kamailio, call: &Call, tag: &str) {
+pub fn fork(gateways: &Gateways, gateway: usize, server: &Kamailio, call: &Call, tag: &str) {
     let is_it = |r: &&Received| {
         r.gateway == gateway && r.message.method() == Some("INVITE") && r.message.call_id() == call.id
     };
@@ -199,7 +199,7 @@ fn fork(gateways: &Gateways, gateway: usize, server: &Kamailio, call: &Call, tag
 
 /// Waits for the 200 of the user agent with this tag; gives its dialog, acknowledged.
 #[track_caller]
-fn dialog(agent: &mut Agent, call: &Call, tag: &str) -> Call {
+pub fn dialog(agent: &mut Agent, call: &Call, tag: &str) -> Call {
     let fits = |m: &Message| m.status() == Some(200) && m.call_id() == call.id && m.tag("To") == Some(tag);
     let answer = agent.receive_where(SOON, fits).unwrap_or_else(|| panic!("no 200 with tag {tag}"));
     let mut dialog = call.clone();

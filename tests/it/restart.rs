@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::branches::{dialog, fork};
 use crate::support::server_config::Builder;
 use crate::support::{Gateways, Kamailio, eventually};
 
@@ -65,6 +66,32 @@ fn a_thousand_calls_count_again_after_a_restart_and_their_byes_bring_them_to_zer
         server.total_load() == 0
     });
     assert_eq!(drift(&server), 0);
+    server.assert_healthy();
+    server.stop();
+}
+
+#[test]
+fn each_dialog_of_a_forked_call_needs_its_bye_after_a_restart_too() {
+    let (dir, gateways) = (folder(), Gateways::ringing(1));
+    let file = dir.path().join("state");
+    let list = gateways.list(1, "");
+    let server = builder(&list, &file).start();
+    let mut agent = server.agent();
+    let mut call = agent.call();
+    agent.ring(&mut call);
+    let tags = ["ta", "tb", "tc"];
+    tags.iter().for_each(|tag| fork(&gateways, 0, &server, &call, tag));
+    let mut dialogs = tags.map(|tag| dialog(&mut agent, &call, tag));
+    server.stop();
+
+    let mut server = builder(&list, &file).start();
+    agent.turn_to(server.address());
+    for (left, dialog) in dialogs.iter_mut().enumerate().rev() {
+        for _ in 0..2 {
+            assert_eq!(agent.hang_up(dialog), 200);
+            assert_eq!((server.total_load(), drift(&server)), (i64::from(left > 0), 0));
+        }
+    }
     server.assert_healthy();
     server.stop();
 }

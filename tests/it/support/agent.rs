@@ -133,6 +133,11 @@ impl Agent {
         Agent { socket, local, server, waiting: VecDeque::new() }
     }
 
+    /// Sends to this server from now on.
+    pub fn turn_to(&mut self, server: SocketAddr) {
+        self.server = server;
+    }
+
     pub fn local(&self) -> SocketAddr {
         self.local
     }

@@ -60,7 +60,8 @@ pub fn make_room<A: Alloc>(root: &Root<A>) -> Result<(), OutOfMemory> {
 pub fn give_back<A: Alloc>(root: &Root<A>) {
     for shard in root.calls.shards() {
         let mut left = {
-            let shard = shard.lock();
+            let mut shard = shard.lock();
+            shard.give_back_more(CHUNKS);
             let excess = shard.spare().saturating_sub(most_spare(&shard)) / CHUNK;
             excess.div_ceil(2).min(CHUNKS_A_SECOND)
         };
@@ -92,6 +93,7 @@ pub fn relieve<A: Alloc>(root: &Root<A>) {
             });
         }
         while shard.lock().give_back(0, CHUNKS) > 0 {}
+        shard.lock().give_back_more(CHUNKS);
     }
     root.short.turn(0);
 }

@@ -256,6 +256,15 @@ impl<V: Shared + Copy + Default, A: Alloc> Table<V, A> {
         gone
     }
 
+    /// Gives back all memory, if there is no entry.
+    pub fn give_back_all(&mut self) {
+        if self.is_empty() {
+            self.buckets = 0;
+            while self.nodes.shrink().is_some() {}
+            while self.heads.shrink().is_some() {}
+        }
+    }
+
     /// One bucket more: some of the entries of an older one go there.
     fn split(&mut self) -> Result<(), OutOfMemory> {
         let new = self.buckets;
@@ -350,6 +359,7 @@ mod tests {
         TakeWhere(usize, u32),
         MakeRoom(usize, usize),
         GiveBack(usize, usize),
+        GiveBackAll,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -362,6 +372,7 @@ mod tests {
             4 => (0..1000usize, value()).prop_map(|(from, value)| Step::TakeWhere(from, value)),
             4 => (0..300usize, 1..5usize).prop_map(|(spare, chunks)| Step::MakeRoom(spare, chunks)),
             8 => (0..100usize, 1..5usize).prop_map(|(spare, chunks)| Step::GiveBack(spare, chunks)),
+            2 => Just(Step::GiveBackAll),
         ]
     }
 
@@ -416,6 +427,10 @@ mod tests {
                             prop_assert!(table.spare() >= spare && table.buckets >= table.len());
                         }
                         prop_assert!(table.nodes.len() <= before + chunks * CHUNK);
+                    }
+                    Step::GiveBackAll => {
+                        table.give_back_all();
+                        prop_assert!(!model.is_empty() || table.nodes.len() + table.heads.len() == 0);
                     }
                     Step::GiveBack(spare, chunks) => {
                         let had = table.spare();

@@ -12,7 +12,7 @@ use crate::load::{Call, Leg, key::Key};
 use crate::shm::counter::Audited;
 use crate::shm::lock::{Guard, LastAlive, Legible, Mutex, left_by_the_dead};
 use crate::shm::slice::Slice;
-use crate::shm::table::{CHUNK, Table};
+use crate::shm::table::Table;
 use crate::shm::{Alloc, OutOfMemory, Shared};
 
 /// A power of two, well above the number of workers. Of ten million calls forty thousand are in one: an audit goes through
@@ -173,8 +173,16 @@ impl<A: Alloc> Shard<A> {
 
     /// Shrinks to room for so many calls more; at most by so many chunks. Says how many went.
     pub fn give_back(&mut self, spare: usize, chunks: usize) -> usize {
-        let spare_more = if spare == 0 { 0 } else { self.more.len() / 8 + CHUNK / 2 };
-        self.first.give_back(spare, chunks) + self.more.give_back(spare_more, chunks)
+        self.first.give_back(spare, chunks)
+    }
+
+    /// The same for what is beside the first legs, of which there is no room ahead of need.
+    pub fn give_back_more(&mut self, chunks: usize) {
+        if self.more.is_empty() {
+            self.more.give_back_all();
+        } else {
+            self.more.give_back(self.more.len(), chunks);
+        }
     }
 }
 

@@ -72,7 +72,7 @@ failure_route[FAILED] {
 }
 "#;
 
-fn server(workers: u32, list: impl Into<String>) -> Builder {
+pub fn server(workers: u32, list: impl Into<String>) -> Builder {
     let uac = "modparam(\"dispatcher\", \"flags\", 2)\n\
                modparam(\"uac\", \"auth_username_avp\", \"$avp(user)\")\n\
                modparam(\"uac\", \"auth_password_avp\", \"$avp(password)\")\n\

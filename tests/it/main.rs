@@ -46,6 +46,7 @@ mod stock;
 mod stock_kamcmd;
 mod stock_rpc;
 mod storm;
+mod storm_branches;
 mod storm_edits;
 mod storm_sources;
 mod targets;

@@ -1,6 +1,7 @@
 //! Calls of all fates at once, at eight workers: challenged, refused, forked, cancelled, answered by somebody else, taken by the
 //! next gateway; while the list is reloaded and the calls are audited. When they are over nothing counts.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -39,14 +40,14 @@ fn gateways() -> Gateways {
     })
 }
 
-/// One call from its INVITE to its end.
+/// One call from its INVITE to its end; gives its final answer.
 fn live(
     agent: &mut Agent,
     gateways: &Gateways,
     voicemail: &Gateways,
     server: &Kamailio,
     random: &mut Random,
-) {
+) -> u16 {
     let answer = random.of(&["200", "180 200", "180", "486", "503", "407", "0"]);
     let mut call = with(agent.call(), "X-Answer", answer);
     set(&mut call, "X-Inv-Timer", "900");
@@ -86,6 +87,7 @@ fn live(
         agent.send(&call.bye());
         agent.answer(&call, "BYE");
     }
+    last.status().unwrap_or(0)
 }
 
 /// Ends what others have answered, too: each 200 is a dialog (RFC 3261 section 13.2.2.4).
@@ -111,19 +113,19 @@ fn calls_of_all_fates_leave_nothing_behind() {
     let before = server.shm_used();
     let until = Instant::now() + long();
     let rpc = server.rpc_handle();
-    let calls: usize = std::thread::scope(|scope| {
+    let answers = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..CALLERS)
             .map(|seed| {
                 let (mut agent, mut random) = (server.agent(), Random::new(seed + 1));
                 let (server, gateways, voicemail) = (&server, &gateways, &voicemail);
                 scope.spawn(move || {
-                    let mut calls = 0;
+                    let mut answers = BTreeMap::<u16, usize>::new();
                     while Instant::now() < until {
-                        live(&mut agent, gateways, voicemail, server, &mut random);
-                        calls += 1;
+                        let answer = live(&mut agent, gateways, voicemail, server, &mut random);
+                        *answers.entry(answer).or_default() += 1;
                     }
                     end_the_rest(&mut agent);
-                    calls
+                    answers
                 })
             })
             .collect();
@@ -131,10 +133,15 @@ fn calls_of_all_fates_leave_nothing_behind() {
             rpc.call("dispatcher.reload", json!([])).unwrap();
             assert_no_drift(&server);
         }
-        callers.into_iter().map(|caller| caller.join().unwrap()).sum()
+        let mut all = BTreeMap::<u16, usize>::new();
+        for (answer, count) in callers.into_iter().flat_map(|caller| caller.join().unwrap()) {
+            *all.entry(answer).or_default() += count;
+        }
+        all
     });
-    println!("{calls} calls");
-    assert!(calls > 100, "{calls} are no storm");
+    println!("final answers: {answers:?}");
+    assert!(answers.values().sum::<usize>() > 100, "{answers:?} is no storm");
+    assert!(!answers.contains_key(&404), "a place was lost: {answers:?}");
     eventually("nothing counts", TIDY, || assert_no_drift(&server).calls == 0);
     eventually("shared memory is back at its level", 3 * TIDY, || server.shm_used() < before + SHM_SLACK);
     server.stop();

@@ -14,6 +14,13 @@ pub fn count() -> usize {
     usize::try_from(unsafe { ffi::get_max_procs() }).unwrap_or(1)
 }
 
+/// Whether the server takes its modules down: all other processes have ended, at whatever instruction they were, and the locks
+/// that they held are held for ever.
+pub fn is_going_down() -> bool {
+    // SAFETY: no preconditions.
+    unsafe { ffi::destroy_modules_phase() != 0 }
+}
+
 /// A number from the host's generator, which it seeds in each process.
 pub fn random_number() -> u64 {
     // SAFETY: no preconditions.

@@ -7,7 +7,7 @@
 //! A branch that DNS failover adds shares its name with an earlier one, and goes where that went.
 
 use super::message::Message;
-use super::{ffi, guard::guard, text, tm};
+use super::{ffi, guard::guard, process, text, tm};
 use core::ffi::{c_int, c_uint, c_void};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -294,6 +294,10 @@ pub fn watch(request: &Message, record: u32) -> Result<(), Unwatched> {
 
 unsafe extern "C" fn called(cell: *mut ffi::cell, what: c_int, params: *mut ffi::tmcb_params) {
     guard((), || {
+        if process::is_going_down() {
+            // `tm` only frees what it has, before or after us: nothing happens to the calls.
+            return;
+        }
         let (Some(watcher), Some(cell)) = (WATCHER.get(), NonNull::new(cell).map(Cell)) else { return };
         let is = |event: u32| what & event as c_int != 0;
         let transaction = cell.transaction();

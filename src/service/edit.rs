@@ -5,6 +5,7 @@ use super::located::Located;
 use super::publish::{self, Edit, Edits, Exchange};
 use super::reload::Source;
 use super::targets::{self, Line};
+use super::upkeep;
 use crate::dest::problem::shown;
 use crate::dest::{Attrs, Entry, Flags, Problem};
 use crate::shm::{Alloc, OutOfMemory};
@@ -52,7 +53,7 @@ pub fn add<A: Alloc>(
         let (before, id) = (edits.before, new.entry.set);
         let mut edit = Edit::of(before, id);
         let rank = before.and_then(|sets| sets.set(id)).map_or(0, |set| set.rank(new.entry.priority));
-        edit.insert(rank, new);
+        edit.insert(rank, new.clone());
         Ok(edits.make(edit)?)
     })?;
     Ok(findings)
@@ -158,13 +159,14 @@ fn changed<'t>(
 fn edit<A: Alloc>(
     root: &Root<A>,
     pace: Pace,
-    change: impl FnOnce(&mut Edits<'_, '_, A>) -> Result<(), NotEdited>,
+    mut change: impl FnMut(&mut Edits<'_, '_, A>) -> Result<(), NotEdited>,
 ) -> Result<(), NotEdited> {
     let mut last = root.reload.lock();
     if last.too_soon(pace.now, pace.delta) {
         return Err(NotEdited::TooSoon);
     }
-    publish::change(root, change)?;
+    let is_full = |error: &NotEdited| matches!(error, NotEdited::OutOfMemory(_));
+    upkeep::with_relief(root, is_full, || publish::change(root, &mut change))?;
     last.at = Some(pace.now);
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 use super::located::{Located, Meaning};
 use super::replace::{Builder, Made, Plan, Planned, replace};
+use super::upkeep;
 use crate::dest::Place;
 use crate::shm::sequence::Draft;
 use crate::shm::{Alloc, OutOfMemory};
@@ -214,7 +215,7 @@ pub type Asked = (u32, u64);
 pub fn readdress<A: Alloc>(root: &Root<A>, found: &HashMap<Asked, Meaning>) -> Result<(), OutOfMemory> {
     // A reload that took over the old addresses would undo this.
     let _no_reload = root.reload.lock();
-    change(root, |edits| {
+    let readdress = |edits: &mut Edits<'_, '_, A>| {
         for set in edits.before.into_iter().flat_map(Generation::sets) {
             let found =
                 set.places().filter_map(|(at, one)| Some((at, one, found.get(&(one.record, one.asked))?)));
@@ -229,7 +230,8 @@ pub fn readdress<A: Alloc>(root: &Root<A>, found: &HashMap<Asked, Meaning>) -> R
             }
         }
         Ok(())
-    })
+    };
+    upkeep::with_relief(root, |_: &OutOfMemory| true, || change(root, readdress))
 }
 
 /// Waits until the generation that serves is settled: until then its records may be as they were.

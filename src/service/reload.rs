@@ -76,16 +76,8 @@ pub fn reload<A: Alloc>(
     }
     root.reloads_begun.bump();
     let number = root.reloads_begun.get();
-    let load = || load(root, source, Occasion::Reload, policy);
-    let loaded = load().or_else(|error| match error {
-        NotLoaded::OutOfMemory(_) => {
-            // What calls that are over have left is of more use to the sets.
-            upkeep::relieve(root);
-            load()
-        }
-        error => Err(error),
-    });
-    let problems = loaded?;
+    let is_full = |error: &NotLoaded| matches!(error, NotLoaded::OutOfMemory(_));
+    let problems = upkeep::with_relief(root, is_full, || load(root, source, Occasion::Reload, policy))?;
     (last.number, last.at) = (number, Some(now));
     Ok(problems)
 }

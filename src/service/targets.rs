@@ -5,7 +5,8 @@
 //! look-up, and the process for names no source.
 
 use super::located::Located;
-use super::publish::{self, Edit, Exchange};
+use super::publish::{self, Edit, Edits, Exchange};
+use super::upkeep;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Member, Root, Set};
 use core::net::IpAddr;
@@ -138,7 +139,7 @@ pub fn retarget<A: Alloc>(root: &Root<A>, found: &HashMap<Line, Vec<Target>>) ->
     for (line, targets) in found.iter().filter(|(_, targets)| !targets.is_empty()) {
         by_set.entry(line.set).or_default().push((line, targets));
     }
-    publish::change(root, |edits| {
+    let exchange = |edits: &mut Edits<'_, '_, A>| {
         let before = edits.before;
         for (id, lines) in &by_set {
             let Some(set) = before.and_then(|sets| sets.set(*id)) else { continue };
@@ -156,5 +157,6 @@ pub fn retarget<A: Alloc>(root: &Root<A>, found: &HashMap<Line, Vec<Target>>) ->
             }
         }
         Ok(())
-    })
+    };
+    upkeep::with_relief(root, |_: &OutOfMemory| true, || publish::change(root, exchange))
 }

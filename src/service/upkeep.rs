@@ -98,6 +98,21 @@ pub fn relieve<A: Alloc>(root: &Root<A>) {
     root.short.turn(0);
 }
 
+/// Changes the sets. Where there is no memory for it, once more with what calls that are over have left: it is of more use there.
+pub fn with_relief<A: Alloc, T, E>(
+    root: &Root<A>,
+    is_full: impl FnOnce(&E) -> bool,
+    mut change: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    match change() {
+        Err(error) if is_full(&error) => {
+            relieve(root);
+            change()
+        }
+        done => done,
+    }
+}
+
 /// A look at all calls, in slices.
 #[derive(Debug, Default)]
 pub struct Sweep {

@@ -200,6 +200,40 @@ fn time_that_the_server_was_down_counts_for_the_age_of_its_calls() {
     server.stop();
 }
 
+/// A server that stops frees its transactions, before or after the call table is written.
+#[test]
+fn ringing_calls_outlive_a_stop_wherever_tm_is_loaded() {
+    for tm_after in [false, true] {
+        let (dir, gateways) = (folder(), Gateways::ringing(1));
+        let (file, list) = (dir.path().join("state"), gateways.list(1, ""));
+        let start = || {
+            let builder = builder(&list, &file);
+            if tm_after { builder.tm_after().start() } else { builder.start() }
+        };
+        let server = start();
+        let mut agent = server.agent();
+        for _ in 0..20 {
+            let mut call = agent.call();
+            agent.send(&call.invite());
+            assert_eq!(agent.reply_to(&call, "INVITE", 180..=699).status(), Some(180));
+        }
+        assert_eq!(server.total_load(), 20);
+        server.stop();
+        let server = start();
+        assert_eq!((server.total_load(), drift(&server)), (20, 0), "tm after the module: {tm_after}");
+        server.stop();
+    }
+}
+
+/// Is true from when this is dropped.
+struct Raised<'a>(&'a AtomicBool);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Ends a server this often in the middle of calls that come and go, and starts it again; the calls that were up before are
 /// there each time.
 fn stops_under_traffic_keep_all_calls(destinations: usize, rounds: usize) {
@@ -222,6 +256,8 @@ fn stops_under_traffic_keep_all_calls(destinations: usize, rounds: usize) {
     for round in 0..rounds {
         let (stop, ended) = (AtomicBool::new(false), AtomicU32::new(0));
         std::thread::scope(|scope| {
+            // However this ends: a failure must not wait for traffic that goes on for ever.
+            let _over = Raised(&stop);
             for _ in 0..4 {
                 let mut agent = server.agent();
                 let (stop, ended) = (&stop, &ended);
@@ -237,7 +273,6 @@ fn stops_under_traffic_keep_all_calls(destinations: usize, rounds: usize) {
             }
             eventually("there is traffic", SOON, || ended.load(Ordering::Relaxed) > 200 + 10 * round as u32);
             server.stop();
-            stop.store(true, Ordering::Relaxed);
         });
         server = start();
         let restored = server.log_lines("restored: ");
@@ -254,6 +289,11 @@ fn stops_under_traffic_keep_all_calls(destinations: usize, rounds: usize) {
 #[test]
 fn stops_under_traffic_keep_all_calls_at_twenty_destinations() {
     stops_under_traffic_keep_all_calls(20, rounds(10));
+}
+
+#[test]
+fn stops_under_traffic_keep_all_calls_at_ten_thousand_destinations() {
+    stops_under_traffic_keep_all_calls(10_000, rounds(3));
 }
 
 /// As many as STOPS says, to look more closely.

@@ -109,7 +109,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The destination of a set that comes last, and where it is said to be.
-fn last(root: &Root<Mapping>, set: i32) -> Option<((u32, u64), Meaning)> {
+pub fn last(root: &Root<Mapping>, set: i32) -> Option<((u32, u64), Meaning)> {
     let sets = root.sets.pin(0).ok()?;
     let one = sets.set(set)?.iter().last()?;
     let meaning = Meaning { addresses: vec![[10, 0, 0, 1].into()], port_and_proto: Some((5061, 2)) };

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use dispatcher::load::key::Key;
 use dispatcher::load::{Event, Expiry};
-use dispatcher::service::calls;
+use dispatcher::service::publish::readdress;
 use dispatcher::service::route::NoRoute;
 use dispatcher::service::{audit, upkeep};
+use dispatcher::service::{calls, edit};
 use dispatcher::shm::counter::Audited;
 use dispatcher::state::Root;
 
 use super::mapping::Mapping;
-use super::{Random, call_load, fork_workers, load_is_right, publish, report, root};
+use super::{Random, call_load, edits, fork_workers, load_is_right, publish, report, root};
 
 const EXPIRY: Expiry = Expiry { early: 60, confirmed: 7200 };
 
@@ -133,6 +134,33 @@ fn a_reload_succeeds_at_once_after_a_flood() {
     (0..held).for_each(|name| say(root, name, Event::Ended, 5));
     (1..20).for_each(|turn| drop(publish(root, &list(turn)).unwrap()));
     assert_eq!(load_is_right(root, 0), 0);
+}
+
+#[test]
+fn edits_and_answers_for_names_succeed_at_once_after_a_flood() {
+    let mapping = Mapping::new(32 << 20);
+    mapping.limit(2 << 20);
+    let root = root(mapping);
+    publish(root, "1 sip:a\n1 sip:gw1\n1 sip:gw2").unwrap();
+    let full = || {
+        let held = fill(root, 5);
+        // Not a byte more.
+        mapping.limit(mapping.used());
+        held
+    };
+    let changes: [(&str, &dyn Fn() -> bool); 4] = [
+        ("add", &|| edits::add(root, 1, 3, 0, 0).is_ok()),
+        ("update", &|| edits::limit(root, 1, b"sip:gw1", 100_000).is_ok()),
+        ("remove", &|| edit::remove(root, 1, b"sip:gw2", edits::PACE).is_ok()),
+        ("readdress", &|| readdress(root, &[edits::last(root, 1).unwrap()].into()).is_ok()),
+    ];
+    for (what, change) in changes {
+        let held = full();
+        assert!(!change(), "{what}: there is room in spite of the flood");
+        (0..held).for_each(|name| say(root, name, Event::Ended, 5));
+        assert!(change(), "{what}");
+        assert_eq!(load_is_right(root, 0), 0, "{what}");
+    }
 }
 
 /// Two seconds of the timer: all that is due goes, a bounded part in each.

@@ -99,6 +99,8 @@ fn next(msg: &mut Message, target: Target) -> Verdict {
     };
     let mut list = List::of(&module.conf.xavp_dst);
     let key = call_key(module, msg);
+    // Until the end: what failed is counted there.
+    let Some(_sets) = module.sets() else { return Verdict::FALSE };
     let mut failed = None;
     at_front(module, &list, |_, set, at| failed = set.get(at).map(|one| one.record));
     if !list.remove_front() || next_usable(module, msg, key, &mut list).is_none() {

@@ -169,8 +169,9 @@ fn sent_on(one: &SentOn<'_>) {
     let call = calls::get(module.root, &key);
     // Of a branch that was refused nothing is left.
     let leg = call.legs().iter().find(|leg| leg.is_on(earlier));
-    if let Some(record) = leg.map(|leg| leg.record()).or(one.noted) {
-        told(calls::sent(module.root, &key, record, short_branch(one.branch), invite));
+    let record = leg.map(|leg| leg.record()).or(one.noted);
+    if let Some((record, sets)) = record.zip(module.sets()) {
+        told(calls::sent(module.root, &sets, &key, record, short_branch(one.branch), invite));
     }
 }
 
@@ -178,11 +179,12 @@ fn sent(branch: &Sent<'_>) -> bool {
     let request = &branch.request;
     let (Some(module), Some(call_id)) = (module(), request.call_id()) else { return false };
     let (key, invite) = (module.root.secret.call(call_id), invite(request));
-    let record = module.sets().and_then(|sets| goes_to(module, &sets, &key, branch));
+    let sets = module.sets();
+    let record = sets.as_ref().and_then(|sets| goes_to(module, sets, &key, branch));
     open(module, request.id(), key, |one| one.branches.push(short_branch(branch.branch)));
-    if let Some(record) = record {
+    if let Some((record, sets)) = record.zip(sets.as_ref()) {
         branch.note(record);
-        told(calls::sent(module.root, &key, record, short_branch(branch.branch), invite));
+        told(calls::sent(module.root, sets, &key, record, short_branch(branch.branch), invite));
     }
     record.is_some()
 }

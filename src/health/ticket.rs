@@ -47,6 +47,14 @@ impl Ticket {
     }
 }
 
+/// From one to the other, where that is later by an hour at most or earlier by an hour at most: negative if it is earlier.
+fn between(from: u32, to: u32) -> i32 {
+    (to.wrapping_sub(from) << (32 - TIME)) as i32 >> (32 - TIME)
+}
+
+/// How far back tickets are told apart by their time, in eighths of a millisecond: half an hour.
+const FAR: u32 = 1 << (TIME - 2);
+
 fn eighths(micros: u64) -> u32 {
     (micros / 125) as u32 & ((1 << TIME) - 1)
 }
@@ -55,6 +63,9 @@ fn eighths(micros: u64) -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Waiting {
     last: u16,
+    /// None of them was sent before, in eighths of a millisecond. Whoever has the number of the destination now, and begins
+    /// to count at 0 like the one before him, is not taken for that one.
+    since: u32,
     /// Bit `n` for the probe `n` before the last.
     open: u64,
 }
@@ -63,17 +74,25 @@ impl Waiting {
     /// A new probe.
     pub fn begin(&mut self, record: u32, now: u64) -> Ticket {
         self.last = (self.last + 1) & ((1 << SERIAL) - 1);
+        let sent = eighths(now);
+        if self.open == 0 {
+            self.since = sent;
+        } else if !(0..=FAR as i32).contains(&between(self.since, sent)) {
+            self.since = sent.wrapping_sub(FAR) & ((1 << TIME) - 1);
+        }
         self.open = self.open << 1 | 1;
-        Ticket { record, serial: self.last, sent: eighths(now) }
+        Ticket { record, serial: self.last, sent }
     }
 
     /// Ends a probe. False if it is over already, or was given up.
     pub fn end(&mut self, ticket: Ticket) -> bool {
         let back = self.last.wrapping_sub(ticket.serial) & ((1 << SERIAL) - 1);
         let bit = 1u64.checked_shl(back.into()).unwrap_or(0);
-        let was_open = self.open & bit != 0;
-        self.open &= !bit;
-        was_open
+        let is_open = self.open & bit != 0 && between(self.since, ticket.sent) >= 0;
+        if is_open {
+            self.open &= !bit;
+        }
+        is_open
     }
 
     /// Answers to what is under way mean nothing from now on.
@@ -107,6 +126,25 @@ mod tests {
             waiting.begin(1, 0);
         });
         assert!(!waiting.end(old));
+    }
+
+    #[test]
+    fn an_answer_to_a_probe_of_whoever_had_the_number_before_means_nothing() {
+        let old = [10, 20].map(|seconds| seconds * 1_000_000).map(|now| Waiting::default().begin(7, now));
+        let mut waiting = Waiting::default();
+        let new = waiting.begin(7, 20_000_125);
+        assert_eq!(old.map(|ticket| waiting.end(ticket)), [false, false]);
+        assert!(waiting.end(new));
+    }
+
+    #[test]
+    fn probes_end_however_long_an_earlier_one_waits_for_its_answer() {
+        let mut waiting = Waiting::default();
+        waiting.begin(7, 0);
+        for minute in 1..60u64 {
+            let ticket = waiting.begin(7, minute * 7 * 60_000_000);
+            assert!(waiting.end(ticket), "in minute {}", minute * 7);
+        }
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use crate::load::{Branch, Call, Invite, Leg, News, Transaction, Unsent, key::Key
 use crate::select::{Choice, Refusal};
 use crate::shm::counter::Audited;
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::{Root, Set, calls::Shard};
+use crate::state::{Generation, Root, Set, calls::Shard};
 
 /// Why a call was not counted.
 #[derive(Debug, PartialEq, Eq)]
@@ -197,15 +197,24 @@ pub fn report<A: Alloc>(root: &Root<A>, key: &Key, news: &News) -> Result<bool, 
     Ok(effect.fits)
 }
 
-/// The request goes out to the destination of this record on this branch.
+/// The request goes out to the destination of this record on this branch; nothing, if that is gone by now.
 pub fn sent<A: Alloc>(
     root: &Root<A>,
+    sets: &Generation<A>,
     key: &Key,
     number: u32,
     branch: Branch,
     invite: Invite,
 ) -> Result<(), OutOfMemory> {
-    change(root, key, invite.now, |call| call.sent(number, branch, invite))
+    let is_there = || {
+        let record = root.registry.record(number);
+        record.is_some_and(|record| sets.of_record(number, record).is_some())
+    };
+    change(root, key, invite.now, |call| {
+        if call.records().any(|named| named == number) || is_there() {
+            call.sent(number, branch, invite);
+        }
+    })
 }
 
 /// The request goes to none of our destinations now.

@@ -172,9 +172,10 @@ pub fn expire<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32) -> u64 {
     dropped
 }
 
-/// Gives back what a reload could not, because a reader was at it. Who changes the sets at the moment does that himself.
+/// Gives back what a reload could not, because a reader was at it, and the records of destinations that are gone. Who changes the sets at the moment does that himself.
 pub fn tidy<A: Alloc>(root: &Root<A>) {
     if let Some(mut retired) = root.writer.try_lock() {
         replace::tidy(root, &mut retired);
+        root.registry.give_back(&root.sets);
     }
 }

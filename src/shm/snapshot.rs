@@ -46,6 +46,16 @@ pub struct Kept<T> {
     next: *mut Kept<T>,
 }
 
+impl<T> Kept<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self { value, retired_in: 0, next: null_mut() }
+    }
+
+    pub(super) fn value(&self) -> &T {
+        &self.value
+    }
+}
+
 // SAFETY: `next` points into shared memory.
 unsafe impl<T: Shared> Shared for Kept<T> {}
 
@@ -62,6 +72,50 @@ unsafe impl<T: Shared> Send for Retired<T> {}
 impl<T> Default for Retired<T> {
     fn default() -> Self {
         Self { first: null_mut() }
+    }
+}
+
+impl<T: Shared> Retired<T> {
+    /// Takes in a value that no new reader finds since this epoch.
+    ///
+    /// # Safety
+    /// It came from [`Boxed::into_raw`], and nobody but this chain owns it.
+    pub(super) unsafe fn put(&mut self, old: NonNull<Kept<T>>, epoch: u64) {
+        // SAFETY: only readers hold it, and they look only at `value`.
+        unsafe {
+            (&raw mut (*old.as_ptr()).retired_in).write(epoch);
+            (&raw mut (*old.as_ptr()).next).write(self.first);
+        }
+        self.first = old.as_ptr();
+    }
+
+    /// Gives back what was retired before the epoch `oldest`, each to `each` first, at most so many. Says how many.
+    ///
+    /// # Safety
+    /// The values are in the memory of `alloc`, and no reader is in an epoch before `oldest` ([`Snapshot::oldest`], asked
+    /// after the last [`Retired::put`] that counts).
+    pub(super) unsafe fn free<A: Alloc>(
+        &mut self,
+        oldest: u64,
+        most: usize,
+        alloc: A,
+        mut each: impl FnMut(&T),
+    ) -> usize {
+        let (mut at, mut freed): (*mut *mut Kept<T>, _) = (&raw mut self.first, 0);
+        // SAFETY: the chain is reached only through `self`, which we hold exclusively, and owns its values.
+        unsafe {
+            while let Some(kept) = NonNull::new(*at).filter(|_| freed < most) {
+                if kept.as_ref().retired_in < oldest {
+                    *at = kept.as_ref().next;
+                    let owned = Boxed::from_raw(kept, alloc);
+                    each(&owned.value);
+                    freed += 1;
+                } else {
+                    at = &raw mut (*kept.as_ptr()).next;
+                }
+            }
+        }
+        freed
     }
 }
 
@@ -155,23 +209,24 @@ impl<T: Shared, A: Alloc> Snapshot<T, A> {
 
     /// Puts `value` in the place of the current one, for every pin from now on.
     pub fn publish(&self, value: T, retired: &mut Retired<T>) -> Result<(), OutOfMemory> {
-        let kept = Boxed::try_new_in(Kept { value, retired_in: 0, next: null_mut() }, self.alloc)?;
-        // Sync point `publish`, the writer's end; and `pin`, together with the fence in `reclaim`.
+        let kept = Boxed::try_new_in(Kept::new(value), self.alloc)?;
+        // Sync point `publish`, the writer's end; and `pin`, together with the fence in `oldest`.
         let old = self.current.swap(kept.into_raw().as_ptr(), Ordering::AcqRel);
-        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel);
+        let epoch = self.step();
         if let Some(old) = NonNull::new(old) {
-            // SAFETY: `old` is no longer current, so only readers hold it, and they look only at `value`.
-            unsafe {
-                (&raw mut (*old.as_ptr()).retired_in).write(epoch);
-                (&raw mut (*old.as_ptr()).next).write(retired.first);
-            }
-            retired.first = old.as_ptr();
+            // SAFETY: published by this snapshot and no longer current.
+            unsafe { retired.put(old, epoch) };
         }
         Ok(())
     }
 
-    /// Takes back every retired value that no reader can hold, and hands each to `each`.
-    pub fn reclaim(&self, retired: &mut Retired<T>, mut each: impl FnMut(&T)) {
+    /// Ends an epoch and gives it: who pins from now on does not find what was taken from its place before.
+    pub fn step(&self) -> u64 {
+        self.epoch.fetch_add(1, Ordering::AcqRel)
+    }
+
+    /// The oldest epoch that a reader may be in.
+    pub fn oldest(&self) -> u64 {
         fence(Ordering::SeqCst); // sync point `pin`, the writer's end
         let mut oldest = u64::MAX;
         for slot in self.slots() {
@@ -181,20 +236,13 @@ impl<T: Shared, A: Alloc> Snapshot<T, A> {
                 oldest = oldest.min(epoch);
             }
         }
-        let mut at: *mut *mut Kept<T> = &raw mut retired.first;
-        // SAFETY: the chain is reached only through `retired`, which we hold exclusively; its values were published by
-        // this snapshot and are owned by the chain.
-        unsafe {
-            while let Some(kept) = NonNull::new(*at) {
-                if kept.as_ref().retired_in < oldest {
-                    *at = kept.as_ref().next;
-                    let owned = Boxed::from_raw(kept, self.alloc);
-                    each(&owned.value);
-                } else {
-                    at = &raw mut (*kept.as_ptr()).next;
-                }
-            }
-        }
+        oldest
+    }
+
+    /// Takes back every retired value that no reader can hold, and hands each to `each`.
+    pub fn reclaim(&self, retired: &mut Retired<T>, each: impl FnMut(&T)) {
+        // SAFETY: published by this snapshot in this memory, and retired before the look at the slots.
+        unsafe { retired.free(self.oldest(), usize::MAX, self.alloc, each) };
     }
 }
 

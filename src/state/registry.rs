@@ -1,25 +1,38 @@
 //! The runtime records of all destinations, by identity.
 //!
 //! A record is held by each block that has its destination and named by each call that counts, or counted, for it.
-//! When neither is left its number is free for another destination.
+//! When neither is left its number is free for another destination, and the lowest free number is handed out first. So
+//! after a peak the records of high numbers are free, and upkeep gives their memory back.
+//!
+//! Who asks for a record by its number, and for as long as he looks at it, has one of these: a pin of the sets that he took
+//! before; the lock of a call that names it; or the lock `writer`.
 
 use super::record::Record;
 use crate::dest::Flags;
 use crate::load::key::Key;
 use crate::load::leg::MAX_RECORD;
-use crate::shm::arena::Arena;
+use crate::shm::arena::{Arena, CHUNK, Gone};
 use crate::shm::chunks::Chunks;
-use crate::shm::lock::{LastAlive, Legible, Mutex, left_by_the_dead, lock_of_the_living};
+use crate::shm::lock::{Guard, LastAlive, Legible, Mutex, left_by_the_dead, lock_of_the_living};
+use crate::shm::snapshot::Snapshot;
 use crate::shm::table::Table;
 use crate::shm::text::Text;
 use crate::shm::{Alloc, OutOfMemory, Shared};
 
-const LABELS: usize = 64;
+/// Words of the map of numbers that are allocated at a time.
+const WORDS: usize = 64;
+/// Records that are swept, and chunks of them that are given back, while the lock is held.
+const SWEPT: usize = 512;
+const CHUNKS: usize = 32;
+/// Chunks that are given back in one second, at most.
+const CHUNKS_A_SECOND: usize = 1024;
+/// Spare entries of the table of numbers, at least.
+const SPARE: usize = 64;
 
 /// All records.
 pub struct Registry<A: Alloc> {
     index: Mutex<Index<A>>,
-    records: Arena<Record, A>,
+    entries: Arena<Entry<A>, A>,
     alloc: A,
 }
 
@@ -28,20 +41,39 @@ unsafe impl<A: Alloc> Shared for Registry<A> {}
 
 struct Index<A: Alloc> {
     numbers: Table<u32, A>,
-    labels: Chunks<Label<A>, A, LABELS>,
-    /// Head of the list of free numbers, linked through their labels.
-    free: Option<u32>,
-    /// Numbers handed out at least once.
-    used: u32,
+    /// One bit for each number: it is taken. A word is a chunk of records.
+    taken: Chunks<u32, A, WORDS>,
+    /// No word of `taken` before this one has a number left.
+    room: usize,
     /// Head of the list of records that no block held when they came on it: those that a sweep looks at.
     unheld: Option<u32>,
+    /// Records that nobody finds any more.
+    gone: Gone<Entry<A>>,
 }
+
+const _: () = assert!(CHUNK == u32::BITS as usize, "one word has a bit for each record of a chunk");
 
 // SAFETY: shared parts and numbers.
 unsafe impl<A: Alloc> Shared for Index<A> {}
 
 // SAFETY: legible tables, and numbers.
 unsafe impl<A: Alloc> Legible for Index<A> {}
+
+/// A record with its label.
+struct Entry<A: Alloc> {
+    record: Record,
+    /// Used with `index` locked.
+    label: Mutex<Label<A>>,
+}
+
+// SAFETY: shared parts.
+unsafe impl<A: Alloc> Shared for Entry<A> {}
+
+impl<A: Alloc> Default for Entry<A> {
+    fn default() -> Self {
+        Self { record: Record::default(), label: Mutex::new(Label::default()) }
+    }
+}
 
 /// What is known of a record besides what changes with each call.
 struct Label<A: Alloc> {
@@ -52,7 +84,7 @@ struct Label<A: Alloc> {
     name: Option<Text<A>>,
     /// Whether it is on the list of those that no block held.
     listed: bool,
-    /// The next one of the list that it is on: free, or not held.
+    /// The next one of that list.
     next: Option<u32>,
 }
 
@@ -93,17 +125,22 @@ impl<A: Alloc> Registry<A> {
     pub fn new_in(alloc: A) -> Self {
         let index = Index {
             numbers: Table::new_in(alloc),
-            labels: Chunks::new_in(alloc),
-            free: None,
-            used: 0,
+            taken: Chunks::new_in(alloc),
+            room: 0,
             unheld: None,
+            gone: Gone::default(),
         };
-        Self { index: Mutex::new(index), records: Arena::new_in(alloc), alloc }
+        Self { index: Mutex::new(index), entries: Arena::new_in(alloc), alloc }
     }
 
-    /// The record of this number.
+    /// The record of this number: see the head of this file for who may ask.
     pub fn record(&self, number: u32) -> Option<&Record> {
-        self.records.get(number)
+        self.entries.get(number).map(|entry| &entry.record)
+    }
+
+    /// The label of this number. With `index` locked.
+    fn label(&self, number: u32) -> Option<Guard<'_, Label<A>>> {
+        self.entries.get(number).map(|entry| entry.label.lock())
     }
 
     /// Finds or makes the record of this identity, and holds it for one more block. What is found is left as it is:
@@ -113,7 +150,7 @@ impl<A: Alloc> Registry<A> {
         let Some(number) = index.numbers.get(&key).copied() else {
             return self.make(&mut index, key, set, name, flags);
         };
-        if let Some(label) = index.labels.get_mut(number as usize) {
+        if let Some(mut label) = self.label(number) {
             label.held += 1;
         }
         Ok(Hold { number, existed: true })
@@ -128,30 +165,26 @@ impl<A: Alloc> Registry<A> {
         name: &[u8],
         flags: Flags,
     ) -> Result<Hold, OutOfMemory> {
-        let number = index.free.unwrap_or(index.used);
-        if number > MAX_RECORD.min(Arena::<Record, A>::CAPACITY - 1) {
+        let number = index.lowest_free();
+        if number > MAX_RECORD.min(Arena::<Entry<A>, A>::CAPACITY - 1) {
             return Err(OutOfMemory { size: size_of::<Record>() });
         }
         let name = Text::try_copy_in(name, self.alloc)?;
-        while index.labels.len() <= number as usize {
-            index.labels.grow()?;
+        while index.taken.len() * CHUNK <= number as usize {
+            index.taken.grow()?;
         }
-        let record = self.records.make(number)?;
+        let entry = self.entries.make(number)?;
         index.numbers.insert(key, number)?;
-        record.begin(set, flags);
-        if let Some(label) = index.labels.get_mut(number as usize) {
-            match index.free {
-                Some(_) => index.free = label.next,
-                None => index.used += 1,
-            }
-            *label = Label { held: 1, key, name: Some(name), listed: false, next: None };
-        }
+        entry.record.begin(set, flags);
+        *entry.label.lock() = Label { held: 1, key, name: Some(name), listed: false, next: None };
+        index.mark(number, true);
         Ok(Hold { number, existed: false })
     }
 
     /// One block more has the destination of a record that is held already.
     pub fn hold_again(&self, number: u32) {
-        if let Some(label) = self.index.lock().labels.get_mut(number as usize) {
+        let _index = self.index.lock();
+        if let Some(mut label) = self.label(number) {
             label.held += 1;
         }
     }
@@ -159,13 +192,12 @@ impl<A: Alloc> Registry<A> {
     /// One block less has each of these destinations.
     pub fn let_go(&self, all: impl Iterator<Item = u32>) {
         let mut index = self.index.lock();
-        let Index { labels, unheld, .. } = &mut *index;
         for number in all {
-            let Some(label) = labels.get_mut(number as usize) else { continue };
+            let Some(mut label) = self.label(number) else { continue };
             label.held -= 1;
             if label.held == 0 && !label.listed {
                 label.listed = true;
-                label.next = unheld.replace(number);
+                label.next = index.unheld.replace(number);
             }
         }
     }
@@ -174,20 +206,53 @@ impl<A: Alloc> Registry<A> {
     ///
     /// Nobody can begin to use such a record meanwhile: a choice reaches it only through a generation that holds it, a
     /// call only through an entry that names it.
+    ///
+    /// In slices: who needs the lock does not wait for the end.
     pub fn sweep(&self) {
+        let mut kept = None;
+        while !self.sweep_some(&mut kept) {}
+    }
+
+    /// Looks at some that no block held. Those that calls name go to the list `kept`. Says whether that is all.
+    fn sweep_some(&self, kept: &mut Option<u32>) -> bool {
         let mut index = self.index.lock();
-        let Index { numbers, labels, free, unheld, .. } = &mut *index;
-        let mut next = unheld.take();
-        while let Some(number) = next {
-            let Some(label) = labels.get_mut(number as usize) else { return };
-            next = label.next.take();
+        for _ in 0..SWEPT {
+            let entry = index.unheld.and_then(|number| Some((number, self.entries.get(number)?)));
+            let Some((number, entry)) = entry else {
+                index.unheld = *kept;
+                return true;
+            };
+            let mut label = entry.label.lock();
+            index.unheld = label.next.take();
             if label.held > 0 {
                 label.listed = false;
-            } else if self.records.get(number).is_some_and(|record| !record.entries.is_zero()) {
-                label.next = unheld.replace(number);
+            } else if !entry.record.entries.is_zero() {
+                label.next = kept.replace(number);
             } else {
-                numbers.remove(&label.key);
-                *label = Label { next: free.replace(number), ..Label::default() };
+                index.numbers.remove(&label.key);
+                *label = Label::default();
+                index.mark(number, false);
+            }
+        }
+        false
+    }
+
+    /// Gives back the memory of records that are free, with all that is about them, as far as one second's work goes: what
+    /// a reader of `sets` may have found waits for him. For who holds `writer`.
+    pub fn give_back<T: Shared>(&self, sets: &Snapshot<T, A>) {
+        let slices = || 0..CHUNKS_A_SECOND / CHUNKS;
+        for _ in slices() {
+            let mut index = self.index.lock();
+            let shrunk = index.shrink(&self.entries, || sets.step());
+            let spare = (index.numbers.len() / 16).max(SPARE);
+            if index.numbers.give_back(spare, CHUNKS) == 0 && !shrunk {
+                break;
+            }
+        }
+        let oldest = sets.oldest();
+        for _ in slices() {
+            if self.entries.free(&mut self.index.lock().gone, oldest, CHUNKS) == 0 {
+                break;
             }
         }
     }
@@ -204,7 +269,7 @@ impl<A: Alloc> Registry<A> {
         mut each: impl FnMut(&Key, u32, &Record),
     ) -> Option<()> {
         let each = |key: &Key, &number: &u32| {
-            self.records.get(number).into_iter().for_each(|record| each(key, number, record));
+            self.record(number).into_iter().for_each(|record| each(key, number, record));
         };
         match alone {
             Some(alone) => left_by_the_dead(&self.index, alone).numbers.for_each(each),
@@ -216,12 +281,60 @@ impl<A: Alloc> Registry<A> {
     /// All records, in the order of their numbers.
     pub fn for_each(&self, mut each: impl FnMut(Named<'_>)) {
         let index = self.index.lock();
-        for number in 0..index.used {
-            let Some(label) = index.labels.get(number as usize) else { continue };
-            if let (Some(name), Some(record)) = (&label.name, self.records.get(number)) {
-                each(Named { number, set: record.set(), name, configured: label.held > 0, record });
+        let chunks = (0..index.taken.len()).filter(|chunk| index.taken.get(*chunk) != Some(&0));
+        for number in chunks.flat_map(|chunk| chunk * CHUNK..(chunk + 1) * CHUNK) {
+            let Some(Entry { record, label }) = self.entries.get(number as u32) else { continue };
+            let label = label.lock();
+            if let Some(name) = &label.name {
+                let (number, configured) = (number as u32, label.held > 0);
+                each(Named { number, set: record.set(), name, configured, record });
             }
         }
+    }
+}
+
+impl<A: Alloc> Index<A> {
+    fn lowest_free(&mut self) -> u32 {
+        let words = self.taken.len();
+        while self.room < words {
+            let taken = self.taken.get(self.room).copied().unwrap_or(0);
+            if taken != u32::MAX {
+                return (self.room * CHUNK) as u32 + taken.trailing_ones();
+            }
+            self.room += 1;
+        }
+        (words * CHUNK) as u32
+    }
+
+    fn mark(&mut self, number: u32, taken: bool) {
+        let (word, bit) = (number as usize / CHUNK, 1 << (number as usize % CHUNK));
+        if let Some(word) = self.taken.get_mut(word) {
+            *word = if taken { *word | bit } else { *word & !bit };
+        }
+        if !taken {
+            self.room = self.room.min(word);
+        }
+    }
+
+    /// Takes out chunks of free records, those of the highest numbers first. Whether there is more.
+    fn shrink(&mut self, entries: &Arena<Entry<A>, A>, step: impl Fn() -> u64) -> bool {
+        let mut out = 0;
+        for chunk in (0..self.taken.len()).rev() {
+            if self.taken.get(chunk) == Some(&0) && entries.has(chunk) {
+                if out == CHUNKS {
+                    return true;
+                }
+                entries.take_out(chunk, &mut self.gone, &step);
+                out += 1;
+            }
+        }
+        let is_free = |taken: &Chunks<u32, A, WORDS>| {
+            let words = taken.len();
+            words > 0 && (words - WORDS..words).all(|word| taken.get(word) == Some(&0))
+        };
+        while is_free(&self.taken) && self.taken.shrink().is_some() {}
+        self.room = self.room.min(self.taken.len());
+        false
     }
 }
 

@@ -50,7 +50,7 @@ fn a_storm_of_branches_leaves_no_drift_and_nothing_behind() {
                     3 | 4 => {
                         // Only what is configured can be sent to.
                         if sets.set(1).unwrap().first_of(number).is_some() {
-                            calls::sent(root, &key, number, branch, invite).unwrap();
+                            calls::sent(root, &sets, &key, number, branch, invite).unwrap();
                         }
                     }
                     5 => calls::leave(root, &key, failed).unwrap(),

@@ -11,6 +11,7 @@ mod edits;
 mod mapping;
 mod peaks;
 mod probes;
+mod records;
 mod reloads;
 mod targets;
 

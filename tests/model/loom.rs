@@ -4,7 +4,7 @@
 #![cfg(loom)]
 #![allow(clippy::unwrap_used)]
 
-use dispatcher::shm::arena::Arena;
+use dispatcher::shm::arena::{Arena, Gone};
 use dispatcher::shm::atomic::{AtomicU32, Ordering};
 use dispatcher::shm::counted::Counted;
 use dispatcher::shm::counter::{self, Audited, Gauge, Load};
@@ -268,6 +268,38 @@ fn a_number_that_is_found_is_found_whole() {
         arena.make(0).unwrap();
         reader.join().unwrap();
     });
+}
+
+#[test]
+fn a_number_that_was_found_under_a_pin_stays_until_that_ends() {
+    loom::model(|| {
+        let (snapshot, _retired) = snapshot(1);
+        let arena = Arc::new(Arena::<Watched, Heap>::new_in(Heap));
+        let mut gone = Gone::default();
+        arena.make(0).unwrap();
+        let reader = {
+            let (snapshot, arena) = (snapshot.clone(), arena.clone());
+            thread::spawn(move || {
+                let pin = snapshot.pin(0).unwrap();
+                if let Some(one) = arena.get(0) {
+                    assert_eq!(one.read(), 3);
+                }
+                drop(pin);
+            })
+        };
+        arena.take_out(0, &mut gone, || snapshot.step());
+        let freed = arena.free(&mut gone, snapshot.oldest(), 1);
+        // Another in its place is not what the reader found.
+        arena.make(0).unwrap();
+        reader.join().unwrap();
+        assert_eq!(freed + arena.free(&mut gone, snapshot.oldest(), 1), 1);
+    });
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self::new(3)
+    }
 }
 
 /// A value that is never zero once it is made.

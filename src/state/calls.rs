@@ -15,8 +15,8 @@ use crate::shm::slice::Slice;
 use crate::shm::table::Table;
 use crate::shm::{Alloc, OutOfMemory, Shared};
 
-/// A power of two, well above the number of workers. Of ten million calls forty thousand are in one: an audit goes through
-/// them in some hundred microseconds.
+/// A power of two, well above the number of workers. Of ten million calls forty thousand are in one, which an
+/// audit goes through while it is locked.
 const SHARDS: usize = 256;
 
 // SAFETY: numbers.

@@ -288,7 +288,7 @@ fn stops_under_traffic_keep_all_calls(destinations: usize, rounds: usize) {
 
 #[test]
 fn stops_under_traffic_keep_all_calls_at_twenty_destinations() {
-    stops_under_traffic_keep_all_calls(20, rounds(10));
+    stops_under_traffic_keep_all_calls(20, rounds(5));
 }
 
 #[test]

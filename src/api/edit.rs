@@ -24,19 +24,23 @@ fn fault(error: NotEdited, what: &str) -> Fault {
     }
 }
 
+/// The attributes that a command gives; they go into a list line, so they are of one.
+fn attributes_on_one_line(rpc: &Rpc, findings: &mut Vec<Problem>) -> Vec<u8> {
+    let mut attrs = rpc.text(4).to_vec();
+    if on_one_line(&mut attrs) {
+        findings
+            .push(mended("attrs: expected one line", "blanks are in effect for line breaks and tabulators"));
+    }
+    attrs
+}
+
 /// `dispatcher.add group address [flags [priority [attrs]]]`.
 pub fn add(rpc: &Rpc) {
     const WHAT: &str = "Adding dispatcher dst failed";
     with_module(rpc, |module| {
         let (set, flags, priority) = (rpc.int(0), rpc.int(2), rpc.int(3));
         let mut findings = Vec::new();
-        let mut attrs = rpc.text(4).to_vec();
-        if on_one_line(&mut attrs) {
-            findings.push(mended(
-                "attrs: expected one line",
-                "blanks are in effect for line breaks and tabulators",
-            ));
-        }
+        let attrs = attributes_on_one_line(rpc, &mut findings);
         let none = attrs::none(&attrs).filter(|_| module.conf.attrs_none);
         let attrs = attributes(WHAT, none.unwrap_or(&attrs), &mut findings)?;
         if flags < 0 {
@@ -102,13 +106,7 @@ pub fn update(rpc: &Rpc) {
         let given = |place| rpc.optional_int(place).filter(|&number| number != STAYS);
         let (flags, priority) = (given(2), given(3));
         let mut findings = Vec::new();
-        let mut attrs = rpc.text(4).to_vec();
-        if on_one_line(&mut attrs) {
-            findings.push(mended(
-                "attrs: expected one line",
-                "blanks are in effect for line breaks and tabulators",
-            ));
-        }
+        let attrs = attributes_on_one_line(rpc, &mut findings);
         let attrs = (!attrs.is_empty()).then(|| attributes(WHAT, &attrs, &mut findings)).transpose()?;
         if let Some(flags) = flags.filter(|&flags| flags < 0) {
             return Err(format!(

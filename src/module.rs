@@ -19,7 +19,7 @@ use crate::shm::lock::LastAlive;
 use crate::state::Root;
 use crate::{kemi_function, rpc_command, script_function, script_variable};
 use core::ffi::{c_char, c_int, c_uint, c_void};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 static FUNCTIONS: [Function; 33] = [
@@ -377,7 +377,6 @@ unsafe extern "C" fn destroy() {
 
 /// In the timer process.
 fn each_second() {
-    static LAST_CHECK: AtomicU32 = AtomicU32::new(0);
     static SHORT_OF_ROOM: AtomicBool = AtomicBool::new(false);
     static SWEEP: Mutex<upkeep::Sweep> = Mutex::new(upkeep::Sweep::new());
     let Some(module) = api::module() else { return };
@@ -387,11 +386,7 @@ fn each_second() {
         log::error(format_args!("the call table cannot grow ahead of need: {error}"));
     }
     let (now, mut sweep) = (clock::seconds(), SWEEP.lock());
-    let due = now.wrapping_sub(LAST_CHECK.load(Ordering::Relaxed)) >= module.conf.check_interval;
-    if due || module.root.short.is_on() {
-        LAST_CHECK.store(now, Ordering::Relaxed);
-        sweep.begin();
-    }
+    sweep.begin_each(module.conf.check_interval, module.root, now);
     let dropped = upkeep::expire_some(module.root, module.conf.expiry, now, &mut sweep);
     if dropped > 0 {
         log::info(format_args!("{dropped} calls dropped that nobody ended in time"));

@@ -4,6 +4,7 @@ use super::view::View;
 use crate::load::{Branch, Call, Invite, Leg, News, Transaction, Unsent, key::Key};
 use crate::select::{Choice, Refusal};
 use crate::shm::counter::Audited;
+use crate::shm::table::CHUNK;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Root, Set, calls::Shard};
 
@@ -99,7 +100,8 @@ pub fn get<A: Alloc>(root: &Root<A>, key: &Key) -> Call {
     root.calls.shard(key).get(key)
 }
 
-/// Writes a changed call. Where there is no memory for it, one that is only remembered gives way.
+/// Writes a changed call. Where there is no memory for it, calls that are only remembered give way: one, whose place this one
+/// takes; for the second leg of a call as many as fill the blocks of memory that the first such leg of a shard needs.
 fn put<A: Alloc>(
     root: &Root<A>,
     shard: &mut Shard<A>,
@@ -108,12 +110,18 @@ fn put<A: Alloc>(
     after: &Call,
     now: u32,
 ) -> Result<(), OutOfMemory> {
-    shard.put(key, before, after).or_else(|full| {
-        root.short.turn(1);
-        let gone = shard.take_forgettable(key, now).ok_or(full)?;
-        settle(root, &gone, &Call::default(), None, shard.audited);
-        shard.put(key, before, after)
-    })
+    let mut done = shard.put(key, before, after);
+    for gone in [1, CHUNK, CHUNK] {
+        let Err(full) = done else { break };
+        root.short.tell(now);
+        for _ in 0..gone {
+            let gone = shard.take_forgettable(key).ok_or(full)?;
+            settle(root, &gone, &Call::default(), None, shard.audited);
+        }
+        shard.give_back(0, 1);
+        done = shard.put(key, before, after);
+    }
+    done
 }
 
 /// Gives the records what the change of a call makes of their loads. With the call's shard locked. `taken` has its call

@@ -23,6 +23,9 @@ const CHUNKS_A_SECOND: usize = 64;
 const LOOKS_A_SECOND: usize = 1 << 20;
 /// Entries that are dropped in one second, at most. Each costs as much as some dozen looks.
 const DROPS_A_SECOND: usize = 1 << 17;
+/// Seconds between two looks at all calls, at most: what is remembered of a call for 32 seconds is to be given back within a
+/// minute.
+const LONGEST_INTERVAL: u32 = 16;
 
 fn spare<A: Alloc>(shard: &Shard<A>) -> usize {
     (shard.len() / 16).max(SPARE)
@@ -35,24 +38,19 @@ fn most_spare<A: Alloc>(shard: &Shard<A>) -> usize {
 
 /// Makes room for the calls to come, so that a call seldom waits for an allocation.
 ///
-/// A shard that cannot grow does not keep the others from it.
+/// All shards ask for blocks of the same size, and the host writes a line for each that it does not have: the first is the
+/// last.
 pub fn make_room<A: Alloc>(root: &Root<A>) -> Result<(), OutOfMemory> {
-    let mut result = Ok(());
     for shard in root.calls.shards() {
         loop {
             let mut shard = shard.lock();
             let spare = spare(&shard);
-            match shard.make_room(spare, CHUNKS) {
-                Ok(false) => {}
-                Ok(true) => break,
-                Err(error) => {
-                    result = result.and(Err(error));
-                    break;
-                }
+            if shard.make_room(spare, CHUNKS)? {
+                break;
             }
         }
     }
-    result
+    Ok(())
 }
 
 /// Gives back what calls that are over have left: half of it each second, so that a short pause of the calls costs little,
@@ -95,7 +93,6 @@ pub fn relieve<A: Alloc>(root: &Root<A>) {
         while shard.lock().give_back(0, CHUNKS) > 0 {}
         shard.lock().give_back_more(CHUNKS);
     }
-    root.short.turn(0);
 }
 
 /// Changes the sets. Where there is no memory for it, once more with what calls that are over have left: it is of more use there.
@@ -118,29 +115,39 @@ pub fn with_relief<A: Alloc, T, E>(
 pub struct Sweep {
     /// The shard where it goes on, and how many of its entries are not looked at; none where no sweep is under way.
     at: Option<(usize, usize)>,
+    /// When the last one began.
+    begun: u32,
 }
 
 impl Sweep {
     /// None under way.
     pub const fn new() -> Self {
-        Self { at: None }
+        Self { at: None, begun: 0 }
     }
 
     /// Begins, unless it is under way.
-    pub fn begin(&mut self) {
-        self.at = self.at.or(Some((0, usize::MAX)));
+    pub fn begin(&mut self, now: u32) {
+        if self.at.is_none() {
+            *self = Self { at: Some((0, usize::MAX)), begun: now };
+        }
+    }
+
+    /// Begins when the last one began so many seconds ago; in each second while memory is short.
+    pub fn begin_each<A: Alloc>(&mut self, interval: u32, root: &Root<A>, now: u32) {
+        if now.wrapping_sub(self.begun) >= interval.min(LONGEST_INTERVAL) || root.short.is_on(now) {
+            self.begin(now);
+        }
     }
 }
 
-/// Drops the calls whose time is over, as far as one second's work goes, and says how many of them still counted. When memory
+/// Drops the calls whose time is over, as far as one second's work goes, and says how many of them still counted. While memory
 /// is short it is over for all that do not count.
 pub fn expire_some<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32, sweep: &mut Sweep) -> u64 {
-    let short = root.short.is_on();
+    let short = root.short.is_on(now);
     let (mut looks, mut drops, mut dropped) = (0, 0, 0);
     while let Some((at, end)) = sweep.at.filter(|_| looks < LOOKS_A_SECOND && drops < DROPS_A_SECOND) {
         let Some(shard) = root.calls.shards().get(at) else {
             sweep.at = None;
-            root.short.turn(0);
             break;
         };
         let shard = &mut *shard.lock();
@@ -165,7 +172,7 @@ pub fn expire_some<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32, sweep: &m
 /// Drops all calls whose time is over.
 pub fn expire<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32) -> u64 {
     let (mut sweep, mut dropped) = (Sweep::default(), 0);
-    sweep.begin();
+    sweep.begin(now);
     while sweep.at.is_some() {
         dropped += expire_some(root, expiry, now, &mut sweep);
     }

@@ -179,6 +179,7 @@ impl Counter {
 }
 
 /// Something that is on, by any number but 0, or off.
+#[derive(Default)]
 pub struct Switch(AtomicU32);
 
 // SAFETY: an atomic.
@@ -188,11 +189,6 @@ impl Switch {
     /// On: 1.
     pub fn on() -> Self {
         Self(AtomicU32::new(1))
-    }
-
-    /// Off.
-    pub fn off() -> Self {
-        Self(AtomicU32::new(0))
     }
 
     /// Whether it is on.

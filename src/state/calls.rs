@@ -30,8 +30,8 @@ pub struct Shard<A: Alloc> {
     pub audited: Audited,
     /// Where the search for a call that can be forgotten goes on.
     hand: usize,
-    /// When it found none, in seconds as the calls are counted.
-    none_at: Option<u32>,
+    /// It found none, and no call has ended since.
+    none: bool,
 }
 
 // SAFETY: shared parts and numbers.
@@ -54,7 +54,7 @@ fn whole<A: Alloc>(more: &Table<Leg, A>, key: &Key, first: &Leg) -> Call {
 impl<A: Alloc> Shard<A> {
     fn new_in(alloc: A) -> Self {
         let (first, more) = (Table::new_in(alloc), Table::new_in(alloc));
-        Self { first, more, audited: Audited::NotYet, hand: 0, none_at: None }
+        Self { first, more, audited: Audited::NotYet, hand: 0, none: false }
     }
 
     /// Calls in it.
@@ -88,6 +88,7 @@ impl<A: Alloc> Shard<A> {
     /// Writes a call where one with at most so many legs is.
     fn write(&mut self, key: &Key, legs: usize, call: &Call) -> Result<(), OutOfMemory> {
         let more = call.legs().len().saturating_sub(1);
+        self.none &= more > 0 || call.counts();
         for (at, leg) in call.legs().iter().enumerate().skip(1) {
             self.more.insert(place(key, at), *leg)?;
         }
@@ -132,14 +133,17 @@ impl<A: Alloc> Shard<A> {
         most: usize,
         mut change: impl FnMut(&Call) -> Option<Call>,
     ) -> usize {
-        let Self { first, more, .. } = self;
+        let Self { first, more, none, .. } = self;
         let mut several = Vec::new();
         let begin = first.retain_some(end, most, |key, leg| {
             let before = whole(more, key, leg);
             let Some(after) = change(&before) else { return true };
             match (before.legs().len(), after.legs().first()) {
                 (1, None) => return false,
-                (1, Some(changed)) => *leg = *changed,
+                (1, Some(changed)) => {
+                    *none &= changed.counts();
+                    *leg = *changed;
+                }
                 _ => several.push((*key, before, after)),
             }
             true
@@ -153,14 +157,14 @@ impl<A: Alloc> Shard<A> {
 
     /// Takes out a call that does not count, so that there is room for the one of this key, which does.
     ///
-    /// Where there was none, nobody looks again in the same second.
-    pub fn take_forgettable(&mut self, but: &Key, now: u32) -> Option<Call> {
-        if self.none_at == Some(now) {
+    /// Where there was none, nobody looks again until a call has ended.
+    pub fn take_forgettable(&mut self, but: &Key) -> Option<Call> {
+        if self.none {
             return None;
         }
-        let forgettable = |key: &Key, leg: &Leg| !leg.counts() && leg.more() == 0 && key != but;
-        let taken = self.first.take_where(self.hand, forgettable);
-        self.none_at = taken.is_none().then_some(now);
+        let forgettable = |leg: &Leg| !leg.counts() && leg.more() == 0;
+        let taken = self.first.take_where(self.hand, |key, leg| forgettable(leg) && key != but);
+        self.none = taken.is_none() && !self.first.get(but).is_some_and(forgettable);
         let (at, leg) = taken?;
         self.hand = at;
         Some(Call::of([leg]))

@@ -54,8 +54,8 @@ pub struct Root<A: Alloc> {
     pub registry: Registry<A>,
     /// The calls that count.
     pub calls: Calls<A>,
-    /// Whether there was no memory for a call or for the sets since upkeep last gave back what it can.
-    pub short: Switch,
+    /// Whether there was no memory for a call not long ago.
+    pub short: Short,
     /// Events that no destination owns.
     pub counters: Counters,
     /// Turned off by the first count that was given back more often than taken, which is told once.
@@ -74,6 +74,30 @@ pub struct Root<A: Alloc> {
 unsafe impl<A: Alloc> Shared for Root<A> {}
 // SAFETY: an allocator is a handle to memory that all processes share.
 unsafe impl<A: Alloc> Sync for Root<A> {}
+
+/// When memory was found to be short: in the second behind this one, so that 0 is never.
+#[derive(Default)]
+pub struct Short(Switch);
+
+impl Short {
+    /// Seconds for which it is held to be short from then on. All that time what is remembered of ended calls is not worth its
+    /// memory.
+    const LASTS: u32 = 60;
+
+    /// It is now.
+    pub fn tell(&self, now: u32) {
+        self.0.turn(now.saturating_add(1));
+    }
+
+    /// Whether it is still.
+    pub fn is_on(&self, now: u32) -> bool {
+        let since = self.0.get();
+        since != 0 && now.wrapping_sub(since.wrapping_sub(1)) < Self::LASTS
+    }
+}
+
+// SAFETY: a number that is changed in one step.
+unsafe impl Shared for Short {}
 
 /// The last change of the sets that succeeded.
 #[derive(Default)]
@@ -104,7 +128,7 @@ impl<A: Alloc> Root<A> {
             reload: Mutex::new(LastReload::default()),
             registry: Registry::new_in(alloc),
             calls: Calls::try_new_in(alloc)?,
-            short: Switch::off(),
+            short: Short::default(),
             counters: Counters::default(),
             balanced: Switch::on(),
             ping_active: Switch::on(),

@@ -18,6 +18,7 @@ mod expiry;
 mod explain;
 mod failover;
 mod first_contact;
+mod flood;
 mod harness;
 mod harness_dns;
 mod harness_probing;

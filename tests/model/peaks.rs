@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use dispatcher::load::key::Key;
-use dispatcher::load::{Event, Expiry};
+use dispatcher::load::{Branch, Event, Expiry, Invite, Transaction};
 use dispatcher::service::publish::readdress;
 use dispatcher::service::route::NoRoute;
 use dispatcher::service::{audit, upkeep};
@@ -34,7 +34,7 @@ fn say(root: &Root<Mapping>, name: u32, event: Event, now: u32) {
 fn second(root: &Root<Mapping>, now: u32, sweep: &mut upkeep::Sweep) {
     // Where the memory is full there is no room ahead of need.
     let _ = upkeep::make_room(root);
-    sweep.begin();
+    sweep.begin(now);
     upkeep::expire_some(root, EXPIRY, now, sweep);
     upkeep::give_back(root);
     upkeep::tidy(root);
@@ -111,11 +111,33 @@ fn what_is_remembered_of_ended_calls_gives_way_to_new_ones() {
     assert!(matches!(place(root, 1_000_000, 5), Err(NoRoute::OutOfMemory(_))));
     (0..held).for_each(|name| say(root, name, Event::Ended, 5));
     assert!(audit::audit(root).released > 20_000);
-    // In the next second, for in this one was looked already.
-    (2_000_000..2_020_000).for_each(|name| place(root, name, 6).unwrap());
+    (2_000_000..2_020_000).for_each(|name| place(root, name, 5).unwrap());
     assert_eq!(load_is_right(root, u32::MAX), 20_000);
-    (2_000_000..2_020_000).for_each(|name| say(root, name, Event::Answered, 6));
+    (2_000_000..2_020_000).for_each(|name| say(root, name, Event::Answered, 5));
     assert_eq!(audit::audit(root).confirmed, 20_000);
+}
+
+/// A second leg lies elsewhere than the first ones, whose memory serves for it.
+#[test]
+fn second_leg_of_a_call_finds_room_among_calls_that_ended() {
+    let mapping = Mapping::new(32 << 20);
+    mapping.limit(4 << 20);
+    let root = root(mapping);
+    publish(root, "1 sip:a\n1 sip:b").unwrap();
+    let held = fill(root, 5);
+    mapping.limit(mapping.used());
+    let fork = |name: u32| {
+        let sets = root.sets.pin(0).unwrap();
+        (0..2).try_for_each(|number| {
+            let branch = Branch::of(Transaction::of(name, 1), number as u16);
+            let invite = Invite { cseq: 1, failed: None, now: 5 };
+            calls::sent(root, &sets, &key(root, name), number, branch, invite)
+        })
+    };
+    assert!(fork(0).is_err(), "there is room in spite of the flood");
+    (1..held).for_each(|name| say(root, name, Event::Ended, 5));
+    fork(0).unwrap();
+    assert_eq!(load_is_right(root, u32::MAX), 2);
 }
 
 #[test]
@@ -171,7 +193,7 @@ fn calls_that_nobody_ended_are_dropped_in_slices_and_each_once() {
     publish(root, "1 sip:a").unwrap();
     (0..CALLS).for_each(|name| place(root, name, 0).unwrap());
     let mut sweep = upkeep::Sweep::default();
-    sweep.begin();
+    sweep.begin(61);
     let mut dropped = Vec::new();
     while dropped.iter().sum::<u64>() < u64::from(CALLS) {
         dropped.push(upkeep::expire_some(root, EXPIRY, 61, &mut sweep));

@@ -52,6 +52,7 @@ mod storm_edits;
 mod storm_sources;
 mod targets;
 mod transactions;
+mod transfer;
 mod transports;
 
 mod hostile_text;

@@ -134,23 +134,31 @@ impl Gateways {
     /// The BYE of the gateway that answered this call, sent along the route set that its INVITE left.
     #[track_caller]
     pub fn hang_up(&self, call_id: &str) {
+        let (gateway, bye) = self.within(call_id, "BYE", 1);
+        self.send(gateway, &bye, bye.next_hop());
+    }
+
+    /// The gateway that answered this call, and a request of its own in the dialog, with the route set that its INVITE left.
+    #[track_caller]
+    pub fn within(&self, call_id: &str, method: &str, cseq: u32) -> (usize, Message) {
         let received = lock(&self.shared.received);
         let fits = |r: &&Received| r.message.method() == Some("INVITE") && r.message.call_id() == call_id;
         let Received { gateway, message: invite } =
             received.iter().rev().find(fits).expect("an INVITE").clone();
         drop(received);
         let header = |name: &str| invite.header(name).unwrap_or_default().to_owned();
-        let mut bye = Message::request("BYE", invite.contact().expect("a Contact"))
+        let mut request = Message::request(method, invite.contact().expect("a Contact"))
             .with("Via", format!("SIP/2.0/UDP {};branch=z9hG4bK{}", self.address(gateway), token()))
             .with("From", format!("{};tag=gw{gateway}", header("To")))
             .with("To", header("From"))
             .with("Call-ID", call_id)
-            .with("CSeq", "1 BYE")
+            .with("CSeq", format!("{cseq} {method}"))
+            .with("Contact", format!("<sip:gw@{}>", self.address(gateway)))
             .with("Max-Forwards", "70");
         for route in invite.values("Record-Route") {
-            bye = bye.with("Route", route);
+            request = request.with("Route", route);
         }
-        self.send(gateway, &bye, bye.next_hop());
+        (gateway, request)
     }
 
     /// Waits until the gateways together have got `count` requests of this method.

@@ -71,12 +71,17 @@ impl Message {
         if left_alone || unsafe { ffi::mhomed } != 0 {
             return own;
         }
+        let host = uri::parse(uri).and_then(|parsed| uri.get(parsed.host)).and_then(uri::literal);
         let came_to = NonNull::new(self.raw().rcv.bind_address);
-        // SAFETY: a socket lives as long as the server.
-        let by_udp = came_to.filter(|socket| unsafe { socket.as_ref() }.proto == ffi::PROTO_UDP as _);
+        let by_udp = came_to.filter(|socket| {
+            // SAFETY: a socket lives as long as the server.
+            let socket = unsafe { socket.as_ref() };
+            let reaches =
+                host.is_none_or(|host| host.is_ipv6() == (socket.address.af == libc::AF_INET6 as c_uint));
+            socket.proto == ffi::PROTO_UDP as _ && reaches
+        });
         // SAFETY: settings of the server.
         let (four, six) = unsafe { (ffi::sendipv4, ffi::sendipv6) };
-        let host = uri::parse(uri).and_then(|parsed| uri.get(parsed.host)).and_then(uri::literal);
         let usual = || NonNull::new(if host.is_some_and(|host| host.is_ipv6()) { six } else { four });
         by_udp.or_else(usual).map(|socket| Foreign(socket.cast()))
     }

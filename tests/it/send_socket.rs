@@ -1,38 +1,90 @@
-//! Where requests are sent from when they go on from a destination with a socket of its own to one without.
+//! Where requests are sent from when they go on from a destination with a socket of its own to one without: over UDP and TCP, to
+//! IPv4 and IPv6 addresses, from the server's own script and from Lua.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use crate::calls::with;
-use crate::support::{Gateways, Kamailio, eventually, net};
+use crate::support::server_config::Builder;
+use crate::support::{Agent, Behaviour, Kamailio, Probed, eventually, net};
 use crate::watch::SOON;
 
-/// Sockets `a`, `b` for destinations and `x`, `y` for the script.
-struct Sockets([SocketAddr; 4]);
+/// How requests go to the gateways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Udp,
+    Tcp,
+    /// UDP to ::1, for requests that came to an IPv4 address.
+    Udp6,
+    /// And for those that came to an IPv6 address.
+    Udp6Only,
+    /// TCP to ::1, for requests that came by UDP to an IPv4 address.
+    Tcp6,
+}
+use Way::{Tcp, Tcp6, Udp, Udp6, Udp6Only};
+
+impl Way {
+    fn is_tcp(self) -> bool {
+        matches!(self, Tcp | Tcp6)
+    }
+
+    fn proto(self) -> &'static str {
+        if self.is_tcp() { "tcp" } else { "udp" }
+    }
+
+    fn address(self) -> IpAddr {
+        match self {
+            Udp | Tcp => net::address().into(),
+            Udp6 | Udp6Only | Tcp6 => Ipv6Addr::LOCALHOST.into(),
+        }
+    }
+}
+
+/// Sockets `a`, `b` for destinations and `x`, `y` for the script; `-` is what the server takes if nobody chooses.
+struct Sockets {
+    way: Way,
+    named: [SocketAddr; 4],
+    usual: Option<SocketAddr>,
+}
 
 const NAMES: [&str; 4] = ["a", "b", "x", "y"];
 
 impl Sockets {
-    fn new() -> Sockets {
-        Sockets(std::array::from_fn(|_| net::free_port(net::address())))
+    fn new(way: Way) -> Sockets {
+        // Taken together, or the kernel may give the same port twice: all are at one address if that is ::1.
+        let bound: [(UdpSocket, Option<TcpListener>); 5] = std::array::from_fn(|_| {
+            loop {
+                let udp = UdpSocket::bind((way.address(), 0)).unwrap();
+                if !way.is_tcp() {
+                    break (udp, None);
+                }
+                if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
+                    break (udp, Some(tcp));
+                }
+            }
+        });
+        let [usual, named @ ..] = bound.each_ref().map(|(udp, _)| udp.local_addr().unwrap());
+        // An IPv4 server has one already.
+        Sockets { way, named, usual: Some(usual).filter(SocketAddr::is_ipv6) }
     }
 
     fn listens(&self) -> String {
-        NAMES
-            .iter()
-            .zip(self.0)
-            .map(|(name, socket)| format!("listen=udp:{socket} name \"{name}\"\n"))
-            .collect()
+        let proto = self.way.proto();
+        let named = NAMES.iter().zip(self.named);
+        let named = named.map(|(name, socket)| format!("listen={proto}:{socket} name \"{name}\"\n"));
+        // Of those that are at ::1 the server takes the last one.
+        named.chain(self.usual.map(|socket| format!("listen={proto}:{socket}\n"))).collect()
     }
 
     fn of(&self, name: &str) -> String {
-        format!("udp:{}", self.0[NAMES.iter().position(|one| *one == name).unwrap()])
+        let at = NAMES.iter().position(|one| *one == name).unwrap();
+        format!("{}:{}", self.way.proto(), self.named[at])
     }
 }
 
 /// Each of the gateways refuses. They are in set 1 in this order, and each in a set of its own from 11 on: the first with
 /// socket `a`, the third with `b`, the others without.
 struct Scene {
-    gateways: Gateways,
+    gateways: [Probed; 4],
     sockets: Sockets,
     server: Kamailio,
 }
@@ -59,49 +111,119 @@ failure_route[FAILED] {
 }
 "#;
 
+/// The same in Lua. SELECT and NEXT are expressions.
+const LUA: &str = r#"
+D = KSR.dispatcher
+local function given(name)
+	local value = KSR.pv.gete("$hdr(" .. name .. ")")
+	return value ~= "" and value
+end
+local function send_from(name)
+	if given(name) then KSR.pv.sets("$fs", given(name)) end
+end
+local function relay()
+	KSR.tm.t_on_failure("ksr_failure_FAILED")
+	KSR.tm.t_relay()
+end
+function ksr_request_route()
+	if KSR.is_method("OPTIONS") then KSR.sl.sl_send_reply(200, "Ready"); return end
+	if KSR.is_method("ACK") then KSR.tm.t_check_trans(); return end
+	if given("X-Early") then KSR.tm.t_newtran() end
+	send_from("X-Before")
+	if SELECT < 0 then KSR.sl.sl_send_reply(404, "None"); return end
+	send_from("X-After")
+	KSR.pv.seti("$avp(next)", 12)
+	relay()
+end
+function ksr_failure_FAILED()
+	local next_set = KSR.pv.get("$avp(next)")
+	if next_set == 12 then send_from("X-Failed") end
+	if NEXT < 0 then return end
+	KSR.pv.seti("$avp(next)", next_set + 1)
+	relay()
+end
+"#;
+
+fn by_lua(builder: Builder, select: &str, next: &str) -> Builder {
+    let script = LUA.replace("SELECT", select).replace("NEXT", next);
+    let conf = "modparam(\"app_lua\", \"load\", \"RUN_DIR/script.lua\")\ncfgengine \"lua\"";
+    builder.module("app_lua").with_file("script.lua", &script).route("").modparam(conf)
+}
+
+fn by_script(builder: Builder, select: &str, next: &str) -> Builder {
+    builder.route(&ROUTE.replace("SELECT", select).replace("NEXT", next))
+}
+
 impl Scene {
-    fn start(select: &str, next: &str, stock: bool) -> Scene {
-        let (gateways, sockets) = (Gateways::answering(4, 500), Sockets::new());
+    fn start(select: &str, next: &str) -> Scene {
+        Scene::start_with(Udp, |builder| by_script(builder, select, next))
+    }
+
+    fn start_with(way: Way, dressed: impl FnOnce(Builder) -> Builder) -> Scene {
+        let gateways = [(); 4].map(|()| {
+            let at = (way.address(), 0).into();
+            let gateway = if way.is_tcp() { Probed::with_tcp_at(at) } else { Probed::at(at) };
+            gateway.probed_by("INVITE");
+            gateway.behave(Behaviour::Answer(500, "No"));
+            gateway
+        });
+        let sockets = Sockets::new(way);
         let mut list = String::new();
-        for n in 0..4 {
+        for (n, gateway) in gateways.iter().enumerate() {
             let socket = match n {
                 0 => format!("socket={}", sockets.of("a")),
                 2 => format!("socket={}", sockets.of("b")),
                 _ => format!("n={n}"),
             };
-            let uri = gateways.uri(n);
+            let uri = format!("{};transport={}", gateway.uri(), way.proto());
             list += &format!("1 {uri} 0 {} {socket}\n{} {uri} 0 0 {socket}\n", 9 - n, 11 + n);
         }
-        let route = ROUTE.replace("SELECT", select).replace("NEXT", next);
-        let builder = Kamailio::builder().workers(4).list(list).route(&route).globals(&sockets.listens());
-        let builder = builder.modparam("modparam(\"dispatcher\", \"flags\", 2)");
-        let server = if stock { builder.stock().start() } else { builder.start() };
+        let builder = Kamailio::builder().workers(2).list(list).globals(&sockets.listens());
+        let builder = if way.is_tcp() { builder.tcp() } else { builder };
+        let server = dressed(builder.modparam("modparam(\"dispatcher\", \"flags\", 2)")).start();
         Scene { gateways, sockets, server }
     }
 
-    /// The sockets that the gateways see, in their order; `-` is the server's own. `headers` as `X-Before: x`.
+    /// The name of the socket that a request was sent from.
     #[track_caller]
-    fn seen(&self, headers: &[(&str, &str)]) -> [String; 4] {
-        self.gateways.forget_received();
-        let mut agent = self.server.agent();
+    fn name_of(&self, via: &str) -> &'static str {
+        let is_it = |socket: &SocketAddr| via.contains(&format!(" {socket};"));
+        if let Some(at) = self.sockets.named.iter().position(is_it) {
+            return NAMES[at];
+        }
+        let usual = self.sockets.usual.unwrap_or(self.server.address());
+        assert!(is_it(&usual), "sent from no socket of ours: {via}");
+        "-"
+    }
+
+    /// Places a call that nobody takes, with these headers (`X-Before: x`).
+    #[track_caller]
+    fn call(&self, headers: &[(&str, &str)]) {
+        self.gateways.iter().for_each(Probed::forget);
+        let to = self.sockets.usual.filter(|_| self.sockets.way == Udp6Only).unwrap_or(self.server.address());
+        let mut agent = Agent::bind(to);
         let mut call = agent.call();
         for (name, socket) in headers {
             let value = if socket.is_empty() { "1".to_owned() } else { self.sockets.of(socket) };
             call = with(call, name, &value);
         }
-        agent.send(&call.invite());
-        assert_eq!(agent.answer(&call, "INVITE").status(), Some(500));
-        let all = || self.gateways.counts("INVITE").iter().all(|count| *count >= 1);
+        let answer = agent.place(&mut call);
+        assert_eq!(answer.status(), Some(500), "{}", answer.start);
+    }
+
+    /// The sockets that the gateways see, in their order.
+    #[track_caller]
+    fn seen(&self, headers: &[(&str, &str)]) -> [&'static str; 4] {
+        self.call(headers);
+        let all = || self.gateways.iter().all(|gateway| gateway.count("INVITE") >= 1);
         eventually("each is tried", SOON, all);
-        let received = self.gateways.received();
-        std::array::from_fn(|n| {
-            let invite =
-                |one: &&crate::support::Received| one.gateway == n && one.message.method() == Some("INVITE");
-            let via =
-                received.iter().find(invite).unwrap().message.header("Via").unwrap_or_default().to_owned();
-            let place = self.sockets.0.iter().position(|socket| via.contains(&format!(" {socket};")));
-            place.map_or("-", |place| NAMES[place]).to_owned()
-        })
+        std::array::from_fn(|gateway| self.socket_at(gateway))
+    }
+
+    #[track_caller]
+    fn socket_at(&self, gateway: usize) -> &'static str {
+        let invite = self.gateways[gateway].probes().swap_remove(0);
+        self.name_of(invite.message.header("Via").unwrap_or_default())
     }
 }
 
@@ -110,19 +232,22 @@ const NEXT: &str = "if (!ds_next_dst()) exit;";
 
 /// Each way to go from one to the next, with the headers and what is seen then.
 fn assert_undone(select: &str, next: &str) {
-    let scene = Scene::start(select, next, false);
+    assert_undone_in(Scene::start(select, next), &format!("{select} {next}"));
+}
+
+fn assert_undone_in(scene: Scene, what: &str) {
     for early in [&[][..], &[("X-Early", "")]] {
         let seen = |headers: &[(&str, &str)]| scene.seen(&[early, headers].concat());
-        assert_eq!(seen(&[]), ["a", "-", "b", "-"], "{select} {next} {early:?}");
-        assert_eq!(seen(&[("X-Before", "x")]), ["a", "x", "b", "x"], "{select} {next} {early:?}");
+        assert_eq!(seen(&[]), ["a", "-", "b", "-"], "{what} {early:?}");
+        assert_eq!(seen(&[("X-Before", "x")]), ["a", "x", "b", "x"], "{what} {early:?}");
         // The script's own choice is the same as that of the first destination.
-        assert_eq!(seen(&[("X-Before", "a")]), ["a", "a", "b", "a"], "{select} {next} {early:?}");
+        assert_eq!(seen(&[("X-Before", "a")]), ["a", "a", "b", "a"], "{what} {early:?}");
     }
     // What the script sets after the selection is what it wants, also of the next.
-    assert_eq!(scene.seen(&[("X-After", "y")]), ["y", "y", "b", "y"], "{select} {next}");
+    assert_eq!(scene.seen(&[("X-After", "y")]), ["y", "y", "b", "y"], "{what}");
     // What it sets in a failure route ends with it: tm gives the next one the message as it was relayed first.
-    assert_eq!(scene.seen(&[("X-Failed", "y")]), ["a", "y", "b", "-"], "{select} {next}");
-    assert_eq!(scene.seen(&[("X-Before", "x"), ("X-Failed", "y")]), ["a", "y", "b", "x"], "{select} {next}");
+    assert_eq!(scene.seen(&[("X-Failed", "y")]), ["a", "y", "b", "-"], "{what}");
+    assert_eq!(scene.seen(&[("X-Before", "x"), ("X-Failed", "y")]), ["a", "y", "b", "x"], "{what}");
     scene.server.stop();
 }
 
@@ -162,31 +287,23 @@ fn socket_of_the_one_that_failed_ends_with_a_new_selection() {
 fn of_several_selections_only_the_last_ones_socket_counts() {
     let before = r#"ds_select_dst("13", "8"); ds_select_dst("12", "8"); ds_select_dst("11", "8");"#;
     assert_undone(before, r#"ds_select_dst("13", "8"); if (!ds_select_dst("$avp(next)", "8")) exit;"#);
-    let scene =
-        Scene::start(r#"ds_select_dst("11", "8"); ds_select_dst("1", "8"); ds_next_dst();"#, NEXT, false);
-    let mut call = scene.server.agent().call();
-    for (before, wanted) in [(None, "-"), (Some("x"), "x")] {
-        scene.gateways.forget_received();
-        let mut agent = scene.server.agent();
-        call = agent.call();
-        if let Some(socket) = before {
-            call = with(call, "X-Before", &scene.sockets.of(socket));
-        }
-        agent.send(&call.invite());
-        assert_eq!(agent.answer(&call, "INVITE").status(), Some(500));
-        let first =
-            scene.gateways.received().into_iter().find(|one| one.message.method() == Some("INVITE")).unwrap();
-        let via = first.message.header("Via").unwrap_or_default().to_owned();
-        let place = scene.sockets.0.iter().position(|socket| via.contains(&format!(" {socket};")));
-        assert_eq!((first.gateway, place.map_or("-", |place| NAMES[place])), (1, wanted));
+    let scene = Scene::start(r#"ds_select_dst("11", "8"); ds_select_dst("1", "8"); ds_next_dst();"#, NEXT);
+    for (headers, wanted) in [(&[][..], "-"), (&[("X-Before", "x")], "x")] {
+        scene.call(headers);
+        let first = scene
+            .gateways
+            .iter()
+            .enumerate()
+            .flat_map(|(n, one)| one.probes().into_iter().map(move |p| (n, p)));
+        let (n, first) = first.min_by_key(|(_, probe)| probe.at).unwrap();
+        assert_eq!((n, scene.name_of(first.message.header("Via").unwrap_or_default())), (1, wanted));
     }
-    drop(call);
     scene.server.stop();
 }
 
 #[test]
 fn each_branch_leaves_from_its_own_socket_or_the_scripts() {
-    let scene = Scene::start(&SELECT.replace("\"8\"", "\"12\""), "exit;", false);
+    let scene = Scene::start(&SELECT.replace("\"8\"", "\"12\""), "exit;");
     assert_eq!(scene.seen(&[]), ["a", "-", "b", "-"]);
     assert_eq!(scene.seen(&[("X-Before", "x")]), ["a", "x", "b", "x"]);
     scene.server.stop();
@@ -195,8 +312,36 @@ fn each_branch_leaves_from_its_own_socket_or_the_scripts() {
 /// What is undone is a fault there: the socket of the first stays in use.
 #[test]
 fn stock_module_keeps_the_socket_of_the_one_that_failed() {
-    let scene = Scene::start(SELECT, NEXT, true);
+    let scene = Scene::start_with(Udp, |builder| by_script(builder, SELECT, NEXT).stock());
     assert_eq!(scene.seen(&[]), ["a", "a", "b", "a"]);
     assert_eq!(scene.seen(&[("X-Before", "x")]), ["a", "a", "b", "a"]);
     scene.server.stop();
+}
+
+#[test]
+fn socket_of_the_one_that_failed_ends_in_lua_too() {
+    let lua = |select: &str, next: &str| Scene::start_with(Udp, |builder| by_lua(builder, select, next));
+    for (select, next) in [
+        ("D.ds_select_dst(1, 8)", "D.ds_next_dst()"),
+        ("D.ds_select_domain(1, 8)", "D.ds_next_domain()"),
+        ("D.ds_select_dst(11, 8)", "D.ds_select_dst(next_set, 8)"),
+        ("D.ds_select_routes('11=8', 'd')", "D.ds_select_routes(next_set .. '=8', 'd')"),
+        ("D.ds_select(1, 8) + D.ds_set_dst()", "D.ds_next_dst()"),
+    ] {
+        assert_undone_in(lua(select, next), &format!("{select} {next}"));
+    }
+}
+
+#[test]
+fn socket_of_the_one_that_failed_ends_over_tcp_and_ipv6() {
+    for way in [Tcp, Udp6, Udp6Only, Tcp6] {
+        let scene = Scene::start_with(way, |builder| by_script(builder, SELECT, NEXT));
+        assert_undone_in(scene, &format!("{way:?}"));
+        // That is where the server itself sends from, if nobody ever chose.
+        let select = SELECT.replace("\"1\"", "\"12\"");
+        let scene = Scene::start_with(way, |builder| by_script(builder, &select, "exit;"));
+        scene.call(&[]);
+        assert_eq!(scene.socket_at(1), "-", "{way:?}");
+        scene.server.stop();
+    }
 }

@@ -126,9 +126,12 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// On an address of its own, sending to `server`.
+    /// On an address of its own, sending to `server`. Of IPv6 there is only one for all.
     pub fn bind(server: SocketAddr) -> Agent {
-        let socket = net::socket();
+        let socket = match server {
+            SocketAddr::V4(_) => net::socket(),
+            SocketAddr::V6(_) => UdpSocket::bind("[::1]:0").expect("a port on ::1"),
+        };
         let local = socket.local_addr().expect("the address just bound");
         Agent { socket, local, server, waiting: VecDeque::new() }
     }

@@ -3,7 +3,7 @@
 //! A call counts at a destination exactly while a leg of it that may still be answered, or was answered, went there:
 //! however many legs it has there, once.
 
-use super::leg::{Branch, Leg, MAX_MORE, Phase, Transaction, Way};
+use super::leg::{self, Branch, Leg, MAX_MORE, Phase, Transaction, Way};
 
 /// The request for which a destination is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,12 +75,7 @@ impl Call {
 
     /// The records of the destinations at which it counts, each once.
     pub fn counted(&self) -> impl Iterator<Item = u32> + '_ {
-        let legs = self.legs();
-        let first = move |(at, leg): &(usize, &Leg)| {
-            let before = legs.get(..*at).unwrap_or_default();
-            leg.counts() && !before.iter().any(|other| other.counts() && other.record() == leg.record())
-        };
-        legs.iter().enumerate().filter(first).map(|(_, leg)| leg.record())
+        leg::counted(self.legs())
     }
 
     /// Whether it counts at the destination of this record.
@@ -88,14 +83,9 @@ impl Call {
         self.legs().iter().any(|leg| leg.counts() && leg.record() == record)
     }
 
-    /// Whether it was answered by the destination of this record.
-    pub fn is_confirmed_at(&self, record: u32) -> bool {
-        self.legs().iter().any(|leg| !leg.is_open() && leg.record() == record)
-    }
-
     /// Whether it counts anywhere.
     pub fn counts(&self) -> bool {
-        self.legs().iter().any(|leg| leg.counts())
+        leg::any_counts(self.legs())
     }
 
     /// Keeps the legs for which `keep` says so; it may change them. Whether any went.

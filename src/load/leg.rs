@@ -229,6 +229,25 @@ impl Leg {
     }
 }
 
+/// The records of the destinations at which a call with these legs counts, each once.
+pub fn counted(legs: &[Leg]) -> impl Iterator<Item = u32> + '_ {
+    let first = move |(at, leg): &(usize, &Leg)| {
+        let before = legs.get(..*at).unwrap_or_default();
+        leg.counts() && !before.iter().any(|other| other.counts() && other.record() == leg.record())
+    };
+    legs.iter().enumerate().filter(first).map(|(_, leg)| leg.record())
+}
+
+/// Whether a call with these legs was answered by the destination of this record.
+pub fn is_confirmed_at(legs: &[Leg], record: u32) -> bool {
+    legs.iter().any(|leg| !leg.is_open() && leg.record() == record)
+}
+
+/// Whether a call with these legs counts anywhere.
+pub fn any_counts(legs: &[Leg]) -> bool {
+    legs.iter().any(|leg| leg.counts())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Recounting the call table against the load that the records show.
 
+use crate::load::leg;
 use crate::shm::Alloc;
 use crate::shm::counter::Audited;
 use crate::state::Root;
@@ -66,16 +67,16 @@ pub fn audit<A: Alloc>(root: &Root<A>) -> Audit {
     let mut found = vec![0u32; numbers.last().map_or(0, |&last| last as usize + 1)];
     for shard in root.calls.shards() {
         let mut shard = shard.lock();
-        shard.for_each(|_, call| {
-            for record in call.counted() {
-                let phase =
-                    if call.is_confirmed_at(record) { &mut audit.confirmed } else { &mut audit.early };
+        shard.for_each(|legs| {
+            for record in leg::counted(legs) {
+                let up = leg::is_confirmed_at(legs, record);
+                let phase = if up { &mut audit.confirmed } else { &mut audit.early };
                 *phase += 1;
                 if let Some(found) = found.get_mut(record as usize) {
                     *found += 1;
                 }
             }
-            audit.released += usize::from(!call.counts());
+            audit.released += usize::from(!leg::any_counts(legs));
         });
         shard.audited = Audited::Already;
     }

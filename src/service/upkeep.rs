@@ -5,11 +5,11 @@
 //! work has an end.
 
 use super::{calls, replace};
-use crate::load::Expiry;
+use crate::load::{Call, Expiry};
 use crate::shm::table::CHUNK;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::Root;
-use crate::state::calls::Shard;
+use crate::state::calls::{SHARDS, Shard};
 
 /// Spare entries of a shard, at least.
 const SPARE: usize = 16;
@@ -77,19 +77,10 @@ pub fn give_back<A: Alloc>(root: &Root<A>) {
 /// Gives back at once all that can be: what is remembered of calls that ended, and all room that is not in use. For when memory
 /// is short.
 pub fn relieve<A: Alloc>(root: &Root<A>) {
+    let mut sweep = Sweep::new();
+    sweep.begin(0);
+    while sweep.slice(root, |call| call.retain(|leg| leg.counts())) {}
     for shard in root.calls.shards() {
-        let mut end = usize::MAX;
-        while end > 0 {
-            let shard = &mut *shard.lock();
-            let audited = shard.audited;
-            end = shard.sweep_some(end, LOOKS, |before| {
-                let mut after = *before;
-                after.retain(|leg| leg.counts()).then(|| {
-                    calls::settle(root, before, &after, None, audited);
-                    after
-                })
-            });
-        }
         while shard.lock().give_back(0, CHUNKS) > 0 {}
         shard.lock().give_back_more(CHUNKS);
     }
@@ -110,11 +101,13 @@ pub fn with_relief<A: Alloc, T, E>(
     }
 }
 
-/// A look at all calls, in slices.
+/// A look at all calls, in slices: one of each shard in turn, so that who waits for a shard has it before the next slice.
 #[derive(Debug, Default)]
 pub struct Sweep {
-    /// The shard where it goes on, and how many of its entries are not looked at; none where no sweep is under way.
-    at: Option<(usize, usize)>,
+    /// How many entries of each shard are not looked at; empty where no sweep is under way.
+    left: Vec<usize>,
+    /// The shard whose turn it is.
+    at: usize,
     /// When the last one began.
     begun: u32,
 }
@@ -122,13 +115,14 @@ pub struct Sweep {
 impl Sweep {
     /// None under way.
     pub const fn new() -> Self {
-        Self { at: None, begun: 0 }
+        Self { left: Vec::new(), at: 0, begun: 0 }
     }
 
     /// Begins, unless it is under way.
     pub fn begin(&mut self, now: u32) {
-        if self.at.is_none() {
-            *self = Self { at: Some((0, usize::MAX)), begun: now };
+        if self.left.is_empty() {
+            self.left = vec![usize::MAX; SHARDS];
+            self.begun = now;
         }
     }
 
@@ -138,6 +132,29 @@ impl Sweep {
             self.begin(now);
         }
     }
+
+    /// Takes off calls what `change` does, in one slice; it says whether it took any. False when all is looked at.
+    fn slice<A: Alloc>(&mut self, root: &Root<A>, mut change: impl FnMut(&mut Call) -> bool) -> bool {
+        let turns = (self.at..SHARDS).chain(0..self.at);
+        let mut next = turns.filter_map(|at| Some((at, *self.left.get(at)?))).filter(|(_, left)| *left > 0);
+        let Some((at, left)) = next.next() else {
+            self.left.clear();
+            return false;
+        };
+        if let (Some(shard), Some(place)) = (root.calls.shards().get(at), self.left.get_mut(at)) {
+            let shard = &mut *shard.lock();
+            let audited = shard.audited;
+            *place = shard.sweep_some(left, LOOKS, |before| {
+                let mut after = *before;
+                change(&mut after).then(|| {
+                    calls::settle(root, before, &after, None, audited);
+                    after
+                })
+            });
+        }
+        self.at = at + 1;
+        true
+    }
 }
 
 /// Drops the calls whose time is over, as far as one second's work goes, and says how many of them still counted. While memory
@@ -145,25 +162,18 @@ impl Sweep {
 pub fn expire_some<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32, sweep: &mut Sweep) -> u64 {
     let short = root.short.is_on(now);
     let (mut looks, mut drops, mut dropped) = (0, 0, 0);
-    while let Some((at, end)) = sweep.at.filter(|_| looks < LOOKS_A_SECOND && drops < DROPS_A_SECOND) {
-        let Some(shard) = root.calls.shards().get(at) else {
-            sweep.at = None;
-            break;
-        };
-        let shard = &mut *shard.lock();
-        let audited = shard.audited;
-        let end = shard.sweep_some(end, LOOKS, |before| {
-            let mut after = *before;
-            let any = after.retain(|leg| !expiry.is_due(*leg, now) && (!short || leg.counts()));
-            any.then(|| {
-                drops += 1;
-                dropped += u64::from(before.counts() && !after.counts());
-                calls::settle(root, before, &after, None, audited);
-                after
-            })
+    while looks < LOOKS_A_SECOND && drops < DROPS_A_SECOND {
+        let goes_on = sweep.slice(root, |call| {
+            let counted = call.counts();
+            let any = call.retain(|leg| !expiry.is_due(*leg, now) && (!short || leg.counts()));
+            drops += usize::from(any);
+            dropped += u64::from(counted && !call.counts());
+            any
         });
+        if !goes_on {
+            break;
+        }
         looks += LOOKS;
-        sweep.at = Some(if end == 0 { (at + 1, usize::MAX) } else { (at, end) });
     }
     root.counters.expired.add(dropped);
     dropped
@@ -173,7 +183,7 @@ pub fn expire_some<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32, sweep: &m
 pub fn expire<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32) -> u64 {
     let (mut sweep, mut dropped) = (Sweep::default(), 0);
     sweep.begin(now);
-    while sweep.at.is_some() {
+    while !sweep.left.is_empty() {
         dropped += expire_some(root, expiry, now, &mut sweep);
     }
     dropped

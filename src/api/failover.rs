@@ -149,11 +149,7 @@ fn next_usable(module: &Module, msg: &Message, key: Option<Key>, list: &mut List
             match set.and_then(|set| list::position(set, &front, 0).map(|at| (set, at))) {
                 // An entry that a script made, or whose destination is gone by now, is used as it is.
                 None => leave(module, msg, key),
-                Some((set, at)) if route::may_follow(module.root, set, at, key.as_ref()) => {
-                    if let (Some(destination), Some(key)) = (set.get(at), key) {
-                        follow(module, msg, key, destination.record);
-                    }
-                }
+                Some((set, at)) if goes_on(module, msg, key, set, at) => {}
                 Some(_) => {
                     list.remove_front();
                     continue;
@@ -174,6 +170,23 @@ fn next_usable(module: &Module, msg: &Message, key: Option<Key>, list: &mut List
             None => (0..length).for_each(|_| {
                 list.remove_front();
             }),
+        }
+    }
+}
+
+/// Whether the request goes on to this position. If its call counts anywhere, it counts there now.
+fn goes_on(module: &Module, msg: &Message, key: Option<Key>, set: &Set<Pool>, at: usize) -> bool {
+    match calls::go_on(module.root, set, at, key.as_ref(), || tracking::invite(msg)) {
+        Ok(counts) => {
+            if let (true, Some(key), Some(destination)) = (counts, key, set.get(at)) {
+                tracking::chosen(module, msg, key, destination.record, true);
+            }
+            true
+        }
+        Err(NotPlaced::Refused(_)) => false,
+        Err(NotPlaced::OutOfMemory(error)) => {
+            tracking::told::<()>(Err(error));
+            true
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::view::View;
 use crate::load::{Branch, Call, Invite, Leg, News, Transaction, Unsent, key::Key};
-use crate::select::{Choice, Refusal};
+use crate::select::{self, Choice, Pool, Refusal};
 use crate::shm::counter::Audited;
 use crate::shm::table::CHUNK;
 use crate::shm::{Alloc, OutOfMemory};
@@ -88,11 +88,6 @@ pub fn place<A: Alloc>(
     root.counters.placed.bump();
     settle(root, &before, &after, Some(number), shard.audited);
     Ok(Placed { at, new: true, own: true })
-}
-
-/// Whether the call counts somewhere.
-pub fn counts<A: Alloc>(root: &Root<A>, key: &Key) -> bool {
-    root.counters.placed.get() > 0 && root.calls.shard(key).get(key).counts()
 }
 
 /// The call, as it is now.
@@ -183,6 +178,46 @@ pub fn follow<A: Alloc>(
         }
         counts
     })
+}
+
+/// A request that something which does not count sends on to this position, if that is usable. If its call counts somewhere, it
+/// counts here now, if there is room; look and count are one step. Whether it does.
+pub fn go_on<A: Alloc>(
+    root: &Root<A>,
+    set: &Set<A>,
+    at: usize,
+    key: Option<&Key>,
+    invite: impl FnOnce() -> Invite,
+) -> Result<bool, NotPlaced> {
+    let view = View::new(root, set);
+    let (Some(destination), Some(record)) = (set.get(at), view.record(at)) else {
+        return Err(NotPlaced::Refused(Refusal::NoSet));
+    };
+    let number = destination.record;
+    let uncounted = || if view.usable(at) { Ok(false) } else { Err(NotPlaced::Refused(Refusal::NoneActive)) };
+    let Some(key) = key.filter(|_| root.counters.placed.get() > 0) else { return uncounted() };
+    let mut shard = root.calls.shard(key);
+    let before = shard.get(key);
+    if !before.counts() {
+        return uncounted();
+    }
+    let taken = loop {
+        let seen = select::least_loaded(&view, core::iter::once(at)).map_err(NotPlaced::Refused)?.load;
+        if before.counts_at(number) {
+            break None;
+        }
+        if record.load.take_if(seen, shard.audited) {
+            break Some(number);
+        }
+    };
+    let (mut after, invite) = (before, invite());
+    after.choose(number, invite);
+    if let Err(error) = put(root, &mut shard, key, &before, &after, invite.now) {
+        taken.into_iter().for_each(|_| record.load.give(shard.audited));
+        return Err(error.into());
+    }
+    settle(root, &before, &after, taken, shard.audited);
+    Ok(true)
 }
 
 /// What a message says about a call. False if the call is not known or the event came too late to mean anything; that is

@@ -193,10 +193,3 @@ fn count_full<A: Alloc>(root: &Root<A>, set: &Set<A>, refusal: Refusal) {
         full.filter_map(|at| view.record(at)).for_each(|record| record.totals.full.bump());
     }
 }
-
-/// Whether a request may go on to this position: it is usable, and has room for a call that counts.
-pub fn may_follow<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, call: Option<&Key>) -> bool {
-    let view = View::new(root, set);
-    let full = || select::is_full(&view, at) && call.is_some_and(|key| calls::counts(root, key));
-    view.record(at).is_some_and(|record| record.flags().usable()) && !full()
-}

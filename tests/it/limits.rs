@@ -8,6 +8,7 @@ use crate::support::{Agent, Call, Gateways, Kamailio};
 at_one_and_eight_workers! {
     bursts_fill_every_gateway_to_its_limit_and_no_further,
     every_place_is_taken_once,
+    counted_calls_that_go_on_in_a_list_that_does_not_count_pass_no_limit,
     zero_or_absent_maxload_is_no_limit,
     short_calls_over_idle_gateways_are_shared_evenly,
     loads_of_long_calls_differ_by_one_at_most,
@@ -90,6 +91,49 @@ fn every_place_is_taken_once(workers: u32) {
     }
     let audit = assert_no_drift(&server);
     assert_eq!((audit.calls, audit.released), (0, (PLACES * ROUNDS) as i64));
+    all_over(server);
+}
+
+/// The call counts, then goes to a set whose list an algorithm made that does not count, and on in that.
+const SENT_ON: &str = r#"
+request_route {
+	if (is_method("ACK")) exit;
+	if (is_method("CANCEL")) ds_load_update();
+	else if (ds_select_dst("100", "10") && ds_select_dst("200", "8") && ds_next_dst()) forward();
+	else { sl_send_reply("404", "No destination"); exit; }
+	sl_send_reply("200", "OK");
+}
+"#;
+
+fn counted_calls_that_go_on_in_a_list_that_does_not_count_pass_no_limit(workers: u32) {
+    let line = |set: u32, n: usize, priority: usize, attrs: &str| {
+        format!("{set} sip:127.0.0.{}:5060 0 {priority} duid=gw{n}{attrs}\n", n + 1)
+    };
+    let list = [
+        line(100, 0, 0, ""),
+        line(200, 1, 9, ""),
+        line(200, 2, 5, ";maxload=3"),
+        line(200, 3, 1, ";maxload=2"),
+    ];
+    let server = calls::relaying(workers, list.concat(), NO_FAILOVER).route(SENT_ON).start();
+    let mut agents: Vec<Agent> = (0..AT_ONCE).map(|_| server.agent()).collect();
+    for round in 0..ROUNDS {
+        let mut calls: Vec<Call> = agents.iter().map(Agent::call).collect();
+        let invites: Vec<_> = calls.iter_mut().map(Call::invite).collect();
+        for (agent, invite) in std::iter::zip(&agents, &invites) {
+            agent.send(invite);
+        }
+        for (agent, call) in std::iter::zip(&mut agents, &calls) {
+            assert_eq!(agent.answer(call, "INVITE").status(), Some(200), "round {round}");
+        }
+        // For the others the list goes on to where they came from.
+        assert_eq!(loads(&server, 4), [AT_ONCE as i64 - 5, 0, 3, 2], "round {round}");
+        for (agent, call) in std::iter::zip(&mut agents, &calls) {
+            agent.send(&call.cancel());
+            assert_eq!(agent.answer(call, "CANCEL").status(), Some(200));
+        }
+        assert_eq!(assert_no_drift(&server).calls, 0, "round {round}");
+    }
     all_over(server);
 }
 

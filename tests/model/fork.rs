@@ -8,6 +8,7 @@
 mod branches;
 mod deaths;
 mod edits;
+mod limits;
 mod mapping;
 mod peaks;
 mod probes;

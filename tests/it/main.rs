@@ -46,6 +46,7 @@ mod source_model;
 mod stock;
 mod stock_kamcmd;
 mod stock_rpc;
+mod stopped;
 mod storm;
 mod storm_branches;
 mod storm_edits;

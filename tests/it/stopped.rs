@@ -1,0 +1,111 @@
+//! A process that is stopped amid a read holds up what it may be reading, and no longer than it is stopped.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{Kamailio, eventually, until};
+
+const DESTINATIONS: usize = 3_000;
+const RELOADS: usize = 100;
+const SOON: Duration = Duration::from_secs(10);
+/// What is given back goes once a second, a part at a time.
+const BACK: Duration = Duration::from_secs(60);
+
+/// The worker looks at all destinations again and again, and does next to nothing else.
+const READ: &str = r#"
+request_route {
+	$var(end) = $TV(sn) + 5;
+	while ($TV(sn) < $var(end)) { ds_select("1", "13"); }
+	sl_send_reply("200", "OK");
+}
+"#;
+
+/// Destinations that no other turn has.
+fn list(turn: usize) -> String {
+    (0..DESTINATIONS).map(|n| format!("1 sip:10.{turn}.{}.{}:5060\n", n / 250 + 1, n % 250 + 1)).collect()
+}
+
+/// One process of the server, stopped until this is dropped.
+struct Stopped(i64);
+
+impl Stopped {
+    #[track_caller]
+    fn new(pid: i64) -> Stopped {
+        // SAFETY: takes no pointers; the server is our child, and so alive or not yet reaped.
+        unsafe { libc::kill(pid as libc::pid_t, libc::SIGSTOP) };
+        let stopped = Stopped(pid);
+        eventually("it stops", SOON, || stat(pid)[0] == "T");
+        stopped
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { libc::kill(self.0 as libc::pid_t, libc::SIGCONT) };
+    }
+}
+
+/// What the kernel says of a process, from its state on.
+fn stat(pid: i64) -> Vec<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(") ").next().unwrap().split(' ').map(str::to_owned).collect()
+}
+
+/// The time that it has run in its own code, in hundredths of a second.
+fn ran(pid: i64) -> u64 {
+    stat(pid)[11].parse().unwrap()
+}
+
+#[track_caller]
+fn used(server: &Kamailio) -> i64 {
+    server.rpc("core.shmmem", json!([])).unwrap()["real_used"].as_i64().unwrap()
+}
+
+#[test]
+fn what_reloads_leave_while_a_worker_is_stopped_inside_a_read_is_free_when_it_goes_on() {
+    let mut server = Kamailio::builder()
+        .workers(1)
+        .shm_megabytes(512)
+        .list(list(0))
+        .globals("max_while_loops=1000000000")
+        .route(READ)
+        .start();
+    let rpc = server.rpc_handle();
+    let worker = rpc.processes().into_iter().find(|(_, what)| what.contains("udp receiver")).unwrap().0;
+    let mut agent = server.agent();
+    let before = used(&server);
+    let mut turn = 0;
+    // It does little else than read, but may be stopped between two reads.
+    let (stopped, call, peak) = (0..8)
+        .find_map(|_| {
+            let mut call = agent.call();
+            let idle = ran(worker);
+            agent.send(&call.within("MESSAGE"));
+            eventually("the worker reads", SOON, || ran(worker) > idle + 5);
+            let stopped = Stopped::new(worker);
+            for _ in 0..RELOADS {
+                turn = turn % 250 + 1;
+                server.write_list(&list(turn));
+                rpc.call_within(SOON, "dispatcher.reload", json!([])).unwrap();
+            }
+            let peak = used(&server);
+            println!("{peak} after {before}");
+            (peak > 10 * before).then_some((stopped, call, peak))
+        })
+        .expect("stopped inside a read");
+    let goes_on = Instant::now();
+    drop(stopped);
+    assert_eq!(agent.answer(&call, "MESSAGE").status(), Some(200));
+    let mut now = peak;
+    let back = until(BACK, || {
+        now = used(&server);
+        now < before + before / 10
+    });
+    println!("{before} before, {peak} at the end of the reloads, {now} {:?} later", goes_on.elapsed());
+    assert!(back, "{before} before, {peak} at the end of the reloads, {now} now");
+    server.assert_healthy();
+    assert_eq!(server.rpc("dispatcher.load_audit", json!([0, 1])).unwrap()["DRIFT"], 0);
+    server.stop();
+}

@@ -115,6 +115,13 @@ fn a_storm_of_calls_to_destinations_that_come_and_go_leaves_no_drift_and_no_memo
     let mapping = Mapping::new(256 << 20);
     let root = root(mapping);
     let list = |turn: u32| new_ones(turn, MANY[turn as usize % MANY.len()]);
+    // Records lie where others left room, in more chunks or fewer; those of the first list in the fewest, if nothing else is there.
+    let anew = || {
+        for list in [String::new(), list(0)] {
+            publish(root, &list).unwrap();
+            (0..60).for_each(|_| second(root));
+        }
+    };
     // So that the call table has what it keeps: in each shard calls that went to two destinations.
     for turn in 0..2 {
         publish(root, &list(turn)).unwrap();
@@ -126,8 +133,7 @@ fn a_storm_of_calls_to_destinations_that_come_and_go_leaves_no_drift_and_no_memo
         });
     }
     upkeep::expire(root, Expiry { early: 1, confirmed: 1 }, 10);
-    publish(root, &list(0)).unwrap();
-    (0..60).for_each(|_| second(root));
+    anew();
     let before = mapping.used();
     let turns = mapping.keep(AtomicU32::new(0));
     fork_workers(
@@ -163,8 +169,8 @@ fn a_storm_of_calls_to_destinations_that_come_and_go_leaves_no_drift_and_no_memo
     );
     assert!(turns.load(Ordering::Relaxed) >= 150, "the storm was over before it began");
     upkeep::expire(root, Expiry { early: 1, confirmed: 1 }, 10_000_000);
-    publish(root, &list(0)).unwrap();
-    (0..60).for_each(|_| second(root));
+    anew();
     assert_eq!(load_is_right(root, 0), 0);
-    assert!(mapping.used().abs_diff(before) <= before / 20, "{} after {before}", mapping.used());
+    assert_eq!(audit::audit(root).accounts.len(), MANY[0] as usize);
+    assert!(mapping.used().abs_diff(before) < 4_096, "{} after {before}", mapping.used());
 }

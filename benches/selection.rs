@@ -28,10 +28,50 @@ const INTERVAL: u64 = 10;
 const TURNS_BESIDE_PROBES: usize = 41;
 /// Entries of the table that ages the allocator.
 const AGE: u32 = 40_000;
-const SIZES: [usize; 3] = [3, 30, 300];
-const ALGORITHMS: [(u32, &str); 4] = [(0, "hash"), (4, "round robin"), (8, "priority"), (10, "call load")];
+/// What is measured beside probes.
+const ALGORITHMS: [u32; 4] = [0, 4, 8, 10];
 
-fn route() -> String {
+fn name(algorithm: u32) -> &'static str {
+    match algorithm {
+        0 => "hash",
+        4 => "round robin",
+        8 => "priority",
+        9 => "weight",
+        10 => "call load",
+        11 => "rel. weight",
+        _ => "",
+    }
+}
+
+/// What a selection leaves for failover.
+#[derive(Clone, Copy, PartialEq)]
+enum List {
+    /// `flags` 0: nothing.
+    Off,
+    /// `flags` 2 and a limit of 1: the chosen one.
+    One,
+    /// `flags` 2: the whole set.
+    All,
+}
+
+impl List {
+    fn name(self) -> &'static str {
+        match self {
+            List::Off => "off",
+            List::One => "limit 1",
+            List::All => "all",
+        }
+    }
+}
+
+/// What is measured, over sets of which sizes. Without failover the stock module cannot release in a loop.
+const ROWS: [(List, &[u32], &[usize]); 3] = [
+    (List::Off, &[0, 4, 8], &[3, 30, 300]),
+    (List::One, &[0, 4, 9, 10, 11], &[3, 30, 300, 3_000]),
+    (List::All, &ALGORITHMS, &[3, 30, 300]),
+];
+
+fn route(list: List) -> String {
     let mut text = String::from(
         "request_route {\n\
          \tif (is_method(\"ACK\")) exit;\n\
@@ -40,11 +80,12 @@ fn route() -> String {
          \t\twhile ($var(i) < $var(n)) { $sht(age=>$var(i)) = \"0123456789012345678901234567890123456789\"; $var(i) = $var(i) + 1; }\n\
          \t\twhile ($var(i) > 0) { $var(i) = $var(i) - 2; $sht(age=>$var(i)) = $null; } }\n",
     );
-    for (algorithm, _) in ALGORITHMS {
+    for algorithm in [0, 4, 8, 9, 10, 11] {
         let release = if algorithm == 10 { "ds_load_unset();" } else { "" };
+        let limit = if list == List::One { ", \"1\"" } else { "" };
         text.push_str(&format!(
             "\tif ($hdr(X-Algorithm) == \"{algorithm}\") {{ while ($var(i) < $var(n)) {{\n\
-             \t\tif (!ds_select_dst(\"1\", \"{algorithm}\")) {{ sl_send_reply(\"500\", \"No\"); exit; }} {release}\n\
+             \t\tif (!ds_select_dst(\"1\", \"{algorithm}\"{limit})) {{ sl_send_reply(\"500\", \"No\"); exit; }} {release}\n\
              \t\t$xavp(_dsdst_[*]) = $null; $xavp(_dsctx_[*]) = $null; $var(i) = $var(i) + 1; }} }}\n"
         ));
     }
@@ -64,25 +105,36 @@ struct Side {
 }
 
 /// A set of this size to select from.
-fn list(size: usize, flags: u32) -> String {
+fn destinations(size: usize, flags: u32) -> String {
     (0..size)
-        .map(|n| format!("1 sip:127.200.{}.{}:5060 {flags} 0 duid=gw{n}\n", n / 250, n % 250 + 1))
+        .map(|n| {
+            format!(
+                "1 sip:127.200.{}.{}:5060 {flags} 0 duid=gw{n};weight={};rweight={}\n",
+                n / 250,
+                n % 250 + 1,
+                1 + n % 9,
+                1 + n % 9
+            )
+        })
         .collect()
 }
 
 impl Side {
-    fn start(stock: bool, size: usize, failover: bool, fast: bool) -> Side {
-        let builder = Kamailio::builder().list(list(size, 0));
-        Side::of(if stock { builder.stock() } else { builder }, size, failover, fast)
+    fn start(stock: bool, size: usize, list: List, fast: bool) -> Side {
+        let builder = Kamailio::builder().list(destinations(size, 0));
+        Side::of(if stock { builder.stock() } else { builder }, size, list, fast)
     }
 
-    fn of(builder: Builder, size: usize, failover: bool, fast: bool) -> Side {
+    fn of(builder: Builder, size: usize, list: List, fast: bool) -> Side {
         let mut builder = builder
             .module("htable")
             .modparam("modparam(\"htable\", \"htable\", \"age=>size=12;\")")
             .globals("max_while_loops=1000000")
-            .modparam(&format!("modparam(\"dispatcher\", \"flags\", {})", if failover { 2 } else { 0 }))
-            .route(&route());
+            .modparam(&format!(
+                "modparam(\"dispatcher\", \"flags\", {})",
+                if list == List::Off { 0 } else { 2 }
+            ))
+            .route(&route(list));
         if fast {
             builder = builder.fast_allocator();
         }
@@ -91,10 +143,12 @@ impl Side {
         let mut side = Side { server, agent, rounds: AGE };
         side.once("age");
         // Long enough for the way there and back to be nothing beside it.
-        side.rounds = match (failover, size > 100) {
-            (false, _) => 50_000,
-            (true, false) => 2_000,
-            (true, true) => 300,
+        side.rounds = match (list, size) {
+            (List::Off, _) => 50_000,
+            (List::One, ..1_000) => 20_000,
+            (List::One, _) => 5_000,
+            (List::All, ..100) => 2_000,
+            (List::All, _) => 300,
         };
         side
     }
@@ -137,25 +191,25 @@ fn measure(sides: [&mut Side; 2], algorithm: u32, turns: usize) -> [[f64; 2]; 2]
 
 /// The same lists in two of our servers, of which one probes the others. The best shows what probing does to the data that
 /// a selection reads, the median also the processor time that it takes.
-fn probing(failover: bool) {
+fn probing(list: List) {
     let gateways = Probed::start();
     // Nothing answers at the addresses of the first set: they have the flag for no probes.
-    let lists = list(30, 32) + &gateways.list(2, OTHERS, "");
+    let lists = destinations(30, 32) + &gateways.list(2, OTHERS, "");
     let quiet = Kamailio::builder().workers(2).list(&lists);
     let probing = Kamailio::builder().workers(2).list(&lists).modparam(&format!(
         "modparam(\"dispatcher\", \"ds_ping_interval\", {INTERVAL})\nmodparam(\"dispatcher\", \"ds_probing_mode\", 1)"
     ));
-    let (mut probing, mut quiet) =
-        (Side::of(probing, 30, failover, true), Side::of(quiet, 30, failover, true));
+    let (mut probing, mut quiet) = (Side::of(probing, 30, list, true), Side::of(quiet, 30, list, true));
     gateways.wait_for(OTHERS, Duration::from_secs(INTERVAL * 3));
     gateways.forget();
     let begun = Instant::now();
-    for (algorithm, name) in ALGORITHMS {
+    for algorithm in ALGORITHMS {
         let [with, without] = measure([&mut probing, &mut quiet], algorithm, TURNS_BESIDE_PROBES);
         let ratio = |at: usize| with[at] / without[at];
         println!(
-            "{:<10}{name:<12}{:>9.3}{:>9.3}{:>8.2}{:>18.2}",
-            if failover { "on" } else { "off" },
+            "{:<10}{:<12}{:>9.3}{:>9.3}{:>8.2}{:>18.2}",
+            list.name(),
+            name(algorithm),
             with[0],
             without[0],
             ratio(0),
@@ -173,30 +227,28 @@ fn main() {
         "{:<10}{:<12}{:>9}{:>9}{:>8}{:>18}",
         "failover", "algorithm", "probing", "not", "ratio", "ratio of medians"
     );
-    [false, true].into_iter().for_each(probing);
+    [List::Off, List::All].into_iter().for_each(probing);
 }
 
 fn beside_stock() {
-    println!("a selection, microseconds (best of {TURNS}); ratio = ours / stock, less is better\n");
+    println!("a selection, microseconds (best of {TURNS}); ratio = stock / ours, more is better\n");
     println!(
         "{:<10}{:<10}{:>6}  {:<12}{:>9}{:>9}{:>8}",
         "allocator", "failover", "size", "algorithm", "ours", "stock", "ratio"
     );
     for fast in [true, false] {
-        for failover in [false, true] {
-            for size in SIZES {
+        for (list, algorithms, sizes) in ROWS {
+            for &size in sizes {
                 let (mut ours, mut stock) =
-                    (Side::start(false, size, failover, fast), Side::start(true, size, failover, fast));
-                for (algorithm, name) in ALGORITHMS {
-                    if algorithm == 10 && !failover {
-                        continue; // without failover the stock module cannot release in a loop
-                    }
+                    (Side::start(false, size, list, fast), Side::start(true, size, list, fast));
+                for &algorithm in algorithms {
                     let [[mine, _], [theirs, _]] = measure([&mut ours, &mut stock], algorithm, TURNS);
                     println!(
-                        "{:<10}{:<10}{size:>6}  {name:<12}{mine:>9.2}{theirs:>9.2}{:>8.2}",
+                        "{:<10}{:<10}{size:>6}  {:<12}{mine:>9.2}{theirs:>9.2}{:>8.2}",
                         if fast { "fm" } else { "qm" },
-                        if failover { "on" } else { "off" },
-                        mine / theirs
+                        list.name(),
+                        name(algorithm),
+                        theirs / mine
                     );
                 }
             }

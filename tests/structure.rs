@@ -13,7 +13,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("health", &["dest"]),
     ("shm", &[]),
     ("conf", &["dest", "load", "health"]),
-    ("state", &["shm", "dest", "load", "health"]),
+    ("state", &["shm", "dest", "load", "health", "select"]),
     ("service", &["state", "shm", "dest", "select", "load", "health"]),
     ("host", &["shm"]),
     ("api", &["host", "service", "state", "shm", "dest", "select", "load", "health", "conf"]),

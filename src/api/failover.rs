@@ -183,7 +183,7 @@ fn goes_on(module: &Module, msg: &Message, key: Option<Key>, set: &Set<Pool>, at
             }
             true
         }
-        Err(NotPlaced::Refused(_)) => false,
+        Err(NotPlaced::Refused(_) | NotPlaced::Outdated) => false,
         Err(NotPlaced::OutOfMemory(error)) => {
             tracking::told::<()>(Err(error));
             true
@@ -226,7 +226,7 @@ fn least_loaded(
             tracking::chosen(module, msg, key, set.get(chosen)?.record, true);
             entries.iter().find(|(_, at)| *at == chosen).map(|(place, _)| *place)
         }
-        Err(NotPlaced::Refused(_)) => None,
+        Err(NotPlaced::Refused(_) | NotPlaced::Outdated) => None,
         Err(NotPlaced::OutOfMemory(error)) => {
             log::error(format_args!("failover: the call is not counted: {error}"));
             None

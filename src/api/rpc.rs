@@ -266,6 +266,7 @@ pub fn load_audit(rpc: &Rpc) {
         top.int(c"CONFIRMED", audit.confirmed as i32)?;
         top.int(c"RELEASED", audit.released as i32)?;
         top.int(c"DRIFT", audit.accounts.iter().filter(|account| account.drift != 0).count() as i32)?;
+        top.int(c"MISPLACED", audit.misplaced as i32)?;
         for (name, counter) in [
             (c"PLACED", &counters.placed),
             (c"UNKNOWN", &counters.unknown),

@@ -8,8 +8,8 @@ use crate::host::message::{Kind, Message, Method, Target, UriOf};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, process, transaction, xavp};
 use crate::select::{self, CALL_LOAD, PARALLEL, Refusal, Text, hash};
-use crate::service::calls;
 use crate::service::route::{self, Ask, Call, NoRoute, Selection};
+use crate::service::{calls, publish};
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// The codes of a false answer, by cause.
@@ -198,8 +198,26 @@ fn apply(
     written: &mut Written,
     list: &mut xavp::Writer<'_>,
 ) -> Result<Verdict, i32> {
-    let sets = module.sets().ok_or(code::ERROR)?;
     warn_of_unknown(rule.algorithm);
+    loop {
+        match apply_now(module, msg, rule, target, written, list) {
+            Err(NoRoute::Outdated) => publish::settled(module.root),
+            Err(error) => return Err(refused(rule, &error)),
+            Ok(done) => return done.ok_or(code::ERROR),
+        }
+    }
+}
+
+/// Of the sets that serve now. Nothing if the host has no memory.
+fn apply_now(
+    module: &Module,
+    msg: &mut Message,
+    rule: Rule,
+    target: Target,
+    written: &mut Written,
+    list: &mut xavp::Writer<'_>,
+) -> Result<Option<Verdict>, NoRoute> {
+    let Some(sets) = module.sets() else { return Ok(None) };
     let key = || msg.call_id().map(|call_id| module.root.secret.call(call_id));
     let invite = || tracking::invite(msg);
     // What only goes to the list is for later. Call load counts even then, as in the stock module.
@@ -220,7 +238,7 @@ fn apply(
         spare_last: module.conf.use_default,
         hash: &|text| hashed(module, msg, text),
     };
-    let chosen = route::select(module.root, &sets, &ask).map_err(|error| refused(rule, &error))?;
+    let chosen = route::select(module.root, &sets, &ask)?;
     let tracked = chosen.tracked.and_then(|record| Some((key()?, record)));
     let written = write(module, msg, rule, &chosen, target, written, list);
     if written.is_none() {
@@ -234,7 +252,7 @@ fn apply(
         }
         _ => {}
     }
-    written.ok_or(code::ERROR)
+    Ok(written)
 }
 
 /// The hash of a text of the message, as the stock module makes it.
@@ -276,16 +294,16 @@ fn write(
     if rule.algorithm == PARALLEL {
         // With the list only, the request itself stays as it is and the first gets a branch too.
         let first = (target == Target::ListOnly).then_some(chosen.at);
-        let all = first.into_iter().chain(chosen.alternatives(module.root)).all(|at| {
+        let all = first.into_iter().chain(chosen.alternatives(module.root, usize::MAX)).all(|at| {
             let branch = set.get(at);
             route::count_selected(module.root, set, at);
             branch.is_some_and(|one| msg.add_branch(one.text(one.uri), one.send_from, target))
         });
         return Some(if all { Verdict::True } else { Verdict::InPart });
     }
-    if conf.failover && !conf.xavp_dst.is_empty() {
-        let listed = core::iter::once(chosen.at).chain(chosen.alternatives(module.root));
-        for at in listed.take(written.left) {
+    if conf.failover && !conf.xavp_dst.is_empty() && written.left > 0 {
+        let others = chosen.alternatives(module.root, written.left - 1);
+        for at in core::iter::once(chosen.at).chain(others) {
             let entry = Listed { set, at, counted: chosen.counted };
             list.add(list::fields(conf, &entry).ok()?).ok()?;
             written.count += 1;
@@ -310,6 +328,7 @@ fn refused(rule: Rule, error: &NoRoute) -> i32 {
             ));
             code::ERROR
         }
+        NoRoute::Outdated => code::ERROR, // asked again until it is another
         NoRoute::OutOfMemory(error) => {
             log::error(format_args!("selection: the call is not counted: {error}"));
             code::ERROR

@@ -5,10 +5,10 @@ use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, usable_from};
 /// Round robin if all have one priority above 0, else serial.
 pub struct TurnOrFirst;
 
-/// All of one priority above 0.
+/// All of one priority above 0. The set is in the order of priority, so first and last say it for all.
 fn are_equals(pool: &dyn Pool) -> bool {
-    let first = if pool.is_empty() { 0 } else { pool.priority(0) };
-    first > 0 && (0..pool.len()).all(|at| pool.priority(at) == first)
+    let last = pool.len().saturating_sub(1);
+    !pool.is_empty() && pool.priority(0) > 0 && pool.priority(0) == pool.priority(last)
 }
 
 impl Algorithm for TurnOrFirst {

@@ -18,16 +18,17 @@ impl Algorithm for CallLoad {
     }
 
     /// Those that are full are left out; when the call gets there, others may be.
-    fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw) -> Vec<usize> {
-        let mut order = around(pool, chosen, draw);
-        order.retain(|&at| !is_full(pool, at));
-        order
+    fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw, most: usize) -> Vec<usize> {
+        around(pool, chosen, draw).filter(|&at| !is_full(pool, at)).take(most).collect()
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
         let field = draw.field_of(pool)?;
         match least_loaded(pool, 0..field) {
-            Err(_) if field < pool.len() => least_loaded(pool, field..pool.len()),
+            Err(refusal) if field < pool.len() => {
+                // Where one of all is full and none is better off, there is no room.
+                least_loaded(pool, field..pool.len()).map_err(|other| refusal.max(other))
+            }
             choice => choice,
         }
     }

@@ -94,7 +94,7 @@ fn choose(algorithm: i32, choosing: &dyn Algorithm, pool: &Changing, draw: Draw)
             if algorithm == CALL_LOAD && (!seen.room || choice.load >= MAXLOAD) {
                 return Err("never seen with room".into());
             }
-            let all = choosing.alternatives(pool, choice.at, draw);
+            let all = choosing.alternatives(pool, choice.at, draw, usize::MAX);
             let mut once = all.clone();
             once.sort_unstable();
             once.dedup();

@@ -45,15 +45,16 @@ impl Algorithm for RelativeWeight {
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
-        let field = draw.field_of(pool)?;
-        let usable = (0..field).filter(|&at| pool.usable(at));
-        let all: Vec<_> = usable.map(|at| Worth::of(pool, at)).collect();
-        let total = total(&all);
-        let share = |one: &Worth| {
-            let inverse = |total| total * SCALE / u64::from(one.congestion.unwrap_or(0).max(1));
-            Share { at: one.at, of: total.map_or(one.share, inverse) }
-        };
-        in_proportion(pool, draw, &all.iter().map(share).collect::<Vec<_>>())
+        in_proportion(pool, draw, Tickets::RelativeWeight, &|field| {
+            let usable = (0..field).filter(|&at| pool.usable(at));
+            let all: Vec<_> = usable.map(|at| Worth::of(pool, at)).collect();
+            let total = total(&all);
+            let share = |one: &Worth| {
+                let inverse = |total| total * SCALE / u64::from(one.congestion.unwrap_or(0).max(1));
+                Share { at: one.at, of: total.map_or(one.share, inverse) }
+            };
+            all.iter().map(share).collect()
+        })
     }
 }
 

@@ -45,9 +45,12 @@ impl Algorithm for Latency {
         best.map_or_else(|| spared(pool, draw), |(at, _)| Ok(Choice::at(at)))
     }
 
-    fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw) -> Vec<usize> {
+    fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw, most: usize) -> Vec<usize> {
+        if most == 0 {
+            return Vec::new();
+        }
         let spared = draw.field(pool.len())..pool.len();
-        ranked(pool, draw).into_iter().chain(spared).filter(|&at| at != chosen).collect()
+        ranked(pool, draw).into_iter().chain(spared).filter(|&at| at != chosen).take(most).collect()
     }
 }
 
@@ -65,7 +68,7 @@ mod tests {
         assert_eq!(adjusted, [30, 27, 28, 30, 29, 30, 24]);
         let turns: Vec<_> = (0..7).map(|turn| at(13, &set, number(turn)).unwrap()).collect();
         assert_eq!(turns, [0, 3, 3, 3, 5, 5, 0]);
-        assert_eq!(Latency.alternatives(&set, 0, number(0)), [3, 5, 4, 2, 1, 6]);
+        assert_eq!(Latency.alternatives(&set, 0, number(0), 9), [3, 5, 4, 2, 1, 6]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub mod weight;
 
 pub use call_load::least_loaded;
 
-use weight::Weighted;
+use weight::{Ring, Weighted};
 
 /// The algorithms by the number that scripts give.
 pub const ALGORITHMS: &[(i32, &dyn Algorithm)] = &[
@@ -105,6 +105,12 @@ pub trait Pool {
     fn congestion(&self, at: usize) -> Option<u32>;
     /// Whether overload control takes it out of this one selection. Asking moves its account on.
     fn overloaded(&self, at: usize) -> bool;
+    /// The position at which the `n`th selection ends up on the ring that `make` makes of the first `field` positions. Whoever
+    /// keeps rings asks for one only when states or congestion have changed.
+    fn on_ring(&self, row: Tickets, field: usize, n: u64, make: &dyn Fn() -> Ring) -> Option<usize> {
+        let _ = (row, field);
+        make().at(n)
+    }
 }
 
 /// The number that an algorithm wants.
@@ -202,9 +208,9 @@ pub trait Algorithm: Sync {
     fn counts(&self) -> bool {
         false
     }
-    /// The positions to try after the chosen one fails, in their order.
-    fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw) -> Vec<usize> {
-        around(pool, chosen, draw)
+    /// The positions to try after the chosen one fails, in their order; at most so many.
+    fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw, most: usize) -> Vec<usize> {
+        around(pool, chosen, draw).take(most).collect()
     }
 }
 
@@ -224,8 +230,8 @@ impl Choice {
     }
 }
 
-/// Why none was chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why none was chosen; of several reasons the last one counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
     /// No such set, or nothing in it.
     NoSet,
@@ -262,11 +268,11 @@ fn spared(pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
 
 /// The usable positions after `first`, then those before it, then the spared last one, if it is not `first`: that one
 /// usable or not, as in the stock module.
-fn around(pool: &dyn Pool, first: usize, draw: Draw) -> Vec<usize> {
+fn around(pool: &dyn Pool, first: usize, draw: Draw) -> impl Iterator<Item = usize> + '_ {
     let len = pool.len();
     let field = draw.field(len);
     let around = (first + 1..field).chain(0..first.min(field)).filter(|&at| pool.usable(at));
-    around.chain((field..len).filter(|&at| at != first)).collect()
+    around.chain((field..len).filter(move |&at| at != first))
 }
 
 #[cfg(test)]
@@ -345,7 +351,7 @@ pub(crate) mod tests {
     #[test]
     fn alternatives_go_round_and_end_with_the_spared_one() {
         let set = usable(&[true, false, true, true, true]);
-        let all = |first, spare_last| around(&set, first, Draw { number: 0, spare_last });
+        let all = |first, spare_last| around(&set, first, Draw { number: 0, spare_last }).collect::<Vec<_>>();
         assert_eq!(all(2, false), [3, 4, 0]);
         assert_eq!(all(2, true), [3, 0, 4]);
         assert_eq!(all(4, true), [0, 2, 3]);

@@ -15,8 +15,8 @@ impl Algorithm for Parallel {
     }
 
     /// All usable ones: parallel forking spares none.
-    fn alternatives(&self, pool: &dyn Pool, chosen: usize, _: Draw) -> Vec<usize> {
-        (chosen + 1..pool.len()).filter(|&at| pool.usable(at)).collect()
+    fn alternatives(&self, pool: &dyn Pool, chosen: usize, _: Draw, most: usize) -> Vec<usize> {
+        (chosen + 1..pool.len()).filter(|&at| pool.usable(at)).take(most).collect()
     }
 }
 
@@ -29,6 +29,6 @@ mod tests {
     fn all_usable_ones_get_a_branch() {
         let set = usable(&[false, true, false, true, true]);
         let chosen = Parallel.choose(&set, number(0)).unwrap().at;
-        assert_eq!((chosen, Parallel.alternatives(&set, chosen, number(0))), (1, vec![3, 4]));
+        assert_eq!((chosen, Parallel.alternatives(&set, chosen, number(0), 9)), (1, vec![3, 4]));
     }
 }

@@ -25,16 +25,17 @@ impl Algorithm for Weighted {
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
-        let field = draw.field_of(pool)?;
-        let share = |at: usize| Share { at, of: (self.share)(pool, at).into() };
-        let usable = (0..field).filter(|&at| pool.usable(at));
-        if self.tickets != Tickets::Tier {
-            return in_proportion(pool, draw, &usable.map(share).collect::<Vec<_>>());
-        }
-        let mut ranked: Vec<_> = usable.map(|at| (pool.priority(at), share(at))).collect();
-        let tier = ranked.iter().map(|(priority, _)| *priority).min();
-        ranked.retain(|(priority, _)| Some(*priority) == tier);
-        in_proportion(pool, draw, &ranked.into_iter().map(|(_, share)| share).collect::<Vec<_>>())
+        in_proportion(pool, draw, self.tickets, &|field| {
+            let share = |at: usize| Share { at, of: (self.share)(pool, at).into() };
+            let usable = (0..field).filter(|&at| pool.usable(at));
+            if self.tickets != Tickets::Tier {
+                return usable.map(share).collect();
+            }
+            let mut ranked: Vec<_> = usable.map(|at| (pool.priority(at), share(at))).collect();
+            let tier = ranked.iter().map(|(priority, _)| *priority).min();
+            ranked.retain(|(priority, _)| Some(*priority) == tier);
+            ranked.into_iter().map(|(_, share)| share).collect()
+        })
     }
 }
 
@@ -47,38 +48,83 @@ pub struct Share {
     pub of: u64,
 }
 
-/// The position at the slot of the number drawn; the spared last one, if there is no slot.
+/// The position at the slot of the number drawn; the spared last one, if there is no slot. `shares` looks at the first so many
+/// positions.
 ///
 /// Shares are values, not questions: the sum and the way around the ring must be made of the same ones, and states and
 /// congestion change while a selection runs.
-pub fn in_proportion(pool: &dyn Pool, draw: Draw, shares: &[Share]) -> Result<Choice, Refusal> {
-    let common = shares.iter().fold(0, |common, share| gcd(common, share.of));
-    // Without any share all have the same.
-    let slots = |share: &Share| share.of.checked_div(common).unwrap_or(1);
-    let sum: u64 = shares.iter().map(slots).sum();
-    if sum == 0 {
-        return spared(pool, draw);
-    }
-    let mut slot = slot(draw.number, sum);
-    for share in shares {
-        match slot.checked_sub(slots(share)) {
-            Some(rest) => slot = rest,
-            None => return Ok(Choice::at(share.at)),
-        }
-    }
-    // Not reached: the slot is below the sum of the shares.
-    Err(Refusal::NoneActive)
+pub fn in_proportion(
+    pool: &dyn Pool,
+    draw: Draw,
+    row: Tickets,
+    shares: &dyn Fn(usize) -> Vec<Share>,
+) -> Result<Choice, Refusal> {
+    let field = draw.field_of(pool)?;
+    let found = pool.on_ring(row, field, draw.number, &|| Ring::of(&shares(field)));
+    found.map_or_else(|| spared(pool, draw), |at| Ok(Choice::at(at)))
 }
 
-/// The slot of the `n`th selection on a ring of `sum`.
-fn slot(n: u64, sum: u64) -> u64 {
-    // 2^64 divided by the golden ratio.
-    const GOLDEN: u128 = 0x9e37_79b9_7f4a_7c15;
-    let mut step = ((u128::from(sum) * GOLDEN) >> 64) as u64;
-    while gcd(step, sum) != 1 {
-        step += 1;
+/// Where the slots of a position end: at the next one's first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Slots {
+    end: u64,
+    at: u32,
+}
+
+/// The ring of those in play.
+#[derive(Debug, Clone, Default)]
+pub struct Ring {
+    /// How many slots it has, and how far the next selection is from one.
+    pub round: Round,
+    /// The slots of each position, in their order.
+    pub slots: Vec<Slots>,
+}
+
+/// The way around a ring.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Round {
+    sum: u64,
+    step: u64,
+}
+
+impl Ring {
+    /// Of these shares, each position once.
+    pub fn of(shares: &[Share]) -> Self {
+        let common = shares.iter().fold(0, |common, share| gcd(common, share.of));
+        let mut sum = 0;
+        let slots = |share: &Share| {
+            // Without any share all have the same.
+            sum += share.of.checked_div(common).unwrap_or(1);
+            Slots { end: sum, at: share.at as u32 }
+        };
+        let slots = shares.iter().map(slots).collect();
+        Self { round: Round::of(sum), slots }
     }
-    (u128::from(n % sum) * u128::from(step) % u128::from(sum)) as u64
+
+    /// The position at which the `n`th selection ends up.
+    pub fn at(&self, n: u64) -> Option<usize> {
+        self.round.at(&self.slots, n)
+    }
+}
+
+impl Round {
+    fn of(sum: u64) -> Self {
+        // 2^64 divided by the golden ratio.
+        const GOLDEN: u128 = 0x9e37_79b9_7f4a_7c15;
+        let mut step = ((u128::from(sum) * GOLDEN) >> 64) as u64;
+        while sum > 0 && gcd(step, sum) != 1 {
+            step += 1;
+        }
+        Self { sum, step }
+    }
+
+    /// The position at which the `n`th selection ends up, of the ring with these slots.
+    pub fn at(self, slots: &[Slots], n: u64) -> Option<usize> {
+        let turn = n.checked_rem(self.sum)?;
+        let slot = (u128::from(turn) * u128::from(self.step) % u128::from(self.sum)) as u64;
+        let place = slots.partition_point(|slots| slots.end <= slot);
+        slots.get(place).map(|slots| slots.at as usize)
+    }
 }
 
 fn gcd(mut one: u64, mut other: u64) -> u64 {

@@ -3,7 +3,7 @@
 use crate::load::leg;
 use crate::shm::Alloc;
 use crate::shm::counter::Audited;
-use crate::state::Root;
+use crate::state::{Generation, Root};
 
 /// One destination's account.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Audit {
     pub early: usize,
     pub confirmed: usize,
     pub released: usize,
+    /// Lines of sets that call load would not find where their record says; anything but 0 is a fault of this module.
+    pub misplaced: usize,
 }
 
 impl Audit {
@@ -47,7 +49,7 @@ impl Audit {
 pub fn audit<A: Alloc>(root: &Root<A>) -> Audit {
     let mut audit = Audit::default();
     // No other audit meanwhile, and no record becomes another destination's.
-    let _writer = root.writer.lock();
+    let writer = root.writer.lock();
     for shard in root.calls.shards() {
         shard.lock().audited = Audited::NotYet;
     }
@@ -80,6 +82,10 @@ pub fn audit<A: Alloc>(root: &Root<A>) -> Audit {
         });
         shard.audited = Audited::Already;
     }
+    // Nobody exchanges lines while we hold the writer's lock.
+    let serving = root.sets.current(&writer);
+    let sets = serving.into_iter().flat_map(Generation::sets);
+    audit.misplaced = sets.map(|set| set.ranks.faults(&root.registry)).sum();
     for (account, &number) in audit.accounts.iter_mut().zip(&numbers) {
         let (load, since) = root.registry.record(number).map_or((0, 0), |record| record.load.account());
         let found = found.get(number as usize).copied().unwrap_or(0);

@@ -6,6 +6,7 @@ use crate::select::{self, Choice, Pool, Refusal};
 use crate::shm::counter::Audited;
 use crate::shm::table::CHUNK;
 use crate::shm::{Alloc, OutOfMemory};
+use crate::state::ranks::{Line, NotTaken};
 use crate::state::{Generation, Root, Set, calls::Shard};
 
 /// Why a call was not counted.
@@ -15,6 +16,8 @@ pub enum NotPlaced {
     Refused(Refusal),
     /// The table cannot grow.
     OutOfMemory(OutOfMemory),
+    /// All destinations of the set are being replaced: ask again, of the sets that serve then.
+    Outdated,
 }
 
 impl From<OutOfMemory> for NotPlaced {
@@ -45,7 +48,56 @@ pub struct Placed {
     pub own: bool,
 }
 
-/// Counts the call at the position that `choose` finds, as one step.
+/// How a destination is found for a call that counts.
+pub enum Choosing<'a, A: Alloc> {
+    /// The one with the fewest calls; the last of the set only if there is no other, with `spare_last`.
+    FewestCalls {
+        /// `use_default`.
+        spare_last: bool,
+    },
+    /// What this finds.
+    By(&'a dyn Fn(&View<'_, A>) -> Result<Choice, Refusal>),
+}
+
+impl<A: Alloc> Choosing<'_, A> {
+    /// Counts a call at a destination where `call` does not count: its position and record.
+    fn take(
+        &self,
+        root: &Root<A>,
+        set: &Set<A>,
+        call: &Call,
+        audited: Audited,
+    ) -> Result<(usize, u32), NotPlaced> {
+        let choose = match self {
+            Self::FewestCalls { spare_last } => {
+                let find = |line: Line| {
+                    let record = root.registry.record(line.record)?;
+                    Some((set.position_of(line, record)?, line.record))
+                };
+                let taken = set.ranks.take_best(&root.registry, call.counted(), *spare_last, audited, find);
+                return taken.map_err(|not| match not {
+                    NotTaken::NoneUsable => NotPlaced::Refused(Refusal::NoneActive),
+                    NotTaken::Full => NotPlaced::Refused(Refusal::NoRoom),
+                    NotTaken::Outdated => NotPlaced::Outdated,
+                });
+            }
+            Self::By(choose) => choose,
+        };
+        let view = View::new(root, set).without(call);
+        loop {
+            let choice = choose(&view).map_err(NotPlaced::Refused)?;
+            let (Some(destination), Some(record)) = (set.get(choice.at), view.record(choice.at)) else {
+                return Err(NotPlaced::Refused(Refusal::NoSet));
+            };
+            // Another process may have counted a call there since the look: look again.
+            if set.ranks.take_if(&root.registry, record, choice.load, audited) {
+                return Ok((choice.at, destination.record));
+            }
+        }
+    }
+}
+
+/// Counts the call at a destination that `choosing` finds, as one step.
 ///
 /// If it `may_stay`, a call that counts at a usable destination of this set remains there and nothing is chosen; else it
 /// goes to another.
@@ -55,7 +107,7 @@ pub fn place<A: Alloc>(
     key: Key,
     invite: Invite,
     may_stay: bool,
-    choose: impl Fn(&View<'_, A>) -> Result<Choice, Refusal>,
+    choosing: &Choosing<'_, A>,
 ) -> Result<Placed, NotPlaced> {
     // Held to the end: a second copy of the INVITE in another process waits here and then finds the call.
     let mut shard = root.calls.shard(&key);
@@ -68,21 +120,10 @@ pub fn place<A: Alloc>(
         return Ok(Placed { at, new: false, own });
     }
     // Where it may not stay it does not return to either.
-    let view = View::new(root, set).without(&before);
-    let (at, number, record) = loop {
-        let choice = choose(&view).map_err(NotPlaced::Refused)?;
-        let (Some(destination), Some(record)) = (set.get(choice.at), view.record(choice.at)) else {
-            return Err(NotPlaced::Refused(Refusal::NoSet));
-        };
-        // Another process may have counted a call there since the look: look again.
-        if record.load.take_if(choice.load, shard.audited) {
-            record.chosen(set.next_choice());
-            break (choice.at, destination.record, record);
-        }
-    };
+    let (at, number) = choosing.take(root, set, &before, shard.audited)?;
     after.choose(number, invite);
     if let Err(error) = put(root, &mut shard, &key, &before, &after, invite.now) {
-        record.load.give(shard.audited);
+        root.registry.give(number, shard.audited);
         return Err(error.into());
     }
     root.counters.placed.bump();
@@ -128,12 +169,11 @@ pub(super) fn settle<A: Alloc>(
     taken: Option<u32>,
     audited: Audited,
 ) {
-    let load = |number| root.registry.record(number).map(|record| &record.load);
     for number in after.counted().filter(|&number| !before.counts_at(number) && taken != Some(number)) {
-        load(number).into_iter().for_each(|load| load.take(audited));
+        root.registry.take(number, audited);
     }
     for number in before.counted().filter(|&number| !after.counts_at(number) || taken == Some(number)) {
-        load(number).into_iter().for_each(|load| load.give(audited));
+        root.registry.give(number, audited);
     }
     if !before.records().eq(after.records()) {
         // Taken first, so that what stays is held all the time.
@@ -190,10 +230,7 @@ pub fn go_on<A: Alloc>(
     invite: impl FnOnce() -> Invite,
 ) -> Result<bool, NotPlaced> {
     let view = View::new(root, set);
-    let (Some(destination), Some(record)) = (set.get(at), view.record(at)) else {
-        return Err(NotPlaced::Refused(Refusal::NoSet));
-    };
-    let number = destination.record;
+    let number = set.get(at).ok_or(NotPlaced::Refused(Refusal::NoSet))?.record;
     let uncounted = || if view.usable(at) { Ok(false) } else { Err(NotPlaced::Refused(Refusal::NoneActive)) };
     let Some(key) = key.filter(|_| root.counters.placed.get() > 0) else { return uncounted() };
     let mut shard = root.calls.shard(key);
@@ -206,14 +243,14 @@ pub fn go_on<A: Alloc>(
         if before.counts_at(number) {
             break None;
         }
-        if record.load.take_if(seen, shard.audited) {
+        if root.registry.take_if(number, seen, shard.audited) {
             break Some(number);
         }
     };
     let (mut after, invite) = (before, invite());
     after.choose(number, invite);
     if let Err(error) = put(root, &mut shard, key, &before, &after, invite.now) {
-        taken.into_iter().for_each(|_| record.load.give(shard.audited));
+        taken.into_iter().for_each(|number| root.registry.give(number, shard.audited));
         return Err(error.into());
     }
     settle(root, &before, &after, taken, shard.audited);

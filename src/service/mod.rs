@@ -6,6 +6,7 @@
 //! Not here: reading SIP or writing answers (`api`), rules (`select`, `load`, `health`), the making of state (`state`).
 
 pub mod audit;
+mod boards;
 pub mod calls;
 pub mod edit;
 pub mod explain;

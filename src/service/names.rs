@@ -131,7 +131,7 @@ pub fn learn<A: Alloc>(
     };
     let mut learned = Learned::default();
     let mut another = false;
-    let change = record.change(now.wall, |flags, health| {
+    let change = root.registry.change(destination.record, now.wall, |flags, health| {
         another = health.asked != destination.asked;
         if another {
             return None;

@@ -191,7 +191,7 @@ fn conclude<A: Alloc>(
         End::Reply(code, _) => accepted(rules, destination.text(destination.ping_reply_codes), code),
         End::NoAnswer | End::NotSent | End::NoName => false,
     };
-    let change = record.change(now.wall, |flags, health| {
+    let change = root.registry.change(ticket.record, now.wall, |flags, health| {
         let waited = health.waiting.end(ticket);
         let after = probing::answered(rules.mode, flags, health.streak, good, rules.thresholds);
         let after = after.filter(|_| waited)?;

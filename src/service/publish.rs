@@ -103,7 +103,7 @@ impl<'g, A: Alloc> Edit<'g, A> {
             builder.block()
         };
         let blocks = draft.finish(block, alloc)?;
-        Ok(builder.set(id, blocks, out))
+        builder.set(id, blocks, out)
     }
 
     /// Gives the destination at this position other addresses.

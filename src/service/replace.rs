@@ -3,6 +3,7 @@
 //!
 //! Records are held for each block that is built; a failure on the way lets them go, and nothing has changed.
 
+use super::boards::Boards;
 use super::located::Located;
 use crate::dest::Flags;
 use crate::shm::counted::Counted;
@@ -12,9 +13,10 @@ use crate::shm::{Alloc, OutOfMemory};
 use crate::state::block::Parts;
 use crate::state::generation::Sets;
 use crate::state::set::Turns;
-use crate::state::{Block, Configured, Destination, Generation, Keep, Member, Root, Set};
+use crate::state::{Block, Configured, Destination, Generation, Keep, Member, Ranks, Rings, Root, Set};
 use core::cell::OnceCell;
 use core::net::IpAddr;
+use std::collections::HashMap;
 
 /// A set as it is to serve; without destinations it goes.
 pub(super) struct Made<A: Alloc> {
@@ -26,6 +28,8 @@ pub(super) struct Made<A: Alloc> {
     pub new: Vec<(u32, bool)>,
     /// Records of destinations that were taken out.
     pub out: Vec<u32>,
+    /// Its board.
+    pub ranks: Counted<Ranks<A>, A>,
 }
 
 /// The next generation.
@@ -52,20 +56,28 @@ pub(super) fn replace<A: Alloc, E: From<OutOfMemory>>(
     plan: impl FnOnce(Option<&Generation<A>>, &mut Builder<'_, A>) -> Result<Plan<A>, E>,
 ) -> Result<bool, E> {
     let mut retired = root.writer.lock();
-    let mut builder = Builder::new(root);
-    let (generation, changes) = {
-        let before = root.sets.current(&retired);
+    let before = root.sets.current(&retired);
+    let mut builder = Builder::new(root, before);
+    let (ready, changes) = {
         let plan = plan(before, &mut builder)?;
-        let mut changes = Changes::new(matches!(plan, Plan::All(_)));
+        let all = matches!(plan, Plan::All(_));
+        let (mut changes, mut changed) = (Changes::new(all), Vec::new());
         let mut own = |made: Made<A>| {
             let old = before.and_then(|generation| generation.set(made.id));
             changes.take(before, old, &made);
-            let Made { id, blocks, .. } = made;
+            changed.push(made.id);
+            let Made { id, blocks, ranks, .. } = made;
             let turns = match old {
                 Some(set) => set.turns.clone(),
                 None => Counted::try_new_in(Turns::default(), root.alloc)?,
             };
-            let set = (!blocks.is_empty()).then_some(Set { id, blocks, turns });
+            let set = (!blocks.is_empty()).then(|| Set {
+                id,
+                blocks,
+                turns,
+                ranks,
+                rings: Rings::new_in(root.alloc),
+            });
             set.map(|set| Counted::try_new_in(set, root.alloc)).transpose()
         };
         let sets = match plan {
@@ -87,11 +99,15 @@ pub(super) fn replace<A: Alloc, E: From<OutOfMemory>>(
             }
         };
         let sets = sets.finish(|sets| Sets::try_new_in(sets, root.alloc), root.alloc)?;
-        (Generation { number: before.map_or(1, |generation| generation.number + 1), sets }, changes)
+        let number = before.map_or(1, |generation| generation.number + 1);
+        let ready = root.sets.ready(Generation { number, sets })?;
+        Boards::ready(root, before, ready.value(), &changed, all)?.carry_over();
+        (ready, changes)
     };
-    root.sets.publish(generation, &mut retired)?;
-    // The holds are the blocks' own now.
+    // Nothing can fail from here on: the holds are the blocks' own now.
     builder.held.clear();
+    drop(builder);
+    root.sets.publish_ready(ready, &mut retired);
     let serving = root.sets.current(&retired);
     let shared = serving.is_some_and(|serving| changes.come_to_hold(root, serving, keep));
     tidy(root, &mut retired);
@@ -189,14 +205,13 @@ impl Changes {
     fn come_to_hold<A: Alloc>(&self, root: &Root<A>, serving: &Generation<A>, keep: Keep) -> bool {
         let (mut seen, mut shared) = (Numbers::default(), false);
         let mut say = |place: usize, one: &Destination| {
-            let Some(record) = root.registry.record(one.record) else { return };
             if !seen.insert(one.record) {
                 shared = true;
                 return;
             }
             let (flags, latency, asked, unresolved) = (one.flags, one.latency, one.asked, one.unresolved);
             let configured = Configured { flags, latency, asked, unresolved, place: place as u32 };
-            record.configure(configured, self.back.has(one.record), keep);
+            root.registry.configure(one.record, configured, self.back.has(one.record), keep);
         };
         if self.all {
             for (start, block) in serving.sets().flat_map(|set| set.blocks.runs()) {
@@ -236,6 +251,9 @@ pub fn tidy<A: Alloc>(root: &Root<A>, retired: &mut Retired<Generation<A>>) {
 /// Builds blocks, with records held for them.
 pub(super) struct Builder<'a, A: Alloc> {
     root: &'a Root<A>,
+    before: Option<&'a Generation<A>>,
+    /// The boards of sets that do not serve, once somebody asks.
+    boards: Option<HashMap<i32, Counted<Ranks<A>, A>>>,
     /// Numbers of the records.
     held: Vec<u32>,
     /// The block that is built.
@@ -245,8 +263,23 @@ pub(super) struct Builder<'a, A: Alloc> {
 }
 
 impl<'a, A: Alloc> Builder<'a, A> {
-    fn new(root: &'a Root<A>) -> Self {
-        Self { root, held: Vec::new(), parts: Parts::default(), new: Vec::new() }
+    fn new(root: &'a Root<A>, before: Option<&'a Generation<A>>) -> Self {
+        Self { root, before, boards: None, held: Vec::new(), parts: Parts::default(), new: Vec::new() }
+    }
+
+    /// The board of a set: all its generations, and all records of its destinations, have one.
+    fn board(&mut self, id: i32) -> Result<Counted<Ranks<A>, A>, OutOfMemory> {
+        if let Some(set) = self.before.and_then(|before| before.set(id)) {
+            return Ok(set.ranks.clone());
+        }
+        let boards = self.boards.get_or_insert_with(|| self.root.registry.boards());
+        if let Some(board) = boards.get(&id) {
+            return Ok(board.clone());
+        }
+        let alloc = self.root.alloc;
+        let board = Counted::try_new_in(Ranks::try_new_in(alloc)?, alloc)?;
+        boards.insert(id, board.clone());
+        Ok(board)
     }
 
     /// Puts a destination of this set into the block. One that stood there saves the search for its record, if it is the same.
@@ -261,7 +294,8 @@ impl<'a, A: Alloc> Builder<'a, A> {
             // From the first moment at which it serves.
             let flags = one.entry.flags;
             let flags = if one.unresolved() { flags.with(Flags::UNRESOLVED) } else { flags };
-            let hold = self.root.registry.hold(key, set, name, flags)?;
+            let board = self.board(set)?;
+            let hold = self.root.registry.hold(key, set, name, flags, &board)?;
             self.new.push((hold.number, hold.existed));
             hold.number
         };
@@ -284,8 +318,14 @@ impl<'a, A: Alloc> Builder<'a, A> {
     }
 
     /// The set of these blocks, which are all since the last one.
-    pub fn set(&mut self, id: i32, blocks: Sequence<Block<A>, A>, out: Vec<u32>) -> Made<A> {
-        Made { id, blocks, new: core::mem::take(&mut self.new), out }
+    pub fn set(
+        &mut self,
+        id: i32,
+        blocks: Sequence<Block<A>, A>,
+        out: Vec<u32>,
+    ) -> Result<Made<A>, OutOfMemory> {
+        let ranks = self.board(id)?;
+        Ok(Made { id, blocks, new: core::mem::take(&mut self.new), out, ranks })
     }
 
     /// The memory that blocks are in.

@@ -1,6 +1,6 @@
 //! Choosing a destination for a request.
 
-use super::calls::{self, NotPlaced, Placed};
+use super::calls::{self, Choosing, NotPlaced, Placed};
 use super::view::View;
 use crate::load::Invite;
 use crate::load::key::Key;
@@ -76,6 +76,8 @@ pub enum NoRoute {
     NoText(Text),
     /// The call table cannot grow.
     OutOfMemory(OutOfMemory),
+    /// All destinations of the set are being replaced: ask again, of the sets that serve then.
+    Outdated,
 }
 
 impl From<OutOfMemory> for NoRoute {
@@ -120,13 +122,14 @@ pub fn select<'g, A: Alloc>(
     let placed = match ask.call {
         Call::Goes { key, invite, may_stay } if choosing.counts() => {
             let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
-            let placed = calls::place(root, set, key, invite(), may_stay, |view| choosing.choose(view, draw));
-            placed.map_err(|error| match error {
+            let fewest = Choosing::FewestCalls { spare_last: ask.spare_last };
+            calls::place(root, set, key, invite(), may_stay, &fewest).map_err(|error| match error {
                 NotPlaced::Refused(refusal) => {
                     count_full(root, set, refusal);
                     NoRoute::Refused(refusal)
                 }
                 NotPlaced::OutOfMemory(error) => NoRoute::OutOfMemory(error),
+                NotPlaced::Outdated => NoRoute::Outdated,
             })?
         }
         _ => Placed { at: choosing.choose(&view, draw)?.at, new: false, own: true },
@@ -146,9 +149,9 @@ pub fn select<'g, A: Alloc>(
 }
 
 impl<A: Alloc> Selection<'_, A> {
-    /// The positions to try after the chosen one fails, in their order.
-    pub fn alternatives(&self, root: &Root<A>) -> Vec<usize> {
-        self.choosing.alternatives(&View::new(root, self.set), self.at, self.draw)
+    /// The positions to try after the chosen one fails, in their order; at most so many.
+    pub fn alternatives(&self, root: &Root<A>, most: usize) -> Vec<usize> {
+        self.choosing.alternatives(&View::new(root, self.set), self.at, self.draw, most)
     }
 }
 
@@ -164,11 +167,11 @@ pub fn retry<A: Alloc>(
 ) -> Result<usize, NotPlaced> {
     let field = Draw { number: 0, spare_last }.field(set.len());
     let (first, spared): (Vec<usize>, Vec<usize>) = positions.iter().partition(|&&at| at < field);
-    calls::place(root, set, key, invite, false, |view| {
+    let choose = |view: &View<'_, A>| {
         let choice = select::least_loaded(view, first.iter().copied());
         choice.or_else(|refusal| select::least_loaded(view, spared.iter().copied()).map_err(|_| refusal))
-    })
-    .map(|placed| placed.at)
+    };
+    calls::place(root, set, key, invite, false, &Choosing::By(&choose)).map(|placed| placed.at)
 }
 
 /// A request goes to this position.

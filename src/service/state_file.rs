@@ -173,11 +173,14 @@ pub fn restore<A: Alloc>(root: &Root<A>, saved: &Saved, now: u32, wall: u64) -> 
     let mut restored = Restored::default();
     let numbers: Vec<_> = saved.destinations.iter().map(|one| root.registry.find(&one.key)).collect();
     for (one, number) in saved.destinations.iter().zip(&numbers) {
-        let Some(record) = number.and_then(|number| root.registry.record(number)) else { continue };
+        let Some((number, record)) = number.and_then(|number| Some((number, root.registry.record(number)?)))
+        else {
+            continue;
+        };
         let (was, is) = (Flags(one.flags), record.flags());
         let differs = was.has(Flags::DISABLED) != is.has(Flags::DISABLED);
         if record.configured().0 == one.configured && differs {
-            record.change(wall, |flags, health| {
+            root.registry.change(number, wall, |flags, health| {
                 let plain = flags.without(Flags::STATES);
                 health.last = Report::by_operator(was);
                 Some((if was.has(Flags::DISABLED) { plain.with(Flags::DISABLED) } else { plain }, 0))

@@ -53,8 +53,7 @@ pub struct Mark {
 /// Reports about the destination at this position. `None` if there is none.
 pub fn mark<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, mark: &Mark) -> Option<Option<Told>> {
     let destination = set.get(at)?;
-    let record = root.registry.record(destination.record)?;
-    let change = record.change(mark.now, |old, health| {
+    let change = root.registry.change(destination.record, mark.now, |old, health| {
         let (to, streak) = mark::mark(old, health.streak, mark.state, mark.thresholds);
         health.name.outage.down = false;
         if mark.state.has(Flags::DISABLED) {
@@ -79,16 +78,14 @@ fn note_admin<A: Alloc>(root: &Root<A>, change: Change) {
 pub fn set<A: Alloc>(root: &Root<A>, destinations: &[Member<'_>], state: Flags, now: u64) -> bool {
     let mut found = false;
     for destination in destinations {
-        if let Some(record) = root.registry.record(destination.record) {
-            let change = record.change(now, |old, health| {
-                // What the name means has no part in this state any more.
-                health.name.outage.down = false;
-                health.last = Report::by_operator(state);
-                Some((old.without(Flags::STATES).with(state), 0))
-            });
-            change.into_iter().for_each(|change| note_admin(root, change));
-            found = true;
-        }
+        let change = root.registry.change(destination.record, now, |old, health| {
+            // What the name means has no part in this state any more.
+            health.name.outage.down = false;
+            health.last = Report::by_operator(state);
+            Some((old.without(Flags::STATES).with(state), 0))
+        });
+        change.into_iter().for_each(|change| note_admin(root, change));
+        found |= change.is_some();
     }
     found
 }

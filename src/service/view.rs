@@ -2,7 +2,8 @@
 
 use crate::health::overload;
 use crate::load::Call;
-use crate::select::Pool;
+use crate::select::weight::Ring;
+use crate::select::{Pool, Tickets};
 use crate::shm::Alloc;
 use crate::state::{Destination, Record, Root, Set};
 use core::cell::Cell;
@@ -102,5 +103,8 @@ impl<A: Alloc> Pool for View<'_, A> {
         let (wish, now) = (&record.overload, (self.now_ms)());
         let asked = if self.dry { wish.look(now) } else { wish.ask(now) };
         asked.is_some_and(|(wish, n)| overload::leaves_out(n, wish.rate))
+    }
+    fn on_ring(&self, row: Tickets, field: usize, n: u64, make: &dyn Fn() -> Ring) -> Option<usize> {
+        self.set.rings.at(row as usize, field, n, || self.set.ranks.changes(), make)
     }
 }

@@ -26,6 +26,7 @@ pub mod slice;
 pub mod snapshot;
 pub mod table;
 pub mod text;
+pub mod tournament;
 
 use core::alloc::Layout;
 use core::ptr::NonNull;

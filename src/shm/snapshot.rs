@@ -135,6 +135,16 @@ unsafe impl<T: Shared, A: Alloc> Sync for Snapshot<T, A> {}
 // SAFETY: bound to no thread.
 unsafe impl<T: Shared, A: Alloc> Send for Snapshot<T, A> {}
 
+/// A value in shared memory that nobody finds yet.
+pub struct Ready<T: Shared, A: Alloc>(Boxed<Kept<T>, A>);
+
+impl<T: Shared, A: Alloc> Ready<T, A> {
+    /// The value.
+    pub fn value(&self) -> &T {
+        &self.0.value
+    }
+}
+
 /// Why a value cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PinError {
@@ -209,7 +219,18 @@ impl<T: Shared, A: Alloc> Snapshot<T, A> {
 
     /// Puts `value` in the place of the current one, for every pin from now on.
     pub fn publish(&self, value: T, retired: &mut Retired<T>) -> Result<(), OutOfMemory> {
-        let kept = Boxed::try_new_in(Kept::new(value), self.alloc)?;
+        self.publish_ready(self.ready(value)?, retired);
+        Ok(())
+    }
+
+    /// Makes a value ready to be published: what is left to do cannot fail.
+    pub fn ready(&self, value: T) -> Result<Ready<T, A>, OutOfMemory> {
+        Boxed::try_new_in(Kept::new(value), self.alloc).map(Ready)
+    }
+
+    /// As [`Snapshot::publish`].
+    pub fn publish_ready(&self, value: Ready<T, A>, retired: &mut Retired<T>) {
+        let kept = value.0;
         // Sync point `publish`, the writer's end; and `pin`, together with the fence in `oldest`.
         let old = self.current.swap(kept.into_raw().as_ptr(), Ordering::AcqRel);
         let epoch = self.step();
@@ -217,7 +238,6 @@ impl<T: Shared, A: Alloc> Snapshot<T, A> {
             // SAFETY: published by this snapshot and no longer current.
             unsafe { retired.put(old, epoch) };
         }
-        Ok(())
     }
 
     /// Ends an epoch and gives it: who pins from now on does not find what was taken from its place before.

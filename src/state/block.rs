@@ -3,6 +3,7 @@
 //! Texts of a destination lie one behind the other, its addresses too, and it names them by position: there is no pointer
 //! to mend when it moves to another block.
 
+use super::ranks::Line;
 use crate::dest::Flags;
 use crate::shm::sequence::Run;
 use crate::shm::slice::Slice;
@@ -87,6 +88,11 @@ impl Destination {
     /// Whether it is one of the destinations that a written name stands for.
     pub fn is_target(&self) -> bool {
         self.written.len > 0 && !self.named
+    }
+
+    /// As call load knows it.
+    pub fn line(&self) -> Line {
+        Line { record: self.record, maxload: self.maxload }
     }
 
     /// Where the host is in the URI.
@@ -177,6 +183,11 @@ impl<A: Alloc> Block<A> {
     /// The bare destinations.
     pub fn destinations(&self) -> &[Destination] {
         &self.destinations
+    }
+
+    /// All in their order, as call load knows them.
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = Line> + '_ {
+        self.destinations.iter().map(Destination::line)
     }
 
     /// The destination at this position of the block.

@@ -21,8 +21,10 @@ pub mod counters;
 pub mod generation;
 pub mod health;
 pub mod overload;
+pub mod ranks;
 pub mod record;
 pub mod registry;
+pub mod rings;
 pub mod set;
 
 pub use block::{Block, Destination, Member, NameTag};
@@ -30,8 +32,10 @@ pub use calls::Calls;
 pub use counters::Counters;
 pub use generation::{Generation, Position};
 pub use health::Health;
+pub use ranks::Ranks;
 pub use record::{Change, Configured, Keep, Record, Totals};
 pub use registry::Registry;
+pub use rings::Rings;
 pub use set::Set;
 
 use crate::load::Secret;

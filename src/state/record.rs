@@ -27,6 +27,8 @@ pub struct Record {
     set: AtomicU32,
     /// Where its destination is in the set that serves, most likely.
     place: AtomicU32,
+    /// The first of its lines on the board of its set (`ranks`), counted from 1; 0 is none. Used with that board locked.
+    line: AtomicU32,
     /// When call load last chose it, in choices of its set.
     last_chosen: AtomicU64,
     /// How long its replies take and how much longer than usual, in milliseconds; 0 where it is not known.
@@ -131,7 +133,7 @@ impl Record {
 
     /// Changes the state as `change` says from what it is and what is known; `None` leaves it. `now` in milliseconds of the
     /// wall clock.
-    pub fn change(
+    pub(super) fn change(
         &self,
         now: u64,
         change: impl FnOnce(Flags, &mut Health) -> Option<(Flags, u32)>,
@@ -161,7 +163,7 @@ impl Record {
 
     /// Takes over what a source configures. What the source says of the state counts if the destination comes `back`, if
     /// the source says something else than before, or if nothing is to be kept.
-    pub fn configure(&self, configured: Configured, back: bool, keep: Keep) {
+    pub(super) fn configure(&self, configured: Configured, back: bool, keep: Keep) {
         let Configured { flags, latency, asked, unresolved, place } = configured;
         let mut health = self.health.lock();
         let mut state = self.flags().without(Flags::UNRESOLVED);
@@ -212,6 +214,7 @@ impl Record {
         let Totals { selected, failed_over, full, failed_probes } = &self.totals;
         [selected, failed_over, full, failed_probes].into_iter().for_each(Counter::reset);
         self.last_chosen.store(0, Ordering::Relaxed);
+        self.line.store(0, Ordering::Relaxed);
         self.configured.store(flags.without(Flags::UNRESOLVED).0, Ordering::Relaxed);
         self.flags.store(flags.0, Ordering::Relaxed);
         let mut health = self.health.lock();
@@ -232,6 +235,11 @@ impl Record {
         self.congestion.load(Ordering::Relaxed)
     }
 
+    /// What a weighted choice looks at.
+    pub(super) fn worth(&self) -> (Flags, u32) {
+        (self.flags(), self.congestion())
+    }
+
     /// The set of its destination.
     pub fn set(&self) -> i32 {
         self.set.load(Ordering::Relaxed) as i32
@@ -245,6 +253,15 @@ impl Record {
     /// Notes where its destination was found.
     pub fn found_at(&self, place: usize) {
         self.place.store(place as u32, Ordering::Relaxed);
+    }
+
+    /// The first of its lines on the board of its set; `u32::MAX` where it has none.
+    pub(super) fn first_line(&self) -> u32 {
+        self.line.load(Ordering::Relaxed).wrapping_sub(1)
+    }
+
+    pub(super) fn set_first_line(&self, line: u32) {
+        self.line.store(line.wrapping_add(1), Ordering::Relaxed);
     }
 
     /// When call load last chose it.

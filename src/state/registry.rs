@@ -7,17 +7,24 @@
 //! Who asks for a record by its number, and for as long as he looks at it, has one of these: a pin of the sets that he took
 //! before; the lock of a call that names it; or the lock `writer`.
 
-use super::record::Record;
+use super::health::Health;
+use super::ranks::Ranks;
+use super::record::{Change, Configured, Keep, Record};
 use crate::dest::Flags;
 use crate::load::key::Key;
 use crate::load::leg::MAX_RECORD;
 use crate::shm::arena::{Arena, CHUNK, Gone};
+use crate::shm::atomic::{AtomicPtr, Ordering};
 use crate::shm::chunks::Chunks;
+use crate::shm::counted::Counted;
+use crate::shm::counter::Audited;
 use crate::shm::lock::{Guard, LastAlive, Legible, Mutex, left_by_the_dead, lock_of_the_living};
 use crate::shm::snapshot::Snapshot;
 use crate::shm::table::Table;
 use crate::shm::text::Text;
 use crate::shm::{Alloc, OutOfMemory, Shared};
+use core::ptr::null_mut;
+use std::collections::HashMap;
 
 /// Words of the map of numbers that are allocated at a time.
 const WORDS: usize = 64;
@@ -62,6 +69,8 @@ unsafe impl<A: Alloc> Legible for Index<A> {}
 /// A record with its label.
 struct Entry<A: Alloc> {
     record: Record,
+    /// The board on which its lines are: the label's own, so there as long as the record is.
+    ranks: AtomicPtr<Ranks<A>>,
     /// Used with `index` locked.
     label: Mutex<Label<A>>,
 }
@@ -71,7 +80,8 @@ unsafe impl<A: Alloc> Shared for Entry<A> {}
 
 impl<A: Alloc> Default for Entry<A> {
     fn default() -> Self {
-        Self { record: Record::default(), label: Mutex::new(Label::default()) }
+        let (record, ranks) = (Record::default(), AtomicPtr::new(null_mut()));
+        Self { record, ranks, label: Mutex::new(Label::default()) }
     }
 }
 
@@ -82,6 +92,8 @@ struct Label<A: Alloc> {
     key: Key,
     /// `duid`, or the URI where there is none.
     name: Option<Text<A>>,
+    /// The board of its set.
+    ranks: Option<Counted<Ranks<A>, A>>,
     /// Whether it is on the list of those that no block held.
     listed: bool,
     /// The next one of that list.
@@ -93,7 +105,7 @@ unsafe impl<A: Alloc> Shared for Label<A> {}
 
 impl<A: Alloc> Default for Label<A> {
     fn default() -> Self {
-        Self { held: 0, key: [0; 2], name: None, listed: false, next: None }
+        Self { held: 0, key: [0; 2], name: None, ranks: None, listed: false, next: None }
     }
 }
 
@@ -138,6 +150,65 @@ impl<A: Alloc> Registry<A> {
         self.entries.get(number).map(|entry| &entry.record)
     }
 
+    /// The board on which the lines of this record are: for who may ask for the record.
+    pub fn ranks(&self, number: u32) -> Option<&Ranks<A>> {
+        let ranks = self.entries.get(number)?.ranks.load(Ordering::Acquire); // sync point `board`
+        // SAFETY: null or the board of the record's label, which owns it as long as the record is there.
+        unsafe { ranks.as_ref() }
+    }
+
+    /// The boards of all sets of which a record is there.
+    pub fn boards(&self) -> HashMap<i32, Counted<Ranks<A>, A>> {
+        let index = self.index.lock();
+        let mut boards = HashMap::new();
+        for number in index.taken() {
+            let Some(Entry { record, label, .. }) = self.entries.get(number) else { continue };
+            if let Some(ranks) = &label.lock().ranks {
+                boards.entry(record.set()).or_insert_with(|| ranks.clone());
+            }
+        }
+        boards
+    }
+
+    /// Changes something of this record that its board has to do with.
+    fn step<T>(&self, number: u32, change: impl FnOnce(&Record) -> T) -> Option<T> {
+        let record = self.record(number)?;
+        Some(match self.ranks(number) {
+            Some(ranks) => ranks.step(record, change),
+            None => change(record),
+        })
+    }
+
+    /// A call more counts at the destination of this record, if the load is still what was `seen`.
+    pub fn take_if(&self, number: u32, seen: u32, audited: Audited) -> bool {
+        self.step(number, |record| record.load.take_if(seen, audited)) == Some(true)
+    }
+
+    /// A call more counts at the destination of this record, whatever the limit.
+    pub fn take(&self, number: u32, audited: Audited) {
+        self.step(number, |record| record.load.take(audited));
+    }
+
+    /// A call less.
+    pub fn give(&self, number: u32, audited: Audited) {
+        self.step(number, |record| record.load.give(audited));
+    }
+
+    /// Changes the state of this record: see [`Record::change`].
+    pub fn change(
+        &self,
+        number: u32,
+        now: u64,
+        change: impl FnOnce(Flags, &mut Health) -> Option<(Flags, u32)>,
+    ) -> Option<Change> {
+        self.step(number, |record| record.change(now, change))?
+    }
+
+    /// Takes over what a source configures for this record: see [`Record::configure`].
+    pub fn configure(&self, number: u32, configured: Configured, back: bool, keep: Keep) {
+        self.step(number, |record| record.configure(configured, back, keep));
+    }
+
     /// The label of this number. With `index` locked.
     fn label(&self, number: u32) -> Option<Guard<'_, Label<A>>> {
         self.entries.get(number).map(|entry| entry.label.lock())
@@ -145,10 +216,19 @@ impl<A: Alloc> Registry<A> {
 
     /// Finds or makes the record of this identity, and holds it for one more block. What is found is left as it is:
     /// the block may yet fail.
-    pub fn hold(&self, key: Key, set: i32, name: &[u8], flags: Flags) -> Result<Hold, OutOfMemory> {
+    ///
+    /// All records of a set have one board: `ranks`, which is that of the records that are there ([`Registry::boards`]).
+    pub fn hold(
+        &self,
+        key: Key,
+        set: i32,
+        name: &[u8],
+        flags: Flags,
+        ranks: &Counted<Ranks<A>, A>,
+    ) -> Result<Hold, OutOfMemory> {
         let mut index = self.index.lock();
         let Some(number) = index.numbers.get(&key).copied() else {
-            return self.make(&mut index, key, set, name, flags);
+            return self.make(&mut index, key, set, name, flags, ranks);
         };
         if let Some(mut label) = self.label(number) {
             label.held += 1;
@@ -164,6 +244,7 @@ impl<A: Alloc> Registry<A> {
         set: i32,
         name: &[u8],
         flags: Flags,
+        ranks: &Counted<Ranks<A>, A>,
     ) -> Result<Hold, OutOfMemory> {
         let number = index.lowest_free();
         if number > MAX_RECORD.min(Arena::<Entry<A>, A>::CAPACITY - 1) {
@@ -176,7 +257,9 @@ impl<A: Alloc> Registry<A> {
         let entry = self.entries.make(number)?;
         index.numbers.insert(key, number)?;
         entry.record.begin(set, flags);
-        *entry.label.lock() = Label { held: 1, key, name: Some(name), listed: false, next: None };
+        entry.ranks.store(core::ptr::from_ref(&**ranks).cast_mut(), Ordering::Release); // sync point `board`
+        let ranks = Some(ranks.clone());
+        *entry.label.lock() = Label { held: 1, key, name: Some(name), ranks, listed: false, next: None };
         index.mark(number, true);
         Ok(Hold { number, existed: false })
     }
@@ -230,6 +313,7 @@ impl<A: Alloc> Registry<A> {
                 label.next = kept.replace(number);
             } else {
                 index.numbers.remove(&label.key);
+                entry.ranks.store(null_mut(), Ordering::Relaxed);
                 *label = Label::default();
                 index.mark(number, false);
             }
@@ -281,12 +365,11 @@ impl<A: Alloc> Registry<A> {
     /// All records, in the order of their numbers.
     pub fn for_each(&self, mut each: impl FnMut(Named<'_>)) {
         let index = self.index.lock();
-        let chunks = (0..index.taken.len()).filter(|chunk| index.taken.get(*chunk) != Some(&0));
-        for number in chunks.flat_map(|chunk| chunk * CHUNK..(chunk + 1) * CHUNK) {
-            let Some(Entry { record, label }) = self.entries.get(number as u32) else { continue };
+        for number in index.taken() {
+            let Some(Entry { record, label, .. }) = self.entries.get(number) else { continue };
             let label = label.lock();
             if let Some(name) = &label.name {
-                let (number, configured) = (number as u32, label.held > 0);
+                let configured = label.held > 0;
                 each(Named { number, set: record.set(), name, configured, record });
             }
         }
@@ -304,6 +387,12 @@ impl<A: Alloc> Index<A> {
             self.room += 1;
         }
         (words * CHUNK) as u32
+    }
+
+    /// The numbers of all chunks in which one is taken.
+    fn taken(&self) -> impl Iterator<Item = u32> + '_ {
+        let chunks = (0..self.taken.len()).filter(|chunk| self.taken.get(*chunk) != Some(&0));
+        chunks.flat_map(|chunk| chunk * CHUNK..(chunk + 1) * CHUNK).map(|number| number as u32)
     }
 
     fn mark(&mut self, number: u32, taken: bool) {
@@ -342,7 +431,11 @@ impl<A: Alloc> Index<A> {
 mod tests {
     use super::*;
     use crate::shm::Heap;
-    use crate::shm::counter::Audited;
+
+    #[allow(clippy::unwrap_used)]
+    fn board() -> Counted<Ranks<Heap>, Heap> {
+        Counted::try_new_in(Ranks::try_new_in(Heap).unwrap(), Heap).unwrap()
+    }
 
     fn registry() -> Registry<Heap> {
         Registry::new_in(Heap)
@@ -351,13 +444,13 @@ mod tests {
     #[test]
     fn a_record_with_calls_waits_for_its_destination_to_come_back() {
         let registry = registry();
-        let hold = registry.hold([1, 1], 100, b"a", Flags::default()).unwrap();
+        let hold = registry.hold([1, 1], 100, b"a", Flags::default(), &board()).unwrap();
         let record = registry.record(hold.number).unwrap();
         record.entries.take();
         record.load.take(Audited::NotYet);
         registry.let_go([hold.number].into_iter());
         registry.sweep();
-        let again = registry.hold([1, 1], 100, b"a", Flags::default());
+        let again = registry.hold([1, 1], 100, b"a", Flags::default(), &board());
         assert_eq!(again, Ok(Hold { number: hold.number, existed: true }));
         assert_eq!(record.load.get(), 1);
     }
@@ -365,7 +458,7 @@ mod tests {
     #[test]
     fn a_record_without_calls_gives_its_number_to_the_next() {
         let registry = registry();
-        let hold = |name, flags| registry.hold([name, name], 1, b"x", flags).unwrap().number;
+        let hold = |name, flags| registry.hold([name, name], 1, b"x", flags, &board()).unwrap().number;
         assert_eq!([0, 1, 2].map(|name| hold(name, Flags::default())), [0, 1, 2]);
         registry.let_go([1].into_iter());
         registry.sweep();
@@ -377,7 +470,7 @@ mod tests {
     #[test]
     fn one_that_is_held_again_before_the_sweep_stays_and_is_swept_later() {
         let registry = registry();
-        let hold = || registry.hold([5, 5], 1, b"x", Flags::default()).unwrap();
+        let hold = || registry.hold([5, 5], 1, b"x", Flags::default(), &board()).unwrap();
         let first = hold();
         registry.let_go([first.number].into_iter());
         assert!(hold().existed);

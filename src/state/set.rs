@@ -1,7 +1,9 @@
 //! One set as it serves.
 
 use super::block::{Block, Destination, Member, NameTag};
+use super::ranks::{Line, Ranks};
 use super::record::Record;
+use super::rings::Rings;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::shm::counted::Counted;
 use crate::shm::sequence::Sequence;
@@ -18,6 +20,10 @@ pub struct Set<A: Alloc> {
     pub blocks: Sequence<Block<A>, A>,
     /// How far its algorithms have come. All generations of a set have it together.
     pub turns: Counted<Turns, A>,
+    /// Its lines by load. All generations of a set, and the records of its destinations, have it together.
+    pub ranks: Counted<Ranks<A>, A>,
+    /// Its lines by weight.
+    pub rings: Rings<A>,
 }
 
 // SAFETY: shared parts.
@@ -28,8 +34,6 @@ unsafe impl<A: Alloc> Shared for Set<A> {}
 pub struct Turns {
     /// Whose turn it is in round robin.
     turn: AtomicU32,
-    /// Choices by call load.
-    choices: AtomicU64,
     /// Tickets, by row.
     tickets: [AtomicU64; ROWS],
 }
@@ -139,9 +143,20 @@ impl<A: Alloc> Set<A> {
             self.turns.turn.compare_exchange((turn + 1) % len, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// The number of a choice by call load, larger than all before it.
-    pub fn next_choice(&self) -> u64 {
-        self.turns.choices.fetch_add(1, Ordering::Relaxed) + 1
+    /// The position of this line.
+    pub fn position_of(&self, line: Line, record: &Record) -> Option<usize> {
+        let is_it = |one: &Destination| one.record == line.record && one.maxload == line.maxload;
+        let likely = self.place_of(line.record, record)?;
+        if self.get(likely).is_some_and(|one| is_it(&one)) {
+            return Some(likely);
+        }
+        // Several lines mean one destination, with limits of their own.
+        self.places().find(|(_, one)| is_it(one)).map(|(at, _)| at)
+    }
+
+    /// All lines, as call load knows them.
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = Line> + '_ {
+        self.blocks.runs().flat_map(|(_, block)| block.lines())
     }
 
     /// The next ticket of a row.

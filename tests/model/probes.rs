@@ -99,7 +99,7 @@ fn what_is_removed_and_comes_back_is_as_the_source_says_even_while_somebody_read
     publish(root, all).unwrap();
     let reader = root.sets.pin(0).unwrap();
     let number = reader.set(1).unwrap().get(0).unwrap().record;
-    root.registry.record(number).unwrap().change(1, |_, _| Some((Flags::INACTIVE, 0)));
+    root.registry.change(number, 1, |_, _| Some((Flags::INACTIVE, 0)));
     publish(root, "").unwrap();
     publish(root, all).unwrap();
     assert_eq!(root.registry.record(number).unwrap().flags(), Flags::default());

@@ -211,7 +211,7 @@ fn a_reload_of_the_same_lines_keeps_or_forgets_states_and_latencies_as_it_is_tol
     let number = root.sets.pin(0).unwrap().set(1).unwrap().iter().last().unwrap().record;
     let record = root.registry.record(number).unwrap();
     for (state, latency) in [(true, true), (false, true), (true, false), (false, false)] {
-        record.change(1, |_, _| Some((Flags::INACTIVE, 3)));
+        root.registry.change(number, 1, |_, _| Some((Flags::INACTIVE, 3)));
         record.sample(&mut record.lock(), 90.0, 1.0);
         let policy = Policy { keep: Keep { state, latency }, ..POLICY };
         reload(root, &Listed(list), 0, 0, policy).unwrap();

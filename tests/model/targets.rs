@@ -74,7 +74,7 @@ fn targets_come_and_go_and_those_that_stay_keep_their_state() {
 
     let number = root.sets.pin(0).unwrap().set(1).unwrap().get(1).unwrap().record;
     let record = root.registry.record(number).unwrap();
-    record.change(1, |_, _| Some((Flags::INACTIVE, 0)));
+    root.registry.change(number, 1, |_, _| Some((Flags::INACTIVE, 0)));
     let gw = Line::of_located(&line_of("1 SIP:gw 0 0 duid=G"));
     let found = HashMap::from([(gw.clone(), vec![target(2, 20), target(3, 30)])]);
     retarget(root, &found).unwrap();

@@ -1,0 +1,169 @@
+//! Which of many numbers is the least: asked at any time, whatever changes, in steps that grow with the logarithm of how many
+//! there are.
+//!
+//! For use behind a lock.
+//!
+//! Model: the numbers lie in nodes of [`WIDTH`]; each node's least is a number of a node one level up, and so on until one
+//! node is left. A node is a cache line, so a change touches a line a level, and most changes end where a node's least stays
+//! the same.
+
+use super::slice::Slice;
+use super::{Alloc, OutOfMemory, Shared};
+
+/// Numbers of a node.
+pub const WIDTH: usize = 8;
+/// In the place of no number. It is never the least where there is another.
+pub const NONE: u64 = u64::MAX;
+/// Enough for as many numbers as memory has.
+const LEVELS: usize = 20;
+
+/// Numbers with their least.
+pub struct Tournament<A: Alloc> {
+    /// The nodes of all levels, those of the numbers first.
+    nodes: Slice<Node, A>,
+    /// Where each level begins.
+    levels: [u32; LEVELS],
+    /// Levels in use.
+    height: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Node([u64; WIDTH]);
+
+// SAFETY: numbers.
+unsafe impl Shared for Node {}
+// SAFETY: a shared slice and numbers.
+unsafe impl<A: Alloc> Shared for Tournament<A> {}
+
+impl Node {
+    fn least(&self) -> u64 {
+        self.0.iter().fold(NONE, |least, &one| least.min(one))
+    }
+
+    fn place_of(&self, number: u64) -> Option<usize> {
+        self.0.iter().position(|&one| one == number)
+    }
+}
+
+impl<A: Alloc> Tournament<A> {
+    /// Room for at least so many numbers, none of them there.
+    pub fn try_with_room_in(room: usize, alloc: A) -> Result<Self, OutOfMemory> {
+        let (mut levels, mut height, mut nodes) = ([0; LEVELS], 0, 0);
+        let mut width = room.div_ceil(WIDTH).max(1);
+        for level in &mut levels {
+            *level = nodes as u32;
+            nodes += width;
+            height += 1;
+            if width == 1 {
+                break;
+            }
+            width = width.div_ceil(WIDTH);
+        }
+        let nodes = Slice::try_from_fn_in(nodes, |_| Node([NONE; WIDTH]), alloc)?;
+        Ok(Self { nodes, levels, height })
+    }
+
+    /// How many numbers it has room for.
+    pub fn room(&self) -> usize {
+        let numbers = self.levels.get(1).filter(|_| self.height > 1);
+        numbers.map_or(1, |&nodes| nodes as usize) * WIDTH
+    }
+
+    fn node(&self, level: usize, at: usize) -> Option<&Node> {
+        self.nodes.get(*self.levels.get(level)? as usize + at)
+    }
+
+    fn node_mut(&mut self, level: usize, at: usize) -> Option<&mut Node> {
+        let at = *self.levels.get(level)? as usize + at;
+        self.nodes.get_mut(at)
+    }
+
+    /// The number at this place; [`NONE`] where there is none.
+    pub fn get(&self, at: usize) -> u64 {
+        self.node(0, at / WIDTH).and_then(|node| node.0.get(at % WIDTH)).copied().unwrap_or(NONE)
+    }
+
+    /// Puts a number at this place.
+    pub fn set(&mut self, at: usize, number: u64) {
+        let (mut at, mut number) = (at, number);
+        for level in 0..self.height {
+            let Some(node) = self.node_mut(level, at / WIDTH) else { return };
+            let Some(place) = node.0.get_mut(at % WIDTH) else { return };
+            if *place == number {
+                return;
+            }
+            *place = number;
+            (at, number) = (at / WIDTH, node.least());
+        }
+    }
+
+    /// The least number and its place; nothing where there is none.
+    pub fn least(&self) -> Option<(usize, u64)> {
+        let top = self.height.checked_sub(1)?;
+        let least = self.node(top, 0)?.least();
+        if least == NONE {
+            return None;
+        }
+        let down = |at: usize, level: usize| Some(at * WIDTH + self.node(level, at)?.place_of(least)?);
+        let at = (0..=top).rev().try_fold(0, down)?;
+        Some((at, least))
+    }
+
+    /// Takes over the numbers of another, each at its place.
+    pub fn take_over(&mut self, other: &Self) {
+        for at in 0..other.room().min(self.room()) {
+            self.set(at, other.get(at));
+        }
+    }
+
+    /// Whether each node's least is what the node above it says.
+    pub fn is_sound(&self) -> bool {
+        (1..self.height).all(|level| {
+            let below = |at: usize| self.node(level - 1, at).map_or(NONE, Node::least);
+            let width = self.levels.get(level).zip(self.levels.get(level - 1));
+            let width = width.map_or(0, |(end, start)| (end - start) as usize);
+            (0..width).all(|at| {
+                let said = self.node(level, at / WIDTH).and_then(|node| node.0.get(at % WIDTH));
+                said.copied() == Some(below(at))
+            })
+        })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::shm::Heap;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_least_is_what_a_walk_finds(
+            room in 1usize..600, changes in prop::collection::vec((any::<prop::sample::Index>(), 0u64..50), 1..400)
+        ) {
+            let mut tournament = Tournament::try_with_room_in(room, Heap).unwrap();
+            prop_assert!(tournament.room() >= room);
+            let mut plain = vec![NONE; tournament.room()];
+            for (at, number) in changes {
+                let (at, number) = (at.index(plain.len()), if number < 10 { NONE } else { number });
+                tournament.set(at, number);
+                plain[at] = number;
+                let least = *plain.iter().min().unwrap();
+                match tournament.least() {
+                    None => prop_assert_eq!(least, NONE),
+                    Some((at, number)) => prop_assert_eq!((number, plain[at]), (least, least)),
+                }
+                prop_assert!(tournament.is_sound());
+            }
+            let mut larger = Tournament::try_with_room_in(room * 3, Heap).unwrap();
+            larger.take_over(&tournament);
+            prop_assert_eq!(larger.least(), tournament.least());
+        }
+    }
+
+    #[test]
+    fn levels_grow_with_the_logarithm() {
+        let height = |room| Tournament::try_with_room_in(room, Heap).unwrap().height;
+        assert_eq!([1, 8, 9, 64, 65, 512, 30_000].map(height), [1, 1, 2, 2, 3, 3, 5]);
+    }
+}

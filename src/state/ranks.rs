@@ -1,0 +1,449 @@
+//! Which destination of a set has the fewest calls: kept up to date with each call and each change of state, so that who chooses
+//! by call load looks at no other.
+//!
+//! Model: each line of the set has a place in a [`Tournament`] and there a rank: its load, then how long ago it was chosen.
+//! A line that takes no calls, or is full, has none. A line keeps its place while others come and go; its record knows the
+//! first of its lines, and each line the next one of the same record.
+//!
+//! Invariant: whoever changes a load, or a state, gives the record's lines their ranks in the same step ([`Ranks::step`]). All
+//! the same a choice looks at the record again before it counts.
+//!
+//! All generations of a set have one board together. A publisher gives it the lines of the next generation just before
+//! that serves, so a choice may find a line that its own generation does not have yet.
+
+use super::record::Record;
+use super::registry::Registry;
+use crate::shm::atomic::{AtomicU64, Ordering};
+use crate::shm::counter::Audited;
+use crate::shm::lock::Mutex;
+use crate::shm::slice::Slice;
+use crate::shm::tournament::{NONE, Tournament};
+use crate::shm::{Alloc, OutOfMemory, Shared};
+
+/// Bits of a rank that say when its destination was chosen; the load has the rest.
+const WHEN: u32 = if cfg!(test) { 10 } else { 38 };
+/// The least number of a choice. Below it are the orders of those that were never chosen.
+const FIRST_CHOICE: u64 = if cfg!(test) { 1 << 9 } else { 1 << 32 };
+/// The last number of a choice, before they are counted anew.
+const LAST_CHOICE: u64 = (1 << WHEN) - 1;
+/// Loads above it are equal.
+const MOST: u64 = u64::MAX >> WHEN;
+/// Orders between two lines that follow one another, for lines that come between them.
+const GAP: u64 = if cfg!(test) { 4 } else { 1 << 10 };
+/// No line.
+const NO_LINE: u32 = u32::MAX;
+
+/// A line of a set, as far as call load has to do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// The number of its record.
+    pub record: u32,
+    /// Calls that it may have; 0 is no limit.
+    pub maxload: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    line: Line,
+    /// Where it stands among those that were never chosen: a later line has a higher one.
+    order: u32,
+    /// The next line of the same record; of a free place the next free one.
+    next: u32,
+    usable: bool,
+}
+
+/// A place without a line.
+const FREE: Place =
+    Place { line: Line { record: NO_LINE, maxload: 0 }, order: 0, next: NO_LINE, usable: false };
+
+// SAFETY: numbers.
+unsafe impl Shared for Place {}
+
+/// The lines of a set, by rank.
+pub struct Ranks<A: Alloc> {
+    board: Mutex<Board<A>>,
+    /// Changes of what a weighted choice is made of, so far.
+    changes: AtomicU64,
+}
+
+// SAFETY: a shared board behind a lock between processes.
+unsafe impl<A: Alloc> Shared for Ranks<A> {}
+
+struct Board<A: Alloc> {
+    best: Tournament<A>,
+    places: Slice<Place, A>,
+    /// Head of the list of free places.
+    free: u32,
+    len: usize,
+    usable: usize,
+    /// The last line of the set.
+    last: u32,
+    /// The number of the last choice.
+    choices: u64,
+    alloc: A,
+}
+
+// SAFETY: shared parts and numbers.
+unsafe impl<A: Alloc> Shared for Board<A> {}
+
+/// Why no call was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotTaken {
+    /// No line takes calls.
+    NoneUsable,
+    /// Some do, and are full.
+    Full,
+    /// There is one, but not in the generation of who asked.
+    Outdated,
+}
+
+/// Lines in the place of others that followed one another.
+pub struct Patch<'a> {
+    /// Those that go.
+    pub out: &'a [Line],
+    /// Those that come.
+    pub new: &'a [Line],
+    /// The lines around them.
+    pub before: Option<Line>,
+    /// See `before`.
+    pub after: Option<Line>,
+}
+
+impl<A: Alloc> Ranks<A> {
+    /// Without a line.
+    pub fn try_new_in(alloc: A) -> Result<Self, OutOfMemory> {
+        let (best, places) = (Tournament::try_with_room_in(0, alloc)?, Slice::empty_in(alloc));
+        let (free, last) = (NO_LINE, NO_LINE);
+        let board = Board { best, places, free, len: 0, usable: 0, last, choices: 0, alloc };
+        Ok(Self { board: Mutex::new(board), changes: AtomicU64::new(0) })
+    }
+
+    /// Makes room for so many lines.
+    pub fn reserve(&self, len: usize) -> Result<(), OutOfMemory> {
+        self.board.lock().reserve(len)
+    }
+
+    /// Takes these lines for those of the set, in their order. For who holds the writer's lock, after [`Ranks::reserve`].
+    pub fn rebuild(&self, registry: &Registry<A>, lines: &[Line]) {
+        self.board.lock().rebuild(registry, lines);
+    }
+
+    /// Exchanges some lines; false where only [`Ranks::rebuild`] can. For who holds the writer's lock, after
+    /// [`Ranks::reserve`].
+    #[must_use]
+    pub fn patch(&self, registry: &Registry<A>, patch: &Patch<'_>) -> bool {
+        self.board.lock().patch(registry, patch)
+    }
+
+    /// Changes the record's load by `change`, and its ranks with it, as one step.
+    pub fn step<T>(&self, record: &Record, change: impl FnOnce(&Record) -> T) -> T {
+        let mut board = self.board.lock();
+        let before = record.worth();
+        let done = change(record);
+        if record.worth() != before {
+            self.changes.fetch_add(1, Ordering::Release); // sync point `worth`
+        }
+        board.refresh(record);
+        done
+    }
+
+    /// How often the state or the congestion of a destination has changed so far (sync point `worth`, the other end: who looks at
+    /// them after this sees them as they were at that change, or later).
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Counts a call at this record, if it still has the load that was `seen`, and says that it was chosen.
+    pub fn take_if(&self, registry: &Registry<A>, record: &Record, seen: u32, audited: Audited) -> bool {
+        let mut board = self.board.lock();
+        let taken = record.load.take_if(seen, audited);
+        if taken {
+            board.chosen(registry, record);
+        }
+        board.refresh(record);
+        taken
+    }
+
+    /// The line with the fewest calls; among equals the one that was chosen longest ago, then the first of the set. Counts a
+    /// call there in the same step, and gives what `find` finds for it.
+    ///
+    /// Lines of the records `but` are left out, and those that `find` does not find. With `spare_last` the last line of the
+    /// set is left for when there is no other.
+    pub fn take_best<T>(
+        &self,
+        registry: &Registry<A>,
+        but: impl Iterator<Item = u32>,
+        spare_last: bool,
+        audited: Audited,
+        find: impl Fn(Line) -> Option<T>,
+    ) -> Result<T, NotTaken> {
+        let is_ours = |number: &u32| registry.ranks(*number).is_some_and(|ranks| core::ptr::eq(ranks, self));
+        self.board.lock().take_best(registry, but.filter(is_ours), spare_last, audited, find)
+    }
+
+    /// How many lines have another rank than their record says, or are not where a look for the best would find them. For
+    /// who holds the writer's lock; `0` unless this module has a fault.
+    pub fn faults(&self, registry: &Registry<A>) -> usize {
+        self.board.lock().faults(registry)
+    }
+}
+
+impl<A: Alloc> Board<A> {
+    fn reserve(&mut self, len: usize) -> Result<(), OutOfMemory> {
+        let room = self.places.len();
+        // Shrinks where most of it is empty, as after a reload with fewer lines.
+        if len <= room && (room <= 64 || len > room / 4) {
+            return Ok(());
+        }
+        let wanted = len.max(self.len).next_multiple_of(8);
+        if wanted <= room && self.len > 0 {
+            return Ok(()); // places keep their numbers: it shrinks when it is rebuilt
+        }
+        let mut best = Tournament::try_with_room_in(wanted, self.alloc)?;
+        best.take_over(&self.best);
+        let old = self.places.len();
+        let place = |at: usize| match self.places.get(at) {
+            Some(place) => *place,
+            None => Place { next: if at + 1 < wanted { at as u32 + 1 } else { NO_LINE }, ..FREE },
+        };
+        let places = Slice::try_from_fn_in(wanted, place, self.alloc)?;
+        (self.best, self.places) = (best, places);
+        // The new places come before those that were free.
+        if wanted > old {
+            let free = core::mem::replace(&mut self.free, old as u32);
+            if let Some(last) = self.places.last_mut() {
+                last.next = free;
+            }
+        } else {
+            self.free = if wanted > 0 { 0 } else { NO_LINE };
+        }
+        Ok(())
+    }
+
+    fn rank(place: &Place, record: &Record) -> u64 {
+        let (load, limit) = (record.load.get(), place.line.maxload);
+        if !record.flags().usable() || limit != 0 && load >= limit {
+            return NONE;
+        }
+        let when = match record.last_chosen() {
+            0 => u64::from(place.order),
+            choice => FIRST_CHOICE + choice,
+        };
+        u64::from(load).min(MOST - 1) << WHEN | when.min(LAST_CHOICE)
+    }
+
+    /// Gives the line at this place its rank.
+    fn rerank(&mut self, at: u32, record: &Record) {
+        let Some(place) = self.places.get_mut(at as usize) else { return };
+        let usable = record.flags().usable();
+        self.usable = self.usable + usize::from(usable) - usize::from(place.usable);
+        place.usable = usable;
+        let rank = Self::rank(place, record);
+        self.best.set(at as usize, rank);
+    }
+
+    fn refresh(&mut self, record: &Record) {
+        let mut at = record.first_line();
+        while let Some(place) = self.places.get(at as usize) {
+            let next = place.next;
+            self.rerank(at, record);
+            at = next;
+        }
+    }
+
+    fn add(&mut self, registry: &Registry<A>, line: Line, order: u32) {
+        let Some(record) = registry.record(line.record) else { return };
+        let at = self.free;
+        let Some(place) = self.places.get_mut(at as usize) else { return };
+        self.free = place.next;
+        *place = Place { line, order, next: record.first_line(), usable: false };
+        record.set_first_line(at);
+        self.len += 1;
+        self.rerank(at, record);
+    }
+
+    /// Makes a place free to which nothing leads any more.
+    fn discard(&mut self, at: u32) {
+        let Some(place) = self.places.get_mut(at as usize) else { return };
+        self.usable -= usize::from(place.usable);
+        *place = Place { next: self.free, ..FREE };
+        self.free = at;
+        self.len -= 1;
+        self.best.set(at as usize, NONE);
+    }
+
+    fn rebuild(&mut self, registry: &Registry<A>, lines: &[Line]) {
+        for at in (0..self.places.len() as u32).rev() {
+            let number = self
+                .places
+                .get(at as usize)
+                .map(|place| place.line.record)
+                .filter(|&number| number != NO_LINE);
+            if let Some(record) = number.and_then(|number| registry.record(number)) {
+                record.set_first_line(NO_LINE);
+                self.discard(at);
+            }
+        }
+        self.last = NO_LINE;
+        let gap = ((FIRST_CHOICE - 1) / (lines.len() as u64 + 1)).min(GAP);
+        for (at, line) in (1..).zip(lines) {
+            self.last = self.free;
+            self.add(registry, *line, (at * gap) as u32);
+        }
+    }
+
+    /// The place of a line like this one, if it is the only one of its record.
+    fn only(&self, registry: &Registry<A>, line: Line) -> Option<u32> {
+        let at = registry.record(line.record)?.first_line();
+        let place = self.places.get(at as usize)?;
+        (place.next == NO_LINE && place.line == line).then_some(at)
+    }
+
+    fn order(&self, at: u32) -> u64 {
+        self.places.get(at as usize).map_or(0, |place| place.order.into())
+    }
+
+    fn patch(&mut self, registry: &Registry<A>, patch: &Patch<'_>) -> bool {
+        let around = |line: Option<Line>| match line {
+            Some(line) => self.only(registry, line).map(Some),
+            None => Some(None),
+        };
+        let (Some(before), Some(after)) = (around(patch.before), around(patch.after)) else { return false };
+        let low = before.map_or(0, |at| self.order(at));
+        let count = patch.new.len() as u64;
+        let high = after.map_or(low + (count + 1) * GAP, |at| self.order(at));
+        let step = high.saturating_sub(low) / (count + 1);
+        if step == 0 || high >= FIRST_CHOICE {
+            return false;
+        }
+        for line in patch.out {
+            let Some(at) = self.only(registry, *line) else { return false };
+            registry.record(line.record).into_iter().for_each(|record| record.set_first_line(NO_LINE));
+            self.discard(at);
+        }
+        let mut last = before.unwrap_or(NO_LINE);
+        for (at, line) in (1..).zip(patch.new) {
+            last = self.free;
+            self.add(registry, *line, (low + at * step) as u32);
+        }
+        if after.is_none() {
+            self.last = last;
+        }
+        true
+    }
+
+    /// Says that the destination was chosen now.
+    fn chosen(&mut self, registry: &Registry<A>, record: &Record) {
+        if FIRST_CHOICE + self.choices + 1 >= LAST_CHOICE {
+            self.count_anew(registry);
+        }
+        self.choices += 1;
+        record.chosen(self.choices);
+    }
+
+    /// Gives the choices that are remembered the first numbers, in the same order.
+    fn count_anew(&mut self, registry: &Registry<A>) {
+        let mut records: Vec<_> =
+            (0..self.places.len()).filter_map(|at| self.record_at(registry, at)).collect();
+        records.retain(|record| record.last_chosen() > 0);
+        records.sort_by_key(|record| record.last_chosen());
+        // Lines of one record.
+        records.dedup_by(|one, other| core::ptr::eq(*one, *other));
+        self.choices = 0;
+        for record in records {
+            self.choices += 1;
+            record.chosen(self.choices);
+            self.refresh(record);
+        }
+    }
+
+    /// The record of the line at this place, if one is there.
+    fn record_at<'r>(&self, registry: &'r Registry<A>, at: usize) -> Option<&'r Record> {
+        registry.record(self.places.get(at)?.line.record)
+    }
+
+    fn take_best<T>(
+        &mut self,
+        registry: &Registry<A>,
+        but: impl Iterator<Item = u32>,
+        spare_last: bool,
+        audited: Audited,
+        find: impl Fn(Line) -> Option<T>,
+    ) -> Result<T, NotTaken> {
+        let mut usable = self.usable;
+        // What is left out has no rank while we look.
+        let mut left_out = Vec::new();
+        for record in but.filter_map(|number| registry.record(number)) {
+            let mut at = record.first_line();
+            while let Some(place) = self.places.get(at as usize) {
+                usable -= usize::from(place.usable);
+                left_out.push(at);
+                at = place.next;
+            }
+        }
+        left_out.iter().for_each(|&at| self.best.set(at as usize, NONE));
+        let spared =
+            (spare_last && self.len > 1).then_some(self.last).filter(|last| !left_out.contains(last));
+        spared.into_iter().for_each(|last| self.best.set(last as usize, NONE));
+        let mut unknown = Vec::new();
+        let mut taken = self.take_least(registry, audited, &find, &mut unknown);
+        if let Some(last) = spared {
+            self.rerank_at(registry, last);
+            taken = taken.or_else(|| self.take_least(registry, audited, &find, &mut unknown));
+        }
+        left_out.iter().chain(&unknown).for_each(|&at| self.rerank_at(registry, at));
+        taken.ok_or(match usable {
+            _ if !unknown.is_empty() => NotTaken::Outdated,
+            0 => NotTaken::NoneUsable,
+            _ => NotTaken::Full,
+        })
+    }
+
+    fn rerank_at(&mut self, registry: &Registry<A>, at: u32) {
+        let record = self.record_at(registry, at as usize);
+        record.into_iter().for_each(|record| self.rerank(at, record));
+    }
+
+    fn take_least<T>(
+        &mut self,
+        registry: &Registry<A>,
+        audited: Audited,
+        find: impl Fn(Line) -> Option<T>,
+        unknown: &mut Vec<u32>,
+    ) -> Option<T> {
+        loop {
+            let (at, rank) = self.best.least()?;
+            let place = *self.places.get(at)?;
+            let record = registry.record(place.line.record)?;
+            let seen = record.load.get();
+            // Not so unless this module has a fault: the limit holds even then.
+            if Self::rank(&place, record) != rank {
+                self.rerank(at as u32, record);
+                continue;
+            }
+            let Some(found) = find(place.line) else {
+                self.best.set(at, NONE);
+                unknown.push(at as u32);
+                continue;
+            };
+            if record.load.take_if(seen, audited) {
+                self.chosen(registry, record);
+                self.refresh(record);
+                return Some(found);
+            }
+        }
+    }
+
+    fn faults(&self, registry: &Registry<A>) -> usize {
+        let wrong = |at: usize| {
+            let place = self.places.get(at).zip(self.record_at(registry, at));
+            self.best.get(at) != place.map_or(NONE, |(place, record)| Self::rank(place, record))
+        };
+        let wrong = (0..self.places.len()).filter(|at| wrong(*at)).count();
+        let usable = self.places.iter().filter(|place| place.usable).count();
+        wrong + usize::from(!self.best.is_sound()) + usize::from(usable != self.usable)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -9,7 +9,7 @@ use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
 use crate::host::kemi::KemiFunction;
 use crate::host::variable::Variable;
 use crate::host::{
-    CFG_DIR, capi, clock, db, guard, kemi, log, mem::Pool, process, send_socket, timer, tm, xhttp,
+    CFG_DIR, capi, clock, db, guard, kemi, log, mem::Pool, process, send_socket, stop, timer, tm, xhttp,
 };
 use crate::load::Secret;
 use crate::service::upkeep;
@@ -210,8 +210,7 @@ static COMMANDS: [Command; 15] = [
 /// The table that the loader looks up.
 #[unsafe(no_mangle)]
 pub static exports: Exports =
-    Exports::new(c"dispatcher", &FUNCTIONS, &PARAMETERS, &COMMANDS, &VARIABLES, mod_init, child_init)
-        .ending_with(destroy);
+    Exports::new(c"dispatcher", &FUNCTIONS, &PARAMETERS, &COMMANDS, &VARIABLES, mod_init, child_init);
 
 /// Compared by the loader with its own.
 #[unsafe(no_mangle)]
@@ -360,6 +359,9 @@ unsafe extern "C" fn child_init(rank: c_int) -> c_int {
 /// When all modules are initialised, whatever their order.
 fn before_fork(module: &Module) -> Result<(), String> {
     state_file::begin(module);
+    if module.conf.state_file.is_some() {
+        stop::tell(begins_to_stop, ended);
+    }
     module.root.sets.open(process::count()).map_err(|error| error.to_string())?;
     if tm::is_loaded() {
         tm::load(probing::answered)?;
@@ -368,11 +370,16 @@ fn before_fork(module: &Module) -> Result<(), String> {
     Ok(())
 }
 
+/// In the first process, when the others are about to be told to end.
+fn begins_to_stop() {
+    api::module().into_iter().for_each(state_file::before_the_last);
+}
+
 /// In the first process, when all others have ended.
-unsafe extern "C" fn destroy() {
-    // SAFETY: the host calls this after it has ended all other processes and waited for them.
+fn ended() {
+    // SAFETY: the host has ended all other processes and waited for them.
     let alone = unsafe { LastAlive::new() };
-    guard::guard((), || api::module().into_iter().for_each(|module| state_file::last(module, &alone)));
+    api::module().into_iter().for_each(|module| state_file::last(module, &alone));
 }
 
 /// In the timer process.

@@ -6,7 +6,7 @@
 use super::Module;
 use crate::conf::Conf;
 use crate::host::{clock, log, process};
-use crate::service::state_file::{self, Saved};
+use crate::service::state_file::{self, Kept, Saved};
 use crate::shm::lock::LastAlive;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::ffi::OsString;
@@ -93,7 +93,7 @@ pub fn restore(module: &Module, saved: &Saved) {
 pub fn begin(module: &Module) {
     let Some(file) = module.conf.state_file.as_deref() else { return };
     if HAS_CALLS.load(Ordering::Relaxed) || OPEN_TO_OTHERS.load(Ordering::Relaxed) {
-        return write(module, file, None).unwrap_or_else(|error| tell(file, &error));
+        return write(module, file, Kept::Nothing).unwrap_or_else(|error| tell(file, &error));
     }
     let tried = new_file(file).and_then(|(new, _)| fs::remove_file(new));
     if let Err(error) = tried {
@@ -117,7 +117,7 @@ pub fn keep_up(module: &Module) {
     if WRITTEN.load(Ordering::Relaxed) == changes || TRIED.swap(now, Ordering::Relaxed) == now {
         return;
     }
-    let done = write(module, file, None);
+    let done = write(module, file, Kept::Nothing);
     // Told when it begins; it is tried again until it is done.
     match (&done, FAILS.swap(done.is_err(), Ordering::Relaxed)) {
         (Err(error), false) => tell(file, error),
@@ -129,10 +129,21 @@ pub fn keep_up(module: &Module) {
     }
 }
 
-/// Writes states and calls.
-pub fn last(module: &Module, alone: &LastAlive) {
+/// Writes states and calls while the other processes go on. The host waits for each when it has told them to end, and kills
+/// itself with those that do not.
+pub fn before_the_last(module: &Module) {
     if let Some(file) = module.conf.state_file.as_deref() {
-        write(module, file, Some(alone)).unwrap_or_else(|error| tell(file, &error));
+        // What goes wrong is told when it is written for the last time.
+        let _ = write(module, file, Kept::Living);
+    }
+}
+
+/// Writes states and calls, and says so: what the host does after that may never end.
+pub fn last(module: &Module, alone: &LastAlive) {
+    let Some(file) = module.conf.state_file.as_deref() else { return };
+    match write(module, file, Kept::Left(alone)) {
+        Ok(()) => log::info(format_args!("ds_state_file {}: states and calls are written", file.display())),
+        Err(error) => tell(file, &error),
     }
 }
 
@@ -140,8 +151,8 @@ fn tell(file: &Path, error: &io::Error) {
     log::error(format_args!("ds_state_file {}: {error}; it is as it was before", file.display()));
 }
 
-fn write(module: &Module, file: &Path, at_the_end: Option<&LastAlive>) -> io::Result<()> {
-    let bytes = state_file::save(module.root, at_the_end, clock::seconds(), clock::wall_millis());
+fn write(module: &Module, file: &Path, kept: Kept<'_>) -> io::Result<()> {
+    let bytes = state_file::save(module.root, kept, clock::seconds(), clock::wall_millis());
     replace(file, &bytes.ok_or_else(|| io::Error::other("a process has died at the states"))?)
 }
 

@@ -258,11 +258,6 @@ impl Exports {
             destroy_mod_f: None,
         })
     }
-
-    /// With something to do when the server ends.
-    pub const fn ending_with(self, end: unsafe extern "C" fn()) -> Self {
-        Self(ffi::module_exports_t { destroy_mod_f: Some(end), ..self.0 })
-    }
 }
 
 /// The `rank` of `child_init` that runs before any fork, when the number of processes is known.

@@ -28,6 +28,7 @@ pub mod runtime;
 pub mod script;
 pub mod script_end;
 pub mod send_socket;
+pub mod stop;
 mod text;
 pub mod timer;
 pub mod tm;

@@ -113,20 +113,27 @@ impl fmt::Display for Damaged {
     }
 }
 
-/// The bytes of a file: of the states, and at the end of the server of the calls too. `None` if somebody died with the lock of
+/// Which calls are written.
+#[derive(Clone, Copy)]
+pub enum Kept<'a> {
+    /// None: the server goes on.
+    Nothing,
+    /// Those that are up, while the other processes go on for a moment: the server is about to stop.
+    Living,
+    /// All that they left.
+    Left(&'a LastAlive),
+}
+
+/// The bytes of a file: of the states, and where the server stops of the calls too. `None` if somebody died with the lock of
 /// the states.
 ///
 /// `now` in seconds as the call table counts them, `wall` in milliseconds of the wall clock.
-pub fn save<A: Alloc>(
-    root: &Root<A>,
-    at_the_end: Option<&LastAlive>,
-    now: u32,
-    wall: u64,
-) -> Option<Vec<u8>> {
-    let mut out = Out::begin(at_the_end.is_some(), root.secret.bytes(), wall);
+pub fn save<A: Alloc>(root: &Root<A>, kept: Kept<'_>, now: u32, wall: u64) -> Option<Vec<u8>> {
+    let mut out = Out::begin(!matches!(kept, Kept::Nothing), root.secret.bytes(), wall);
+    let alone = if let Kept::Left(alone) = kept { Some(alone) } else { None };
     let mut places = HashMap::new();
     out.counted(|out| {
-        root.registry.for_each_key(at_the_end, |key, number, record| {
+        root.registry.for_each_key(alone, |key, number, record| {
             places.insert(number, places.len() as u32);
             Destination { key: *key, configured: record.configured().0, flags: record.flags().0 }.put(out);
         })?;
@@ -134,15 +141,17 @@ pub fn save<A: Alloc>(
     })?;
     out.counted(|out| {
         let mut count = 0;
-        let calls = at_the_end.into_iter();
-        calls.for_each(|alone| {
-            root.calls.each_left(alone, |key, leg| {
-                if let Some(&destination) = places.get(&leg.record()) {
-                    SavedCall::of(key, leg, destination, now).put(out);
-                    count += 1;
-                }
-            });
-        });
+        let put = |key: &Key, leg: &Leg| {
+            if let Some(&destination) = places.get(&leg.record()) {
+                SavedCall::of(key, leg, destination, now).put(out);
+                count += 1;
+            }
+        };
+        match kept {
+            Kept::Nothing => {}
+            Kept::Living => root.calls.each_of_the_living(put),
+            Kept::Left(alone) => root.calls.each_left(alone, put),
+        }
         Some(count)
     })?;
     Some(out.end())

@@ -10,7 +10,7 @@
 use crate::load::leg::MAX_MORE;
 use crate::load::{Call, Leg, key::Key};
 use crate::shm::counter::Audited;
-use crate::shm::lock::{Guard, LastAlive, Legible, Mutex, left_by_the_dead};
+use crate::shm::lock::{Guard, LastAlive, Legible, Mutex, left_by_the_dead, lock_of_the_living};
 use crate::shm::slice::Slice;
 use crate::shm::table::Table;
 use crate::shm::{Alloc, OutOfMemory, Shared};
@@ -214,6 +214,11 @@ impl<A: Alloc> Calls<A> {
         let at = key[1] as usize % SHARDS;
         #[allow(clippy::indexing_slicing)] // below SHARDS, which is the length
         self.shards[at].lock()
+    }
+
+    /// All legs, with the keys of their calls, of those shards that nobody keeps locked.
+    pub fn each_of_the_living(&self, mut each: impl FnMut(&Key, &Leg)) {
+        self.shards.iter().filter_map(lock_of_the_living).for_each(|shard| shard.for_each_leg(&mut each));
     }
 
     /// All legs that the processes left, with the keys of their calls, but those that one of them was changing when it ended.

@@ -200,7 +200,7 @@ fn time_that_the_server_was_down_counts_for_the_age_of_its_calls() {
     server.stop();
 }
 
-/// A server that stops frees its transactions, before or after the call table is written.
+/// A server that stops frees its transactions after the call table is written.
 #[test]
 fn ringing_calls_outlive_a_stop_wherever_tm_is_loaded() {
     for tm_after in [false, true] {
@@ -223,6 +223,58 @@ fn ringing_calls_outlive_a_stop_wherever_tm_is_loaded() {
         assert_eq!((server.total_load(), drift(&server)), (20, 0), "tm after the module: {tm_after}");
         server.stop();
     }
+}
+
+/// The server waits a minute for each process, and kills itself with the last ones; a supervisor may do so before.
+#[test]
+fn calls_outlive_a_stop_in_which_a_worker_never_ends() {
+    let (dir, gateways) = (folder(), Gateways::answering(1, 200));
+    let (file, list) = (dir.path().join("state"), gateways.list(1, ""));
+    let mut server = builder(&list, &file).workers(2).start();
+    let mut calls = place(&server, 20);
+    let worker = *children(server.pid()).first().unwrap();
+    // SAFETY: kill takes no pointers.
+    unsafe { libc::kill(worker, libc::SIGSTOP) };
+    // The first process forgets a signal that comes while it looks at another: here at that one of its children was stopped.
+    eventually("all others have ended", SOON, || {
+        server.terminate();
+        children(server.pid()) == [worker]
+    });
+    server.crash();
+    let server = builder(&list, &file).start();
+    assert_eq!((server.total_load(), drift(&server)), (20, 0));
+    end_all(&server, &mut calls);
+    server.stop();
+}
+
+fn children(process: u32) -> Vec<libc::pid_t> {
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+    children.split_whitespace().map(|child| child.parse().unwrap()).collect()
+}
+
+/// The module `tm` may wait for ever for a lock with which a worker has ended; here Lua does not come to its end, each time.
+#[test]
+fn calls_outlive_a_stop_in_which_another_module_never_ends() {
+    const TRAP: &str = r#"
+local function spring() io.stderr:write("trapped\n") while true do end end
+if newproxy then trap = newproxy(true) getmetatable(trap).__gc = spring
+else trap = setmetatable({}, { __gc = spring }) end
+"#;
+    let (dir, gateways) = (folder(), Gateways::answering(1, 200));
+    let (file, list) = (dir.path().join("state"), gateways.list(1, ""));
+    let start = || {
+        let builder = builder(&list, &file).tm_after().module("app_lua").with_file("trap.lua", TRAP);
+        builder.modparam("modparam(\"app_lua\", \"load\", \"RUN_DIR/trap.lua\")").start()
+    };
+    let mut server = start();
+    let mut calls = place(&server, 20);
+    server.terminate();
+    eventually("it hangs", SOON, || server.log().contains("trapped"));
+    server.crash();
+    let server = builder(&list, &file).start();
+    assert_eq!((server.total_load(), drift(&server)), (20, 0));
+    end_all(&server, &mut calls);
+    server.stop();
 }
 
 /// Is true from when this is dropped.

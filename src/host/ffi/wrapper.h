@@ -29,4 +29,5 @@
 #include "modules/tm/tm_load.h"
 #include "modules/xhttp/api.h"
 #include "core/counters.h"
+#include "core/events.h"
 #include "shim.h"

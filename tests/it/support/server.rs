@@ -167,7 +167,7 @@ impl Kamailio {
     #[track_caller]
     pub fn stop(mut self) -> String {
         self.assert_healthy();
-        self.child.signal(libc::SIGTERM);
+        self.terminate();
         let status = self.child.wait(STOP);
         let log = self.log();
         assert_eq!(status.and_then(|s| s.code()), Some(0), "kamailio ended with {status:?}:\n{log}");
@@ -184,6 +184,11 @@ fn assert_no_alarm(log: &str) {
 }
 
 impl Kamailio {
+    /// Asks it to end, and waits for nothing.
+    pub fn terminate(&mut self) {
+        self.child.signal(libc::SIGTERM);
+    }
+
     /// Ends it with all its processes at once, as a loss of power does.
     pub fn crash(mut self) {
         self.child.kill();

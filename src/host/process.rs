@@ -34,3 +34,29 @@ pub fn random<const N: usize>() -> std::io::Result<[u8; N]> {
     let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, 0) };
     if usize::try_from(got) == Ok(N) { Ok(bytes) } else { Err(std::io::Error::last_os_error()) }
 }
+
+/// While it lives, a signal that ends this process waits.
+pub struct Unended(libc::sigset_t);
+
+impl Unended {
+    /// From now on.
+    pub fn begin() -> Self {
+        // SAFETY: sets of our own, of which zero is a valid one.
+        unsafe {
+            let (mut ends, mut before): (libc::sigset_t, libc::sigset_t) =
+                (core::mem::zeroed(), core::mem::zeroed());
+            libc::sigemptyset(&raw mut ends);
+            libc::sigaddset(&raw mut ends, libc::SIGTERM);
+            libc::sigaddset(&raw mut ends, libc::SIGINT);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const ends, &raw mut before);
+            Self(before)
+        }
+    }
+}
+
+impl Drop for Unended {
+    fn drop(&mut self) {
+        // SAFETY: the set that `begin` found.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, core::ptr::null_mut()) };
+    }
+}

@@ -131,6 +131,23 @@ fn servers_whose_files_have_like_names_keep_their_own() {
     }
 }
 
+/// The process that keeps the file ends while it writes it.
+#[test]
+fn a_stop_in_the_middle_of_a_write_leaves_no_other_file() {
+    for _ in 0..10 {
+        let dir = folder();
+        let server = builder(LIST, &dir.path().join("state")).start();
+        let processes = server.rpc_handle().processes();
+        let (writer, _) = processes.iter().find(|(_, name)| name == "Dispatcher names").unwrap();
+        disable(&server, "sip:127.0.1.1");
+        while names(dir.path()).is_empty() {}
+        // SAFETY: kill takes no pointers.
+        unsafe { libc::kill(*writer as libc::pid_t, libc::SIGTERM) };
+        server.stop_by_itself();
+        assert_eq!(names(dir.path()), ["state"]);
+    }
+}
+
 #[test]
 fn folder_that_cannot_be_written_is_told_at_start() {
     let dir = folder();

@@ -208,6 +208,12 @@ fn assert_no_alarm(log: &str) {
 }
 
 impl Kamailio {
+    /// Waits until it has ended without being asked.
+    #[track_caller]
+    pub fn stop_by_itself(mut self) {
+        assert!(self.child.wait(STOP).is_some(), "it goes on:\n{}", self.log());
+    }
+
     /// Asks it to end, and waits for nothing.
     pub fn terminate(&mut self) {
         self.child.signal(libc::SIGTERM);

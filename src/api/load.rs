@@ -4,7 +4,7 @@ use super::{module, tracking};
 use crate::host::message::{Kind, Message, Method};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log};
-use crate::load::{About, Event, News};
+use crate::load::{About, Event, News, Tags};
 use crate::service::calls;
 
 /// `ds_load_update()`: a BYE or CANCEL releases the call, a 2xx to its INVITE confirms it, anything else shows that it
@@ -54,7 +54,8 @@ fn report(function: &str, msg: &Message, event: impl Fn(Kind) -> Option<Event>) 
             Kind::Reply(..) => About::OtherTransaction,
             Kind::Request(_) => tracking::about(msg, false),
         };
-        let news = News { event, about, tags: tracking::tags(module, msg), now: clock::seconds() };
+        let tags = if event.is_of_a_dialog() { tracking::tags(module, msg) } else { Tags::default() };
+        let news = News { event, about, tags, now: clock::seconds() };
         tracking::told(calls::report(module.root, &key, &news));
     }
     Verdict::True

@@ -4,6 +4,7 @@
 //! however many legs it has there, once.
 
 use super::leg::{self, Branch, Leg, MAX_MORE, Phase, Transaction, Way};
+use smallvec::SmallVec;
 
 /// The request for which a destination is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,41 +32,30 @@ pub enum Unsent {
 pub(super) const MOST: usize = MAX_MORE + 1;
 
 /// A call: its legs in the order in which they were chosen. One without any is not known.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Call {
-    legs: [Leg; MOST],
-    len: usize,
-}
-
-impl PartialEq for Call {
-    fn eq(&self, other: &Self) -> bool {
-        self.legs() == other.legs()
-    }
+    /// At most [`MOST`].
+    legs: SmallVec<[Leg; 2]>,
 }
 
 impl Call {
     /// One with these legs; those beyond what a call can have are left out.
     pub fn of(legs: impl IntoIterator<Item = Leg>) -> Self {
-        let mut call = Self::default();
-        for (place, leg) in call.legs.iter_mut().zip(legs) {
-            *place = leg;
-            call.len += 1;
-        }
-        call
+        Self { legs: legs.into_iter().take(MOST).collect() }
     }
 
     /// Its legs.
     pub fn legs(&self) -> &[Leg] {
-        self.legs.get(..self.len).unwrap_or_default()
+        &self.legs
     }
 
     pub(super) fn legs_mut(&mut self) -> &mut [Leg] {
-        self.legs.get_mut(..self.len).unwrap_or_default()
+        &mut self.legs
     }
 
     /// Whether nothing is known of it.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.legs.is_empty()
     }
 
     /// The records that its legs name, leg by leg.
@@ -89,35 +79,21 @@ impl Call {
     }
 
     /// Keeps the legs for which `keep` says so; it may change them. Whether any went.
-    pub fn retain(&mut self, mut keep: impl FnMut(&mut Leg) -> bool) -> bool {
-        let before = self.len;
-        let mut kept = 0;
-        for at in 0..before {
-            let Some(mut leg) = self.legs.get(at).copied() else { break };
-            if keep(&mut leg) {
-                if let Some(place) = self.legs.get_mut(kept) {
-                    *place = leg;
-                    kept += 1;
-                }
-            }
-        }
-        self.len = kept;
-        kept < before
+    pub fn retain(&mut self, keep: impl FnMut(&mut Leg) -> bool) -> bool {
+        let before = self.legs.len();
+        self.legs.retain(keep);
+        self.legs.len() < before
     }
 
     /// Adds a leg.
     pub fn push(&mut self, leg: Leg) {
-        if self.len == MOST {
+        if self.legs.len() == MOST {
             // The one that means least: what does not count, else what is not answered, else the oldest.
             let least = self.legs().iter().position(|leg| !leg.counts());
             let least = least.or_else(|| self.legs().iter().position(|leg| leg.is_open())).unwrap_or(0);
-            let mut at = 0..;
-            self.retain(|_| at.next() != Some(least));
+            self.legs.remove(least);
         }
-        if let Some(place) = self.legs.get_mut(self.len) {
-            *place = leg;
-            self.len += 1;
-        }
+        self.legs.push(leg);
     }
 
     /// A destination was chosen for it. What was chosen before and not sent is forgotten; legs of the transaction that

@@ -49,6 +49,13 @@ pub enum About {
     Failed(Transaction),
 }
 
+impl Event {
+    /// Whether it matters in which dialog it happens.
+    pub const fn is_of_a_dialog(self) -> bool {
+        matches!(self, Self::Answered | Self::Lost | Self::Ended | Self::Seen)
+    }
+}
+
 /// Hashes of the tags of a message; 0 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tags {
@@ -65,7 +72,7 @@ pub struct News {
     pub event: Event,
     /// Of which legs.
     pub about: About,
-    /// In which dialog.
+    /// In which dialog, where that matters ([`Event::is_of_a_dialog`]).
     pub tags: Tags,
     /// Seconds, as the call table counts them.
     pub now: u32,

@@ -59,7 +59,7 @@ fn an_answer_that_crosses_the_cancel_counts_again_until_its_bye() {
 fn a_refused_reinvite_leaves_the_call_up_but_a_lost_one_ends_it() {
     let up = after(&[Event::Answered]);
     for about in [About::OtherTransaction, About::NoTransaction] {
-        let mut call = up;
+        let mut call = up.clone();
         assert!(!call.on(&news(Event::Refused, about, 7)).fits);
         assert!(!call.on(&news(Event::Cancelled, About::Request, 7)).fits);
         assert_eq!(call, up);

@@ -112,7 +112,7 @@ pub fn place<A: Alloc>(
     // Held to the end: a second copy of the INVITE in another process waits here and then finds the call.
     let mut shard = root.calls.shard(&key);
     let before = shard.get(&key);
-    let mut after = before;
+    let mut after = before.clone();
     if let Some((at, record)) = counts_in(root, set, &before).filter(|_| may_stay) {
         let own = after.stay(record, invite);
         put(root, &mut shard, &key, &before, &after, invite.now)?;
@@ -192,7 +192,7 @@ fn change<A: Alloc, R>(
 ) -> Result<R, OutOfMemory> {
     let mut shard = root.calls.shard(key);
     let before = shard.get(key);
-    let mut after = before;
+    let mut after = before.clone();
     let result = act(&mut after);
     if after != before {
         put(root, &mut shard, key, &before, &after, now)?;
@@ -247,7 +247,7 @@ pub fn go_on<A: Alloc>(
             break Some(number);
         }
     };
-    let (mut after, invite) = (before, invite());
+    let (mut after, invite) = (before.clone(), invite());
     after.choose(number, invite);
     if let Err(error) = put(root, &mut shard, key, &before, &after, invite.now) {
         taken.into_iter().for_each(|number| root.registry.give(number, shard.audited));

@@ -176,7 +176,7 @@ pub fn retry<A: Alloc>(
 
 /// A request goes to this position.
 pub fn count_selected<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) {
-    if let Some(record) = View::new(root, set).record(at) {
+    if let Some(record) = set.get(at).and_then(|one| root.registry.record(one.record)) {
         record.totals.selected.bump();
     }
 }

@@ -145,7 +145,7 @@ impl Sweep {
             let shard = &mut *shard.lock();
             let audited = shard.audited;
             *place = shard.sweep_some(left, LOOKS, |before| {
-                let mut after = *before;
+                let mut after = before.clone();
                 change(&mut after).then(|| {
                     calls::settle(root, before, &after, None, audited);
                     after

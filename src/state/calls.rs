@@ -47,6 +47,9 @@ fn place(key: &Key, at: usize) -> Key {
 
 /// The call with this first leg.
 fn whole<A: Alloc>(more: &Table<Leg, A>, key: &Key, first: &Leg) -> Call {
+    if first.more() == 0 {
+        return Call::of([*first]);
+    }
     let rest = (1..=first.more()).filter_map(|at| more.get(&place(key, at)).copied());
     Call::of(core::iter::once(*first).chain(rest))
 }

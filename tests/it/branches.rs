@@ -181,18 +181,15 @@ fn challenged_gateway_that_is_asked_again_counts_the_answered_call(workers: u32)
 }
 
 /// Transactions that the server holds.
-fn transactions(server: &Kamailio) -> i64 {
+pub fn transactions(server: &Kamailio) -> i64 {
     server.rpc("tm.stats", serde_json::json!([])).unwrap()["current"].as_i64().unwrap()
 }
 
 /// The gateway answers the INVITE of this call with one more 200, of the user agent with this tag.
 #[track_caller]
 pub fn fork(gateways: &Gateways, gateway: usize, server: &Kamailio, call: &Call, tag: &str) {
-    let is_it = |r: &&Received| {
-        r.gateway == gateway && r.message.method() == Some("INVITE") && r.message.call_id() == call.id
-    };
-    let got = gateways.received();
-    let invite = got.iter().rev().find(is_it).expect("the gateway has the INVITE");
+    let is_it = |one: &Received| one.gateway == gateway && one.message.call_id() == call.id;
+    let invite = gateways.last_invite(is_it).expect("the gateway has the INVITE");
     let contact = format!("<{}>", gateways.uri(gateway));
     gateways.send(gateway, &invite.message.reply(200, tag).with("Contact", contact), server.address());
 }

@@ -190,6 +190,11 @@ impl Agent {
         Message::parse(buffer.get(..length)?)
     }
 
+    /// Drops what arrived while something else was awaited.
+    pub fn forget_waiting(&mut self) {
+        self.waiting.clear();
+    }
+
     /// The first message that fits; the others stay for later.
     pub fn receive_where(
         &mut self,

@@ -79,6 +79,10 @@ impl Gateways {
         self.addresses[gateway]
     }
 
+    pub fn how_many(&self) -> usize {
+        self.addresses.len()
+    }
+
     pub fn uri(&self, gateway: usize) -> String {
         format!("sip:{}", self.address(gateway))
     }
@@ -99,6 +103,13 @@ impl Gateways {
         lock(&self.shared.received).clear();
     }
 
+    /// Forgets all but the last that were received.
+    pub fn forget_but(&self, last: usize) {
+        let mut received = lock(&self.shared.received);
+        let old = received.len().saturating_sub(last);
+        received.drain(..old);
+    }
+
     /// How many requests of this method the gateway got.
     pub fn count(&self, gateway: usize, method: &str) -> usize {
         let fits = |r: &&Received| r.gateway == gateway && r.message.method() == Some(method);
@@ -112,8 +123,13 @@ impl Gateways {
 
     /// The gateway that got the last INVITE of this call.
     pub fn of_call(&self, call_id: &str) -> Option<usize> {
-        let fits = |r: &&Received| r.message.method() == Some("INVITE") && r.message.call_id() == call_id;
-        lock(&self.shared.received).iter().rev().find(fits).map(|r| r.gateway)
+        self.last_invite(|one| one.message.call_id() == call_id).map(|one| one.gateway)
+    }
+
+    /// The last INVITE that is like this.
+    pub fn last_invite(&self, like: impl Fn(&Received) -> bool) -> Option<Received> {
+        let fits = |one: &&Received| one.message.method() == Some("INVITE") && like(one);
+        lock(&self.shared.received).iter().rev().find(fits).cloned()
     }
 
     /// Sends a reply to a ringing INVITE; false when no gateway has it.
@@ -141,11 +157,8 @@ impl Gateways {
     /// The gateway that answered this call, and a request of its own in the dialog, with the route set that its INVITE left.
     #[track_caller]
     pub fn within(&self, call_id: &str, method: &str, cseq: u32) -> (usize, Message) {
-        let received = lock(&self.shared.received);
-        let fits = |r: &&Received| r.message.method() == Some("INVITE") && r.message.call_id() == call_id;
-        let Received { gateway, message: invite } =
-            received.iter().rev().find(fits).expect("an INVITE").clone();
-        drop(received);
+        let of_call = self.last_invite(|one| one.message.call_id() == call_id);
+        let Received { gateway, message: invite } = of_call.expect("an INVITE");
         let header = |name: &str| invite.header(name).unwrap_or_default().to_owned();
         let mut request = Message::request(method, invite.contact().expect("a Contact"))
             .with("Via", format!("SIP/2.0/UDP {};branch=z9hG4bK{}", self.address(gateway), token()))

@@ -48,6 +48,7 @@ mod stock_kamcmd;
 mod stock_rpc;
 mod stopped;
 mod storm;
+mod storm_all;
 mod storm_branches;
 mod storm_edits;
 mod storm_sources;

@@ -92,12 +92,16 @@ fn reload_from_workers(agent: &mut Agent, tally: &Tally, over: &dyn Fn() -> bool
 }
 
 /// A new file all at once, as a careful operator does it.
-fn change_the_file(rpc: &Rpc, gateways: &Gateways, file: &Path, tally: &Tally, over: &dyn Fn() -> bool) {
+pub fn replace(file: &Path, list: &str) {
     let next = file.with_extension("next");
+    std::fs::write(&next, list).unwrap();
+    std::fs::rename(&next, file).unwrap();
+}
+
+fn change_the_file(rpc: &Rpc, gateways: &Gateways, file: &Path, tally: &Tally, over: &dyn Fn() -> bool) {
     for variant in 0.. {
         let last = over();
-        std::fs::write(&next, list(gateways, if last { 1 } else { variant })).unwrap();
-        std::fs::rename(&next, file).unwrap();
+        replace(file, &list(gateways, if last { 1 } else { variant }));
         rpc.call("dispatcher.reload", json!([])).unwrap_or_else(|e| panic!("{e:?}"));
         Tally::bump(&tally.reloads);
         gateways.forget_received();

@@ -1,16 +1,18 @@
 //! A caller that a test drives one message at a time.
 //!
-//! [`Call`] makes the requests of one call and learns the dialog from the answers; [`Agent`] is the socket. For
+//! [`Call`] makes the requests of one call and learns the dialog from the answers; [`Agent`] is the socket, or connection. For
 //! the usual steps the agent has words ([`Agent::place`], [`Agent::hang_up`], [`Agent::cancel`]); for the unusual
 //! ones send what the call makes, as often and in whatever order the test wants.
 
 use std::collections::VecDeque;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::message::Message;
 use super::net;
+use super::sip_sockets::take_message;
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
@@ -38,6 +40,7 @@ pub struct Call {
     target: Option<String>,
     routes: Vec<String>,
     local: SocketAddr,
+    tcp: bool,
 }
 
 impl Call {
@@ -98,13 +101,14 @@ impl Call {
             Some(tag) if method != "CANCEL" => format!("<{}>;tag={tag}", self.uri),
             _ => format!("<{}>", self.uri),
         };
+        let (transport, parameter) = if self.tcp { ("TCP", ";transport=tcp") } else { ("UDP", "") };
         let mut request = Message::request(method, uri)
-            .with("Via", format!("SIP/2.0/UDP {};branch={branch}", self.local))
+            .with("Via", format!("SIP/2.0/{transport} {};branch={branch}", self.local))
             .with("From", format!("<sip:caller@{}>;tag={}", self.local, self.from_tag))
             .with("To", to)
             .with("Call-ID", self.id.as_str())
             .with("CSeq", format!("{cseq} {method}"))
-            .with("Contact", format!("<sip:caller@{}>", self.local))
+            .with("Contact", format!("<sip:caller@{}{parameter}>", self.local))
             .with("Max-Forwards", "70");
         request.headers.extend(self.extra.iter().cloned());
         request
@@ -117,8 +121,14 @@ fn set(message: &mut Message, name: &str, value: &str) {
     }
 }
 
+/// How an agent and its server are connected.
+enum Link {
+    Udp(UdpSocket),
+    Tcp { stream: TcpStream, unread: Vec<u8> },
+}
+
 pub struct Agent {
-    socket: UdpSocket,
+    link: Link,
     local: SocketAddr,
     server: SocketAddr,
     /// What arrived while something else was awaited.
@@ -133,10 +143,18 @@ impl Agent {
             SocketAddr::V6(_) => UdpSocket::bind("[::1]:0").expect("a port on ::1"),
         };
         let local = socket.local_addr().expect("the address just bound");
-        Agent { socket, local, server, waiting: VecDeque::new() }
+        Agent { link: Link::Udp(socket), local, server, waiting: VecDeque::new() }
     }
 
-    /// Sends to this server from now on.
+    /// On one connection of TCP, that all its calls take.
+    pub fn connect(server: SocketAddr) -> Agent {
+        let stream = TcpStream::connect(server).expect("a TCP listen");
+        stream.set_nodelay(true).expect("a connection");
+        let local = stream.local_addr().expect("a connection");
+        Agent { link: Link::Tcp { stream, unread: Vec::new() }, local, server, waiting: VecDeque::new() }
+    }
+
+    /// Sends to this server from now on, if it is one of UDP.
     pub fn turn_to(&mut self, server: SocketAddr) {
         self.server = server;
     }
@@ -162,6 +180,7 @@ impl Agent {
             target: None,
             routes: Vec::new(),
             local: self.local,
+            tcp: matches!(self.link, Link::Tcp { .. }),
         }
     }
 
@@ -170,24 +189,47 @@ impl Agent {
     }
 
     pub fn send_bytes(&self, bytes: &[u8]) {
-        self.socket.send_to(bytes, self.server).expect("a datagram to the server");
+        match &self.link {
+            Link::Udp(socket) => {
+                socket.send_to(bytes, self.server).expect("a datagram to the server");
+            }
+            Link::Tcp { stream, .. } => {
+                let mut stream: &TcpStream = stream;
+                stream.write_all(bytes).expect("an open connection");
+            }
+        }
     }
 
-    /// Sends a request to where RFC 3261 says, which need not be the server.
+    /// Sends a request to where RFC 3261 says, which need not be the server. UDP only.
+    #[track_caller]
     pub fn send_on(&self, request: &Message) {
-        self.socket.send_to(&request.bytes(), request.next_hop()).expect("a datagram");
+        let Link::Udp(socket) = &self.link else { panic!("a connection leads to one server") };
+        socket.send_to(&request.bytes(), request.next_hop()).expect("a datagram");
     }
 
     /// The next message, of whatever call.
     pub fn receive(&mut self, timeout: Duration) -> Option<Message> {
-        self.waiting.pop_front().or_else(|| self.next_datagram(timeout))
+        self.receive_where(timeout, |_| true)
     }
 
-    fn next_datagram(&self, timeout: Duration) -> Option<Message> {
+    /// What has arrived next; none if that is no message, or not a whole one yet.
+    fn next_arrival(&mut self, timeout: Duration) -> Option<Message> {
         let mut buffer = vec![0; 65_536];
-        self.socket.set_read_timeout(Some(timeout.max(Duration::from_millis(1)))).ok()?;
-        let length = self.socket.recv(&mut buffer).ok()?;
-        Message::parse(buffer.get(..length)?)
+        let timeout = Some(timeout.max(Duration::from_millis(1)));
+        match &mut self.link {
+            Link::Udp(socket) => {
+                socket.set_read_timeout(timeout).ok()?;
+                let length = socket.recv(&mut buffer).ok()?;
+                Message::parse(buffer.get(..length)?)
+            }
+            Link::Tcp { stream, unread } => take_message(unread).or_else(|| {
+                stream.set_read_timeout(timeout).ok()?;
+                let length = stream.read(&mut buffer).ok()?;
+                assert!(length > 0, "the server has closed the connection");
+                unread.extend_from_slice(buffer.get(..length)?);
+                take_message(unread)
+            }),
+        }
     }
 
     /// Drops what arrived while something else was awaited.
@@ -207,7 +249,7 @@ impl Agent {
         let end = Instant::now() + timeout;
         loop {
             let left = end.checked_duration_since(Instant::now())?;
-            match self.next_datagram(left) {
+            match self.next_arrival(left) {
                 Some(message) if fits(&message) => return Some(message),
                 Some(message) => self.waiting.push_back(message),
                 None => {}

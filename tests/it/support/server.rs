@@ -117,6 +117,11 @@ impl Kamailio {
         Agent::bind(self.address)
     }
 
+    /// An agent on a connection of its own to this server.
+    pub fn tcp_agent(&self) -> Agent {
+        Agent::connect(self.address)
+    }
+
     /// A handle for other threads.
     pub fn rpc_handle(&self) -> Rpc {
         self.rpc.clone()

@@ -120,7 +120,7 @@ impl Connection {
 }
 
 /// The first whole message of a stream, without the empty lines that keep a connection open.
-fn take_message(unread: &mut Vec<u8>) -> Option<Message> {
+pub(super) fn take_message(unread: &mut Vec<u8>) -> Option<Message> {
     let idle = unread.iter().take_while(|byte| b"\r\n".contains(byte)).count();
     unread.drain(..idle);
     let head = unread.windows(4).position(|four| four == b"\r\n\r\n")? + 4;

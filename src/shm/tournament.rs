@@ -97,6 +97,29 @@ impl<A: Alloc> Tournament<A> {
         }
     }
 
+    /// Takes these numbers, which are fewer than there is room for, in the place of all others: number by number, from the
+    /// first place on.
+    pub fn fill(&mut self, numbers: impl Iterator<Item = u64>) {
+        self.nodes.fill(Node([NONE; WIDTH]));
+        for (at, number) in numbers.enumerate() {
+            let place = self.node_mut(0, at / WIDTH).and_then(|node| node.0.get_mut(at % WIDTH));
+            place.into_iter().for_each(|place| *place = number);
+        }
+        for level in 1..self.height {
+            for at in 0..self.width(level - 1) {
+                let least = self.node(level - 1, at).map_or(NONE, Node::least);
+                let place = self.node_mut(level, at / WIDTH).and_then(|node| node.0.get_mut(at % WIDTH));
+                place.into_iter().for_each(|place| *place = least);
+            }
+        }
+    }
+
+    /// Nodes of a level that is not the last.
+    fn width(&self, level: usize) -> usize {
+        let ends = self.levels.get(level).zip(self.levels.get(level + 1));
+        ends.map_or(0, |(start, end)| (end - start) as usize)
+    }
+
     /// The least number and its place; nothing where there is none.
     pub fn least(&self) -> Option<(usize, u64)> {
         let top = self.height.checked_sub(1)?;
@@ -109,20 +132,11 @@ impl<A: Alloc> Tournament<A> {
         Some((at, least))
     }
 
-    /// Takes over the numbers of another, each at its place.
-    pub fn take_over(&mut self, other: &Self) {
-        for at in 0..other.room().min(self.room()) {
-            self.set(at, other.get(at));
-        }
-    }
-
     /// Whether each node's least is what the node above it says.
     pub fn is_sound(&self) -> bool {
         (1..self.height).all(|level| {
             let below = |at: usize| self.node(level - 1, at).map_or(NONE, Node::least);
-            let width = self.levels.get(level).zip(self.levels.get(level - 1));
-            let width = width.map_or(0, |(end, start)| (end - start) as usize);
-            (0..width).all(|at| {
+            (0..self.width(level - 1)).all(|at| {
                 let said = self.node(level, at / WIDTH).and_then(|node| node.0.get(at % WIDTH));
                 said.copied() == Some(below(at))
             })
@@ -156,8 +170,10 @@ mod tests {
                 prop_assert!(tournament.is_sound());
             }
             let mut larger = Tournament::try_with_room_in(room * 3, Heap).unwrap();
-            larger.take_over(&tournament);
+            larger.set(room, 1);
+            larger.fill((0..tournament.room()).map(|at| tournament.get(at)));
             prop_assert_eq!(larger.least(), tournament.least());
+            prop_assert!(larger.is_sound());
         }
     }
 

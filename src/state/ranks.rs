@@ -17,7 +17,7 @@ use crate::shm::atomic::{AtomicU64, Ordering};
 use crate::shm::counter::Audited;
 use crate::shm::lock::Mutex;
 use crate::shm::slice::Slice;
-use crate::shm::tournament::{NONE, Tournament};
+use crate::shm::tournament::{NONE, Tournament, WIDTH};
 use crate::shm::{Alloc, OutOfMemory, Shared};
 
 /// Bits of a rank that say when its destination was chosen; the load has the rest.
@@ -128,7 +128,7 @@ impl<A: Alloc> Ranks<A> {
         self.board.lock().rebuild(registry, lines);
     }
 
-    /// Exchanges some lines; false where only [`Ranks::rebuild`] can. For who holds the writer's lock, after
+    /// Exchanges some lines; false where only [`Ranks::rebuild`] can, or is cheaper. For who holds the writer's lock, after
     /// [`Ranks::reserve`].
     #[must_use]
     pub fn patch(&self, registry: &Registry<A>, patch: &Patch<'_>) -> bool {
@@ -189,18 +189,18 @@ impl<A: Alloc> Ranks<A> {
 }
 
 impl<A: Alloc> Board<A> {
+    /// Whether it has far more room than for so many lines, as after a reload with fewer.
+    fn is_wide(&self, len: usize) -> bool {
+        self.places.len() > 64 && len < self.places.len() / 4
+    }
+
     fn reserve(&mut self, len: usize) -> Result<(), OutOfMemory> {
-        let room = self.places.len();
-        // Shrinks where most of it is empty, as after a reload with fewer lines.
-        if len <= room && (room <= 64 || len > room / 4) {
+        let wanted = len.next_multiple_of(WIDTH);
+        if wanted <= self.places.len() {
             return Ok(());
         }
-        let wanted = len.max(self.len).next_multiple_of(8);
-        if wanted <= room && self.len > 0 {
-            return Ok(()); // places keep their numbers: it shrinks when it is rebuilt
-        }
         let mut best = Tournament::try_with_room_in(wanted, self.alloc)?;
-        best.take_over(&self.best);
+        best.fill((0..wanted.min(self.best.room())).map(|at| self.best.get(at)));
         let old = self.places.len();
         let place = |at: usize| match self.places.get(at) {
             Some(place) => *place,
@@ -209,13 +209,9 @@ impl<A: Alloc> Board<A> {
         let places = Slice::try_from_fn_in(wanted, place, self.alloc)?;
         (self.best, self.places) = (best, places);
         // The new places come before those that were free.
-        if wanted > old {
-            let free = core::mem::replace(&mut self.free, old as u32);
-            if let Some(last) = self.places.last_mut() {
-                last.next = free;
-            }
-        } else {
-            self.free = if wanted > 0 { 0 } else { NO_LINE };
+        let free = core::mem::replace(&mut self.free, old as u32);
+        if let Some(last) = self.places.last_mut() {
+            last.next = free;
         }
         Ok(())
     }
@@ -252,14 +248,22 @@ impl<A: Alloc> Board<A> {
     }
 
     fn add(&mut self, registry: &Registry<A>, line: Line, order: u32) {
-        let Some(record) = registry.record(line.record) else { return };
         let at = self.free;
-        let Some(place) = self.places.get_mut(at as usize) else { return };
+        if let Some(record) = self.link(registry, line, order) {
+            self.rerank(at, record);
+        }
+    }
+
+    /// Puts a line on the first free place; it has no rank yet.
+    fn link<'r>(&mut self, registry: &'r Registry<A>, line: Line, order: u32) -> Option<&'r Record> {
+        let record = registry.record(line.record)?;
+        let at = self.free;
+        let place = self.places.get_mut(at as usize)?;
         self.free = place.next;
         *place = Place { line, order, next: record.first_line(), usable: false };
         record.set_first_line(at);
         self.len += 1;
-        self.rerank(at, record);
+        Some(record)
     }
 
     /// Makes a place free to which nothing leads any more.
@@ -273,23 +277,36 @@ impl<A: Alloc> Board<A> {
     }
 
     fn rebuild(&mut self, registry: &Registry<A>, lines: &[Line]) {
-        for at in (0..self.places.len() as u32).rev() {
-            let number = self
-                .places
-                .get(at as usize)
-                .map(|place| place.line.record)
-                .filter(|&number| number != NO_LINE);
-            if let Some(record) = number.and_then(|number| registry.record(number)) {
-                record.set_first_line(NO_LINE);
-                self.discard(at);
+        for place in self.places.iter().filter(|place| place.line.record != NO_LINE) {
+            registry.record(place.line.record).into_iter().for_each(|record| record.set_first_line(NO_LINE));
+        }
+        if self.is_wide(lines.len()) {
+            let wanted = lines.len().next_multiple_of(WIDTH);
+            let best = Tournament::try_with_room_in(wanted, self.alloc);
+            let places = Slice::try_from_fn_in(wanted, |_| FREE, self.alloc);
+            // Without memory for less it keeps what it has.
+            if let (Ok(best), Ok(places)) = (best, places) {
+                (self.best, self.places) = (best, places);
             }
         }
-        self.last = NO_LINE;
-        let gap = ((FIRST_CHOICE - 1) / (lines.len() as u64 + 1)).min(GAP);
-        for (at, line) in (1..).zip(lines) {
-            self.last = self.free;
-            self.add(registry, *line, (at * gap) as u32);
+        let len = self.places.len();
+        for (next, place) in (1..).zip(self.places.iter_mut()) {
+            *place = Place { next: if next < len { next as u32 } else { NO_LINE }, ..FREE };
         }
+        (self.free, self.len, self.usable) = (if len > 0 { 0 } else { NO_LINE }, 0, 0);
+        let gap = ((FIRST_CHOICE - 1) / (lines.len() as u64 + 1)).min(GAP);
+        let mut ranks = Vec::with_capacity(lines.len());
+        for (at, line) in (1..).zip(lines) {
+            let place = self.free;
+            let Some(record) = self.link(registry, *line, (at * gap) as u32) else { continue };
+            if let Some(place) = self.places.get_mut(place as usize) {
+                place.usable = record.flags().usable();
+                self.usable += usize::from(place.usable);
+                ranks.push(Self::rank(place, record));
+            }
+        }
+        self.last = (self.len as u32).wrapping_sub(1); // none is NO_LINE
+        self.best.fill(ranks.into_iter());
     }
 
     /// The place of a line like this one, if it is the only one of its record.
@@ -309,6 +326,10 @@ impl<A: Alloc> Board<A> {
             None => Some(None),
         };
         let (Some(before), Some(after)) = (around(patch.before), around(patch.after)) else { return false };
+        let len = (self.len + patch.new.len()).saturating_sub(patch.out.len());
+        if patch.out.len() + patch.new.len() > self.len.max(64) || self.is_wide(len) {
+            return false;
+        }
         let low = before.map_or(0, |at| self.order(at));
         let count = patch.new.len() as u64;
         let high = after.map_or(low + (count + 1) * GAP, |at| self.order(at));

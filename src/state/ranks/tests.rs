@@ -176,3 +176,19 @@ fn a_rank_that_is_wrong_is_found_and_mended_by_the_next_choice() {
     model.take(None, false).unwrap();
     assert_eq!(model.ranks.faults(&model.registry), 0);
 }
+
+#[test]
+fn a_board_has_room_for_its_lines_and_not_for_many_more() {
+    let mut model = Model::new();
+    let lines: Vec<_> = (0..1000).map(|name| (name, 0)).collect();
+    model.exchange(0, 0, &lines);
+    let room = |model: &Model| model.ranks.board.lock().places.len();
+    assert_eq!(room(&model), 1000);
+    model.exchange(0, 700, &[]);
+    assert_eq!(room(&model), 1000, "300 of 1000 are left");
+    model.exchange(0, 100, &[]);
+    assert_eq!((room(&model), model.ranks.faults(&model.registry)), (200, 0));
+    for _ in 0..300 {
+        model.take(None, false).unwrap();
+    }
+}

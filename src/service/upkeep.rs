@@ -14,7 +14,7 @@ use crate::state::calls::{SHARDS, Shard};
 /// Spare entries of a shard, at least.
 const SPARE: usize = 16;
 /// Entries that are looked at, and may be dropped, while a shard is locked.
-pub const LOOKS: usize = 1024;
+pub const LOOKS: usize = 128;
 /// Chunks that a shard gets or gives back while it is locked.
 const CHUNKS: usize = 8;
 /// Chunks that a shard gives back in one second, at most.

@@ -59,8 +59,9 @@ const HELD: u32 = 1;
 /// Held, and somebody may be asleep.
 const WAITED: u32 = 2;
 
-/// Looks at the word this often before it sleeps. A critical section here is a few hundred instructions.
-const SPINS: u32 = 100;
+/// Looks at the word this often before it sleeps: some ten microseconds. A critical section here is a few hundred
+/// instructions, a slice of the work on all calls some thousand; who sleeps may be woken on a core that is busy.
+const SPINS: u32 = 1000;
 
 /// The lock's word.
 pub struct Futex {
@@ -95,7 +96,8 @@ impl Futex {
     /// Takes the lock, asleep while another process has it.
     pub fn acquire(&self) {
         for _ in 0..SPINS {
-            if self.try_acquire() {
+            // A look takes the word from nobody, an attempt does.
+            if self.word.load(Ordering::Relaxed) == FREE && self.try_acquire() {
                 return;
             }
             if cfg!(loom) {

@@ -16,7 +16,7 @@ use crate::shm::table::Table;
 use crate::shm::{Alloc, OutOfMemory, Shared};
 
 /// A power of two, well above the number of workers. Of ten million calls forty thousand are in one, which an
-/// audit goes through while it is locked, in half a millisecond (`make bench`).
+/// audit goes through while it is locked, in about half a millisecond (`make bench`).
 pub const SHARDS: usize = 256;
 
 // SAFETY: numbers.

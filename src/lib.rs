@@ -24,7 +24,7 @@
 //! | [`select`]  | algorithms, one file each                                                 |
 //! | [`load`]    | the life of a call: key, phases, expiry                                   |
 //! | [`health`]  | when a destination is down, whom to probe when                            |
-//! | [`state`]   | all that processes share: generations, records, calls                     |
+//! | [`state`]   | all that processes share: generations, records, calls, ranks              |
 //! | [`shm`]     | types that may live in shared memory                                      |
 //! | [`host`]    | Kamailio, in safe words                                                   |
 //!
@@ -32,6 +32,7 @@
 //!
 //! - A destination's load is the number of calls in the table that count for it; both change under one lock. A call counts
 //!   there exactly while a branch of it that may still be answered, or was answered, went there.
+//! - What a choice by call load looks up, the ranks of a set, changes in one step with the load or the state that it is of.
 //! - No choice by call load takes a destination past its `maxload`. (A call that is there already counts even beyond it: a
 //!   2xx that crossed its CANCEL, a limit lowered by a reload, a call sent on by an algorithm that does not count.)
 //! - A reader of the sets never waits, and never sees half a reload. No worker waits for the DNS or for a probe.

@@ -7,11 +7,16 @@
 //!   generations: a reload, a removal and a return of the destination keep it while it is configured or has calls.
 //! - A call is an entry of [`Calls`], and names its record by number.
 //!
+//! What a choice looks up lies beside them. The [`Ranks`] of a set say which line has the fewest calls; all generations of the set
+//! have them together, and they change with each call. Its [`Rings`] belong to one generation, and are made when somebody asks
+//! after a state has changed.
+//!
 //! Timeline: made in `mod_init`, slots opened in `child_init(PROC_INIT)`, both before the fork. Nothing is freed at
 //! shutdown: the pool goes with the server.
 //!
-//! Locks, in this order where more than one is held: `reload`, `writer`, `registry`, a shard of `calls`, a
-//! record's health. Readers of a generation take none.
+//! Locks, in this order where more than one is held: `reload`, `writer`, `registry`, a shard of `calls`, the ranks of a set, a
+//! record's health; a ring alone. Readers of a generation take none. Nobody who stops or saves needs ranks or rings: a worker
+//! that was killed may have them locked.
 //!
 //! Not here: behaviour (`service`), anything that belongs to one process.
 

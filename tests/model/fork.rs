@@ -12,6 +12,7 @@ mod limits;
 mod mapping;
 mod peaks;
 mod probes;
+mod ranks;
 mod records;
 mod reloads;
 mod targets;

@@ -61,7 +61,7 @@ pub fn stats(rpc: &Rpc) {
                 entry.int(c"SET", set.id)?;
                 entry.text(c"URI", one.text(one.uri))?;
                 entry.text(c"DUID", one.text(one.duid))?;
-                let seen = Seen::of(record);
+                let seen = Seen::of(set, record);
                 for figure in FIGURES {
                     let name = CString::new(figure.name.to_ascii_uppercase()).unwrap_or_default();
                     entry.unsigned_long(&name, (figure.of)(&one, &seen))?;

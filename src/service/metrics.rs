@@ -22,13 +22,15 @@ pub struct Seen<'a> {
     flags: Flags,
     /// When its state changed last, in milliseconds of the wall clock.
     changed: u64,
+    /// Selections that found no room in its set while it was up.
+    refused: u64,
 }
 
 impl<'a> Seen<'a> {
-    /// Looks at a destination.
-    pub fn of(record: &'a Record) -> Self {
+    /// Looks at a destination of this set.
+    pub fn of<A: Alloc>(set: &Set<A>, record: &'a Record) -> Self {
         let (flags, health) = record.state();
-        Self { record, flags, changed: health.changed }
+        Self { record, flags, changed: health.changed, refused: set.ranks.refused(record) }
     }
 }
 
@@ -78,7 +80,7 @@ pub const FIGURES: [Figure; 11] = [
     Figure {
         name: "refused_total",
         about: "Selections that found no room in its set while it was up.",
-        of: |_, seen| seen.record.totals.full.get(),
+        of: |_, seen| seen.refused,
     },
     Figure {
         name: "failed_probes_total",
@@ -110,7 +112,7 @@ pub fn prometheus<A: Alloc>(root: &Root<A>, sets: &[&Set<A>]) -> String {
     };
     let all: Vec<_> = sets
         .iter()
-        .flat_map(|set| each(root, set).map(|(one, record)| (labelled(set, one), one, Seen::of(record))))
+        .flat_map(|set| each(root, set).map(|(one, record)| (labelled(set, one), one, Seen::of(set, record))))
         .collect();
     let mut text = String::new();
     for Figure { name, about, of } in FIGURES {

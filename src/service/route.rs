@@ -4,7 +4,7 @@ use super::calls::{self, Choosing, NotPlaced, Placed};
 use super::view::View;
 use crate::load::Invite;
 use crate::load::key::Key;
-use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Pool, Refusal, Text, Tickets};
+use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Refusal, Text, Tickets};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::set::ROWS;
 use crate::state::{Generation, Root, Set};
@@ -124,10 +124,7 @@ pub fn select<'g, A: Alloc>(
             let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
             let fewest = Choosing::FewestCalls { spare_last: ask.spare_last };
             calls::place(root, set, key, invite(), may_stay, &fewest).map_err(|error| match error {
-                NotPlaced::Refused(refusal) => {
-                    count_full(root, set, refusal);
-                    NoRoute::Refused(refusal)
-                }
+                NotPlaced::Refused(refusal) => NoRoute::Refused(refusal),
                 NotPlaced::OutOfMemory(error) => NoRoute::OutOfMemory(error),
                 NotPlaced::Outdated => NoRoute::Outdated,
             })?
@@ -185,14 +182,5 @@ pub fn count_selected<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) {
 pub fn count_failed_over<A: Alloc>(root: &Root<A>, record: u32) {
     if let Some(record) = root.registry.record(record) {
         record.totals.failed_over.bump();
-    }
-}
-
-/// A call found no room: each of the set that could have had it is full.
-fn count_full<A: Alloc>(root: &Root<A>, set: &Set<A>, refusal: Refusal) {
-    if refusal == Refusal::NoRoom {
-        let view = View::new(root, set);
-        let full = (0..set.len()).filter(|&at| view.usable(at));
-        full.filter_map(|at| view.record(at)).for_each(|record| record.totals.full.bump());
     }
 }

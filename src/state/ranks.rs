@@ -80,6 +80,8 @@ struct Board<A: Alloc> {
     last: u32,
     /// The number of the last choice.
     choices: u64,
+    /// Selections that found no line with room, though there are some that take calls.
+    refused: u64,
     alloc: A,
 }
 
@@ -114,7 +116,7 @@ impl<A: Alloc> Ranks<A> {
     pub fn try_new_in(alloc: A) -> Result<Self, OutOfMemory> {
         let (best, places) = (Tournament::try_with_room_in(0, alloc)?, Slice::empty_in(alloc));
         let (free, last) = (NO_LINE, NO_LINE);
-        let board = Board { best, places, free, len: 0, usable: 0, last, choices: 0, alloc };
+        let board = Board { best, places, free, len: 0, usable: 0, last, choices: 0, refused: 0, alloc };
         Ok(Self { board: Mutex::new(board), changes: AtomicU64::new(0) })
     }
 
@@ -145,6 +147,12 @@ impl<A: Alloc> Ranks<A> {
         }
         board.refresh(record);
         done
+    }
+
+    /// Selections that found no room in this set while this record's destination took calls. Counted once for the set, so that
+    /// a refusal costs no more in a large one.
+    pub fn refused(&self, record: &Record) -> u64 {
+        record.refused(self.board.lock().refused)
     }
 
     /// How often the state or the congestion of a destination has changed so far (sync point `worth`, the other end: who looks at
@@ -232,8 +240,11 @@ impl<A: Alloc> Board<A> {
     fn rerank(&mut self, at: u32, record: &Record) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         let usable = record.flags().usable();
-        self.usable = self.usable + usize::from(usable) - usize::from(place.usable);
-        place.usable = usable;
+        if usable != place.usable {
+            self.usable = self.usable + usize::from(usable) - usize::from(place.usable);
+            place.usable = usable;
+            record.takes_calls(usable, self.refused);
+        }
         let rank = Self::rank(place, record);
         self.best.set(at as usize, rank);
     }
@@ -266,6 +277,12 @@ impl<A: Alloc> Board<A> {
         Some(record)
     }
 
+    /// The record has no line here any more.
+    fn forget(&self, record: &Record) {
+        record.set_first_line(NO_LINE);
+        record.takes_calls(false, self.refused);
+    }
+
     /// Makes a place free to which nothing leads any more.
     fn discard(&mut self, at: u32) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
@@ -278,7 +295,7 @@ impl<A: Alloc> Board<A> {
 
     fn rebuild(&mut self, registry: &Registry<A>, lines: &[Line]) {
         for place in self.places.iter().filter(|place| place.line.record != NO_LINE) {
-            registry.record(place.line.record).into_iter().for_each(|record| record.set_first_line(NO_LINE));
+            registry.record(place.line.record).into_iter().for_each(|record| self.forget(record));
         }
         if self.is_wide(lines.len()) {
             let wanted = lines.len().next_multiple_of(WIDTH);
@@ -301,6 +318,7 @@ impl<A: Alloc> Board<A> {
             let Some(record) = self.link(registry, *line, (at * gap) as u32) else { continue };
             if let Some(place) = self.places.get_mut(place as usize) {
                 place.usable = record.flags().usable();
+                record.takes_calls(place.usable, self.refused);
                 self.usable += usize::from(place.usable);
                 ranks.push(Self::rank(place, record));
             }
@@ -339,7 +357,7 @@ impl<A: Alloc> Board<A> {
         }
         for line in patch.out {
             let Some(at) = self.only(registry, *line) else { return false };
-            registry.record(line.record).into_iter().for_each(|record| record.set_first_line(NO_LINE));
+            registry.record(line.record).into_iter().for_each(|record| self.forget(record));
             self.discard(at);
         }
         let mut last = before.unwrap_or(NO_LINE);
@@ -413,10 +431,13 @@ impl<A: Alloc> Board<A> {
             taken = taken.or_else(|| self.take_least(registry, audited, &find, &mut unknown));
         }
         left_out.iter().chain(&unknown).for_each(|&at| self.rerank_at(registry, at));
-        taken.ok_or(match usable {
+        taken.ok_or_else(|| match usable {
             _ if !unknown.is_empty() => NotTaken::Outdated,
             0 => NotTaken::NoneUsable,
-            _ => NotTaken::Full,
+            _ => {
+                self.refused += 1;
+                NotTaken::Full
+            }
         })
     }
 

@@ -36,6 +36,10 @@ pub struct Record {
     congestion: AtomicU32,
     /// What happened to it so far.
     pub totals: Totals,
+    /// Selections that found no room in its set while it was usable, but for those since it is.
+    refused: Counter,
+    /// Those of the set when it became usable, and one; 0 while it is not. Used with the board of its set locked.
+    refused_from: AtomicU64,
     /// Its wish to get less.
     pub overload: Overload,
     health: Mutex<Health>,
@@ -51,8 +55,6 @@ pub struct Totals {
     pub selected: Counter,
     /// Requests that a script sent on to another destination.
     pub failed_over: Counter,
-    /// Selections that found no room in the set while it was usable and full.
-    pub full: Counter,
     /// Probes that failed.
     pub failed_probes: Counter,
 }
@@ -211,8 +213,9 @@ impl Record {
         self.load.reset();
         self.entries.reset();
         self.overload.reset();
-        let Totals { selected, failed_over, full, failed_probes } = &self.totals;
-        [selected, failed_over, full, failed_probes].into_iter().for_each(Counter::reset);
+        let Totals { selected, failed_over, failed_probes } = &self.totals;
+        [selected, failed_over, failed_probes, &self.refused].into_iter().for_each(Counter::reset);
+        self.refused_from.store(0, Ordering::Relaxed);
         self.last_chosen.store(0, Ordering::Relaxed);
         self.line.store(0, Ordering::Relaxed);
         self.configured.store(flags.without(Flags::UNRESOLVED).0, Ordering::Relaxed);
@@ -262,6 +265,24 @@ impl Record {
 
     pub(super) fn set_first_line(&self, line: u32) {
         self.line.store(line.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Says whether it takes calls of its set, which has refused so many so far.
+    pub(super) fn takes_calls(&self, usable: bool, refused: u64) {
+        let from = self.refused_from.load(Ordering::Relaxed);
+        if usable != (from > 0) {
+            self.refused.add(self.refused_since(from, refused));
+            self.refused_from.store(if usable { refused + 1 } else { 0 }, Ordering::Relaxed);
+        }
+    }
+
+    fn refused_since(&self, from: u64, refused: u64) -> u64 {
+        if from > 0 { (refused + 1).saturating_sub(from) } else { 0 }
+    }
+
+    /// Selections that found no room in its set, which has refused so many so far, while it was usable.
+    pub(super) fn refused(&self, refused: u64) -> u64 {
+        self.refused.get() + self.refused_since(self.refused_from.load(Ordering::Relaxed), refused)
     }
 
     /// When call load last chose it.

@@ -5,7 +5,7 @@ use crate::dest::Flags;
 use crate::shm::Heap;
 use crate::shm::counted::Counted;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A set with its records, and what it must say.
 struct Model {
@@ -16,6 +16,8 @@ struct Model {
     /// Record, load, whether it takes calls, and the turn in which it was chosen, by name.
     records: BTreeMap<u64, (u32, u32, bool, usize)>,
     turn: usize,
+    /// Refusals while it took calls, by name.
+    refused: BTreeMap<u64, u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -45,7 +47,7 @@ impl Model {
     fn new() -> Self {
         let ranks = Counted::try_new_in(Ranks::try_new_in(Heap).unwrap(), Heap).unwrap();
         let (registry, lines, records) = (Registry::new_in(Heap), Vec::new(), BTreeMap::new());
-        Self { registry, ranks, lines, records, turn: 0 }
+        Self { registry, ranks, lines, records, turn: 0, refused: BTreeMap::new() }
     }
 
     fn line(&self, (name, maxload): (u64, u32)) -> Line {
@@ -99,6 +101,12 @@ impl Model {
         // Of two lines of one destination either is right.
         let record = |line: Line| line.record;
         prop_assert_eq!(taken.map(record), expected.map(|one| self.line(one).record));
+        if expected == Err(NotTaken::Full) {
+            let usable = self.lines.iter().map(|one| one.0).filter(|name| self.records[name].2);
+            for name in usable.collect::<BTreeSet<_>>() {
+                *self.refused.entry(name).or_default() += 1;
+            }
+        }
         if let Ok((name, _)) = expected {
             self.turn += 1;
             let record = self.records.get_mut(&name).unwrap();
@@ -145,6 +153,10 @@ proptest! {
         model.exchange(0, 0, &(0..20).map(|name| (name, name as u32 % 3)).collect::<Vec<_>>());
         for step in steps {
             model.apply(step)?;
+            for (name, record) in &model.records {
+                let refused = model.ranks.refused(model.registry.record(record.0).unwrap());
+                prop_assert_eq!(refused, model.refused.get(name).copied().unwrap_or(0));
+            }
             prop_assert_eq!(model.ranks.faults(&model.registry), 0);
         }
     }

@@ -89,7 +89,7 @@ demo: build ## the main job, live: three gateways, calls of mixed fate, even loa
 	$(CARGO) run --release --locked --example demo
 
 bench: build ## the cost of a selection, and of a change of the sets, beside the stock module's; what work on all calls holds up
-	$(CARGO) bench --locked --bench selection --bench changes --bench waits
+	$(CARGO) bench --locked --bench choices --bench selection --bench changes --bench waits
 
 # Builds only what is not built yet: under sudo there may be no cargo.
 install: $(if $(shell find src build.rs Cargo.toml Cargo.lock -newer build/dispatcher.so 2>&1 | head -1),build) ## copy the module to /usr/local/lib/kamailio/dispatcher, or to MODULES=

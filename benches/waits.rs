@@ -5,66 +5,27 @@
 //! meanwhile. What he waits when nothing is done is the machine's share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use dispatcher::dest::{Entry, Problem, Written, list};
-use dispatcher::load::{Expiry, Secret};
-use dispatcher::service::located::Located;
-use dispatcher::service::reload::{Found, Policy, Source, reload};
+mod support;
+
+use dispatcher::load::Expiry;
 use dispatcher::service::{audit, calls, upkeep};
 use dispatcher::shm::Heap;
-use dispatcher::state::{Keep, Root};
-use std::borrow::Cow;
+use dispatcher::state::Root;
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use support::{key, serving};
 
 const SIZES: [u32; 2] = [1_000_000, 10_000_000];
 const GATEWAYS: u32 = 30;
 const EXPIRY: Expiry = Expiry { early: 60, confirmed: 7200 };
-const POLICY: Policy = Policy { strict: false, attrs_none: false, keep: Keep { state: true, latency: true } };
 /// How often each piece of work is done; the best counts.
 const TURNS: usize = 3;
 
-/// Gateways of which the host knows nothing.
-struct Listed(String);
-
-impl Source for Listed {
-    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
-        *text = self.0.clone().into();
-        Ok(list::parse(text))
-    }
-
-    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
-        Ok(Located {
-            host: 4..entry.uri.len(),
-            written: Cow::default(),
-            port: 0,
-            proto: 0,
-            named: false,
-            looked_up: false,
-            addresses: Vec::new(),
-            srv_weight: 0,
-            send_from: None,
-            ping_from_socket: None,
-            entry,
-        })
-    }
-
-    fn look_up(&self, _: &Located<'_>) -> Found {
-        Found::Unwanted
-    }
-}
-
-fn key(root: &Root<Heap>, name: u32) -> dispatcher::load::key::Key {
-    root.secret.call(&name.to_ne_bytes())
-}
-
 /// A server with so many calls, each up at its gateway since `now`.
 fn filled(size: u32, now: u32) -> Root<Heap> {
-    let root = Root::try_new_in(Secret::new([7; _]), Heap).unwrap();
-    root.sets.open(1).unwrap();
-    let list = (0..GATEWAYS).map(|n| format!("1 sip:gw{n}\n")).collect();
-    reload(&root, &Listed(list), 0, 0, POLICY).unwrap();
+    let root = serving((0..GATEWAYS).map(|n| format!("1 sip:gw{n}\n")).collect(), 1);
     for name in 0..size {
         place(&root, name, now);
     }

@@ -21,11 +21,13 @@ const SIZES: [u32; 5] = [3, 30, 300, 3_000, 30_000];
 const ALGORITHMS: [i32; 6] = [0, 4, 8, 9, 10, 11];
 const TURNS: usize = 15;
 const ROUNDS: u32 = 50_000;
+/// Calls of a worker that are known.
+const CALLS: u32 = 1_000;
 
 /// One selection by the worker of this number, and for algorithm 10 the end of the call.
 fn one(root: &Root<Heap>, worker: usize, algorithm: i32, round: u32) {
     let sets = root.sets.pin(worker).unwrap();
-    let call = key(root, round * 2 + worker as u32);
+    let call = key(root, round % CALLS * 2 + worker as u32);
     let invite = || Invite { cseq: 1, failed: None, now: 0 };
     let goes = Call::Goes { key: &|| Some(call), invite: &invite, may_stay: true };
     let ask = Ask {

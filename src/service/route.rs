@@ -132,7 +132,7 @@ pub fn select<'g, A: Alloc>(
         _ => Placed { at: choosing.choose(&view, draw)?.at, new: false, own: true },
     };
     let Placed { at, new, own } = placed;
-    let tracked = match (ask.call, set.get(at)) {
+    let tracked = match (ask.call, set.destination(at)) {
         (Call::Goes { key, invite, .. }, Some(chosen)) => {
             let counts = choosing.counts() || calls::follow(root, key, chosen.record, invite)?;
             counts.then_some(chosen.record)
@@ -173,7 +173,7 @@ pub fn retry<A: Alloc>(
 
 /// A request goes to this position.
 pub fn count_selected<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) {
-    if let Some(record) = set.get(at).and_then(|one| root.registry.record(one.record)) {
+    if let Some(record) = set.destination(at).and_then(|one| root.registry.record(one.record)) {
         record.totals.selected.bump();
     }
 }

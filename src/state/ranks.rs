@@ -5,8 +5,8 @@
 //! A line that takes no calls, or is full, has none. A line keeps its place while others come and go; its record knows the
 //! first of its lines, and each line the next one of the same record.
 //!
-//! Invariant: whoever changes a load, or a state, gives the record's lines their ranks in the same step ([`Ranks::step`]). All
-//! the same a choice looks at the record again before it counts.
+//! Invariant: whoever changes a load, or a state, gives the record's lines their ranks in the same step ([`Ranks::count`],
+//! [`Ranks::step`]). All the same a choice looks at the record again before it counts.
 //!
 //! All generations of a set have one board together. A publisher gives it the lines of the next generation just before
 //! that serves, so a choice may find a line that its own generation does not have yet.
@@ -138,6 +138,14 @@ impl<A: Alloc> Ranks<A> {
     }
 
     /// Changes the record's load by `change`, and its ranks with it, as one step.
+    pub fn count<T>(&self, record: &Record, change: impl FnOnce(&Record) -> T) -> T {
+        let mut board = self.board.lock();
+        let done = change(record);
+        board.refresh(record);
+        done
+    }
+
+    /// Changes the record's state by `change`, and its ranks with it, as one step.
     pub fn step<T>(&self, record: &Record, change: impl FnOnce(&Record) -> T) -> T {
         let mut board = self.board.lock();
         let before = record.worth();

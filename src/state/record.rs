@@ -13,29 +13,32 @@ use crate::shm::lock::{Guard, Mutex};
 ///
 /// What a selection looks at is atomic; everything about health is behind a lock, and the atomic copies of its results
 /// change under it. So a change of state is one step, however many reports come in at one instant.
+///
+/// In this order: what a choice and a count read comes first and lies close together, apart from what reports write.
 #[derive(Default)]
+#[repr(C)]
 pub struct Record {
     /// Calls that count for it.
     pub load: Load,
-    /// Entries of the call table that name it, counting or not.
-    pub entries: Gauge,
-    /// State and options now.
-    flags: AtomicU32,
-    /// State and options as last configured: a reload that brings the same leaves the state alone.
-    configured: AtomicU32,
-    /// The set of its destination, as bits.
-    set: AtomicU32,
-    /// Where its destination is in the set that serves, most likely.
-    place: AtomicU32,
-    /// The first of its lines on the board of its set (`ranks`), counted from 1; 0 is none. Used with that board locked.
-    line: AtomicU32,
     /// When call load last chose it, in choices of its set.
     last_chosen: AtomicU64,
+    /// State and options now.
+    flags: AtomicU32,
+    /// The first of its lines on the board of its set (`ranks`), counted from 1; 0 is none. Used with that board locked.
+    line: AtomicU32,
+    /// Where its destination is in the set that serves, most likely.
+    place: AtomicU32,
+    /// Entries of the call table that name it, counting or not.
+    pub entries: Gauge,
     /// How long its replies take and how much longer than usual, in milliseconds; 0 where it is not known.
     latency: AtomicU32,
     congestion: AtomicU32,
     /// What happened to it so far.
     pub totals: Totals,
+    /// The set of its destination, as bits.
+    set: AtomicU32,
+    /// State and options as last configured: a reload that brings the same leaves the state alone.
+    configured: AtomicU32,
     /// Selections that found no room in its set while it was usable, but for those since it is.
     refused: Counter,
     /// Those of the set when it became usable, and one; 0 while it is not. Used with the board of its set locked.

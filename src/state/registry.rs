@@ -67,10 +67,11 @@ unsafe impl<A: Alloc> Shared for Index<A> {}
 unsafe impl<A: Alloc> Legible for Index<A> {}
 
 /// A record with its label.
+#[repr(C)] // the board beside what is read with it
 struct Entry<A: Alloc> {
-    record: Record,
     /// The board on which its lines are: the label's own, so there as long as the record is.
     ranks: AtomicPtr<Ranks<A>>,
+    record: Record,
     /// Used with `index` locked.
     label: Mutex<Label<A>>,
 }
@@ -81,7 +82,15 @@ unsafe impl<A: Alloc> Shared for Entry<A> {}
 impl<A: Alloc> Default for Entry<A> {
     fn default() -> Self {
         let (record, ranks) = (Record::default(), AtomicPtr::new(null_mut()));
-        Self { record, ranks, label: Mutex::new(Label::default()) }
+        Self { ranks, record, label: Mutex::new(Label::default()) }
+    }
+}
+
+impl<A: Alloc> Entry<A> {
+    fn board(&self) -> Option<&Ranks<A>> {
+        let ranks = self.ranks.load(Ordering::Acquire); // sync point `board`
+        // SAFETY: null or the board of the label, which owns it as long as the record is there.
+        unsafe { ranks.as_ref() }
     }
 }
 
@@ -152,9 +161,7 @@ impl<A: Alloc> Registry<A> {
 
     /// The board on which the lines of this record are: for who may ask for the record.
     pub fn ranks(&self, number: u32) -> Option<&Ranks<A>> {
-        let ranks = self.entries.get(number)?.ranks.load(Ordering::Acquire); // sync point `board`
-        // SAFETY: null or the board of the record's label, which owns it as long as the record is there.
-        unsafe { ranks.as_ref() }
+        self.entries.get(number)?.board()
     }
 
     /// The boards of all sets of which a record is there.
@@ -170,28 +177,37 @@ impl<A: Alloc> Registry<A> {
         boards
     }
 
-    /// Changes something of this record that its board has to do with.
+    /// Changes the load of this record, and its ranks with it.
+    fn count<T>(&self, number: u32, change: impl FnOnce(&Record) -> T) -> Option<T> {
+        let entry = self.entries.get(number)?;
+        Some(match entry.board() {
+            Some(ranks) => ranks.count(&entry.record, change),
+            None => change(&entry.record),
+        })
+    }
+
+    /// Changes the state of this record, and its ranks with it.
     fn step<T>(&self, number: u32, change: impl FnOnce(&Record) -> T) -> Option<T> {
-        let record = self.record(number)?;
-        Some(match self.ranks(number) {
-            Some(ranks) => ranks.step(record, change),
-            None => change(record),
+        let entry = self.entries.get(number)?;
+        Some(match entry.board() {
+            Some(ranks) => ranks.step(&entry.record, change),
+            None => change(&entry.record),
         })
     }
 
     /// A call more counts at the destination of this record, if the load is still what was `seen`.
     pub fn take_if(&self, number: u32, seen: u32, audited: Audited) -> bool {
-        self.step(number, |record| record.load.take_if(seen, audited)) == Some(true)
+        self.count(number, |record| record.load.take_if(seen, audited)) == Some(true)
     }
 
     /// A call more counts at the destination of this record, whatever the limit.
     pub fn take(&self, number: u32, audited: Audited) {
-        self.step(number, |record| record.load.take(audited));
+        self.count(number, |record| record.load.take(audited));
     }
 
     /// A call less.
     pub fn give(&self, number: u32, audited: Audited) {
-        self.step(number, |record| record.load.give(audited));
+        self.count(number, |record| record.load.give(audited));
     }
 
     /// Changes the state of this record: see [`Record::change`].

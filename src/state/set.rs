@@ -58,6 +58,12 @@ impl<A: Alloc> Set<A> {
         block.get(at - start)
     }
 
+    /// The same without its texts.
+    pub fn destination(&self, at: usize) -> Option<&Destination> {
+        let (start, block) = self.blocks.run_of(at)?;
+        block.destinations().get(at - start)
+    }
+
     /// All destinations in their order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Member<'_>> + Clone {
         self.blocks.runs().flat_map(|(_, block)| block.iter())
@@ -85,7 +91,7 @@ impl<A: Alloc> Set<A> {
         /// How many were added or removed before it since, most likely.
         const NEAR: usize = 4;
         let last = record.place();
-        let is_it = |at: &usize| self.get(*at).is_some_and(|one| one.record == number);
+        let is_it = |at: &usize| self.destination(*at).is_some_and(|one| one.record == number);
         if is_it(&last) {
             return Some(last);
         }
@@ -147,7 +153,7 @@ impl<A: Alloc> Set<A> {
     pub fn position_of(&self, line: Line, record: &Record) -> Option<usize> {
         let is_it = |one: &Destination| one.record == line.record && one.maxload == line.maxload;
         let likely = self.place_of(line.record, record)?;
-        if self.get(likely).is_some_and(|one| is_it(&one)) {
+        if self.destination(likely).is_some_and(is_it) {
             return Some(likely);
         }
         // Several lines mean one destination, with limits of their own.

@@ -271,7 +271,7 @@ fn with_reported(
     if state.is_none() {
         let found = shown(text);
         log::error(format_args!(
-            "{function}: argument 'state': letters of a, i, d, t, p are due, found {found}"
+            "{function}: argument 'state': expected letters of a, i, d, t, p, found {found}"
         ));
     }
     verdict(state.and_then(|state| act(module, state)))

@@ -90,7 +90,7 @@ pub fn select_routes(msg: &mut Message, values: &Values<'_>) -> Verdict {
         _ => {
             let found = shown(values.text(1));
             log::error(format_args!(
-                "ds_select_routes: argument 'mode': 0 or d, 1 or r, 2 or x is due, found {found}"
+                "ds_select_routes: argument 'mode': expected 0 or d, 1 or r, 2 or x, found {found}"
             ));
             return answer(Verdict::False(code::ERROR));
         }

@@ -113,13 +113,15 @@ pub unsafe fn enter(
             match unsafe { read(msg, *raw, *argument) } {
                 Ok(value) => *place = value,
                 Err(found) => {
-                    let due = match argument.kind {
+                    let expected = match argument.kind {
                         Kind::Int => "a whole number",
                         Kind::Text => "a text",
                     };
                     let shown = found.get(..SHOWN).unwrap_or(found).escape_ascii();
                     let argument = argument.name;
-                    log::error(format_args!("{name}: argument '{argument}': {due} is due, found '{shown}'"));
+                    log::error(format_args!(
+                        "{name}: argument '{argument}': expected {expected}, found '{shown}'"
+                    ));
                     return bad;
                 }
             }

@@ -73,7 +73,7 @@ pub unsafe fn parse(spec: *mut RawSpec, name: *mut RawText, names: &[&str]) -> c
     let name = unsafe { text::bytes(*name) };
     let Some(place) = names.iter().position(|known| known.as_bytes() == name) else {
         let (name, known) = (name.escape_ascii(), names.join(", "));
-        log::error(format_args!("the variable has no '{name}'; one of {known} is due"));
+        log::error(format_args!("the variable has no '{name}'; expected one of {known}"));
         return -1;
     };
     spec.pvp.pvn.type_ = ffi::PV_NAME_INTSTR as c_int;

@@ -43,33 +43,37 @@ impl<'g, A: Alloc> Boards<'g, A> {
     }
 }
 
+/// The blocks of a set in their order; none of a set that is not there.
+fn blocks<A: Alloc>(set: Option<&Set<A>>) -> impl DoubleEndedIterator<Item = &Block<A>> + Clone {
+    set.into_iter().flat_map(|set| set.blocks.runs()).map(|(_, block)| block)
+}
+
 impl<A: Alloc> Exchange<'_, A> {
     fn carry_over(&self, root: &Root<A>) {
-        let Some(board) = self.new.or(self.old).map(|set| &set.ranks) else { return };
-        let runs = |set: Option<&Set<A>>| -> Vec<_> {
-            set.into_iter()
-                .flat_map(|set| set.blocks.runs())
-                .map(|(_, block)| core::ptr::from_ref(block))
-                .collect()
-        };
-        let (old, new) = (runs(self.old), runs(self.new));
-        // Blocks that both have, from the front and from behind.
-        let first = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
-        let rest = (old.len() - first).min(new.len() - first);
-        let last =
-            old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(old, new)| old == new).count();
-        let blocks = |set: Option<&Set<A>>, from: usize, to: usize| -> Vec<Line> {
-            let blocks = set.into_iter().flat_map(|set| set.blocks.runs());
-            blocks.skip(from).take(to - from).flat_map(|(_, block)| Block::lines(block)).collect()
-        };
-        let out = blocks(self.old, first, old.len() - last);
-        let come = blocks(self.new, first, new.len() - last);
-        let before = first.checked_sub(1).and_then(|at| blocks(self.new, at, at + 1).last().copied());
-        let behind = new.len() - last;
-        let after = (last > 0).then(|| blocks(self.new, behind, behind + 1).first().copied()).flatten();
-        let patch = Patch { out: &out, new: &come, before, after };
-        if !board.patch(&root.registry, &patch) {
-            board.rebuild(&root.registry, &blocks(self.new, 0, new.len()));
+        let Some(set) = self.new.or(self.old) else { return };
+        if self.patch(root, set).is_none() {
+            let lines: Vec<_> = blocks(self.new).flat_map(Block::lines).collect();
+            set.ranks.rebuild(&root.registry, &lines);
         }
+    }
+
+    /// Exchanges only the lines of the blocks that are not the same; nothing if all are to be exchanged.
+    fn patch(&self, root: &Root<A>, set: &Set<A>) -> Option<()> {
+        let same = |(old, new): &(&Block<A>, &Block<A>)| core::ptr::eq(*old, *new);
+        let [old, new] = [blocks(self.old), blocks(self.new)];
+        let first = old.clone().zip(new.clone()).take_while(same).count();
+        let [old_len, new_len] = [old.clone().count(), new.clone().count()];
+        let rest = old_len.min(new_len) - first;
+        let last = old.clone().rev().zip(new.clone().rev()).take(rest).take_while(same).count();
+        if first + last == 0 {
+            return None;
+        }
+        let lines =
+            |blocks: Vec<&Block<A>>| -> Vec<Line> { blocks.into_iter().flat_map(Block::lines).collect() };
+        let out = lines(old.skip(first).take(old_len - first - last).collect());
+        let come = lines(new.clone().skip(first).take(new_len - first - last).collect());
+        let before = first.checked_sub(1).and_then(|at| new.clone().nth(at)?.lines().next_back());
+        let after = (last > 0).then(|| new.clone().nth(new_len - last)?.lines().next()).flatten();
+        set.ranks.patch(&root.registry, &Patch { out: &out, new: &come, before, after }).then_some(())
     }
 }

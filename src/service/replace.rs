@@ -254,6 +254,8 @@ pub(super) struct Builder<'a, A: Alloc> {
     before: Option<&'a Generation<A>>,
     /// The boards of sets that do not serve, once somebody asks.
     boards: Option<HashMap<i32, Counted<Ranks<A>, A>>>,
+    /// The set that was asked for last, with its board: most lines are of the same as the one before.
+    last: Option<(i32, Counted<Ranks<A>, A>)>,
     /// Numbers of the records.
     held: Vec<u32>,
     /// The block that is built.
@@ -264,11 +266,20 @@ pub(super) struct Builder<'a, A: Alloc> {
 
 impl<'a, A: Alloc> Builder<'a, A> {
     fn new(root: &'a Root<A>, before: Option<&'a Generation<A>>) -> Self {
-        Self { root, before, boards: None, held: Vec::new(), parts: Parts::default(), new: Vec::new() }
+        let (held, parts, new) = (Vec::new(), Parts::default(), Vec::new());
+        Self { root, before, boards: None, last: None, held, parts, new }
     }
 
     /// The board of a set: all its generations, and all records of its destinations, have one.
-    fn board(&mut self, id: i32) -> Result<Counted<Ranks<A>, A>, OutOfMemory> {
+    fn board(&mut self, id: i32) -> Result<&Counted<Ranks<A>, A>, OutOfMemory> {
+        let last = match self.last.take().filter(|(last, _)| *last == id) {
+            Some(last) => last,
+            None => (id, self.find_board(id)?),
+        };
+        Ok(&self.last.insert(last).1)
+    }
+
+    fn find_board(&mut self, id: i32) -> Result<Counted<Ranks<A>, A>, OutOfMemory> {
         if let Some(set) = self.before.and_then(|before| before.set(id)) {
             return Ok(set.ranks.clone());
         }
@@ -294,8 +305,8 @@ impl<'a, A: Alloc> Builder<'a, A> {
             // From the first moment at which it serves.
             let flags = one.entry.flags;
             let flags = if one.unresolved() { flags.with(Flags::UNRESOLVED) } else { flags };
-            let board = self.board(set)?;
-            let hold = self.root.registry.hold(key, set, name, flags, &board)?;
+            let root = self.root;
+            let hold = root.registry.hold(key, set, name, flags, self.board(set)?)?;
             self.new.push((hold.number, hold.existed));
             hold.number
         };
@@ -324,7 +335,7 @@ impl<'a, A: Alloc> Builder<'a, A> {
         blocks: Sequence<Block<A>, A>,
         out: Vec<u32>,
     ) -> Result<Made<A>, OutOfMemory> {
-        let ranks = self.board(id)?;
+        let ranks = self.board(id)?.clone();
         Ok(Made { id, blocks, new: core::mem::take(&mut self.new), out, ranks })
     }
 

@@ -125,7 +125,7 @@ fn text_in_the_place_of_a_number_is_false_with_one_line() {
         for text in ["ten", "1.5", "0x10", "99999999999", "100 200", "--1", "$var(x)", "%s%n"] {
             let mut arguments = right(function);
             arguments[place] = text;
-            refused(&server, &mut agent, (function, arguments, &[]), "a whole number is due");
+            refused(&server, &mut agent, (function, arguments, &[]), "expected a whole number");
         }
     }
     server.assert_healthy();
@@ -141,7 +141,7 @@ fn huge_text_in_the_place_of_a_number_is_false_with_one_short_line() {
             &server,
             &mut agent,
             (function, right(function), &[("X-Large", large)]),
-            "a whole number is due",
+            "expected a whole number",
         );
     }
     server.assert_healthy();

@@ -73,7 +73,7 @@ fn main() {
     println!("{:<24}{}", "one worker", SIZES.map(|size| format!("{size:>9}")).concat());
     let roots = SIZES.map(|size| {
         let line = |n: u32| format!("1 sip:gw{n} 0 0 weight={};rweight={}\n", 1 + n % 9, 1 + n % 9);
-        serving((0..size).map(line).collect(), 2)
+        serving(&(0..size).map(line).collect::<String>(), 2)
     });
     let row = |workers: usize, algorithm: i32| {
         let figures = roots.each_ref().map(|root| format!("{:>9.0}", measure(root, workers, algorithm)));

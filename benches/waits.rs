@@ -25,7 +25,7 @@ const TURNS: usize = 3;
 
 /// A server with so many calls, each up at its gateway since `now`.
 fn filled(size: u32, now: u32) -> Root<Heap> {
-    let root = serving((0..GATEWAYS).map(|n| format!("1 sip:gw{n}\n")).collect(), 1);
+    let root = serving(&(0..GATEWAYS).map(|n| format!("1 sip:gw{n}\n")).collect::<String>(), 1);
     for name in 0..size {
         place(&root, name, now);
     }

@@ -166,7 +166,14 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
     for rule in rules {
         // Once a destination is set, further rules only add to the list.
         let target = if written.sent { Target::ListOnly } else { target };
-        match apply(module, msg, *rule, target, &mut written, &mut list) {
+        warn_of_unknown(rule.algorithm);
+        let done = loop {
+            match apply(module, msg, *rule, target, &mut written, &mut list) {
+                Err(NoRoute::Outdated) => publish::settled(module.root),
+                done => break done,
+            }
+        };
+        match done.map_err(|error| refused(*rule, &error)).and_then(|done| done.ok_or(code::ERROR)) {
             Ok(done) if !written.sent => {
                 verdict = done;
                 written.sent = true;
@@ -190,26 +197,8 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
     answer(verdict)
 }
 
-fn apply(
-    module: &Module,
-    msg: &mut Message,
-    rule: Rule,
-    target: Target,
-    written: &mut Written,
-    list: &mut xavp::Writer<'_>,
-) -> Result<Verdict, i32> {
-    warn_of_unknown(rule.algorithm);
-    loop {
-        match apply_now(module, msg, rule, target, written, list) {
-            Err(NoRoute::Outdated) => publish::settled(module.root),
-            Err(error) => return Err(refused(rule, &error)),
-            Ok(done) => return done.ok_or(code::ERROR),
-        }
-    }
-}
-
 /// Of the sets that serve now. Nothing if the host has no memory.
-fn apply_now(
+fn apply(
     module: &Module,
     msg: &mut Message,
     rule: Rule,

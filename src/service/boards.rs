@@ -5,7 +5,7 @@ use crate::state::ranks::{Line, Patch};
 use crate::state::{Block, Generation, Root, Set};
 
 /// A set whose lines are others in the next generation.
-struct Exchange<'g, A: Alloc> {
+struct OldAndNew<'g, A: Alloc> {
     old: Option<&'g Set<A>>,
     new: Option<&'g Set<A>>,
 }
@@ -13,7 +13,7 @@ struct Exchange<'g, A: Alloc> {
 /// All sets that change.
 pub(super) struct Boards<'g, A: Alloc> {
     root: &'g Root<A>,
-    sets: Vec<Exchange<'g, A>>,
+    sets: Vec<OldAndNew<'g, A>>,
 }
 
 impl<'g, A: Alloc> Boards<'g, A> {
@@ -27,11 +27,11 @@ impl<'g, A: Alloc> Boards<'g, A> {
     ) -> Result<Self, OutOfMemory> {
         let old = |id: i32| before.and_then(|before| before.set(id));
         let mut sets: Vec<_> =
-            changed.iter().map(|&id| Exchange { old: old(id), new: after.set(id) }).collect();
+            changed.iter().map(|&id| OldAndNew { old: old(id), new: after.set(id) }).collect();
         if all {
             let gone =
                 before.into_iter().flat_map(Generation::sets).filter(|set| after.set(set.id).is_none());
-            sets.extend(gone.map(|set| Exchange { old: Some(set), new: None }));
+            sets.extend(gone.map(|set| OldAndNew { old: Some(set), new: None }));
         }
         sets.iter().filter_map(|set| set.new).try_for_each(|set| set.ranks.reserve(set.len()))?;
         Ok(Self { root, sets })
@@ -48,7 +48,7 @@ fn blocks<A: Alloc>(set: Option<&Set<A>>) -> impl DoubleEndedIterator<Item = &Bl
     set.into_iter().flat_map(|set| set.blocks.runs()).map(|(_, block)| block)
 }
 
-impl<A: Alloc> Exchange<'_, A> {
+impl<A: Alloc> OldAndNew<'_, A> {
     fn carry_over(&self, root: &Root<A>) {
         let Some(set) = self.new.or(self.old) else { return };
         if self.patch(root, set).is_none() {
@@ -68,10 +68,10 @@ impl<A: Alloc> Exchange<'_, A> {
         if first + last == 0 {
             return None;
         }
-        let lines =
-            |blocks: Vec<&Block<A>>| -> Vec<Line> { blocks.into_iter().flat_map(Block::lines).collect() };
-        let out = lines(old.skip(first).take(old_len - first - last).collect());
-        let come = lines(new.clone().skip(first).take(new_len - first - last).collect());
+        let out = old.skip(first).take(old_len - first - last);
+        let out: Vec<Line> = out.flat_map(Block::lines).collect();
+        let come = new.clone().skip(first).take(new_len - first - last);
+        let come: Vec<Line> = come.flat_map(Block::lines).collect();
         let before = first.checked_sub(1).and_then(|at| new.clone().nth(at)?.lines().next_back());
         let after = (last > 0).then(|| new.clone().nth(new_len - last)?.lines().next()).flatten();
         set.ranks.patch(&root.registry, &Patch { out: &out, new: &come, before, after }).then_some(())

@@ -194,7 +194,37 @@ impl<A: Alloc> Ranks<A> {
         find: impl Fn(Line) -> Option<T>,
     ) -> Result<T, NotTaken> {
         let is_ours = |number: &u32| registry.ranks(*number).is_some_and(|ranks| core::ptr::eq(ranks, self));
-        self.board.lock().take_best(registry, but.filter(is_ours), spare_last, audited, find)
+        let board = &mut *self.board.lock();
+        let mut usable = board.usable;
+        // What is left out has no rank while we look.
+        let mut left_out = Vec::new();
+        for record in but.filter(is_ours).filter_map(|number| registry.record(number)) {
+            let mut at = record.first_line();
+            while let Some(place) = board.places.get(at as usize) {
+                usable -= usize::from(place.usable);
+                left_out.push(at);
+                at = place.next;
+            }
+        }
+        left_out.iter().for_each(|&at| board.best.set(at as usize, NONE));
+        let spared =
+            (spare_last && board.len > 1).then_some(board.last).filter(|last| !left_out.contains(last));
+        spared.into_iter().for_each(|last| board.best.set(last as usize, NONE));
+        let mut unknown = Vec::new();
+        let mut taken = board.take_least(registry, audited, &find, &mut unknown);
+        if let Some(last) = spared {
+            board.rerank_at(registry, last);
+            taken = taken.or_else(|| board.take_least(registry, audited, &find, &mut unknown));
+        }
+        left_out.iter().chain(&unknown).for_each(|&at| board.rerank_at(registry, at));
+        taken.ok_or_else(|| match usable {
+            _ if !unknown.is_empty() => NotTaken::Outdated,
+            0 => NotTaken::NoneUsable,
+            _ => {
+                board.refused += 1;
+                NotTaken::Full
+            }
+        })
     }
 
     /// How many lines have another rank than their record says, or are not where a look for the best would find them. For
@@ -407,46 +437,6 @@ impl<A: Alloc> Board<A> {
     /// The record of the line at this place, if one is there.
     fn record_at<'r>(&self, registry: &'r Registry<A>, at: usize) -> Option<&'r Record> {
         registry.record(self.places.get(at)?.line.record)
-    }
-
-    fn take_best<T>(
-        &mut self,
-        registry: &Registry<A>,
-        but: impl Iterator<Item = u32>,
-        spare_last: bool,
-        audited: Audited,
-        find: impl Fn(Line) -> Option<T>,
-    ) -> Result<T, NotTaken> {
-        let mut usable = self.usable;
-        // What is left out has no rank while we look.
-        let mut left_out = Vec::new();
-        for record in but.filter_map(|number| registry.record(number)) {
-            let mut at = record.first_line();
-            while let Some(place) = self.places.get(at as usize) {
-                usable -= usize::from(place.usable);
-                left_out.push(at);
-                at = place.next;
-            }
-        }
-        left_out.iter().for_each(|&at| self.best.set(at as usize, NONE));
-        let spared =
-            (spare_last && self.len > 1).then_some(self.last).filter(|last| !left_out.contains(last));
-        spared.into_iter().for_each(|last| self.best.set(last as usize, NONE));
-        let mut unknown = Vec::new();
-        let mut taken = self.take_least(registry, audited, &find, &mut unknown);
-        if let Some(last) = spared {
-            self.rerank_at(registry, last);
-            taken = taken.or_else(|| self.take_least(registry, audited, &find, &mut unknown));
-        }
-        left_out.iter().chain(&unknown).for_each(|&at| self.rerank_at(registry, at));
-        taken.ok_or_else(|| match usable {
-            _ if !unknown.is_empty() => NotTaken::Outdated,
-            0 => NotTaken::NoneUsable,
-            _ => {
-                self.refused += 1;
-                NotTaken::Full
-            }
-        })
     }
 
     fn rerank_at(&mut self, registry: &Registry<A>, at: u32) {

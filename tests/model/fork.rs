@@ -9,6 +9,7 @@ mod branches;
 mod deaths;
 mod edits;
 mod limits;
+mod listed;
 mod mapping;
 mod peaks;
 mod probes;
@@ -19,7 +20,7 @@ mod targets;
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
-use dispatcher::dest::{Entry, Place, Problem, Severity, Written, list};
+use dispatcher::dest::{Entry, Place, Problem, Severity, Written};
 use dispatcher::load::key::{Key, SECRET_LEN};
 use dispatcher::load::{About, Event, Expiry, Invite, News, Secret, Tags};
 use dispatcher::select::Refusal;
@@ -29,13 +30,11 @@ use dispatcher::service::route::{Ask, Call, NoRoute, select};
 use dispatcher::service::{audit, calls, upkeep};
 use dispatcher::shm::lock::Mutex;
 use dispatcher::shm::{Alloc, OutOfMemory, Shared};
-use dispatcher::state::{Generation, Keep, Root};
+use dispatcher::state::{Generation, Root};
+use listed::{KEEP, Listed, POLICY, unlocated};
 use mapping::Mapping;
-use std::borrow::Cow;
 
 const WORKERS: usize = 8;
-const KEEP: Keep = Keep { state: true, latency: true };
-const POLICY: Policy = Policy { strict: false, attrs_none: false, keep: KEEP };
 
 /// Runs `work` in forked processes and waits for all; `meanwhile` runs here until they are done.
 fn fork_workers(work: impl Fn(usize), mut meanwhile: impl FnMut()) {
@@ -64,41 +63,6 @@ fn fork_workers(work: impl Fn(usize), mut meanwhile: impl FnMut()) {
                 }
             }
         });
-    }
-}
-
-/// A destination of which the host knows nothing.
-fn unlocated(entry: Entry<'_>) -> Located<'_> {
-    Located {
-        host: 4..entry.uri.len(),
-        written: Cow::default(),
-        port: 0,
-        proto: 0,
-        named: true,
-        looked_up: false,
-        addresses: Vec::new(),
-        srv_weight: 0,
-        send_from: None,
-        ping_from_socket: None,
-        entry,
-    }
-}
-
-/// A list file of what passes for addresses here: no name is looked up.
-struct Listed<'a>(&'a str);
-
-impl Source for Listed<'_> {
-    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
-        *text = self.0.into();
-        Ok(list::parse(text))
-    }
-
-    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
-        Ok(Located { named: false, ..unlocated(entry) })
-    }
-
-    fn look_up(&self, _: &Located<'_>) -> Found {
-        Found::Unwanted
     }
 }
 

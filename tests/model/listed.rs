@@ -1,0 +1,45 @@
+//! Destinations from a text, with a host that knows nothing of them.
+
+use dispatcher::dest::{Entry, Problem, Written, list};
+use dispatcher::service::located::Located;
+use dispatcher::service::reload::{Found, Policy, Source};
+use dispatcher::state::Keep;
+use std::borrow::Cow;
+
+pub const KEEP: Keep = Keep { state: true, latency: true };
+pub const POLICY: Policy = Policy { strict: false, attrs_none: false, keep: KEEP };
+
+/// A destination of which the host knows nothing.
+pub fn unlocated(entry: Entry<'_>) -> Located<'_> {
+    Located {
+        host: 4..entry.uri.len(),
+        written: Cow::default(),
+        port: 0,
+        proto: 0,
+        named: true,
+        looked_up: false,
+        addresses: Vec::new(),
+        srv_weight: 0,
+        send_from: None,
+        ping_from_socket: None,
+        entry,
+    }
+}
+
+/// A list file of what passes for addresses here: no name is looked up.
+pub struct Listed<'a>(pub &'a str);
+
+impl Source for Listed<'_> {
+    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
+        *text = self.0.into();
+        Ok(list::parse(text))
+    }
+
+    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
+        Ok(Located { named: false, ..unlocated(entry) })
+    }
+
+    fn look_up(&self, _: &Located<'_>) -> Found {
+        Found::Unwanted
+    }
+}

@@ -8,8 +8,8 @@
 mod support;
 
 use dispatcher::load::{About, Event, Invite, News, Tags};
-use dispatcher::service::calls;
-use dispatcher::service::route::{Ask, Call, select};
+use dispatcher::service::routing::call_count;
+use dispatcher::service::routing::choose::{Ask, Call, select};
 use dispatcher::shm::Heap;
 use dispatcher::state::Root;
 use std::hint::black_box;
@@ -42,7 +42,7 @@ fn one(root: &Root<Heap>, worker: usize, algorithm: i32, round: u32) {
     black_box(select(root, &sets, &ask).unwrap().at);
     if algorithm == 10 {
         let news = News { event: Event::Unset, about: About::Request, tags: Tags::default(), now: 0 };
-        assert!(calls::report(root, &call, &news).unwrap());
+        assert!(call_count::report(root, &call, &news).unwrap());
     }
 }
 

@@ -8,7 +8,9 @@
 mod support;
 
 use dispatcher::load::Expiry;
-use dispatcher::service::{audit, calls, upkeep};
+use dispatcher::service::housekeeping;
+use dispatcher::service::report::audit;
+use dispatcher::service::routing::call_count;
 use dispatcher::shm::Heap;
 use dispatcher::state::Root;
 use std::hint::black_box;
@@ -34,7 +36,7 @@ fn filled(size: u32, now: u32) -> Root<Heap> {
 
 fn place(root: &Root<Heap>, name: u32, now: u32) {
     use dispatcher::load::leg::{Leg, Way};
-    calls::restore(root, &key(root, name), Leg::new(name % GATEWAYS, Way::Ahead, 1, now)).unwrap();
+    call_count::restore(root, &key(root, name), Leg::new(name % GATEWAYS, Way::Ahead, 1, now)).unwrap();
 }
 
 /// Does the work while somebody asks for one call after the other; gives how long it took, and how long the asker waited at
@@ -48,7 +50,7 @@ fn timed(root: &Root<Heap>, size: u32, work: impl FnOnce()) -> [Duration; 3] {
             while waits.is_empty() || !over.load(Ordering::Relaxed) {
                 name = (name.wrapping_mul(5) + 12_347) % size;
                 let begun = Instant::now();
-                black_box(calls::get(root, &key(root, name)).counts());
+                black_box(call_count::get(root, &key(root, name)).counts());
                 waits.push(begun.elapsed());
             }
             waits
@@ -82,15 +84,15 @@ fn main() {
         let turns = |work: &dyn Fn()| -> Vec<_> { (0..TURNS).map(|_| timed(&root, size, work)).collect() };
         tell(size, "nothing", &turns(&|| std::thread::sleep(Duration::from_millis(100))));
         tell(size, "audit", &turns(&|| drop(audit::audit(&root))));
-        tell(size, "sweep, none is over", &turns(&|| assert_eq!(upkeep::expire(&root, EXPIRY, 1), 0)));
-        tell(size, "room ahead of need", &turns(&|| upkeep::make_room(&root).unwrap()));
+        tell(size, "sweep, none is over", &turns(&|| assert_eq!(housekeeping::expire(&root, EXPIRY, 1), 0)));
+        tell(size, "room ahead of need", &turns(&|| housekeeping::make_room(&root).unwrap()));
         drop(root);
         let mut ends = [Vec::new(), Vec::new()];
         for _ in 0..TURNS {
             let root = filled(size, 0);
-            let over = || assert_eq!(upkeep::expire(&root, EXPIRY, EXPIRY.early + 1), u64::from(size));
+            let over = || assert_eq!(housekeeping::expire(&root, EXPIRY, EXPIRY.early + 1), u64::from(size));
             ends[0].push(timed(&root, size, over));
-            ends[1].push(timed(&root, size, || (0..30).for_each(|_| upkeep::give_back(&root))));
+            ends[1].push(timed(&root, size, || (0..30).for_each(|_| housekeeping::give_back(&root))));
         }
         tell(size, "sweep, all are over", &ends[0]);
         tell(size, "memory of all given back", &ends[1]);

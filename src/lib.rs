@@ -7,19 +7,22 @@
 //! of [`select`] choose and counts the call by the rules of [`load`].
 //!
 //! ```text
-//! module -> api -> service -> { dest  select  load  health }      pure: no host, no unsafe
-//!                  service -> state -> shm -> host::mem
-//! module, api -> host -> host::ffi (private)
+//! module -> lifecycle -> api, workers -> context -> service -> { dest  select  load  health }   pure: no host, no unsafe
+//!                                                   service -> state -> shm -> host::mem
+//! module, lifecycle, api, workers, context -> host -> host::ffi (private)
 //! ```
 //!
 //! # Where things are
 //!
 //! | folder      | holds                                                                     |
 //! |-------------|---------------------------------------------------------------------------|
-//! | [`module`]  | the table of exports, one row each; start                                 |
+//! | [`module`]  | the table of exports, one row each                                        |
+//! | [`lifecycle`] | start, fork, each second, stop                                          |
 //! | [`conf`]    | the parameters, checked                                                   |
-//! | [`api`]     | what operators see: script functions, RPC                                 |
-//! | [`service`] | what happens when: route, calls, publish, probe, names, upkeep, audit     |
+//! | [`context`] | what every process knows from before the fork; the source, the DNS, events |
+//! | [`api`]     | what operators see: script functions, variables, RPC                      |
+//! | [`workers`] | the loops of our own processes: prober, resolver                          |
+//! | [`service`] | what happens when, one folder an occasion: routing, sets, health, report  |
 //! | [`dest`]    | destinations as written: list file, attributes, flags                     |
 //! | [`select`]  | algorithms, one file each                                                 |
 //! | [`load`]    | the life of a call: key, phases, expiry                                   |
@@ -46,10 +49,14 @@
 pub mod api;
 #[cfg(not(loom))]
 pub mod conf;
+#[cfg(not(loom))]
+pub mod context;
 pub mod dest;
 pub mod health;
 #[cfg(not(loom))]
 pub mod host;
+#[cfg(not(loom))]
+pub mod lifecycle;
 pub mod load;
 #[cfg(not(loom))]
 pub mod module;
@@ -59,3 +66,5 @@ pub mod service;
 pub mod shm;
 #[cfg(not(loom))]
 pub mod state;
+#[cfg(not(loom))]
+pub mod workers;

@@ -1,26 +1,14 @@
-//! What the server finds when it loads the module: the table of exports, one row each, and the life cycle.
+//! What the server finds when it loads the module: the table of exports, one row each.
 
-use crate::api::{
-    self, Module, edit, explain, failover, group, load, membership, metrics, names, probing, reload, rpc,
-    select, state_file, tracking, version,
-};
-use crate::conf::{Conf, Raw, parameters};
+use crate::api::{edit, explain, failover, group, is_from_list, load, metrics, reload, rpc, select, version};
+use crate::conf::{Raw, parameters};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
 use crate::host::kemi::KemiFunction;
 use crate::host::variable::Variable;
-use crate::host::{
-    CFG_DIR, capi, clock, db, guard, kemi, log, mem::Pool, process, send_socket, stop, timer, tm, xhttp,
-};
-use crate::load::Secret;
-use crate::service::upkeep;
-use crate::shm::boxed::Boxed;
-use crate::shm::counter;
-use crate::shm::lock::LastAlive;
-use crate::state::Root;
+use crate::host::{guard, kemi, log};
+use crate::lifecycle;
 use crate::{kemi_function, rpc_command, script_function, script_variable};
 use core::ffi::{c_char, c_int, c_uint, c_void};
-use core::sync::atomic::{AtomicBool, Ordering};
-use parking_lot::Mutex;
 
 static FUNCTIONS: [Function; 33] = [
     script_function!(c"ds_select", (int set, int alg), ANY, select::select),
@@ -38,14 +26,14 @@ static FUNCTIONS: [Function; 33] = [
     script_function!(c"ds_mark_dst", (), REQUEST_FAILURE_REPLY, failover::mark_dst),
     script_function!(c"ds_mark_dst", (text state), REQUEST_FAILURE_REPLY, failover::mark_dst),
     script_function!(c"ds_mark_addr", (text state, int set, text uri), ANY, failover::mark_addr),
-    script_function!(c"ds_is_from_list", (), ANY, membership::is_from_list),
-    script_function!(c"ds_is_from_list", (int set), ANY, membership::is_from_list),
-    script_function!(c"ds_is_from_list", (int set, int mode), ANY, membership::is_from_list),
-    script_function!(c"ds_is_from_list", (int set, int mode, text uri), ANY, membership::is_from_list),
-    script_function!(c"ds_is_active", (int set), ANY, membership::is_active),
-    script_function!(c"ds_is_active", (int set, text uri), ANY, membership::is_active),
-    script_function!(c"ds_list_exists", (int set), ANY, membership::list_exists, -2),
-    script_function!(c"ds_list_exist", (int set), ANY, membership::list_exists, -2),
+    script_function!(c"ds_is_from_list", (), ANY, is_from_list::is_from_list),
+    script_function!(c"ds_is_from_list", (int set), ANY, is_from_list::is_from_list),
+    script_function!(c"ds_is_from_list", (int set, int mode), ANY, is_from_list::is_from_list),
+    script_function!(c"ds_is_from_list", (int set, int mode, text uri), ANY, is_from_list::is_from_list),
+    script_function!(c"ds_is_active", (int set), ANY, is_from_list::is_active),
+    script_function!(c"ds_is_active", (int set, text uri), ANY, is_from_list::is_active),
+    script_function!(c"ds_list_exists", (int set), ANY, is_from_list::list_exists, -2),
+    script_function!(c"ds_list_exist", (int set), ANY, is_from_list::list_exists, -2),
     script_function!(c"ds_load_update", (), ANY, load::load_update),
     script_function!(c"ds_load_unset", (), ANY, load::load_unset),
     script_function!(c"ds_reload", (), ANY, reload::ds_reload),
@@ -79,13 +67,13 @@ static KEMI: [KemiFunction; 31] = [
     kemi_function!(c"ds_mark_dst", (), failover::mark_dst),
     kemi_function!(c"ds_mark_dst_state", (text state), failover::mark_dst),
     kemi_function!(c"ds_mark_addr", (text state, int set, text uri), failover::mark_addr),
-    kemi_function!(c"ds_is_from_lists", (), membership::is_from_list),
-    kemi_function!(c"ds_is_from_list", (int set), membership::is_from_list),
-    kemi_function!(c"ds_is_from_list_mode", (int set, int mode), membership::is_from_list),
-    kemi_function!(c"ds_is_from_list_uri", (int set, int mode, text uri), membership::is_from_list),
-    kemi_function!(c"ds_is_active", (int set), membership::is_active),
-    kemi_function!(c"ds_is_active_uri", (int set, text uri), membership::is_active),
-    kemi_function!(c"ds_list_exists", (int set), membership::list_exists),
+    kemi_function!(c"ds_is_from_lists", (), is_from_list::is_from_list),
+    kemi_function!(c"ds_is_from_list", (int set), is_from_list::is_from_list),
+    kemi_function!(c"ds_is_from_list_mode", (int set, int mode), is_from_list::is_from_list),
+    kemi_function!(c"ds_is_from_list_uri", (int set, int mode, text uri), is_from_list::is_from_list),
+    kemi_function!(c"ds_is_active", (int set), is_from_list::is_active),
+    kemi_function!(c"ds_is_active_uri", (int set, text uri), is_from_list::is_active),
+    kemi_function!(c"ds_list_exists", (int set), is_from_list::list_exists),
     kemi_function!(c"ds_load_update", (), load::load_update),
     kemi_function!(c"ds_load_unset", (), load::load_unset),
     kemi_function!(c"ds_reload", (), reload::ds_reload),
@@ -242,162 +230,25 @@ pub unsafe extern "C" fn mod_register(
 /// Once, in the first process, after the configuration is read.
 unsafe extern "C" fn mod_init() -> c_int {
     guard::report_panics();
-    counter::on_fault(unbalanced);
-    guard::guard(-1, || match start() {
+    guard::guard(-1, || code(lifecycle::start(read())))
+}
+
+/// In each process; once before any fork, when the number of processes is known, and once in the process that forks.
+unsafe extern "C" fn child_init(rank: c_int) -> c_int {
+    guard::guard(-1, || match rank {
+        export::BEFORE_FORK => code(lifecycle::before_fork()),
+        export::FORKING => code(lifecycle::fork()),
+        _ => 0,
+    })
+}
+
+/// What the host understands.
+fn code(done: Result<(), String>) -> c_int {
+    match done {
         Ok(()) => 0,
         Err(error) => {
             log::error(format_args!("{error}"));
             -1
         }
-    })
-}
-
-/// A count was given back more often than taken. What it counts is wrong from now on, so `dispatcher.load_audit` shows it.
-fn unbalanced() {
-    let first = api::module().is_none_or(|module| module.root.balanced.turn(0) != 0);
-    if first {
-        log::critical(format_args!(
-            "BUG: a count of calls was given back more often than taken; it stays at zero"
-        ));
     }
-}
-
-fn start() -> Result<(), String> {
-    let mut raw = read();
-    if raw.list_file.is_empty() {
-        raw.list_file = format!("{CFG_DIR}dispatcher.list").into_bytes();
-    }
-    let (conf, findings) = Conf::check(raw).map_err(|error| error.to_string())?;
-    findings.iter().for_each(|finding| log::warning(format_args!("{finding}")));
-    let saved = state_file::read(&conf);
-    let secret = match &saved {
-        Some(saved) => saved.secret(),
-        None => process::random().map(Secret::new).map_err(|error| format!("no random bytes: {error}"))?,
-    };
-    let root = Root::try_new_in(secret, Pool).map_err(|error| error.to_string())?;
-    let root = Boxed::try_new_in(root, Pool).map_err(|error| error.to_string())?;
-    // SAFETY: owned, and never given back: it lives as long as the server.
-    let root: &'static Root<Pool> = unsafe { root.into_raw().as_ref() };
-    upkeep::make_room(root).map_err(|error| error.to_string())?;
-
-    let module = Module::new(conf, root)?;
-    capi::offer(capi::Functions {
-        select: select::select_for_module,
-        next: failover::next_for_module,
-        mark: failover::mark_for_module,
-        is_from: membership::is_from_list,
-    });
-    if module.conf.alpha_looks_old() {
-        log::warning(format_args!(
-            "ds_latency_estimator_alpha: since 6.1 this is the weight of the newest answer, not of the estimate; \
-             where 900 was meant before, it is 100 now"
-        ));
-    }
-    api::declare_settings(&module.conf)?;
-    metrics::register()?;
-    send_socket::watch()?;
-    xhttp::load();
-    if let Some(database) = &module.conf.database {
-        db::load(&database.url).map_err(|error| format!("db_url is set, but {error}"))?;
-    }
-    let mut processes = 0;
-    if module.conf.probing.is_some() {
-        if !tm::is_loaded() {
-            return Err("ds_ping_interval is set, but the module tm is not loaded".into());
-        }
-        processes += 1;
-    }
-    processes += u32::from(looks_names_up(&module));
-    if processes > 0 {
-        timer::announce(processes)?;
-    }
-    let process = if module.conf.secondary_timer { timer::Process::Secondary } else { timer::Process::Main };
-    timer::every(1, each_second, process)?;
-    reload::first(&module)?;
-    saved.iter().for_each(|saved| state_file::restore(&module, saved));
-    version::tell(&module);
-    api::set_up(module)?;
-    Ok(())
-}
-
-/// Whether there is a process for names. Without it none is looked up: destinations with names are matched by nothing. It
-/// writes the state file, too.
-fn looks_names_up(module: &Module) -> bool {
-    module.conf.dns.on || module.conf.probing.is_some() || module.conf.state_file.is_some()
-}
-
-/// Starts the processes that `start` announced.
-fn fork(module: &Module) -> Result<(), &'static str> {
-    if module.conf.probing.is_some() {
-        timer::spawn(c"Dispatcher probes", probing::PAUSE, probing::work)?;
-    }
-    if looks_names_up(module) {
-        timer::spawn(c"Dispatcher names", names::PAUSE, names::work)?;
-    }
-    Ok(())
-}
-
-/// In each process; once before any fork, when the number of processes is known, and once in the process that forks.
-unsafe extern "C" fn child_init(rank: c_int) -> c_int {
-    guard::guard(-1, || {
-        let Some(module) = api::module() else { return -1 };
-        let done = match rank {
-            export::BEFORE_FORK => before_fork(module),
-            export::FORKING => fork(module).map_err(str::to_string),
-            _ => Ok(()),
-        };
-        match done {
-            Ok(()) => 0,
-            Err(error) => {
-                log::error(format_args!("{error}"));
-                -1
-            }
-        }
-    })
-}
-
-/// When all modules are initialised, whatever their order.
-fn before_fork(module: &Module) -> Result<(), String> {
-    state_file::begin(module);
-    if module.conf.state_file.is_some() {
-        stop::tell(begins_to_stop, ended);
-    }
-    module.root.sets.open(process::count()).map_err(|error| error.to_string())?;
-    if tm::is_loaded() {
-        tm::load(probing::answered)?;
-    }
-    tracking::begin()?;
-    Ok(())
-}
-
-/// In the first process, when the others are about to be told to end.
-fn begins_to_stop() {
-    api::module().into_iter().for_each(state_file::before_the_last);
-}
-
-/// In the first process, when all others have ended.
-fn ended() {
-    // SAFETY: the host has ended all other processes and waited for them.
-    let alone = unsafe { LastAlive::new() };
-    api::module().into_iter().for_each(|module| state_file::last(module, &alone));
-}
-
-/// In the timer process.
-fn each_second() {
-    static SHORT_OF_ROOM: AtomicBool = AtomicBool::new(false);
-    static SWEEP: Mutex<upkeep::Sweep> = Mutex::new(upkeep::Sweep::new());
-    let Some(module) = api::module() else { return };
-    let room = upkeep::make_room(module.root);
-    // Told when it begins, not each second.
-    if let (Err(error), false) = (&room, SHORT_OF_ROOM.swap(room.is_err(), Ordering::Relaxed)) {
-        log::error(format_args!("the call table cannot grow ahead of need: {error}"));
-    }
-    let (now, mut sweep) = (clock::seconds(), SWEEP.lock());
-    sweep.begin_each(module.conf.check_interval, module.root, now);
-    let dropped = upkeep::expire_some(module.root, module.conf.expiry, now, &mut sweep);
-    if dropped > 0 {
-        log::info(format_args!("{dropped} calls dropped that nobody ended in time"));
-    }
-    upkeep::give_back(module.root);
-    upkeep::tidy(module.root);
 }

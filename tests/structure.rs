@@ -16,8 +16,23 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("state", &["shm", "dest", "load", "health", "select"]),
     ("service", &["state", "shm", "dest", "select", "load", "health"]),
     ("host", &["shm"]),
-    ("api", &["host", "service", "state", "shm", "dest", "select", "load", "health", "conf"]),
-    ("module", &["api", "host", "service", "state", "shm", "load", "conf"]),
+    ("context", &["host", "service", "state", "shm", "dest", "select", "load", "health", "conf"]),
+    ("workers", &["context", "host", "service", "state", "shm", "dest", "select", "load", "health", "conf"]),
+    (
+        "api",
+        &[
+            "workers", "context", "host", "service", "state", "shm", "dest", "select", "load", "health",
+            "conf",
+        ],
+    ),
+    (
+        "lifecycle",
+        &[
+            "api", "workers", "context", "host", "service", "state", "shm", "dest", "select", "load",
+            "health", "conf",
+        ],
+    ),
+    ("module", &["lifecycle", "api", "host", "conf"]),
 ];
 
 const PURE: &[&str] = &["dest", "select", "load", "health"];

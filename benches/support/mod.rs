@@ -6,7 +6,7 @@ mod listed;
 
 use dispatcher::load::Secret;
 use dispatcher::load::key::Key;
-use dispatcher::service::reload::reload;
+use dispatcher::service::sets::load::reload;
 use dispatcher::shm::Heap;
 use dispatcher::state::Root;
 use listed::{Listed, POLICY};

@@ -1,13 +1,14 @@
 //! RPC commands about single destinations and keys: `add`, `update`, `remove`, `hash`, `oclist`.
 
+use super::reload;
 use super::rpc::{Fault, NO_GROUP, with_module};
-use super::{Module, reload};
+use crate::context::Module;
 use crate::dest::row::on_one_line;
 use crate::dest::{Attrs, Entry, Flags, Place, Problem, address, attrs};
 use crate::host::clock;
 use crate::host::rpc::Rpc;
 use crate::select::hash;
-use crate::service::edit::{self, NotEdited, Pace, Update};
+use crate::service::sets::edit::{self, NotEdited, Pace, Update};
 use std::borrow::Cow;
 
 fn pace(module: &Module) -> Pace {

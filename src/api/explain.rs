@@ -4,7 +4,7 @@ use super::rpc::{NO_GROUP, with_module};
 use crate::host::rpc::Rpc;
 use crate::host::{clock, process};
 use crate::select::{Refusal, hash};
-use crate::service::explain::{self, NoAnswer, Question};
+use crate::service::routing::explain::{self, NoAnswer, Question};
 
 /// `dispatcher.explain set algorithm [text]`: the text is the one that the algorithm hashes (for a URI, as
 /// `dispatcher.hash` takes its user; a host is not added).

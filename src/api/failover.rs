@@ -1,15 +1,16 @@
 //! `ds_next_dst`, `ds_next_domain`, `ds_set_dst`, `ds_set_domain`, `ds_mark_dst` and `ds_mark_addr`: what a script does with
 //! the list that a selection left, and when a destination fails.
 
-use super::{Module, event, list, module, tracking};
+use super::{list, tracking};
+use crate::context::{self, Module, event, module};
 use crate::dest::{Flags, problem::shown};
 use crate::host::message::{Kind, Message, Method, Target};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, xavp::List};
 use crate::load::key::Key;
-use crate::service::calls::{self, NotPlaced};
-use crate::service::route;
-use crate::service::states::{self, Mark};
+use crate::service::health::set_state::{self, Mark};
+use crate::service::routing::call_count::{self, NotPlaced};
+use crate::service::routing::choose;
 use crate::state::health::Report;
 use crate::state::{Generation, Root, Set};
 use std::collections::HashSet;
@@ -46,7 +47,7 @@ fn set(msg: &mut Message, target: Target) -> Verdict {
     let Some(module) = module() else { return Verdict::FALSE };
     let done = use_front(module, msg, target);
     if done == Verdict::True {
-        at_front(module, &List::of(&module.conf.xavp_dst), route::count_selected);
+        at_front(module, &List::of(&module.conf.xavp_dst), choose::count_selected);
         follow_front(module, msg);
     }
     done
@@ -71,7 +72,7 @@ fn call_key(module: &Module, msg: &Message) -> Option<Key> {
 
 /// If the call counts anywhere, it goes to the destination of this record now.
 fn follow(module: &Module, msg: &Message, key: Key, record: u32) {
-    let counts = calls::follow(module.root, || Some(key), record, || tracking::invite(msg));
+    let counts = call_count::follow(module.root, || Some(key), record, || tracking::invite(msg));
     if tracking::told(counts) == Some(true) {
         tracking::chosen(module, msg, key, record, true);
     }
@@ -80,7 +81,7 @@ fn follow(module: &Module, msg: &Message, key: Key, record: u32) {
 /// The call goes nowhere, or to what is not configured.
 fn leave(module: &Module, msg: &Message, key: Option<Key>) {
     if let Some(key) = key {
-        tracking::told(calls::leave(module.root, &key, tracking::invite(msg)));
+        tracking::told(call_count::leave(module.root, &key, tracking::invite(msg)));
     }
 }
 
@@ -108,8 +109,8 @@ fn next(msg: &mut Message, target: Target) -> Verdict {
     }
     let done = use_front(module, msg, target);
     if done == Verdict::True {
-        at_front(module, &list, route::count_selected);
-        failed.into_iter().for_each(|record| route::count_failed_over(module.root, record));
+        at_front(module, &list, choose::count_selected);
+        failed.into_iter().for_each(|record| choose::count_failed_over(module.root, record));
     } else {
         leave(module, msg, key);
     }
@@ -176,7 +177,7 @@ fn next_usable(module: &Module, msg: &Message, key: Option<Key>, list: &mut List
 
 /// Whether the request goes on to this position. If its call counts anywhere, it counts there now.
 fn goes_on(module: &Module, msg: &Message, key: Option<Key>, set: &Set<Pool>, at: usize) -> bool {
-    match calls::go_on(module.root, set, at, key.as_ref(), || tracking::invite(msg)) {
+    match call_count::go_on(module.root, set, at, key.as_ref(), || tracking::invite(msg)) {
         Ok(counts) => {
             if let (true, Some(key), Some(destination)) = (counts, key, set.get(at)) {
                 tracking::chosen(module, msg, key, destination.record, true);
@@ -221,7 +222,7 @@ fn least_loaded(
 ) -> Option<usize> {
     let positions: Vec<usize> = entries.iter().map(|(_, at)| *at).collect();
     let spare_last = module.conf.use_default;
-    match route::retry(module.root, set, &positions, key, tracking::invite(msg), spare_last) {
+    match choose::retry(module.root, set, &positions, key, tracking::invite(msg), spare_last) {
         Ok(chosen) => {
             tracking::chosen(module, msg, key, set.get(chosen)?.record, true);
             entries.iter().find(|(_, at)| *at == chosen).map(|(place, _)| *place)
@@ -298,12 +299,12 @@ fn mark(
         Some((code, reason)) => Report { code, reason: reason.into(), received: true },
         None => Report { code: REQUEST, ..Report::default() },
     };
-    let (thresholds, events) = (super::thresholds(), module.conf.events);
+    let (thresholds, events) = (context::thresholds(), module.conf.events);
     let mark = Mark { state, report, thresholds, events, now: clock::wall_millis() };
     let told = {
         let sets = module.sets()?;
         let (set, at) = find(&sets)?;
-        states::mark(module.root, set, at, &mark)?
+        set_state::mark(module.root, set, at, &mark)?
     };
     if let Some(told) = told {
         event::tell(module, told);

@@ -1,11 +1,12 @@
 //! `$dsg(…)` with `ds_dsg_fetch` and `ds_dsg_fetch_uri`, overload control with `ds_oc_set_attrs`, and `$dsv(…)`.
 
-use super::{Module, event, module, select};
+use super::select;
+use crate::context::{Module, event, module};
 use crate::host::clock;
 use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
 use crate::host::variable::Content;
-use crate::service::states;
+use crate::service::health::set_state;
 use parking_lot::Mutex;
 
 /// What `ds_dsg_fetch` chose. Each process has its own: a script runs in one.
@@ -76,7 +77,7 @@ pub fn oc_set_attrs(_: &mut Message, values: &Values<'_>) -> Verdict {
     let Some(module) = module() else { return Verdict::FALSE };
     let Some(sets) = module.sets() else { return Verdict::FALSE };
     let Some(set) = sets.set(values.int(0)) else { return Verdict::FALSE };
-    if states::wish(module.root, set, uri, rate, until, values.int(4)) {
+    if set_state::wish(module.root, set, uri, rate, until, values.int(4)) {
         Verdict::True
     } else {
         Verdict::False(-2)

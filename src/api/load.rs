@@ -1,11 +1,12 @@
 //! `ds_load_update` and `ds_load_unset`: what a message says about the call that it belongs to.
 
-use super::{module, tracking};
+use super::tracking;
+use crate::context::module;
 use crate::host::message::{Kind, Message, Method};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log};
 use crate::load::{About, Event, News, Tags};
-use crate::service::calls;
+use crate::service::routing::call_count;
 
 /// `ds_load_update()`: a BYE or CANCEL releases the call, a 2xx to its INVITE confirms it, anything else shows that it
 /// is still there.
@@ -56,7 +57,7 @@ fn report(function: &str, msg: &Message, event: impl Fn(Kind) -> Option<Event>) 
         };
         let tags = if event.is_of_a_dialog() { tracking::tags(module, msg) } else { Tags::default() };
         let news = News { event, about, tags, now: clock::seconds() };
-        tracking::told(calls::report(module.root, &key, &news));
+        tracking::told(call_count::report(module.root, &key, &news));
     }
     Verdict::True
 }

@@ -2,14 +2,14 @@
 //! Prometheus text (`ds_prometheus`) and by RPC (`dispatcher.stats`).
 
 use super::rpc::{Part, with_module};
-use super::{Module, module};
+use crate::context::{Module, module};
 use crate::host::counters;
 use crate::host::mem::Pool;
 use crate::host::message::Message;
 use crate::host::rpc::Rpc;
 use crate::host::script::{Values, Verdict};
 use crate::host::{log, xhttp};
-use crate::service::metrics::{self, FIGURES, Seen};
+use crate::service::report::metrics::{self, FIGURES, Seen};
 use crate::shm::counter::Counter;
 use crate::state::{Counters, Generation, Set};
 use core::ffi::CStr;

@@ -1,12 +1,12 @@
 //! `ds_reload` and what an operator is told of a reload.
 
-use super::source::Destinations;
-use super::{Module, module};
+use crate::context::source::Destinations;
+use crate::context::{Module, module};
 use crate::dest::problem::{Problem, Severity, share};
 use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log};
-use crate::service::reload::{self, NotLoaded, Policy};
+use crate::service::sets::load::{self, NotLoaded, Policy};
 use crate::state::Keep;
 use core::cell::OnceCell;
 use core::fmt;
@@ -40,7 +40,7 @@ pub fn ds_reload(_: &mut Message, _: &Values<'_>) -> Verdict {
 /// Reads the source again; the log, and the answer, say what is wrong. On an error the serving sets stay.
 pub fn again(module: &Module) -> Result<Vec<Problem>, String> {
     let (delta, now) = (module.conf.reload_delta, clock::seconds());
-    let done = reload::reload(module.root, &source(module), delta, now, policy(module));
+    let done = load::reload(module.root, &source(module), delta, now, policy(module));
     told(module, done).map_err(|error| {
         let text = match error {
             NotLoaded::TooSoon => "Ongoing reload".into(),
@@ -55,7 +55,7 @@ pub fn again(module: &Module) -> Result<Vec<Problem>, String> {
 
 /// Reads the source for the first time.
 pub fn first(module: &Module) -> Result<Vec<Problem>, String> {
-    told(module, reload::first_load(module.root, &source(module), policy(module))).map_err(
+    told(module, load::first_load(module.root, &source(module), policy(module))).map_err(
         |error| match error {
             NotLoaded::TooSoon => "nothing loaded".into(),
             NotLoaded::Unreadable(error) => format!("no destinations to start with: {error}"),

@@ -1,13 +1,16 @@
 //! The RPC commands. Field names and order are those of the stock module: tools read them.
 
 use super::reload::{self, Findings};
-use super::{Module, module, probing};
+use crate::context::{Module, module};
 use crate::dest::Flags;
 use crate::host::clock;
 use crate::host::mem::Pool;
 use crate::host::rpc::{Broken, Rpc, Struct};
-use crate::service::{audit, probe, states};
+use crate::service::health::probe;
+use crate::service::health::set_state;
+use crate::service::report::audit;
 use crate::state::{Health, Member, Record, Set};
+use crate::workers::prober;
 use core::net::IpAddr;
 use std::borrow::Cow;
 
@@ -174,7 +177,7 @@ fn show_health(
     to.unsigned_long(c"CHANGED", health.changed / 1000)?;
     to.unsigned_long(c"PROBED", health.probed / 1000)?;
     to.unsigned_long(c"DROPPED", health.dropped / 1000)?;
-    to.unsigned_long(c"NEXT_PROBE", probing::next(module, destination, flags).unwrap_or(0))?;
+    to.unsigned_long(c"NEXT_PROBE", prober::next(module, destination, flags).unwrap_or(0))?;
     to.unsigned_long(c"NAME_LOST", health.name.lost / 1000)?;
     to.text(c"NAME", destination.text(destination.written))
 }
@@ -227,7 +230,7 @@ fn set_states(rpc: &Rpc, find: for<'g> fn(&'g Set<Pool>, &'g [u8]) -> Vec<Member
         let set = sets.as_ref().and_then(|sets| sets.set(group));
         let done = set.is_some_and(|set| {
             let found = find(set, which);
-            states::set(module.root, &found, state, clock::wall_millis())
+            set_state::set(module.root, &found, state, clock::wall_millis())
         });
         if !done {
             return Err(Fault::of(500, "State Update Failed"));

@@ -1,15 +1,17 @@
 //! `ds_select_dst`, `ds_select_domain`, `ds_select`, `ds_select_routes`: choosing a destination for the request at hand.
 
 use super::list::{self, Listed};
-use super::{Module, module, tracking};
+use super::tracking;
+use crate::context::{Module, module};
 use crate::dest::number::leading;
 use crate::dest::problem::shown;
 use crate::host::message::{Kind, Message, Method, Target, UriOf};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, process, transaction, xavp};
 use crate::select::{self, CALL_LOAD, PARALLEL, Refusal, Text, hash};
-use crate::service::route::{self, Ask, Call, NoRoute, Selection};
-use crate::service::{calls, publish};
+use crate::service::routing::call_count;
+use crate::service::routing::choose::{self, Ask, Call, NoRoute, Selection};
+use crate::service::sets::plan;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// The codes of a false answer, by cause.
@@ -169,7 +171,7 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
         warn_of_unknown(rule.algorithm);
         let done = loop {
             match apply(module, msg, *rule, target, &mut written, &mut list) {
-                Err(NoRoute::Outdated) => publish::settled(module.root),
+                Err(NoRoute::Outdated) => plan::settled(module.root),
                 done => break done,
             }
         };
@@ -227,7 +229,7 @@ fn apply(
         spare_last: module.conf.use_default,
         hash: &|text| hashed(module, msg, text),
     };
-    let chosen = route::select(module.root, &sets, &ask)?;
+    let chosen = choose::select(module.root, &sets, &ask)?;
     let tracked = chosen.tracked.and_then(|record| Some((key()?, record)));
     let written = write(module, msg, rule, &chosen, target, written, list);
     if written.is_none() {
@@ -237,7 +239,7 @@ fn apply(
         Some((key, record)) if written.is_some() => tracking::chosen(module, msg, key, record, chosen.own),
         // The script is told that there is no destination: the call does not go there.
         Some((key, _)) if chosen.new => {
-            tracking::told(calls::leave(module.root, &key, tracking::invite(msg)));
+            tracking::told(call_count::leave(module.root, &key, tracking::invite(msg)));
         }
         _ => {}
     }
@@ -278,14 +280,14 @@ fn write(
     let destination = set.get(chosen.at)?;
     msg.send_to(destination.text(destination.uri), destination.send_from, target).then_some(())?;
     if target != Target::ListOnly {
-        route::count_selected(module.root, set, chosen.at);
+        choose::count_selected(module.root, set, chosen.at);
     }
     if rule.algorithm == PARALLEL {
         // With the list only, the request itself stays as it is and the first gets a branch too.
         let first = (target == Target::ListOnly).then_some(chosen.at);
         let all = first.into_iter().chain(chosen.alternatives(module.root, usize::MAX)).all(|at| {
             let branch = set.get(at);
-            route::count_selected(module.root, set, at);
+            choose::count_selected(module.root, set, at);
             branch.is_some_and(|one| msg.add_branch(one.text(one.uri), one.send_from, target))
         });
         return Some(if all { Verdict::True } else { Verdict::InPart });

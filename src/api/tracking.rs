@@ -1,13 +1,13 @@
 //! Where a call is, as far as the server tells: which branch went to which destination, what a script chose and did not send,
 //! and the end of its transactions. `ds_load_update` and `ds_load_unset` tell the rest.
 
-use super::{Module, module};
+use crate::context::{Module, module};
 use crate::host::message::Message;
 use crate::host::transaction::{self, Ended, Request, Sent, SentOn, Unwatched, Watcher};
 use crate::host::{clock, log, mem::Pool, script_end, uri};
 use crate::load::key::Key;
 use crate::load::{About, Branch, Invite, Tags, Transaction, Unsent};
-use crate::service::calls;
+use crate::service::routing::call_count;
 use crate::shm::OutOfMemory;
 use crate::state::{Generation, Member};
 use parking_lot::Mutex;
@@ -106,7 +106,7 @@ fn open(module: &Module, request: u32, key: Key, note: impl FnOnce(&mut Open)) {
     let stale = if all.len() > NESTED { Some(all.remove(0)) } else { None };
     drop(all);
     if let Some(one) = stale.filter(|one| one.own) {
-        told(calls::script_ended(module.root, &one.key, clock::seconds(), Unsent::Forwarded, |_| true));
+        told(call_count::script_ended(module.root, &one.key, clock::seconds(), Unsent::Forwarded, |_| true));
     }
 }
 
@@ -145,7 +145,7 @@ fn script_ended(msg: &mut Message) {
         // Only of its own branches does this process know that sending them is over.
         let is_alive =
             |branch: Branch| !one.branches.contains(&branch) || transaction::was_sent(branch.number());
-        told(calls::script_ended(module.root, &one.key, clock::seconds(), unsent, is_alive));
+        told(call_count::script_ended(module.root, &one.key, clock::seconds(), unsent, is_alive));
     }
 }
 
@@ -159,19 +159,19 @@ fn of_request(request: &Request<'_>) -> Option<(&'static Module, Key, Invite)> {
 fn ended(one: &Ended<'_>) {
     let Some((module, key, invite)) = of_request(&one.request) else { return };
     let answered = |branch: Branch| one.was_answered(branch.number());
-    told(calls::transaction_ended(module.root, &key, short(one.transaction), invite, answered));
+    told(call_count::transaction_ended(module.root, &key, short(one.transaction), invite, answered));
 }
 
 /// One more branch to a destination, at another of its addresses.
 fn sent_on(one: &SentOn<'_>) {
     let Some((module, key, invite)) = of_request(&one.request) else { return };
     let earlier = short_branch(one.earlier);
-    let call = calls::get(module.root, &key);
+    let call = call_count::get(module.root, &key);
     // Of a branch that was refused nothing is left.
     let leg = call.legs().iter().find(|leg| leg.is_on(earlier));
     let record = leg.map(|leg| leg.record()).or(one.noted);
     if let Some((record, sets)) = record.zip(module.sets()) {
-        told(calls::sent(module.root, &sets, &key, record, short_branch(one.branch), invite));
+        told(call_count::sent(module.root, &sets, &key, record, short_branch(one.branch), invite));
     }
 }
 
@@ -184,7 +184,7 @@ fn sent(branch: &Sent<'_>) -> bool {
     open(module, request.id(), key, |one| one.branches.push(short_branch(branch.branch)));
     if let Some((record, sets)) = record.zip(sets.as_ref()) {
         branch.note(record);
-        told(calls::sent(module.root, sets, &key, record, short_branch(branch.branch), invite));
+        told(call_count::sent(module.root, sets, &key, record, short_branch(branch.branch), invite));
     }
     record.is_some()
 }
@@ -198,7 +198,7 @@ fn goes_to(module: &Module, sets: &Generation<Pool>, key: &Key, branch: &Sent<'_
         let record = module.root.registry.record(number)?;
         sets.of_record(number, record).filter(|(_, one)| is_at(*one, uri)).map(|_| number)
     };
-    let call = calls::get(module.root, key);
+    let call = call_count::get(module.root, key);
     // Chosen for this request: it may be on its way there through another proxy.
     let chosen = call
         .legs()

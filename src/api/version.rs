@@ -1,8 +1,8 @@
 //! Which module this is: one line in the log at start, and `dispatcher.version`.
 
-use super::Module;
 use super::rpc::with_module;
-use super::source::Destinations;
+use crate::context::Module;
+use crate::context::source::Destinations;
 use crate::host::export;
 use crate::host::log;
 use crate::host::rpc::Rpc;

@@ -1,7 +1,7 @@
 //! When a destination is down and when it is back: rules as pure functions.
 //!
 //! Model: reports come in, by a script (`ds_mark_dst`) or as answers to probes; thresholds decide; a new state goes out.
-//! A probe is known by its [`ticket`], so that an answer counts once, and only for what was asked.
+//! A probe is known by its [`probe_id`], so that an answer counts once, and only for what was asked.
 //!
 //! Invariants: no answer to a probe changes what an operator disabled; who is probed when depends on the destination's
 //! number and the clock alone, so a reload moves nobody.
@@ -14,6 +14,6 @@ pub mod latency;
 pub mod mark;
 pub mod outage;
 pub mod overload;
-pub mod pace;
+pub mod probe_id;
 pub mod probing;
-pub mod ticket;
+pub mod schedule;

@@ -5,10 +5,10 @@
 //! the secret, the time of day in milliseconds (not in layout 1), the destinations (their number, then key, flags as
 //! configured, flags), the calls (their number, then what [`SavedCall::put`] writes), and a hash of all that (XXH3).
 
-use super::calls;
 use crate::dest::Flags;
 use crate::load::key::{Key, SECRET_LEN, checksum};
 use crate::load::{Leg, Phase, Secret};
+use crate::service::routing::call_count;
 use crate::shm::Alloc;
 use crate::shm::lock::LastAlive;
 use crate::state::{Root, health::Report};
@@ -206,7 +206,7 @@ pub fn restore<A: Alloc>(root: &Root<A>, saved: &Saved, now: u32, wall: u64) -> 
             continue;
         };
         let back = call.back(number, now, later);
-        match calls::restore(root, &call.key, back) {
+        match call_count::restore(root, &call.key, back) {
             Ok(counts) => restored.calls += usize::from(counts),
             Err(_) => restored.lost += 1,
         }

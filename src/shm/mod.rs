@@ -14,14 +14,14 @@
 //!
 //! Absent: recovery of what a dead process held. When one process of Kamailio dies, all of them stop.
 
+pub mod arc;
 pub mod arena;
 pub mod atomic;
 pub mod boxed;
-pub mod chunks;
-pub mod counted;
 pub mod counter;
+pub mod cow_list;
 pub mod lock;
-pub mod sequence;
+pub mod segments;
 pub mod slice;
 pub mod snapshot;
 pub mod table;

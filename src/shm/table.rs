@@ -15,8 +15,8 @@
 //! there. Nothing else may be asked of the table then.
 
 use super::atomic::{AtomicUsize, Ordering};
-use super::chunks::Chunks;
 use super::lock::Legible;
+use super::segments::Segments;
 use super::{Alloc, OutOfMemory, Shared};
 
 /// A 128-bit hash.
@@ -61,8 +61,8 @@ unsafe impl Shared for Head {}
 
 /// The map.
 pub struct Table<V: Shared + Copy + Default, A: Alloc> {
-    nodes: Chunks<Node<V>, A, CHUNK>,
-    heads: Chunks<Head, A, BUCKETS>,
+    nodes: Segments<Node<V>, A, CHUNK>,
+    heads: Segments<Head, A, BUCKETS>,
     /// Buckets in use.
     buckets: usize,
     len: AtomicUsize,
@@ -79,7 +79,7 @@ impl<V: Shared + Copy + Default, A: Alloc> Table<V, A> {
     /// An empty map that takes no memory yet.
     pub fn new_in(alloc: A) -> Self {
         let len = AtomicUsize::new(0);
-        Self { nodes: Chunks::new_in(alloc), heads: Chunks::new_in(alloc), buckets: 0, len }
+        Self { nodes: Segments::new_in(alloc), heads: Segments::new_in(alloc), buckets: 0, len }
     }
 
     /// Entries in it.

@@ -5,7 +5,7 @@
 
 use super::ranks::Line;
 use crate::dest::Flags;
-use crate::shm::sequence::Run;
+use crate::shm::cow_list::Run;
 use crate::shm::slice::Slice;
 use crate::shm::{Alloc, Foreign, OutOfMemory, Shared};
 use core::net::IpAddr;

@@ -6,8 +6,8 @@
 use super::block::{Block, Member};
 use super::record::Record;
 use super::set::Set;
-use crate::shm::counted::Counted;
-use crate::shm::sequence::{Run, Sequence};
+use crate::shm::arc::Arc;
+use crate::shm::cow_list::{CowList, Run};
 use crate::shm::slice::Slice;
 use crate::shm::{Alloc, OutOfMemory, Shared};
 
@@ -16,7 +16,7 @@ pub struct Generation<A: Alloc> {
     /// Each one has a higher number than those before it.
     pub number: u64,
     /// In the order of their ids.
-    pub sets: Sequence<Sets<A>, A>,
+    pub sets: CowList<Sets<A>, A>,
 }
 
 // SAFETY: a shared sequence.
@@ -26,7 +26,7 @@ unsafe impl<A: Alloc> Shared for Generation<A> {}
 pub type Position = (u32, u32);
 
 /// Sets that follow one another.
-pub struct Sets<A: Alloc>(Slice<Counted<Set<A>, A>, A>);
+pub struct Sets<A: Alloc>(Slice<Arc<Set<A>, A>, A>);
 
 // SAFETY: a shared slice.
 unsafe impl<A: Alloc> Shared for Sets<A> {}
@@ -39,12 +39,12 @@ impl<A: Alloc> Run for Sets<A> {
 
 impl<A: Alloc> Sets<A> {
     /// Of these.
-    pub fn try_new_in(sets: Vec<Counted<Set<A>, A>>, alloc: A) -> Result<Self, OutOfMemory> {
+    pub fn try_new_in(sets: Vec<Arc<Set<A>, A>>, alloc: A) -> Result<Self, OutOfMemory> {
         Slice::try_from_vec_in(sets, alloc).map(Self)
     }
 
     /// All, to make others of.
-    pub fn open(&self) -> Vec<Counted<Set<A>, A>> {
+    pub fn open(&self) -> Vec<Arc<Set<A>, A>> {
         self.0.iter().cloned().collect()
     }
 }
@@ -57,7 +57,7 @@ impl<A: Alloc> Generation<A> {
     }
 
     /// The set at this position, for another generation to have as well.
-    pub fn share(&self, at: usize) -> Option<Counted<Set<A>, A>> {
+    pub fn share(&self, at: usize) -> Option<Arc<Set<A>, A>> {
         let (start, sets) = self.sets.run_of(at)?;
         sets.0.get(at - start).cloned()
     }

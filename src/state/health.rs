@@ -3,7 +3,7 @@
 use crate::dest::Flags;
 use crate::health::latency::Latency;
 use crate::health::outage::Outage;
-use crate::health::ticket::Waiting;
+use crate::health::probe_id::Waiting;
 use crate::shm::Shared;
 use core::net::SocketAddr;
 

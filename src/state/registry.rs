@@ -13,12 +13,12 @@ use super::record::{Change, Configured, Keep, Record};
 use crate::dest::Flags;
 use crate::load::key::Key;
 use crate::load::leg::MAX_RECORD;
+use crate::shm::arc::Arc;
 use crate::shm::arena::{Arena, CHUNK, Gone};
 use crate::shm::atomic::{AtomicPtr, Ordering};
-use crate::shm::chunks::Chunks;
-use crate::shm::counted::Counted;
 use crate::shm::counter::Audited;
 use crate::shm::lock::{Guard, LastAlive, Legible, Mutex, left_by_the_dead, lock_of_the_living};
+use crate::shm::segments::Segments;
 use crate::shm::snapshot::Snapshot;
 use crate::shm::table::Table;
 use crate::shm::text::Text;
@@ -49,7 +49,7 @@ unsafe impl<A: Alloc> Shared for Registry<A> {}
 struct Index<A: Alloc> {
     numbers: Table<u32, A>,
     /// One bit for each number: it is taken. A word is a chunk of records.
-    taken: Chunks<u32, A, WORDS>,
+    taken: Segments<u32, A, WORDS>,
     /// No word of `taken` before this one has a number left.
     room: usize,
     /// Head of the list of records that no block held when they came on it: those that a sweep looks at.
@@ -102,7 +102,7 @@ struct Label<A: Alloc> {
     /// `duid`, or the URI where there is none.
     name: Option<Text<A>>,
     /// The board of its set.
-    ranks: Option<Counted<Ranks<A>, A>>,
+    ranks: Option<Arc<Ranks<A>, A>>,
     /// Whether it is on the list of those that no block held.
     listed: bool,
     /// The next one of that list.
@@ -146,7 +146,7 @@ impl<A: Alloc> Registry<A> {
     pub fn new_in(alloc: A) -> Self {
         let index = Index {
             numbers: Table::new_in(alloc),
-            taken: Chunks::new_in(alloc),
+            taken: Segments::new_in(alloc),
             room: 0,
             unheld: None,
             gone: Gone::default(),
@@ -165,7 +165,7 @@ impl<A: Alloc> Registry<A> {
     }
 
     /// The boards of all sets of which a record is there.
-    pub fn boards(&self) -> HashMap<i32, Counted<Ranks<A>, A>> {
+    pub fn boards(&self) -> HashMap<i32, Arc<Ranks<A>, A>> {
         let index = self.index.lock();
         let mut boards = HashMap::new();
         for number in index.taken() {
@@ -240,7 +240,7 @@ impl<A: Alloc> Registry<A> {
         set: i32,
         name: &[u8],
         flags: Flags,
-        ranks: &Counted<Ranks<A>, A>,
+        ranks: &Arc<Ranks<A>, A>,
     ) -> Result<Hold, OutOfMemory> {
         let mut index = self.index.lock();
         let Some(number) = index.numbers.get(&key).copied() else {
@@ -260,7 +260,7 @@ impl<A: Alloc> Registry<A> {
         set: i32,
         name: &[u8],
         flags: Flags,
-        ranks: &Counted<Ranks<A>, A>,
+        ranks: &Arc<Ranks<A>, A>,
     ) -> Result<Hold, OutOfMemory> {
         let number = index.lowest_free();
         if number > MAX_RECORD.min(Arena::<Entry<A>, A>::CAPACITY - 1) {
@@ -433,7 +433,7 @@ impl<A: Alloc> Index<A> {
                 out += 1;
             }
         }
-        let is_free = |taken: &Chunks<u32, A, WORDS>| {
+        let is_free = |taken: &Segments<u32, A, WORDS>| {
             let words = taken.len();
             words > 0 && (words - WORDS..words).all(|word| taken.get(word) == Some(&0))
         };
@@ -449,8 +449,8 @@ mod tests {
     use crate::shm::Heap;
 
     #[allow(clippy::unwrap_used)]
-    fn board() -> Counted<Ranks<Heap>, Heap> {
-        Counted::try_new_in(Ranks::try_new_in(Heap).unwrap(), Heap).unwrap()
+    fn board() -> Arc<Ranks<Heap>, Heap> {
+        Arc::try_new_in(Ranks::try_new_in(Heap).unwrap(), Heap).unwrap()
     }
 
     fn registry() -> Registry<Heap> {

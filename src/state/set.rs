@@ -4,9 +4,9 @@ use super::block::{Block, Destination, Member, NameTag};
 use super::ranks::{Line, Ranks};
 use super::record::Record;
 use super::rings::Rings;
+use crate::shm::arc::Arc;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::shm::counted::Counted;
-use crate::shm::sequence::Sequence;
+use crate::shm::cow_list::CowList;
 use crate::shm::{Alloc, Shared};
 
 /// Rows of tickets of a set: as many as algorithms draw from, which `service::route` asserts.
@@ -17,11 +17,11 @@ pub struct Set<A: Alloc> {
     /// Its id.
     pub id: i32,
     /// Its destinations, in the order in which algorithms count them.
-    pub blocks: Sequence<Block<A>, A>,
+    pub blocks: CowList<Block<A>, A>,
     /// How far its algorithms have come. All generations of a set have it together.
-    pub turns: Counted<Turns, A>,
+    pub turns: Arc<Turns, A>,
     /// Its lines by load. All generations of a set, and the records of its destinations, have it together.
-    pub ranks: Counted<Ranks<A>, A>,
+    pub ranks: Arc<Ranks<A>, A>,
     /// Its lines by weight.
     pub rings: Rings<A>,
 }

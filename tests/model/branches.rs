@@ -1,7 +1,9 @@
 //! Calls with several branches, transactions and dialogs, in forked processes that meet at the same Call-IDs.
 
 use dispatcher::load::{About, Branch, Event, Invite, News, Tags, Transaction, Unsent};
-use dispatcher::service::{audit, calls, upkeep};
+use dispatcher::service::housekeeping;
+use dispatcher::service::report::audit;
+use dispatcher::service::routing::call_count;
 
 use super::mapping::Mapping;
 use super::{Random, call_load, fork_workers, load_is_right, publish, root};
@@ -50,28 +52,29 @@ fn a_storm_of_branches_leaves_no_drift_and_nothing_behind() {
                     3 | 4 => {
                         // Only what is configured can be sent to.
                         if sets.set(1).unwrap().first_of(number).is_some() {
-                            calls::sent(root, &sets, &key, number, branch, invite).unwrap();
+                            call_count::sent(root, &sets, &key, number, branch, invite).unwrap();
                         }
                     }
-                    5 => calls::leave(root, &key, failed).unwrap(),
+                    5 => call_count::leave(root, &key, failed).unwrap(),
                     6 => {
                         let all = [Unsent::Forgotten, Unsent::Forwarded, Unsent::OfAnother];
                         let unsent = all[random.below(3) as usize];
-                        calls::script_ended(root, &key, now, unsent, |one| one != branch).unwrap();
+                        call_count::script_ended(root, &key, now, unsent, |one| one != branch).unwrap();
                     }
                     7 => {
                         let answered = |one: Branch| one.number() == 0;
-                        calls::transaction_ended(root, &key, branch.transaction(), invite, answered).unwrap();
+                        call_count::transaction_ended(root, &key, branch.transaction(), invite, answered)
+                            .unwrap();
                     }
-                    _ => drop(calls::report(root, &key, &News { event, about, tags, now }).unwrap()),
+                    _ => drop(call_count::report(root, &key, &News { event, about, tags, now }).unwrap()),
                 }
             }
         },
         || {
             turn += 1;
             publish(root, &lists[turn % lists.len()]).unwrap();
-            upkeep::make_room(root).unwrap();
-            upkeep::give_back(root);
+            housekeeping::make_room(root).unwrap();
+            housekeeping::give_back(root);
             let audit = audit::audit(root);
             assert!(audit.accounts.iter().all(|account| account.drift == 0), "{:?}", audit.accounts);
         },
@@ -82,11 +85,11 @@ fn a_storm_of_branches_leaves_no_drift_and_nothing_behind() {
         let key = key(call);
         for at in 0..TRANSACTIONS {
             let invite = Invite { cseq: at as u16, failed: None, now: 0 };
-            calls::transaction_ended(root, &key, transaction(call, at), invite, |_| false).unwrap();
+            call_count::transaction_ended(root, &key, transaction(call, at), invite, |_| false).unwrap();
         }
         for (event, to) in [(Event::Ended, 1), (Event::Ended, 2), (Event::Ended, 3), (Event::Unset, 0)] {
             let tags = Tags { to, from: 0 };
-            calls::report(root, &key, &News { event, about: About::Request, tags, now: 0 }).unwrap();
+            call_count::report(root, &key, &News { event, about: About::Request, tags, now: 0 }).unwrap();
         }
     }
     assert_eq!(load_is_right(root, 0), 0);

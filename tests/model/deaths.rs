@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dispatcher::load::key::Key;
 use dispatcher::load::{Event, Leg};
-use dispatcher::service::upkeep;
+use dispatcher::service::housekeeping;
 use dispatcher::shm::lock::LastAlive;
 use dispatcher::state::Root;
 
@@ -29,8 +29,8 @@ fn work(root: &Root<Mapping>, worker: usize, seed: u64) {
             report(root, &key(root, name), Event::Lost, 0);
         }
         if worker == 0 {
-            upkeep::make_room(root).unwrap();
-            upkeep::relieve(root);
+            housekeeping::make_room(root).unwrap();
+            housekeeping::relieve(root);
         }
     }
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use dispatcher::dest::{Attrs, Entry, Flags, Place, Problem, Written};
 use dispatcher::load::{Event, Expiry};
-use dispatcher::service::edit::{self, NotEdited, Pace, Update};
-use dispatcher::service::located::{Located, Meaning};
-use dispatcher::service::publish::readdress;
-use dispatcher::service::reload::{Found, Source};
-use dispatcher::service::{audit, upkeep};
+use dispatcher::service::housekeeping;
+use dispatcher::service::report::audit;
+use dispatcher::service::sets::edit::{self, NotEdited, Pace, Update};
+use dispatcher::service::sets::load::{Found, Source};
+use dispatcher::service::sets::plan::readdress;
+use dispatcher::service::sets::resolve::{Meaning, Resolved};
 use dispatcher::state::{Member, Root};
 use proptest::prelude::*;
 
@@ -25,10 +26,10 @@ impl Source for AsItIs {
     fn read<'t>(&self, _: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
         Err("nothing is read here".into())
     }
-    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
-        Ok(Located { named: false, ..unlocated(entry) })
+    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Resolved<'t>, Problem> {
+        Ok(Resolved { named: false, ..unlocated(entry) })
     }
-    fn look_up(&self, _: &Located<'_>) -> Found {
+    fn look_up(&self, _: &Resolved<'_>) -> Found {
         Found::Unwanted
     }
 }
@@ -201,14 +202,14 @@ proptest! {
             apply(mapping, root, &mut model, step, *blocks);
             prop_assert_eq!(&serving(root), &model, "after {:?}", step);
         }
-        upkeep::tidy(root);
+        housekeeping::tidy(root);
         let identities = |(id, set): (&i32, &Vec<(u32, i32, u32)>)| {
             set.iter().map(|one| (*id, one.0)).collect::<std::collections::HashSet<_>>().len()
         };
         let due: usize = model.iter().map(identities).sum();
         prop_assert_eq!(records(root), (due, due), "each identity has one record, and nothing else has");
         publish(root, "").unwrap();
-        upkeep::tidy(root);
+        housekeeping::tidy(root);
         prop_assert_eq!(records(root), (0, 0));
     }
 }
@@ -263,7 +264,7 @@ fn changes_give_their_memory_back() {
         }
         assert!(pin.is_none_or(|pin| pin.set(1).unwrap().iter().count() >= 1000));
         edit::remove(root, 1, b"sip:gw1000", PACE).unwrap();
-        upkeep::tidy(root);
+        housekeeping::tidy(root);
         if turn == 100 {
             level = mapping.used();
         }
@@ -309,12 +310,12 @@ fn a_storm_of_calls_and_changes_leaves_no_drift() {
                     add(root, 1, name, 0, 20).unwrap();
                 }
             }
-            upkeep::make_room(root).unwrap();
+            housekeeping::make_room(root).unwrap();
             changes += 1;
             enough.store(changes > 10 * WORKERS, Ordering::Relaxed);
         },
     );
     load_is_right(root, 30);
-    upkeep::expire(root, Expiry { early: 1, confirmed: 1 }, 1_000_000);
+    housekeeping::expire(root, Expiry { early: 1, confirmed: 1 }, 1_000_000);
     assert_eq!(load_is_right(root, 0), 0);
 }

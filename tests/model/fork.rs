@@ -24,10 +24,12 @@ use dispatcher::dest::{Entry, Place, Problem, Severity, Written};
 use dispatcher::load::key::{Key, SECRET_LEN};
 use dispatcher::load::{About, Event, Expiry, Invite, News, Secret, Tags};
 use dispatcher::select::Refusal;
-use dispatcher::service::located::{Located, Meaning};
-use dispatcher::service::reload::{Found, NotLoaded, Policy, Source, first_load, reload};
-use dispatcher::service::route::{Ask, Call, NoRoute, select};
-use dispatcher::service::{audit, calls, upkeep};
+use dispatcher::service::housekeeping;
+use dispatcher::service::report::audit;
+use dispatcher::service::routing::call_count;
+use dispatcher::service::routing::choose::{Ask, Call, NoRoute, select};
+use dispatcher::service::sets::load::{Found, NotLoaded, Policy, Source, first_load, reload};
+use dispatcher::service::sets::resolve::{Meaning, Resolved};
 use dispatcher::shm::lock::Mutex;
 use dispatcher::shm::{Alloc, OutOfMemory, Shared};
 use dispatcher::state::{Generation, Root};
@@ -113,7 +115,7 @@ fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32)
 /// Without a transaction: the leg that was chosen last is meant.
 fn report<A: Alloc>(root: &Root<A>, key: &Key, event: Event, now: u32) -> bool {
     let news = News { event, about: About::NoTransaction, tags: Tags::default(), now };
-    calls::report(root, key, &news).unwrap()
+    call_count::report(root, key, &news).unwrap()
 }
 
 /// A small generator of its own in each worker: a test that fails must fail again.
@@ -235,14 +237,14 @@ fn a_storm_of_calls_and_reloads_leaves_no_drift() {
         || {
             turn += 1;
             publish(root, &lists[turn % lists.len()]).unwrap();
-            upkeep::make_room(root).unwrap();
+            housekeeping::make_room(root).unwrap();
             let audit = audit::audit(root);
             assert!(audit.accounts.iter().all(|account| account.drift == 0), "{:?}", audit.accounts);
         },
     );
     assert!(turn > 10, "the storm was over before it began");
     // What nobody ended expires, and then nothing is left of any call.
-    upkeep::expire(root, Expiry { early: 1, confirmed: 1 }, 1_000_000);
+    housekeeping::expire(root, Expiry { early: 1, confirmed: 1 }, 1_000_000);
     assert_eq!(load_is_right(root, 0), 0);
     let audit = audit::audit(root);
     assert_eq!((audit.early, audit.confirmed, audit.released), (0, 0, 0));
@@ -253,7 +255,7 @@ fn calls_use_the_room_made_for_them_without_an_allocation() {
     let mapping = Mapping::new(16 << 20);
     let root = root(mapping);
     publish(root, "1 sip:a\n1 sip:b").unwrap();
-    upkeep::make_room(root).unwrap();
+    housekeeping::make_room(root).unwrap();
     let before = mapping.allocations();
     fork_workers(
         |worker| {
@@ -281,7 +283,7 @@ fn replaced_sets_give_their_memory_back() {
     let mut level = 0;
     for turn in 0..200 {
         publish(root, &lists[turn % 2]).unwrap();
-        upkeep::tidy(root);
+        housekeeping::tidy(root);
         if turn == 9 {
             level = mapping.used();
         }
@@ -300,7 +302,7 @@ fn a_full_pool_is_an_error_and_the_old_sets_serve_on() {
     let sets = root.sets.pin(0).unwrap();
     assert_eq!(sets.set(1).unwrap().len(), 1);
     drop(sets);
-    upkeep::tidy(root);
+    housekeeping::tidy(root);
     assert_eq!(audit::audit(root).accounts.len(), before);
     publish(root, "1 sip:b").unwrap();
 }
@@ -316,11 +318,11 @@ impl Source for Names<'_> {
         Listed(self.text).read(text)
     }
 
-    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
+    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Resolved<'t>, Problem> {
         Ok(unlocated(entry))
     }
 
-    fn look_up(&self, _: &Located<'_>) -> Found {
+    fn look_up(&self, _: &Resolved<'_>) -> Found {
         let addresses = vec!["192.0.2.7".parse().unwrap()];
         if self.resolving {
             Found::Meaning(Meaning { addresses, port_and_proto: None })

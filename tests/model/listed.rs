@@ -1,8 +1,8 @@
 //! Destinations from a text, with a host that knows nothing of them.
 
 use dispatcher::dest::{Entry, Problem, Written, list};
-use dispatcher::service::located::Located;
-use dispatcher::service::reload::{Found, Policy, Source};
+use dispatcher::service::sets::load::{Found, Policy, Source};
+use dispatcher::service::sets::resolve::Resolved;
 use dispatcher::state::Keep;
 use std::borrow::Cow;
 
@@ -10,8 +10,8 @@ pub const KEEP: Keep = Keep { state: true, latency: true };
 pub const POLICY: Policy = Policy { strict: false, attrs_none: false, keep: KEEP };
 
 /// A destination of which the host knows nothing.
-pub fn unlocated(entry: Entry<'_>) -> Located<'_> {
-    Located {
+pub fn unlocated(entry: Entry<'_>) -> Resolved<'_> {
+    Resolved {
         host: 4..entry.uri.len(),
         written: Cow::default(),
         port: 0,
@@ -35,11 +35,11 @@ impl Source for Listed<'_> {
         Ok(list::parse(text))
     }
 
-    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
-        Ok(Located { named: false, ..unlocated(entry) })
+    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Resolved<'t>, Problem> {
+        Ok(Resolved { named: false, ..unlocated(entry) })
     }
 
-    fn look_up(&self, _: &Located<'_>) -> Found {
+    fn look_up(&self, _: &Resolved<'_>) -> Found {
         Found::Unwanted
     }
 }

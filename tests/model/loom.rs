@@ -4,9 +4,9 @@
 #![cfg(loom)]
 #![allow(clippy::unwrap_used)]
 
+use dispatcher::shm::arc;
 use dispatcher::shm::arena::{Arena, Gone};
 use dispatcher::shm::atomic::{AtomicU32, Ordering};
-use dispatcher::shm::counted::Counted;
 use dispatcher::shm::counter::{self, Audited, Gauge, Load};
 use dispatcher::shm::lock::Futex;
 use dispatcher::shm::snapshot::{Retired, Snapshot};
@@ -326,7 +326,7 @@ fn the_last_owner_takes_the_value_along_after_all_have_read_it() {
                 self.1.fetch_add(1, Ordering::Relaxed);
             }
         }
-        let one = Counted::try_new_in(Ending(Watched::new(1), ends.clone()), Heap).unwrap();
+        let one = arc::Arc::try_new_in(Ending(Watched::new(1), ends.clone()), Heap).unwrap();
         let other = one.clone();
         let reader = thread::spawn(move || {
             assert_eq!(other.0.read(), 1);

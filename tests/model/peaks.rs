@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use dispatcher::load::key::Key;
 use dispatcher::load::{Branch, Event, Expiry, Invite, Transaction};
-use dispatcher::service::publish::readdress;
-use dispatcher::service::route::NoRoute;
-use dispatcher::service::{audit, upkeep};
-use dispatcher::service::{calls, edit};
+use dispatcher::service::housekeeping;
+use dispatcher::service::report::audit;
+use dispatcher::service::routing::call_count;
+use dispatcher::service::routing::choose::NoRoute;
+use dispatcher::service::sets::edit;
+use dispatcher::service::sets::plan::readdress;
 use dispatcher::shm::counter::Audited;
 use dispatcher::state::Root;
 
@@ -31,13 +33,13 @@ fn say(root: &Root<Mapping>, name: u32, event: Event, now: u32) {
 }
 
 /// What the timer does.
-fn second(root: &Root<Mapping>, now: u32, sweep: &mut upkeep::Sweep) {
+fn second(root: &Root<Mapping>, now: u32, sweep: &mut housekeeping::Sweep) {
     // Where the memory is full there is no room ahead of need.
-    let _ = upkeep::make_room(root);
+    let _ = housekeeping::make_room(root);
     sweep.begin(now);
-    upkeep::expire_some(root, EXPIRY, now, sweep);
-    upkeep::give_back(root);
-    upkeep::tidy(root);
+    housekeeping::expire_some(root, EXPIRY, now, sweep);
+    housekeeping::give_back(root);
+    housekeeping::tidy(root);
 }
 
 #[test]
@@ -45,7 +47,7 @@ fn a_peak_of_calls_is_given_back_within_a_minute() {
     let mapping = Mapping::new(64 << 20);
     let root = root(mapping);
     publish(root, "1 sip:a\n1 sip:b").unwrap();
-    let mut sweep = upkeep::Sweep::default();
+    let mut sweep = housekeeping::Sweep::default();
     second(root, 0, &mut sweep);
     let before = mapping.used();
     for round in 0..2 {
@@ -64,7 +66,7 @@ fn calls_that_come_and_go_evenly_move_no_memory() {
     let mapping = Mapping::new(64 << 20);
     let root = root(mapping);
     publish(root, "1 sip:a\n1 sip:b").unwrap();
-    let (mut random, mut sweep) = (Random(3), upkeep::Sweep::default());
+    let (mut random, mut sweep) = (Random(3), housekeeping::Sweep::default());
     let (mut first, mut last) = (0, 100_000);
     (first..last).for_each(|name| place(root, name, 0).unwrap());
     (0..30).for_each(|now| second(root, now, &mut sweep));
@@ -131,7 +133,7 @@ fn second_leg_of_a_call_finds_room_among_calls_that_ended() {
         (0..2).try_for_each(|number| {
             let branch = Branch::of(Transaction::of(name, 1), number as u16);
             let invite = Invite { cseq: 1, failed: None, now: 5 };
-            calls::sent(root, &sets, &key(root, name), number, branch, invite)
+            call_count::sent(root, &sets, &key(root, name), number, branch, invite)
         })
     };
     assert!(fork(0).is_err(), "there is room in spite of the flood");
@@ -151,7 +153,7 @@ fn a_reload_succeeds_at_once_after_a_flood() {
     assert!(publish(root, &list(0)).is_err(), "there is room in spite of the flood");
     assert_eq!(
         load_is_right(root, u32::MAX),
-        (0..held).filter(|&name| calls::get(root, &key(root, name)).counts()).count() as u32
+        (0..held).filter(|&name| call_count::get(root, &key(root, name)).counts()).count() as u32
     );
     (0..held).for_each(|name| say(root, name, Event::Ended, 5));
     (1..20).for_each(|turn| drop(publish(root, &list(turn)).unwrap()));
@@ -192,17 +194,17 @@ fn calls_that_nobody_ended_are_dropped_in_slices_and_each_once() {
     let root = root(Mapping::new(64 << 20));
     publish(root, "1 sip:a").unwrap();
     (0..CALLS).for_each(|name| place(root, name, 0).unwrap());
-    let mut sweep = upkeep::Sweep::default();
+    let mut sweep = housekeeping::Sweep::default();
     sweep.begin(61);
     let mut dropped = Vec::new();
     while dropped.iter().sum::<u64>() < u64::from(CALLS) {
-        dropped.push(upkeep::expire_some(root, EXPIRY, 61, &mut sweep));
+        dropped.push(housekeeping::expire_some(root, EXPIRY, 61, &mut sweep));
         // Others come and go meanwhile.
         let now = CALLS + dropped.len() as u32;
         place(root, now, 61).unwrap();
         assert!(dropped.len() < 10, "{dropped:?}");
     }
-    assert!(dropped.iter().all(|&one| one <= (1 << 17) + upkeep::LOOKS as u64), "{dropped:?}");
+    assert!(dropped.iter().all(|&one| one <= (1 << 17) + housekeeping::LOOKS as u64), "{dropped:?}");
     assert_eq!(load_is_right(root, u32::MAX), dropped.len() as u32);
 }
 
@@ -289,8 +291,8 @@ fn an_audit_in_a_storm_finds_a_load_that_no_call_explains_and_nothing_else() {
                 record.load.take(Audited::NotYet);
                 wrong[at] += 1;
             }
-            upkeep::make_room(root).unwrap();
-            upkeep::give_back(root);
+            housekeeping::make_room(root).unwrap();
+            housekeeping::give_back(root);
             audits += 1;
             stop.store(audits >= 40 && done.load(Ordering::Relaxed) > 50_000, Ordering::Relaxed);
         },

@@ -5,9 +5,9 @@ use dispatcher::dest::{Flags, ReplyCodes};
 use dispatcher::health::event::{Event, Events};
 use dispatcher::health::mark::Thresholds;
 use dispatcher::health::probing::Mode;
-use dispatcher::service::names;
-use dispatcher::service::probe::{self, End, Now, Rules};
-use dispatcher::service::states::{self, Mark};
+use dispatcher::service::health::dns;
+use dispatcher::service::health::probe::{self, End, Now, Rules};
+use dispatcher::service::health::set_state::{self, Mark};
 use dispatcher::shm::Shared;
 use dispatcher::shm::lock::Mutex;
 use dispatcher::state::health::Report;
@@ -60,7 +60,7 @@ fn answers_and_marks_from_all_processes_change_the_state_one_at_a_time() {
                         let report = Report::default();
                         let (thresholds, events) = (rules.thresholds, rules.events);
                         let mark = Mark { state, report, thresholds, events, now: 1 };
-                        states::mark(root, set, 0, &mark).unwrap()
+                        set_state::mark(root, set, 0, &mark).unwrap()
                     }
                     _ => {
                         let ticket = tickets.lock()[random.below(32) as usize];
@@ -115,11 +115,10 @@ fn what_is_learned_of_an_old_name_is_nothing_to_the_new_one() {
     let one = set.get(0).unwrap();
     load("1 sip:new 0 0 duid=g");
     let events = Events::Changes;
-    let rules =
-        names::Rules { addresses: true, all: false, refresh: None, hold: None, probing: None, events };
+    let rules = dns::Rules { addresses: true, all: false, refresh: None, hold: None, probing: None, events };
     let wants = rules.wants(&one, false);
     let now = Now { micros: 5, wall: 5 };
-    let learned = names::learn(root, &rules, set, one, wants, names::Look::default(), now);
+    let learned = dns::learn(root, &rules, set, one, wants, dns::Look::default(), now);
     assert!(wants.addresses && learned.told.is_none() && learned.turn.is_none());
     let record = root.registry.record(one.record).unwrap();
     assert_eq!((record.flags(), record.health().name.looked), (Flags::default(), 0));

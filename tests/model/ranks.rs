@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use dispatcher::dest::Flags;
 use dispatcher::load::{Event, Invite};
 use dispatcher::select::Refusal;
-use dispatcher::service::explain::{Question, explain};
-use dispatcher::service::route::{Ask, Call, NoRoute, select};
-use dispatcher::service::{calls, edit, states};
+use dispatcher::service::health::set_state;
+use dispatcher::service::routing::call_count;
+use dispatcher::service::routing::choose::{Ask, Call, NoRoute, select};
+use dispatcher::service::routing::explain::{Question, explain};
+use dispatcher::service::sets::edit;
 use dispatcher::state::Root;
 
 use super::mapping::Mapping;
@@ -89,7 +91,7 @@ fn check(root: &Root<Mapping>, round: usize) {
         let expected = walk(root, 10);
         assert_eq!(choose(root, 10, name), expected, "round {round}, call {call}");
         let key = root.secret.call(&name.to_ne_bytes());
-        assert_eq!(calls::get(root, &key).counted().next(), expected.ok());
+        assert_eq!(call_count::get(root, &key).counted().next(), expected.ok());
         let expected = walk(root, 9);
         assert_eq!(choose(root, 9, name), expected, "round {round}, weighted {call}");
     }
@@ -114,7 +116,7 @@ fn work(root: &Root<Mapping>, worker: usize, random: &mut Random) {
             let Some(set) = sets.set(SET) else { return };
             let state = [Flags::default(), Flags::default(), Flags::INACTIVE, Flags::DISABLED];
             let one = set.get(random.below(set.len() as u64) as usize);
-            states::set(root, one.as_slice(), state[random.below(4) as usize], 0);
+            set_state::set(root, one.as_slice(), state[random.below(4) as usize], 0);
         }
     }
 }

@@ -3,7 +3,8 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use dispatcher::load::{Event, Expiry};
-use dispatcher::service::{audit, upkeep};
+use dispatcher::service::housekeeping;
+use dispatcher::service::report::audit;
 use dispatcher::state::Root;
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,9 @@ fn new_ones(turn: u32, many: u32) -> String {
 
 /// What the timer does.
 fn second(root: &Root<Mapping>) {
-    upkeep::make_room(root).unwrap();
-    upkeep::give_back(root);
-    upkeep::tidy(root);
+    housekeeping::make_room(root).unwrap();
+    housekeeping::give_back(root);
+    housekeeping::tidy(root);
 }
 
 /// Waits until the child has changed its state so; nothing, if that is not so within twenty seconds.
@@ -100,7 +101,7 @@ fn a_long_call_keeps_its_record_and_few_others() {
     assert!(mapping.used().abs_diff(before) <= before / 10, "{} after {before}", mapping.used());
     assert_eq!(load_is_right(root, 1), 1);
     assert!(report(root, &key, Event::Ended, 0));
-    upkeep::expire(root, Expiry { early: 1, confirmed: 1 }, 1_000);
+    housekeeping::expire(root, Expiry { early: 1, confirmed: 1 }, 1_000);
     publish(root, &new_ones(0, 1_000)).unwrap();
     (0..10).for_each(|_| second(root));
     assert_eq!(load_is_right(root, 0), 0);
@@ -132,7 +133,7 @@ fn a_storm_of_calls_to_destinations_that_come_and_go_leaves_no_drift_and_no_memo
             report(root, &key, Event::Answered, 0);
         });
     }
-    upkeep::expire(root, Expiry { early: 1, confirmed: 1 }, 10);
+    housekeeping::expire(root, Expiry { early: 1, confirmed: 1 }, 10);
     anew();
     let before = mapping.used();
     let turns = mapping.keep(AtomicU32::new(0));
@@ -168,7 +169,7 @@ fn a_storm_of_calls_to_destinations_that_come_and_go_leaves_no_drift_and_no_memo
         },
     );
     assert!(turns.load(Ordering::Relaxed) >= 150, "the storm was over before it began");
-    upkeep::expire(root, Expiry { early: 1, confirmed: 1 }, 10_000_000);
+    housekeeping::expire(root, Expiry { early: 1, confirmed: 1 }, 10_000_000);
     anew();
     assert_eq!(load_is_right(root, 0), 0);
     assert_eq!(audit::audit(root).accounts.len(), MANY[0] as usize);

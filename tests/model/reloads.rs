@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::fmt::Write;
 
 use dispatcher::dest::{Entry, Flags, Place, Problem, Written};
-use dispatcher::service::located::Located;
-use dispatcher::service::reload::{Found, NotLoaded, Policy, Source, first_load, reload};
-use dispatcher::service::{edit, upkeep};
+use dispatcher::service::housekeeping;
+use dispatcher::service::sets::edit;
+use dispatcher::service::sets::load::{Found, NotLoaded, Policy, Source, first_load, reload};
+use dispatcher::service::sets::resolve::Resolved;
 use dispatcher::state::{Keep, Root};
 use proptest::prelude::*;
 
@@ -157,11 +158,11 @@ proptest! {
             prop_assert_eq!(serving(root), serving(alone));
             prop_assert_eq!(publish(root, &text(&lines)).unwrap(), warnings);
         }
-        upkeep::tidy(root);
+        housekeeping::tidy(root);
         let identities: HashSet<_> = lines.iter().map(Line::identity).collect();
         prop_assert_eq!(records(root), (identities.len(), identities.len()));
         publish(root, "").unwrap();
-        upkeep::tidy(root);
+        housekeeping::tidy(root);
         prop_assert_eq!(records(root), (0, 0));
     }
 }
@@ -173,10 +174,10 @@ impl Source for Unasked<'_> {
     fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
         Listed(self.0).read(text)
     }
-    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
+    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Resolved<'t>, Problem> {
         Ok(unlocated(entry))
     }
-    fn look_up(&self, _: &Located<'_>) -> Found {
+    fn look_up(&self, _: &Resolved<'_>) -> Found {
         panic!("looked up");
     }
 }

@@ -2,11 +2,11 @@
 
 use core::net::IpAddr;
 use dispatcher::dest::{Attrs, Entry, Flags, Problem, Written, list};
-use dispatcher::service::edit::{self, Update};
-use dispatcher::service::located::Located;
-use dispatcher::service::publish::{Wanted, mirror};
-use dispatcher::service::reload::{Found, Source};
-use dispatcher::service::targets::{Line, Target, expand, lines, retarget};
+use dispatcher::service::sets::edit::{self, Update};
+use dispatcher::service::sets::load::{Found, Source};
+use dispatcher::service::sets::plan::{Wanted, mirror};
+use dispatcher::service::sets::resolve::Resolved;
+use dispatcher::service::sets::srv_targets::{Line, Target, expand, lines, retarget};
 use dispatcher::state::{Member, Root};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,16 +15,16 @@ use super::edits::PACE;
 use super::mapping::Mapping;
 use super::{KEEP, root, unlocated};
 
-fn line_of(text: &'static str) -> Located<'static> {
+fn line_of(text: &'static str) -> Resolved<'static> {
     let Written { place, set, uri, flags, priority, attrs, .. } = list::parse(text.as_bytes()).0.remove(0);
     let Cow::Borrowed(attrs) = attrs else { panic!("{attrs:?} is not of the text") };
     let entry =
         Entry { place, set, uri, flags, priority, attrs: Attrs::parse(attrs).unwrap(), findings: Vec::new() };
-    Located { written: entry.uri.clone(), ..unlocated(entry) }
+    Resolved { written: entry.uri.clone(), ..unlocated(entry) }
 }
 
 /// Makes these destinations of set 1 serve.
-fn publish(root: &Root<Mapping>, all: Vec<Located<'_>>) {
+fn publish(root: &Root<Mapping>, all: Vec<Resolved<'_>>) {
     let wanted = all.into_iter().map(|one| Wanted::new(one, None)).collect();
     assert_eq!(mirror(root, KEEP, |mirror| mirror.set(1, wanted)), Ok(false));
 }
@@ -36,11 +36,11 @@ impl Source for Spreading {
     fn read<'t>(&self, _: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
         Err("nothing is read here".into())
     }
-    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Located<'t>, Problem> {
+    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Resolved<'t>, Problem> {
         let one = unlocated(entry);
-        Ok(Located { written: one.entry.uri.clone(), ..one })
+        Ok(Resolved { written: one.entry.uri.clone(), ..one })
     }
-    fn look_up(&self, _: &Located<'_>) -> Found {
+    fn look_up(&self, _: &Resolved<'_>) -> Found {
         Found::Unwanted
     }
 }
@@ -65,7 +65,7 @@ fn serving_uris(root: &Root<Mapping>) -> Vec<String> {
 fn targets_come_and_go_and_those_that_stay_keep_their_state() {
     let root = root(Mapping::new(1 << 20));
     let named = line_of("1 sip:gw 0 0 duid=g");
-    let other = Located { written: Cow::default(), named: false, ..line_of("1 sip:10.0.0.9") };
+    let other = Resolved { written: Cow::default(), named: false, ..line_of("1 sip:10.0.0.9") };
     let mut all = expand(named, &[target(1, 10), target(2, 20)]);
     all.push(other);
     publish(root, all);
@@ -75,7 +75,7 @@ fn targets_come_and_go_and_those_that_stay_keep_their_state() {
     let number = root.sets.pin(0).unwrap().set(1).unwrap().get(1).unwrap().record;
     let record = root.registry.record(number).unwrap();
     root.registry.change(number, 1, |_, _| Some((Flags::INACTIVE, 0)));
-    let gw = Line::of_located(&line_of("1 SIP:gw 0 0 duid=G"));
+    let gw = Line::of_resolved(&line_of("1 SIP:gw 0 0 duid=G"));
     let found = HashMap::from([(gw.clone(), vec![target(2, 20), target(3, 30)])]);
     retarget(root, &found).unwrap();
     let third = "sip:10.0.0.3:5070 g/10.0.0.3:5070 30";
@@ -92,7 +92,7 @@ fn a_reload_finds_the_weights_of_the_records_again() {
     let all = expand(gw.clone(), &[target(1, 10), target(2, 20)]);
     publish(root, all);
     let sets = root.sets.pin(0).unwrap();
-    assert_eq!(lines(&sets)[&Line::of_located(&gw)], [target(1, 10), target(2, 20)]);
+    assert_eq!(lines(&sets)[&Line::of_resolved(&gw)], [target(1, 10), target(2, 20)]);
 }
 
 /// One that a name stood for is not the line that has its address as its URI, even if all other words are the same.
@@ -119,7 +119,7 @@ fn lines_with_one_name_are_told_apart() {
     let root = root(Mapping::new(1 << 20));
     let line = |text: &'static str| {
         let one = line_of(text);
-        (Line::of_located(&one), one)
+        (Line::of_resolved(&one), one)
     };
     let (a, of_a) = line("1 sip:gw 0 5 socket=udp:a:1");
     let (x, of_x) = line("1 sip:x 0 3");

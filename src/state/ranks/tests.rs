@@ -3,14 +3,14 @@
 use super::*;
 use crate::dest::Flags;
 use crate::shm::Heap;
-use crate::shm::counted::Counted;
+use crate::shm::arc::Arc;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A set with its records, and what it must say.
 struct Model {
     registry: Registry<Heap>,
-    ranks: Counted<Ranks<Heap>, Heap>,
+    ranks: Arc<Ranks<Heap>, Heap>,
     /// The lines, by name of their destination.
     lines: Vec<(u64, u32)>,
     /// Record, load, whether it takes calls, and the turn in which it was chosen, by name.
@@ -45,7 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 impl Model {
     fn new() -> Self {
-        let ranks = Counted::try_new_in(Ranks::try_new_in(Heap).unwrap(), Heap).unwrap();
+        let ranks = Arc::try_new_in(Ranks::try_new_in(Heap).unwrap(), Heap).unwrap();
         let (registry, lines, records) = (Registry::new_in(Heap), Vec::new(), BTreeMap::new());
         Self { registry, ranks, lines, records, turn: 0, refused: BTreeMap::new() }
     }

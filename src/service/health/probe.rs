@@ -1,0 +1,223 @@
+//! The life of a probe: begun when it is due, ended by whatever comes first of an answer, the end of its time and a fault.
+//!
+//! Sending is the caller's. An answer counts once, for the destination that was asked, while that is still configured and
+//! still to be probed; any other is dropped and counted.
+
+use crate::dest::ReplyCodes;
+use crate::health::event::{By, Events};
+use crate::health::mark::Thresholds;
+use crate::health::probe_id::ProbeId;
+use crate::health::probing::{self, Mode};
+use crate::service::health::set_state::Told;
+use crate::shm::Alloc;
+use crate::shm::lock::Guard;
+use crate::state::health::{NextHop, Report};
+use crate::state::{Generation, Health, Member, Root};
+
+/// What probing goes by: the parameters.
+pub struct Rules {
+    /// `ds_probing_mode`.
+    pub mode: Mode,
+    /// `ds_probing_threshold` and `ds_inactive_threshold`.
+    pub thresholds: Thresholds,
+    /// `ds_ping_reply_codes`.
+    pub codes: ReplyCodes,
+    /// `event_callback_mode`.
+    pub events: Events,
+    /// `ds_ping_latency_stats`: the weight of the newest sample, where latency is measured at all.
+    pub alpha: Option<f64>,
+}
+
+/// What time it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Microseconds of a clock that only goes forward.
+    pub micros: u64,
+    /// Milliseconds of the wall clock.
+    pub wall: u64,
+}
+
+/// A probe that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// Its ticket, as one word.
+    pub ticket: u64,
+    /// Where it goes.
+    pub way: Way,
+}
+
+/// Where a probe goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Where its URI says, in which there is no name.
+    Straight,
+    /// There, which is what its name means.
+    By(NextHop),
+    /// Nowhere: its name means nothing. End it at once.
+    Nowhere,
+}
+
+/// Begins a probe, if the destination is one to be probed now. `named`: a name stands for where it goes.
+pub fn begin<A: Alloc>(
+    root: &Root<A>,
+    rules: &Rules,
+    destination: Member<'_>,
+    named: bool,
+    now: Now,
+) -> Option<Begun> {
+    let record = root.registry.record(destination.record)?;
+    let mut health = record.lock();
+    if !rules.mode.probes(record.flags()) {
+        return None;
+    }
+    if health.asked != destination.asked {
+        // A reload has changed it, and this is the destination as it was.
+        return None;
+    }
+    let way = match (named, health.name.next_hop) {
+        (false, _) => Way::Straight,
+        (true, Some(next_hop)) => Way::By(next_hop),
+        (true, None) if health.name.looked != 0 => Way::Nowhere,
+        // Somebody is looking it up.
+        (true, None) => return None,
+    };
+    let ticket = health.waiting.begin(destination.record, now.micros).pack()?;
+    Some(Begun { ticket, way })
+}
+
+/// A probe was sent, or failed to be.
+pub fn went<A: Alloc>(root: &Root<A>, destination: Member<'_>, now: Now) {
+    root.counters.probes.bump();
+    if let Some(mut health) = asked(root, destination) {
+        (health.probed, health.dropped) = (now.wall, 0);
+    }
+}
+
+/// The script dropped a probe: the destination was not asked, and all that is known of it stays. So a standby node, which asks
+/// nobody, keeps what it knows.
+pub fn dropped<A: Alloc>(root: &Root<A>, destination: Member<'_>, begun: Begun, now: Now) {
+    if let Some(mut health) = asked(root, destination) {
+        health.waiting.end(ProbeId::unpack(begun.ticket));
+        health.dropped = now.wall;
+    }
+}
+
+/// The health of what is probed as this destination, unless a reload has changed it.
+fn asked<'a, A: Alloc>(root: &'a Root<A>, destination: Member<'_>) -> Option<Guard<'a, Health>> {
+    let health = root.registry.record(destination.record)?.lock();
+    (health.asked == destination.asked).then_some(health)
+}
+
+/// How a probe ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End<'a> {
+    /// With a reply from the network: its code and reason phrase.
+    Reply(u16, &'a [u8]),
+    /// Its time is over.
+    NoAnswer,
+    /// The host could not send it.
+    NotSent,
+    /// Its name means nothing.
+    NoName,
+}
+
+impl End<'_> {
+    fn report(self) -> Report {
+        match self {
+            Self::Reply(code, reason) => Report { code, reason: reason.into(), received: true },
+            Self::NoAnswer => Report { code: 408, reason: b"no answer"[..].into(), received: false },
+            Self::NotSent => {
+                Report { code: 500, reason: b"Sending keepalive failed"[..].into(), received: false }
+            }
+            Self::NoName => no_name(),
+        }
+    }
+}
+
+/// What is said of a destination whose name means nothing.
+pub fn no_name() -> Report {
+    Report { code: 478, reason: b"the name does not resolve"[..].into(), received: false }
+}
+
+/// What is said of a destination whose name nobody has resolved since it was configured.
+pub fn not_resolved_yet() -> Report {
+    Report { code: 478, reason: b"the name has not been resolved yet"[..].into(), received: false }
+}
+
+/// Ends a probe: what its end is to others. A word that came too late is dropped and counted.
+///
+/// A reply from the network is compared with the codes that are good; that none came never is good, whatever the codes.
+pub fn end<A: Alloc>(
+    root: &Root<A>,
+    sets: &Generation<A>,
+    rules: &Rules,
+    ticket: u64,
+    end: End<'_>,
+    now: Now,
+) -> Option<Told> {
+    conclude(root, sets, rules, ticket, end, now).unwrap_or_else(|Stale| {
+        root.counters.stale_probes.bump();
+        None
+    })
+}
+
+/// Ends a probe whose time is over, unless it has ended.
+pub fn overdue<A: Alloc>(
+    root: &Root<A>,
+    sets: &Generation<A>,
+    rules: &Rules,
+    ticket: u64,
+    now: Now,
+) -> Option<Told> {
+    conclude(root, sets, rules, ticket, End::NoAnswer, now).ok().flatten()
+}
+
+/// The probe is over, or its destination is none to be probed any more.
+struct Stale;
+
+fn conclude<A: Alloc>(
+    root: &Root<A>,
+    sets: &Generation<A>,
+    rules: &Rules,
+    ticket: u64,
+    end: End<'_>,
+    now: Now,
+) -> Result<Option<Told>, Stale> {
+    let ticket = ProbeId::unpack(ticket);
+    let record = root.registry.record(ticket.record).ok_or(Stale)?;
+    let (set, destination) = sets.of_record(ticket.record, record).ok_or(Stale)?;
+    let report = end.report();
+    let good = match end {
+        End::Reply(code, _) => accepted(rules, destination.text(destination.ping_reply_codes), code),
+        End::NoAnswer | End::NotSent | End::NoName => false,
+    };
+    let change = root.registry.change(ticket.record, now.wall, |flags, health| {
+        let waited = health.waiting.end(ticket);
+        let after = probing::answered(rules.mode, flags, health.streak, good, rules.thresholds);
+        let after = after.filter(|_| waited)?;
+        health.last = report;
+        if let Some(alpha) = rules.alpha {
+            match end {
+                End::Reply(..) => record.sample(health, ticket.age(now.micros), alpha),
+                End::NoAnswer => health.latency.timeouts = health.latency.timeouts.saturating_add(1),
+                End::NotSent | End::NoName => {}
+            }
+        }
+        if good {
+            (health.successes, health.failures) = (health.successes.saturating_add(1), 0);
+        } else {
+            (health.failures, health.successes) = (health.failures.saturating_add(1), 0);
+            root.counters.failed_probes.bump();
+            record.totals.failed_probes.bump();
+        }
+        Some(after)
+    });
+    Ok(Told::of(rules.events, By::Probe, change.ok_or(Stale)?, set, destination, report))
+}
+
+fn accepted(rules: &Rules, own: &[u8], code: u16) -> bool {
+    if own.is_empty() {
+        return rules.codes.accept(code);
+    }
+    ReplyCodes::read(own).0.accept(code)
+}

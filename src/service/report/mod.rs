@@ -1,0 +1,4 @@
+//! Somebody asks for figures.
+
+pub mod audit;
+pub mod metrics;

@@ -1,0 +1,338 @@
+//! Counting calls: choosing and counting in one step, and what is heard of a call afterwards.
+
+use crate::load::{Branch, Call, Invite, Leg, News, Transaction, Unsent, key::Key};
+use crate::select::{self, Choice, Pool, Refusal};
+use crate::service::routing::candidates::View;
+use crate::shm::counter::Audited;
+use crate::shm::table::CHUNK;
+use crate::shm::{Alloc, OutOfMemory};
+use crate::state::ranks::{Line, NotTaken};
+use crate::state::{Generation, Root, Set, calls::Shard};
+
+/// Why a call was not counted.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotPlaced {
+    /// Nothing to choose.
+    Refused(Refusal),
+    /// The table cannot grow.
+    OutOfMemory(OutOfMemory),
+    /// All destinations of the set are being replaced: ask again, of the sets that serve then.
+    Outdated,
+}
+
+impl From<OutOfMemory> for NotPlaced {
+    fn from(error: OutOfMemory) -> Self {
+        Self::OutOfMemory(error)
+    }
+}
+
+/// The position in this set at which the call counts already, if calls may still go there, and its record.
+///
+/// An INVITE that comes again goes where the first one went, without being counted again.
+fn counts_in<A: Alloc>(root: &Root<A>, set: &Set<A>, call: &Call) -> Option<(usize, u32)> {
+    call.legs().iter().rev().filter(|leg| leg.counts()).find_map(|leg| {
+        let record = root.registry.record(leg.record())?;
+        let at = set.place_of(leg.record(), record).filter(|_| record.flags().usable())?;
+        Some((at, leg.record()))
+    })
+}
+
+/// Where a call counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The position.
+    pub at: usize,
+    /// It did not count there before.
+    pub new: bool,
+    /// A choice was made for this request, not only for another copy of it.
+    pub own: bool,
+}
+
+/// How a destination is found for a call that counts.
+pub enum Choosing<'a, A: Alloc> {
+    /// The one with the fewest calls; the last of the set only if there is no other, with `spare_last`.
+    FewestCalls {
+        /// `use_default`.
+        spare_last: bool,
+    },
+    /// What this finds.
+    By(&'a dyn Fn(&View<'_, A>) -> Result<Choice, Refusal>),
+}
+
+impl<A: Alloc> Choosing<'_, A> {
+    /// Counts a call at a destination where `call` does not count: its position and record.
+    fn take(
+        &self,
+        root: &Root<A>,
+        set: &Set<A>,
+        call: &Call,
+        audited: Audited,
+    ) -> Result<(usize, u32), NotPlaced> {
+        let choose = match self {
+            Self::FewestCalls { spare_last } => {
+                let find = |line: Line| {
+                    let record = root.registry.record(line.record)?;
+                    Some((set.position_of(line, record)?, line.record))
+                };
+                let taken = set.ranks.take_best(&root.registry, call.counted(), *spare_last, audited, find);
+                return taken.map_err(|not| match not {
+                    NotTaken::NoneUsable => NotPlaced::Refused(Refusal::NoneActive),
+                    NotTaken::Full => NotPlaced::Refused(Refusal::NoRoom),
+                    NotTaken::Outdated => NotPlaced::Outdated,
+                });
+            }
+            Self::By(choose) => choose,
+        };
+        let view = View::new(root, set).without(call);
+        loop {
+            let choice = choose(&view).map_err(NotPlaced::Refused)?;
+            let (Some(destination), Some(record)) = (set.get(choice.at), view.record(choice.at)) else {
+                return Err(NotPlaced::Refused(Refusal::NoSet));
+            };
+            // Another process may have counted a call there since the look: look again.
+            if set.ranks.take_if(&root.registry, record, choice.load, audited) {
+                return Ok((choice.at, destination.record));
+            }
+        }
+    }
+}
+
+/// Counts the call at a destination that `choosing` finds, as one step.
+///
+/// If it `may_stay`, a call that counts at a usable destination of this set remains there and nothing is chosen; else it
+/// goes to another.
+pub fn place<A: Alloc>(
+    root: &Root<A>,
+    set: &Set<A>,
+    key: Key,
+    invite: Invite,
+    may_stay: bool,
+    choosing: &Choosing<'_, A>,
+) -> Result<Placed, NotPlaced> {
+    // Held to the end: a second copy of the INVITE in another process waits here and then finds the call.
+    let mut shard = root.calls.shard(&key);
+    let before = shard.get(&key);
+    let mut after = before.clone();
+    if let Some((at, record)) = counts_in(root, set, &before).filter(|_| may_stay) {
+        let own = after.stay(record, invite);
+        put(root, &mut shard, &key, &before, &after, invite.now)?;
+        settle(root, &before, &after, None, shard.audited);
+        return Ok(Placed { at, new: false, own });
+    }
+    // Where it may not stay it does not return to either.
+    let (at, number) = choosing.take(root, set, &before, shard.audited)?;
+    after.choose(number, invite);
+    if let Err(error) = put(root, &mut shard, &key, &before, &after, invite.now) {
+        root.registry.give(number, shard.audited);
+        return Err(error.into());
+    }
+    root.counters.placed.bump();
+    settle(root, &before, &after, Some(number), shard.audited);
+    Ok(Placed { at, new: true, own: true })
+}
+
+/// The call, as it is now.
+pub fn get<A: Alloc>(root: &Root<A>, key: &Key) -> Call {
+    root.calls.shard(key).get(key)
+}
+
+/// Writes a changed call. Where there is no memory for it, calls that are only remembered give way: one, whose place this one
+/// takes; for the second leg of a call as many as fill the blocks of memory that the first such leg of a shard needs.
+fn put<A: Alloc>(
+    root: &Root<A>,
+    shard: &mut Shard<A>,
+    key: &Key,
+    before: &Call,
+    after: &Call,
+    now: u32,
+) -> Result<(), OutOfMemory> {
+    let mut done = shard.put(key, before, after);
+    for gone in [1, CHUNK, CHUNK] {
+        let Err(full) = done else { break };
+        root.short.tell(now);
+        for _ in 0..gone {
+            let gone = shard.take_forgettable(key).ok_or(full)?;
+            settle(root, &gone, &Call::default(), None, shard.audited);
+        }
+        shard.give_back(0, 1);
+        done = shard.put(key, before, after);
+    }
+    done
+}
+
+/// Gives the records what the change of a call makes of their loads. With the call's shard locked. `taken` has its call
+/// already.
+pub(in crate::service) fn settle<A: Alloc>(
+    root: &Root<A>,
+    before: &Call,
+    after: &Call,
+    taken: Option<u32>,
+    audited: Audited,
+) {
+    for number in after.counted().filter(|&number| !before.counts_at(number) && taken != Some(number)) {
+        root.registry.take(number, audited);
+    }
+    for number in before.counted().filter(|&number| !after.counts_at(number) || taken == Some(number)) {
+        root.registry.give(number, audited);
+    }
+    if !before.records().eq(after.records()) {
+        // Taken first, so that what stays is held all the time.
+        let entries = |number| root.registry.record(number).map(|record| &record.entries);
+        after.records().filter_map(entries).for_each(|entries| entries.take());
+        before.records().filter_map(entries).for_each(|entries| entries.give());
+    }
+}
+
+/// Changes a call, and the loads with it, as one step. What needs more memory than there is does not happen.
+fn change<A: Alloc, R>(
+    root: &Root<A>,
+    key: &Key,
+    now: u32,
+    act: impl FnOnce(&mut Call) -> R,
+) -> Result<R, OutOfMemory> {
+    let mut shard = root.calls.shard(key);
+    let before = shard.get(key);
+    let mut after = before.clone();
+    let result = act(&mut after);
+    if after != before {
+        put(root, &mut shard, key, &before, &after, now)?;
+        settle(root, &before, &after, None, shard.audited);
+    }
+    Ok(result)
+}
+
+/// A call that is sent on by something that does not count: if it counts somewhere, it counts here now. Whether it does.
+pub fn follow<A: Alloc>(
+    root: &Root<A>,
+    key: impl FnOnce() -> Option<Key>,
+    number: u32,
+    invite: impl FnOnce() -> Invite,
+) -> Result<bool, OutOfMemory> {
+    // Where nothing was ever counted this costs nothing.
+    let Some(key) = (root.counters.placed.get() > 0).then(key).flatten() else { return Ok(false) };
+    let invite = invite();
+    change(root, &key, invite.now, |call| {
+        let counts = call.counts();
+        if counts {
+            call.choose(number, invite);
+        }
+        counts
+    })
+}
+
+/// A request that something which does not count sends on to this position, if that is usable. If its call counts somewhere, it
+/// counts here now, if there is room; look and count are one step. Whether it does.
+pub fn go_on<A: Alloc>(
+    root: &Root<A>,
+    set: &Set<A>,
+    at: usize,
+    key: Option<&Key>,
+    invite: impl FnOnce() -> Invite,
+) -> Result<bool, NotPlaced> {
+    let view = View::new(root, set);
+    let number = set.get(at).ok_or(NotPlaced::Refused(Refusal::NoSet))?.record;
+    let uncounted = || if view.usable(at) { Ok(false) } else { Err(NotPlaced::Refused(Refusal::NoneActive)) };
+    let Some(key) = key.filter(|_| root.counters.placed.get() > 0) else { return uncounted() };
+    let mut shard = root.calls.shard(key);
+    let before = shard.get(key);
+    if !before.counts() {
+        return uncounted();
+    }
+    let taken = loop {
+        let seen = select::least_loaded(&view, core::iter::once(at)).map_err(NotPlaced::Refused)?.load;
+        if before.counts_at(number) {
+            break None;
+        }
+        if root.registry.take_if(number, seen, shard.audited) {
+            break Some(number);
+        }
+    };
+    let (mut after, invite) = (before.clone(), invite());
+    after.choose(number, invite);
+    if let Err(error) = put(root, &mut shard, key, &before, &after, invite.now) {
+        taken.into_iter().for_each(|number| root.registry.give(number, shard.audited));
+        return Err(error.into());
+    }
+    settle(root, &before, &after, taken, shard.audited);
+    Ok(true)
+}
+
+/// What a message says about a call. False if the call is not known or the event came too late to mean anything; that is
+/// counted, and no error.
+pub fn report<A: Alloc>(root: &Root<A>, key: &Key, news: &News) -> Result<bool, OutOfMemory> {
+    use crate::load::Event::{Answered, Seen};
+    let effect = change(root, key, news.now, |call| (!call.is_empty()).then(|| call.on(news)))?;
+    let Some(effect) = effect else {
+        if !matches!(news.event, Seen | Answered) {
+            root.counters.unknown.bump();
+        }
+        return Ok(false);
+    };
+    if effect.crossed {
+        root.counters.crossed.bump();
+    }
+    if !effect.fits {
+        root.counters.late.bump();
+    }
+    Ok(effect.fits)
+}
+
+/// The request goes out to the destination of this record on this branch; nothing, if that is gone by now.
+pub fn sent<A: Alloc>(
+    root: &Root<A>,
+    sets: &Generation<A>,
+    key: &Key,
+    number: u32,
+    branch: Branch,
+    invite: Invite,
+) -> Result<(), OutOfMemory> {
+    let is_there = || {
+        let record = root.registry.record(number);
+        record.is_some_and(|record| sets.of_record(number, record).is_some())
+    };
+    change(root, key, invite.now, |call| {
+        if call.records().any(|named| named == number) || is_there() {
+            call.sent(number, branch, invite);
+        }
+    })
+}
+
+/// The request goes to none of our destinations now.
+pub fn leave<A: Alloc>(root: &Root<A>, key: &Key, invite: Invite) -> Result<(), OutOfMemory> {
+    change(root, key, invite.now, |call| call.leave(invite))
+}
+
+/// The script has ended that chose a destination: see [`Call::script_ended`].
+pub fn script_ended<A: Alloc>(
+    root: &Root<A>,
+    key: &Key,
+    now: u32,
+    unsent: Unsent,
+    is_alive: impl FnMut(Branch) -> bool,
+) -> Result<(), OutOfMemory> {
+    change(root, key, now, |call| call.script_ended(unsent, is_alive))
+}
+
+/// A transaction of the call is gone: see [`Call::transaction_ended`].
+pub fn transaction_ended<A: Alloc>(
+    root: &Root<A>,
+    key: &Key,
+    transaction: Transaction,
+    invite: Invite,
+    answered: impl Fn(Branch) -> bool,
+) -> Result<(), OutOfMemory> {
+    change(root, key, invite.now, |call| call.transaction_ended(transaction, invite, answered))
+}
+
+/// Puts back a leg that was there before a restart; whether the call counts at one destination more.
+pub fn restore<A: Alloc>(root: &Root<A>, key: &Key, leg: Leg) -> Result<bool, OutOfMemory> {
+    let more = change(root, key, leg.seen(), |call| {
+        let counted = call.counts_at(leg.record());
+        call.push(leg);
+        leg.counts() && !counted
+    })?;
+    if more {
+        root.counters.placed.bump();
+    }
+    Ok(more)
+}

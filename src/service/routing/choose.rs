@@ -1,0 +1,186 @@
+//! Choosing a destination for a request.
+
+use crate::load::Invite;
+use crate::load::key::Key;
+use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Refusal, Text, Tickets};
+use crate::service::routing::call_count::{self, Choosing, NotPlaced, Placed};
+use crate::service::routing::candidates::View;
+use crate::shm::{Alloc, OutOfMemory};
+use crate::state::set::ROWS;
+use crate::state::{Generation, Root, Set};
+
+// Each row of tickets that an algorithm may draw from is a row of the set.
+const _: () =
+    assert!(Tickets::ALL.len() == ROWS, "state::set::ROWS must be the number of rows of select::Tickets");
+
+/// What is asked for.
+pub struct Ask<'a> {
+    /// The set.
+    pub set: i32,
+    /// The number of the algorithm.
+    pub algorithm: i32,
+    /// What the request is to a call.
+    pub call: Call<'a>,
+    /// The wall clock in milliseconds, for overload control.
+    pub now_ms: &'a dyn Fn() -> u64,
+    /// A random number, for algorithms that want one.
+    pub random: &'a dyn Fn() -> u64,
+    /// `use_default`.
+    pub spare_last: bool,
+    /// The hash of a text of the message; `None` where it has no such text.
+    pub hash: &'a dyn Fn(Text) -> Option<u32>,
+}
+
+/// What a request is to a call. The key is made only for what counts.
+#[derive(Clone, Copy)]
+pub enum Call<'a> {
+    /// It starts none: not an INVITE.
+    None,
+    /// It starts one, which goes where is chosen now.
+    Goes {
+        /// Its key.
+        key: &'a dyn Fn() -> Option<Key>,
+        /// What else there is to know of the request.
+        invite: &'a dyn Fn() -> Invite,
+        /// It stays where it counts already, if that is usable.
+        may_stay: bool,
+    },
+    /// It starts one, which goes elsewhere first; this choice is for later.
+    Waits,
+}
+
+/// What was chosen.
+pub struct Selection<'g, A: Alloc> {
+    /// The set.
+    pub set: &'g Set<A>,
+    /// The position in it.
+    pub at: usize,
+    /// Whether the algorithm counts calls.
+    pub counted: bool,
+    /// The record of the destination, if the call counts there.
+    pub tracked: Option<u32>,
+    /// Whether it came to count there by this selection.
+    pub new: bool,
+    /// Whether it was chosen for this request, not only for another copy of it.
+    pub own: bool,
+    draw: Draw,
+    choosing: &'static dyn Algorithm,
+}
+
+/// Why nothing was chosen.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// Nothing to choose.
+    Refused(Refusal),
+    /// The message lacks the text that the algorithm hashes.
+    NoText(Text),
+    /// The call table cannot grow.
+    OutOfMemory(OutOfMemory),
+    /// All destinations of the set are being replaced: ask again, of the sets that serve then.
+    Outdated,
+}
+
+impl From<OutOfMemory> for NoRoute {
+    fn from(error: OutOfMemory) -> Self {
+        Self::OutOfMemory(error)
+    }
+}
+
+impl From<Refusal> for NoRoute {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// The first of the set, as algorithm 8 takes it.
+const FIRST: i32 = 8;
+
+/// Chooses a destination.
+pub fn select<'g, A: Alloc>(
+    root: &Root<A>,
+    generation: &'g Generation<A>,
+    ask: &Ask<'_>,
+) -> Result<Selection<'g, A>, NoRoute> {
+    let set = generation.set(ask.set).ok_or(Refusal::NoSet)?;
+    // Only an INVITE starts a call; for anything else, and for an unknown number, the first of the set is as good.
+    let starts_none = matches!(ask.call, Call::None);
+    let number = if ask.algorithm == CALL_LOAD && starts_none { FIRST } else { ask.algorithm };
+    let choosing = select::algorithm(number).or_else(|| select::algorithm(FIRST)).ok_or(Refusal::NoSet)?;
+
+    let view = View::with_clock(root, set, ask.now_ms);
+    let mut turn = None;
+    let mut take_turn = || u64::from(*turn.insert(set.take_turn()));
+    let number = match choosing.needs(&view) {
+        Needs::Nothing => 0,
+        Needs::Hash(text) => (ask.hash)(text).ok_or(NoRoute::NoText(text))?.into(),
+        Needs::HashOrTurn(text) => (ask.hash)(text).map_or_else(&mut take_turn, u64::from),
+        Needs::Turn => take_turn(),
+        Needs::Ticket(row) => set.next_ticket(row as usize),
+        Needs::Random => (ask.random)(),
+    };
+    let draw = Draw { number, spare_last: ask.spare_last };
+    let placed = match ask.call {
+        Call::Goes { key, invite, may_stay } if choosing.counts() => {
+            let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
+            let fewest = Choosing::FewestCalls { spare_last: ask.spare_last };
+            call_count::place(root, set, key, invite(), may_stay, &fewest).map_err(|error| match error {
+                NotPlaced::Refused(refusal) => NoRoute::Refused(refusal),
+                NotPlaced::OutOfMemory(error) => NoRoute::OutOfMemory(error),
+                NotPlaced::Outdated => NoRoute::Outdated,
+            })?
+        }
+        _ => Placed { at: choosing.choose(&view, draw)?.at, new: false, own: true },
+    };
+    let Placed { at, new, own } = placed;
+    let tracked = match (ask.call, set.destination(at)) {
+        (Call::Goes { key, invite, .. }, Some(chosen)) => {
+            let counts = choosing.counts() || call_count::follow(root, key, chosen.record, invite)?;
+            counts.then_some(chosen.record)
+        }
+        _ => None,
+    };
+    if let Some(turn) = turn {
+        set.settle_turn(turn, at);
+    }
+    Ok(Selection { set, at, counted: choosing.counts(), tracked, new, own, draw, choosing })
+}
+
+impl<A: Alloc> Selection<'_, A> {
+    /// The positions to try after the chosen one fails, in their order; at most so many.
+    pub fn alternatives(&self, root: &Root<A>, most: usize) -> Vec<usize> {
+        self.choosing.alternatives(&View::new(root, self.set), self.at, self.draw, most)
+    }
+}
+
+/// Moves a call to the least loaded of these positions that is usable and has room; to the spared last one of the set
+/// only if it is no other.
+pub fn retry<A: Alloc>(
+    root: &Root<A>,
+    set: &Set<A>,
+    positions: &[usize],
+    key: Key,
+    invite: Invite,
+    spare_last: bool,
+) -> Result<usize, NotPlaced> {
+    let field = Draw { number: 0, spare_last }.field(set.len());
+    let (first, spared): (Vec<usize>, Vec<usize>) = positions.iter().partition(|&&at| at < field);
+    let choose = |view: &View<'_, A>| {
+        let choice = select::least_loaded(view, first.iter().copied());
+        choice.or_else(|refusal| select::least_loaded(view, spared.iter().copied()).map_err(|_| refusal))
+    };
+    call_count::place(root, set, key, invite, false, &Choosing::By(&choose)).map(|placed| placed.at)
+}
+
+/// A request goes to this position.
+pub fn count_selected<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) {
+    if let Some(record) = set.destination(at).and_then(|one| root.registry.record(one.record)) {
+        record.totals.selected.bump();
+    }
+}
+
+/// A request that went to the destination of this record was sent on to another.
+pub fn count_failed_over<A: Alloc>(root: &Root<A>, record: u32) {
+    if let Some(record) = root.registry.record(record) {
+        record.totals.failed_over.bump();
+    }
+}

@@ -1,0 +1,8 @@
+//! A request or a reply is at hand: choose a destination, count the call, tell which destination a message comes from.
+
+pub mod call_count;
+pub mod candidates;
+pub mod choose;
+pub mod explain;
+pub mod source_match;
+mod still;

@@ -1,0 +1,172 @@
+//! Adding, changing and removing one destination while the server runs, without the source. The next reload mirrors the
+//! source again.
+
+use crate::dest::problem::shown;
+use crate::dest::{Attrs, Entry, Flags, Problem};
+use crate::service::housekeeping;
+use crate::service::sets::load::Source;
+use crate::service::sets::plan::{self, Edit, Edits, Exchange};
+use crate::service::sets::resolve::Resolved;
+use crate::service::sets::srv_targets::{self, Line};
+use crate::shm::{Alloc, OutOfMemory};
+use crate::state::Root;
+
+/// Why the sets were not changed.
+#[derive(Debug)]
+pub enum NotEdited {
+    /// The last change was less than `reload_delta` ago.
+    TooSoon,
+    /// The destination is wrong.
+    Wrong(Problem),
+    /// There is no such destination.
+    NotThere,
+    /// The pool is full.
+    OutOfMemory(OutOfMemory),
+}
+
+impl From<OutOfMemory> for NotEdited {
+    fn from(error: OutOfMemory) -> Self {
+        Self::OutOfMemory(error)
+    }
+}
+
+/// How soon after the last one a change may come: `reload_delta` and the time, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Seconds; 0 is no limit.
+    pub delta: u32,
+    /// As the call table counts them.
+    pub now: u32,
+}
+
+/// Adds a destination, as if it were the last line of its source; what was mended of it. A name is looked up by the process
+/// for names.
+pub fn add<A: Alloc>(
+    root: &Root<A>,
+    source: &dyn Source,
+    entry: Entry<'_>,
+    pace: Pace,
+) -> Result<Vec<Problem>, NotEdited> {
+    let new = source.locate(entry).map_err(NotEdited::Wrong)?;
+    let findings = new.entry.findings.clone();
+    edit(root, pace, |edits| {
+        let (before, id) = (edits.before, new.entry.set);
+        let mut edit = Edit::of(before, id);
+        let rank = before.and_then(|sets| sets.set(id)).map_or(0, |set| set.rank(new.entry.priority));
+        edit.insert(rank, new.clone());
+        Ok(edits.make(edit)?)
+    })?;
+    Ok(findings)
+}
+
+/// Removes all destinations of a set whose URI, as it is or as it was written, is this.
+pub fn remove<A: Alloc>(root: &Root<A>, id: i32, uri: &[u8], pace: Pace) -> Result<(), NotEdited> {
+    edit(root, pace, |edits| {
+        let before = edits.before;
+        let set = before.and_then(|sets| sets.set(id)).ok_or(NotEdited::NotThere)?;
+        let places: Vec<_> = set.named(uri).map(|(at, _)| at).collect();
+        let mut edit = Edit::of(before, id);
+        places.iter().rev().for_each(|&at| edit.remove(at));
+        if places.is_empty() { Err(NotEdited::NotThere) } else { Ok(edits.make(edit)?) }
+    })
+}
+
+/// What is to be another for a destination; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Update<'t> {
+    /// State and options. If they are others than before, they count; if not, the state stays.
+    pub flags: Option<Flags>,
+    /// Priority.
+    pub priority: Option<i32>,
+    /// Attributes, all of them. The `duid` must be the same: it is who the destination is.
+    pub attrs: Option<Attrs<'t>>,
+}
+
+/// Changes the lines of a set with this URI: one destination each, or all that a name stands for. Counts, and states unless
+/// the flags are others, do not change.
+pub fn update<A: Alloc>(
+    root: &Root<A>,
+    source: &dyn Source,
+    (id, uri): (i32, &[u8]),
+    update: &Update<'_>,
+    pace: Pace,
+) -> Result<(), NotEdited> {
+    edit(root, pace, |edits| {
+        let before = edits.before;
+        let set = before.and_then(|sets| sets.set(id)).ok_or(NotEdited::NotThere)?;
+        let mut done: Vec<Option<Line>> = Vec::new();
+        let mut changes: Vec<Exchange<'_>> = Vec::new();
+        let mut in_rank = true;
+        for (at, one) in set.named(uri) {
+            let resolved = Resolved::line_of(id, one);
+            if one.is_target() && !resolved.written.eq_ignore_ascii_case(uri) {
+                let (uri, name) = (shown(one.text(one.uri)), shown(&resolved.written));
+                let text = format!("{uri} is one of those that {name} stands for: update that");
+                return Err(NotEdited::Wrong(Problem::error(resolved.entry.place, text)));
+            }
+            in_rank &= update.priority.is_none_or(|priority| priority == one.priority);
+            let line = (!resolved.written.is_empty()).then(|| Line::of(id, one));
+            // All that a line stands for are changed with the first of them.
+            let there = done.iter().position(|there| line.is_some() && *there == line);
+            if let Some(change) = there.and_then(|there| changes.get_mut(there)) {
+                change.out.push(at);
+                continue;
+            }
+            let new = changed(source, resolved, update)?;
+            let spread = line.as_ref().filter(|_| !new.written.is_empty());
+            let targets = spread.map_or_else(Vec::new, |line| srv_targets::serving(set, line));
+            changes.push(Exchange { out: vec![at], at, new: srv_targets::expand(new, &targets) });
+            done.push(line);
+        }
+        if changes.is_empty() {
+            return Err(NotEdited::NotThere);
+        }
+        if let Some(priority) = update.priority.filter(|_| !in_rank) {
+            changes.iter_mut().for_each(|change| change.at = set.rank(priority));
+        }
+        let mut edit = Edit::of(before, id);
+        edit.exchange(changes);
+        Ok(edits.make(edit)?)
+    })
+}
+
+/// A line with what is to be another. What its name means is known already, or is known of its targets.
+fn changed<'t>(
+    source: &dyn Source,
+    line: Resolved<'t>,
+    update: &'t Update<'_>,
+) -> Result<Resolved<'t>, NotEdited> {
+    let (named, port, proto, socket) = (line.named, line.port, line.proto, line.socket().to_vec());
+    let (addresses, mut entry) = (line.addresses, line.entry);
+    if let Some(attrs) = &update.attrs {
+        if !attrs.duid.eq_ignore_ascii_case(&entry.attrs.duid) {
+            let text = "the duid must stay the same: remove the destination and add another";
+            return Err(NotEdited::Wrong(Problem::error(entry.place, text)));
+        }
+        entry.attrs = attrs.clone();
+    }
+    entry.flags = update.flags.unwrap_or(entry.flags);
+    entry.priority = update.priority.unwrap_or(entry.priority);
+    let resolved = source.locate(entry).map_err(NotEdited::Wrong)?;
+    if resolved.entry.attrs.duid.is_empty() && resolved.socket() != socket {
+        let text = "without a duid the socket must stay the same: remove the destination and add another";
+        return Err(NotEdited::Wrong(Problem::error(resolved.entry.place, text)));
+    }
+    Ok(if named { Resolved { addresses, port, proto, ..resolved } } else { resolved })
+}
+
+/// Makes sets serve as `change` edits them.
+fn edit<A: Alloc>(
+    root: &Root<A>,
+    pace: Pace,
+    mut change: impl FnMut(&mut Edits<'_, '_, A>) -> Result<(), NotEdited>,
+) -> Result<(), NotEdited> {
+    let mut last = root.reload.lock();
+    if last.too_soon(pace.now, pace.delta) {
+        return Err(NotEdited::TooSoon);
+    }
+    let is_full = |error: &NotEdited| matches!(error, NotEdited::OutOfMemory(_));
+    housekeeping::with_relief(root, is_full, || plan::change(root, &mut change))?;
+    last.at = Some(pace.now);
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! A destination on its way into the sets: what its source says, with what only the host knows of it.
+
+use crate::dest::{Attrs, Entry, Place};
+use crate::shm::Foreign;
+use crate::state::{Destination, Member, block::Parts};
+use core::net::IpAddr;
+use core::ops::Range;
+use std::borrow::Cow;
+
+/// An entry with what only the host knows of it.
+#[derive(Debug, Clone)]
+pub struct Resolved<'t> {
+    /// The entry; its URI has a scheme by now.
+    pub entry: Entry<'t>,
+    /// The URI as written, if it is a name that stands for many destinations; else empty.
+    pub written: Cow<'t, [u8]>,
+    /// Where the host is in the URI.
+    pub host: Range<usize>,
+    /// Port of the URI; 0 where it has none.
+    pub port: u16,
+    /// Transport of the URI, as the host numbers them.
+    pub proto: u16,
+    /// Whether the host is a name.
+    pub named: bool,
+    /// Whether the name is looked up for its addresses.
+    pub looked_up: bool,
+    /// What it means, as far as that is known.
+    pub addresses: Vec<IpAddr>,
+    /// The weight of its SRV record, if it is one of the destinations that a name stands for.
+    pub srv_weight: u32,
+    /// The local socket to send from, where one is set.
+    pub send_from: Option<Foreign>,
+    /// The local socket to send probes from, where one is set for that.
+    pub ping_from_socket: Option<Foreign>,
+}
+
+impl<'t> Resolved<'t> {
+    /// The line of a destination that serves, in the set of this id: for one of many that a name stands for, the line with
+    /// that name.
+    pub fn line_of(set: i32, one: Member<'t>) -> Self {
+        // Read once already, when it was loaded; the server has said meanwhile which addresses are good.
+        let attrs = Attrs::parse(one.text(one.attrs)).unwrap_or_default();
+        let [obproxy, ping_from] = [one.obproxy, one.ping_from].map(|text| Cow::Borrowed(one.text(text)));
+        let attrs = Attrs { obproxy, ping_from, ..attrs };
+        let uri = Cow::Borrowed(one.text(if one.is_target() { one.written } else { one.uri }));
+        let (flags, priority) = (one.flags, one.priority);
+        Self {
+            entry: Entry { place: Place::Row(0), set, uri, flags, priority, attrs, findings: Vec::new() },
+            written: Cow::Borrowed(one.text(one.written)),
+            host: one.host_range(),
+            port: one.port,
+            proto: one.proto,
+            named: one.named,
+            looked_up: one.looked_up,
+            addresses: one.addresses().to_vec(),
+            srv_weight: one.srv_weight,
+            send_from: one.send_from,
+            ping_from_socket: one.ping_from_socket,
+        }
+    }
+
+    /// The socket that it names, by name or address; empty where it names none.
+    pub fn socket(&self) -> &[u8] {
+        let attrs = &self.entry.attrs;
+        if attrs.sockname.is_empty() { attrs.socket } else { attrs.sockname }
+    }
+
+    /// Whether its name is looked up, and nobody knows yet what it means.
+    pub fn unresolved(&self) -> bool {
+        self.looked_up && self.addresses.is_empty()
+    }
+
+    /// Whether it is this one, of the same set, to the letter.
+    pub fn is(&self, other: Member<'_>) -> bool {
+        let socket = if other.text(other.sockname).is_empty() { other.socket } else { other.sockname };
+        let same = |mine: &[u8], of_other| mine == other.text(of_other);
+        let duid = &self.entry.attrs.duid;
+        same(duid, other.duid)
+            && (!duid.is_empty() || same(&self.entry.uri, other.uri) && same(self.socket(), socket))
+    }
+
+    /// Puts it into a block. `record` is the number of its runtime record, `asked` tells what is probed.
+    pub fn put(&self, parts: &mut Parts, record: u32, asked: u64) {
+        let Entry { uri, flags, priority, attrs, findings, .. } = &self.entry;
+        let span = parts.text(uri);
+        let destination = Destination {
+            uri: span,
+            host: span.part(self.host.start, self.host.len()),
+            written: parts.text(&self.written),
+            attrs: parts.text(attrs.body),
+            duid: parts.text(&attrs.duid),
+            socket: parts.text(attrs.socket),
+            sockname: parts.text(attrs.sockname),
+            obproxy: parts.text(&attrs.obproxy),
+            ping_from: parts.text(&attrs.ping_from),
+            ping_reply_codes: parts.text(attrs.ping_reply_codes),
+            ping_interval: attrs.ping_interval,
+            ping_timeout: attrs.ping_timeout,
+            latency: attrs.latency,
+            cc: attrs.cc,
+            priority: *priority,
+            maxload: attrs.maxload,
+            weight: attrs.weight,
+            ocmin: attrs.ocmin,
+            rweight: attrs.rweight,
+            flags: *flags,
+            record,
+            asked,
+            srv_weight: self.srv_weight,
+            send_from: self.send_from,
+            ping_from_socket: self.ping_from_socket,
+            named: self.named,
+            mended: !findings.is_empty() || !attrs.findings.is_empty(),
+            looked_up: self.looked_up,
+            unresolved: self.unresolved(),
+            port: self.port,
+            proto: self.proto,
+        };
+        parts.put(destination, &self.addresses);
+    }
+}
+
+/// What a name was found to mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meaning {
+    /// Addresses, the first answer first.
+    pub addresses: Vec<IpAddr>,
+    /// Port and transport, where the name says them (SRV, NAPTR).
+    pub port_and_proto: Option<(u16, u16)>,
+}
+
+impl Meaning {
+    /// Makes it what a destination's name means.
+    pub fn give_to(self, one: &mut Resolved<'_>) {
+        one.addresses = self.addresses;
+        (one.port, one.proto) = self.port_and_proto.unwrap_or((one.port, one.proto));
+    }
+}

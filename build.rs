@@ -46,7 +46,7 @@ fn build() -> Result<()> {
         .allowlist_function("fixup_(free_)?(igp|spve)_null")
         .allowlist_function("get_is_fparam|get_str_fparam|sr_kemi_modules_add")
         .allowlist_function("parse_headers|parse_uri|parse_from_header|parse_credentials|set_dst_uri|append_branch")
-        .allowlist_function("xavp_(add_value|add_value_after|add_xavp_value|get|get_next|rm|destroy_list)")
+        .allowlist_function("xavp_(add_after|add_value|get|get_next|rm)")
         .allowlist_function("grep_sock_info|parse_phostport|ksr_get_socket_by_name")
         .allowlist_function("get_loaded_modules|sr_corecb_get|register_timer|sr_wtimer_add|register_basic_timers|fork_basic_utimer|get_max_procs|destroy_modules_phase")
         .allowlist_function("dns_set_local_ttl|get_record|free_rdata_list|cfg_declare|counter_register|db_bind_mod|db_table_version")

@@ -4,7 +4,7 @@
 
 use crate::conf::Conf;
 use crate::host::mem::Pool;
-use crate::host::xavp::{Fields, NoMemory, Record};
+use crate::host::xavp::{NoMemory, Record, Value, Writer};
 use crate::state::{Member, Set};
 
 /// An entry of the list.
@@ -17,34 +17,41 @@ pub struct Listed<'a> {
     pub counted: bool,
 }
 
-/// The fields of an entry, in the order in which the stock module adds them.
-pub fn fields(conf: &Conf, listed: &Listed<'_>) -> Result<Fields, NoMemory> {
-    let mut fields = Fields::default();
-    let set = listed.set;
-    let Some(destination) = set.get(listed.at) else { return Ok(fields) };
+/// The names of the fields, in the order in which the stock module adds them.
+mod field {
+    use crate::host::xavp::Name;
+    pub static URI: Name = Name::new(b"uri");
+    pub static GRP: Name = Name::new(b"grp");
+    pub static ATTRS: Name = Name::new(b"attrs");
+    pub static SOCK: Name = Name::new(b"sock");
+    pub static SOCKET: Name = Name::new(b"socket");
+    pub static SOCKNAME: Name = Name::new(b"sockname");
+    pub static DSTID: Name = Name::new(b"dstid");
+}
+
+/// Adds an entry.
+pub fn add(list: &mut Writer<'_>, conf: &Conf, entry: &Listed<'_>) -> Result<(), NoMemory> {
+    let set = entry.set;
+    let Some(destination) = set.get(entry.at) else { return Ok(()) };
+    let text = |wanted: bool, span| {
+        let text = destination.text(span);
+        (wanted && !text.is_empty()).then(|| Value::text(text))
+    };
     let mode = conf.xavp_dst_mode;
-    fields.text(b"uri", destination.text(destination.uri))?;
-    fields.int(b"grp", set.id)?;
-    let attrs = destination.text(destination.attrs);
-    if mode.attrs && !attrs.is_empty() {
-        fields.text(b"attrs", attrs)?;
-    }
-    if let Some(socket) = destination.send_from {
-        fields.socket(b"sock", socket)?;
-        for (wanted, name, text) in [
-            (mode.socket, &b"socket"[..], destination.text(destination.socket)),
-            (mode.sockname, b"sockname", destination.text(destination.sockname)),
-        ] {
-            if wanted && !text.is_empty() {
-                fields.text(name, text)?;
-            }
-        }
-    }
-    if listed.counted {
+    let sock = destination.send_from;
+    let dstid = entry.counted.then(|| {
         let duid = destination.text(destination.duid);
-        fields.text(b"dstid", if duid.is_empty() { destination.text(destination.uri) } else { duid })?;
-    }
-    Ok(fields)
+        Value::text(if duid.is_empty() { destination.text(destination.uri) } else { duid })
+    });
+    list.add(&[
+        Some((&field::URI, Value::text(destination.text(destination.uri)))),
+        Some((&field::GRP, Value::int(set.id))),
+        text(mode.attrs, destination.attrs).map(|attrs| (&field::ATTRS, attrs)),
+        sock.map(|sock| (&field::SOCK, Value::socket(sock))),
+        text(mode.socket && sock.is_some(), destination.socket).map(|socket| (&field::SOCKET, socket)),
+        text(mode.sockname && sock.is_some(), destination.sockname).map(|name| (&field::SOCKNAME, name)),
+        dstid.map(|dstid| (&field::DSTID, dstid)),
+    ])
 }
 
 /// The position in `set` of the destination that a record of the list names. `hint` is where it is most likely: the next

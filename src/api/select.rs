@@ -22,6 +22,9 @@ mod code {
     pub const NO_ROOM: i32 = -4;
 }
 
+/// The field of `xavp_ctx`.
+static CNT: xavp::Name = xavp::Name::new(b"cnt");
+
 /// The answer of the last selection in this process, for `$dsv(…)`.
 static LAST: AtomicI32 = AtomicI32::new(1);
 
@@ -191,7 +194,7 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
     }
     let conf = &module.conf;
     if written.sent && conf.with_count && !conf.xavp_ctx.is_empty() {
-        if let Err(xavp::NoMemory) = xavp::add_int(&conf.xavp_ctx, b"cnt", written.count) {
+        if let Err(xavp::NoMemory) = xavp::add_int(&conf.xavp_ctx, &CNT, written.count) {
             let name = shown(&conf.xavp_ctx);
             log::error(format_args!("selection: the host has no more memory for the xavp {name}"));
         }
@@ -296,7 +299,7 @@ fn write(
         let others = chosen.alternatives(module.root, written.left - 1);
         for at in core::iter::once(chosen.at).chain(others) {
             let entry = Listed { set, at, counted: chosen.counted };
-            list.add(list::fields(conf, &entry).ok()?).ok()?;
+            list::add(list, conf, &entry).ok()?;
             written.count += 1;
             written.left -= 1;
         }

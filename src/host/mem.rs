@@ -3,6 +3,7 @@
 use super::ffi;
 use crate::shm::Alloc;
 use core::alloc::Layout;
+use core::ffi::c_void;
 use core::ptr::NonNull;
 
 /// Kamailio's shared memory (`-m` sets its size).
@@ -22,5 +23,30 @@ unsafe impl Alloc for Pool {
     unsafe fn free(self, block: NonNull<u8>, _: Layout) {
         // SAFETY: the caller's promise.
         unsafe { ffi::shim_shm_free(block.as_ptr().cast()) };
+    }
+}
+
+/// The pool for one who asks for several blocks at once: it is locked once for all of them. Not for long, and no other way to
+/// the pool is to be gone meanwhile, since the lock does not know who holds it.
+pub(super) struct Locked(());
+
+impl Locked {
+    pub fn new() -> Self {
+        // SAFETY: no preconditions; the one who holds the lock never asks again.
+        unsafe { ffi::shim_shm_lock() };
+        Self(())
+    }
+
+    /// A block; null when the pool has no room.
+    pub fn alloc(&self, size: usize) -> *mut c_void {
+        // SAFETY: we hold the lock.
+        unsafe { ffi::shim_shm_malloc_unsafe(size) }
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // SAFETY: we hold the lock.
+        unsafe { ffi::shim_shm_unlock() };
     }
 }

@@ -1,9 +1,13 @@
 //! Extended AVPs: lists of named records that live as long as a transaction.
 
+mod write;
+
 use super::{ffi, text};
 use crate::shm::Foreign;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
+
+pub use write::{Field, Name, Value, Writer, add_int};
 
 /// The host has no memory for another value.
 #[derive(Debug)]
@@ -26,77 +30,6 @@ fn int_value(number: i32) -> ffi::sr_xval_t {
     let mut held = value(ffi::SR_XTYPE_INT);
     held.v.i = number;
     held
-}
-
-/// The fields of one record while it is made. Dropped before it is added, it gives its memory back.
-pub struct Fields(*mut ffi::sr_xavp_t);
-
-impl Default for Fields {
-    fn default() -> Self {
-        Self(null_mut())
-    }
-}
-
-impl Fields {
-    fn add(&mut self, name: &[u8], mut value: ffi::sr_xval_t) -> Result<(), NoMemory> {
-        let mut name = text::lent(name);
-        // SAFETY: the host copies name and value, and hangs the copy into our list.
-        let added = unsafe { ffi::xavp_add_value(&raw mut name, &raw mut value, &raw mut self.0) };
-        if added.is_null() { Err(NoMemory) } else { Ok(()) }
-    }
-
-    /// Adds a text.
-    pub fn text(&mut self, name: &[u8], text: &[u8]) -> Result<(), NoMemory> {
-        self.add(name, text_value(text))
-    }
-
-    /// Adds a number.
-    pub fn int(&mut self, name: &[u8], number: i32) -> Result<(), NoMemory> {
-        self.add(name, int_value(number))
-    }
-
-    /// Adds a socket.
-    pub fn socket(&mut self, name: &[u8], socket: Foreign) -> Result<(), NoMemory> {
-        let mut held = value(ffi::SR_XTYPE_VPTR);
-        held.v.vptr = socket.0.as_ptr();
-        self.add(name, held)
-    }
-}
-
-impl Drop for Fields {
-    fn drop(&mut self) {
-        // SAFETY: null or a list that we own.
-        unsafe { ffi::xavp_destroy_list(&raw mut self.0) };
-    }
-}
-
-/// Adds records of one name, the first at the head of the transaction's list and each next after the one before.
-pub struct Writer<'a> {
-    name: &'a [u8],
-    last: *mut ffi::sr_xavp_t,
-}
-
-impl<'a> Writer<'a> {
-    /// Records of this name.
-    pub fn new(name: &'a [u8]) -> Self {
-        Self { name, last: null_mut() }
-    }
-
-    /// Adds a record with these fields.
-    pub fn add(&mut self, mut fields: Fields) -> Result<(), NoMemory> {
-        let mut name = text::lent(self.name);
-        let mut record = value(ffi::SR_XTYPE_XAVP);
-        record.v.xavp = fields.0;
-        // SAFETY: `last` is null or the record that we added last in this same call from the script; the host takes the
-        // fields over if it succeeds.
-        let added = unsafe { ffi::xavp_add_value_after(&raw mut name, &raw mut record, self.last) };
-        if added.is_null() {
-            return Err(NoMemory);
-        }
-        fields.0 = null_mut();
-        self.last = added;
-        Ok(())
-    }
 }
 
 /// Adds a plain text under `name`, before all others of the name.
@@ -124,15 +57,6 @@ pub fn find_text<T>(name: &[u8], mut find: impl FnMut(&[u8]) -> Option<T>) -> Op
         at = unsafe { ffi::xavp_get_next(at) };
     }
     None
-}
-
-/// Adds a record `name` with this one number, before all others of the name.
-pub fn add_int(name: &[u8], field: &[u8], number: i32) -> Result<(), NoMemory> {
-    let (mut name, mut field, mut number) = (text::lent(name), text::lent(field), int_value(number));
-    // SAFETY: the host copies all three; the null list is the transaction's own.
-    let added =
-        unsafe { ffi::xavp_add_xavp_value(&raw mut name, &raw mut field, &raw mut number, null_mut()) };
-    if added.is_null() { Err(NoMemory) } else { Ok(()) }
 }
 
 /// The records of one name in the transaction's list.

@@ -32,6 +32,7 @@ mod names_fresh;
 mod names_unresolved;
 mod names_waiting;
 mod pace;
+mod records;
 mod release;
 mod reloads;
 mod removal;

@@ -6,6 +6,7 @@
 #include "core/dns_cache.h"
 #include "core/dset.h"
 #include "core/globals.h"
+#include "core/hashes.h"
 #include "core/mem/shm_mem.h"
 #include "core/parser/parse_cseq.h"
 #include "core/parser/parse_from.h"
@@ -48,6 +49,11 @@ str shim_from_uri(struct sip_msg *msg)
 int shim_has_tm(void)
 {
 	return find_export("load_tm", NO_SCRIPT, 0) != NULL;
+}
+
+unsigned int shim_hash(const char *text, int len)
+{
+	return get_hash1_raw(text, len);
 }
 
 int shim_is_faked_reply(struct sip_msg *msg)
@@ -126,9 +132,24 @@ void shim_shm_free(void *block)
 	shm_free(block);
 }
 
+void shim_shm_lock(void)
+{
+	shm_global_lock();
+}
+
 void *shim_shm_malloc(size_t size)
 {
 	return shm_malloc(size);
+}
+
+void *shim_shm_malloc_unsafe(size_t size)
+{
+	return shm_malloc_unsafe(size);
+}
+
+void shim_shm_unlock(void)
+{
+	shm_global_unlock();
 }
 
 int shim_tm_branches(struct cell *t)

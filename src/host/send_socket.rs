@@ -14,6 +14,7 @@ use super::{ffi, guard::guard, message::Message, text, uri, xavp};
 use crate::shm::Foreign;
 use core::ffi::{c_int, c_uint, c_void};
 use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 /// The xavp of a transaction: a text each time, the socket that was set and the script's own one behind it. The last comes
@@ -28,7 +29,39 @@ struct Note {
 }
 
 /// The notes of the failure route that runs in this process.
-static LOCAL: Mutex<Vec<Note>> = Mutex::new(Vec::new());
+static LOCAL: Local = Local { any: AtomicBool::new(false), notes: Mutex::new(Vec::new()) };
+
+/// Notes of a process. Nearly always there are none, which is known without the lock: each selection and each route asks.
+struct Local {
+    any: AtomicBool,
+    notes: Mutex<Vec<Note>>,
+}
+
+impl Local {
+    fn is_empty(&self) -> bool {
+        !self.any.load(Ordering::Relaxed)
+    }
+
+    fn put(&self, note: Note) {
+        self.notes.lock().push(note);
+        self.any.store(true, Ordering::Relaxed);
+    }
+
+    /// The last one that fits.
+    fn last(&self, fits: impl Fn(&Note) -> bool) -> Option<Note> {
+        if self.is_empty() {
+            return None;
+        }
+        self.notes.lock().iter().rev().find(|note| fits(note)).copied()
+    }
+
+    fn clear(&self) {
+        if !self.is_empty() {
+            self.notes.lock().clear();
+            self.any.store(false, Ordering::Relaxed);
+        }
+    }
+}
 
 /// Learns when routes begin. Once, before the fork.
 pub fn watch() -> Result<(), &'static str> {
@@ -39,7 +72,7 @@ pub fn watch() -> Result<(), &'static str> {
 }
 
 unsafe extern "C" fn begins(_: *mut ffi::sip_msg, _: c_uint, _: *mut c_void) -> c_int {
-    guard((), || LOCAL.lock().clear());
+    guard((), || LOCAL.clear());
     1 // the route runs
 }
 
@@ -89,7 +122,7 @@ impl Message {
     /// The socket that the script has chosen for the request, if it has.
     fn own_socket(&self) -> Option<Foreign> {
         let now = NonNull::new(self.raw().force_send_socket).map(|socket| Foreign(socket.cast()));
-        if let Some(note) = LOCAL.lock().iter().rev().find(|note| now.is_none_or(|now| note.set == now)) {
+        if let Some(note) = LOCAL.last(|note| now.is_none_or(|now| note.set == now)) {
             return note.own;
         }
         if now.is_none() && comes_in() {
@@ -108,6 +141,9 @@ impl Message {
     /// Sends the request to `uri` from this socket, or without one as if the module had never set any. False if the host has no
     /// memory to note it.
     pub(super) fn send_from(&mut self, socket: Option<Foreign>, uri: &[u8]) -> bool {
+        if socket.is_none() && self.raw().force_send_socket.is_null() && LOCAL.is_empty() && comes_in() {
+            return true; // nothing was ever set
+        }
         let own = self.own_socket();
         let named = socket.is_some();
         let socket = socket.or_else(|| self.undone(own, uri));
@@ -125,7 +161,7 @@ impl Message {
 
 /// Whether the module has set a socket for the request before.
 fn has_notes() -> bool {
-    !LOCAL.lock().is_empty() || xavp::find_text(NOTES, |_| Some(())).is_some()
+    !LOCAL.is_empty() || xavp::find_text(NOTES, |_| Some(())).is_some()
 }
 
 /// Whether a request to this URI goes by UDP, as far as the URI says.
@@ -137,7 +173,7 @@ fn goes_by_udp(uri: &[u8]) -> bool {
 
 fn note(note: Note) -> bool {
     if !comes_in() {
-        LOCAL.lock().push(note);
+        LOCAL.put(note);
         return true;
     }
     let own = note.own.map_or(&[][..], name);

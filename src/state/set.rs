@@ -127,13 +127,13 @@ impl<A: Alloc> Set<A> {
     /// Takes the next turn; the one after it is the next position.
     pub fn take_turn(&self) -> u32 {
         let len = self.ring();
-        let next = |turn: u32| Some((turn % len + 1) % len);
-        self.turns.turn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(0) % len
+        let next = |turn| Some(following(within(turn, len), len));
+        within(self.turns.turn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(0), len)
     }
 
     /// Whose turn it is; it stays his.
     pub fn turn(&self) -> u32 {
-        self.turns.turn.load(Ordering::Relaxed) % self.ring()
+        within(self.turns.turn.load(Ordering::Relaxed), self.ring())
     }
 
     /// The next ticket of a row, which stays the next.
@@ -144,9 +144,10 @@ impl<A: Alloc> Set<A> {
     /// Says which position the turn came to, so that the next turn follows it, unless another has moved on already.
     pub fn settle_turn(&self, turn: u32, at: usize) {
         let len = self.ring();
-        let next = (at as u32 + 1) % len;
-        let _ =
-            self.turns.turn.compare_exchange((turn + 1) % len, next, Ordering::Relaxed, Ordering::Relaxed);
+        let (taken, next) = (following(turn, len), following(at as u32, len));
+        if next != taken {
+            let _ = self.turns.turn.compare_exchange(taken, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// The position of this line.
@@ -174,4 +175,14 @@ impl<A: Alloc> Set<A> {
     fn ring(&self) -> u32 {
         u32::try_from(self.len()).unwrap_or(u32::MAX).max(1)
     }
+}
+
+/// The turn in a set of this many. It is beyond only where the set has become smaller.
+fn within(turn: u32, len: u32) -> u32 {
+    if turn < len { turn } else { turn % len }
+}
+
+/// The turn after this one, which is within the set.
+fn following(turn: u32, len: u32) -> u32 {
+    if turn + 1 < len { turn + 1 } else { 0 }
 }

@@ -55,7 +55,7 @@ fn build() -> Result<()> {
         .allowlist_var("CFG_(VAR_INT|VAR_STR|ATOMIC)|ns_t_srv|event_rt|route_type|EVENT_ROUTE|PROC_(TIMER|MAIN)|TMCB_(LOCAL_COMPLETED|REQUEST_SENT|REQUEST_FWDED|DESTROY)|TYPE_REQUEST|TMCB_RETR_F|(PRE|POST)_SCRIPT_CB|mhomed|sendipv[46]")
         .allowlist_type("xhttp_api_t|db_func_t|db1_con_t|db1_res_t|db_val_t|db_type_t|cfg_def_t|tm_binds|srv_rdata|__ns_type|uac_req_t|tmcb_params|transaction_cb|run_act_ctx|sip_protos")
         .opaque_type("cell|dlg|dlg_t")
-        .allowlist_var("EQ_T|PVT_OTHER")
+        .allowlist_var("EQ_T|FPARAM_INT|PVT_OTHER")
         .allowlist_type("module_exports_t|param_export_t|cmd_export_t|rpc_export_t|rpc_t|sip_msg_t|sr_xval_t")
         .allowlist_function("pv_(get_sintval|get_strval|get_null|parse_format|printf_s|parse_spec2)")
         .allowlist_type("sr_kemi_t|pv_export_t|pv_spec_t|pv_value_t|pv_elem_t|auth_body_t|dispatcher_api_t")

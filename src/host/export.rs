@@ -317,7 +317,7 @@ macro_rules! script_function {
         ) -> ::core::ffi::c_int {
             const NAME: &str = $crate::host::export::name($name);
             // SAFETY: called by the host with what it declares.
-            unsafe { $crate::host::script::enter(msg, &[$a, $b, $c], ARGUMENTS, NAME, $bad, $function) }
+            unsafe { $crate::host::script::enter(msg, [$a, $b, $c], ARGUMENTS, NAME, $bad, $function) }
         }
         const TEXTS: u32 = $crate::host::export::texts(ARGUMENTS);
         $crate::host::export::Function::three::<TEXTS>($name, $crate::host::export::routes::$routes, entry)
@@ -344,7 +344,7 @@ macro_rules! script_function {
         ) -> ::core::ffi::c_int {
             const NAME: &str = $crate::host::export::name($name);
             // SAFETY: called by the host with what it declares.
-            unsafe { $crate::host::script::enter(msg, &[$a, $b, $c, $d, $e], ARGUMENTS, NAME, $bad, $function) }
+            unsafe { $crate::host::script::enter(msg, [$a, $b, $c, $d, $e], ARGUMENTS, NAME, $bad, $function) }
         }
         const TEXTS: u32 = $crate::host::export::texts(ARGUMENTS);
         $crate::host::export::Function::five::<TEXTS>($name, $crate::host::export::routes::$routes, entry)
@@ -360,7 +360,7 @@ macro_rules! script_function {
             const NAME: &str = $crate::host::export::name($name);
             // SAFETY: called by the host with what it declares; arguments that the script does not give are null, and
             // only as many are read as the row declares.
-            unsafe { $crate::host::script::enter(msg, &[first, second], ARGUMENTS, NAME, $bad, $function) }
+            unsafe { $crate::host::script::enter(msg, [first, second], ARGUMENTS, NAME, $bad, $function) }
         }
         const TEXTS: u32 = $crate::host::export::texts(ARGUMENTS);
         const ROUTES: u32 = $crate::host::export::routes::$routes;

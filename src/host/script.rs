@@ -97,31 +97,24 @@ pub type Function = fn(&mut Message, &Values<'_>) -> Verdict;
 /// # Safety
 /// `msg` and `raw` are what the host passed to an exported function whose arguments the fix-up of
 /// [`super::export`] prepared.
-pub unsafe fn enter(
+#[inline] // into the entry of each function, where the number and the kinds of the arguments are known
+pub unsafe fn enter<const N: usize>(
     msg: *mut ffi::sip_msg,
-    raw: &[*mut c_char],
+    raw: [*mut c_char; N],
     arguments: &[Argument],
-    name: &str,
+    name: &'static str,
     bad: c_int,
     function: Function,
 ) -> c_int {
     let call = |message: &mut Message| {
-        // No function has more arguments, and the way to a selection has no room for an allocation.
-        let mut values = [Value::Int(0); MOST];
+        // The way to a selection has no room for an allocation.
+        let mut values = [Value::Int(0); N];
         for ((argument, raw), place) in arguments.iter().zip(raw).zip(&mut values) {
             // SAFETY: from the host, prepared.
-            match unsafe { read(msg, *raw, *argument) } {
+            match unsafe { read(msg, raw, *argument) } {
                 Ok(value) => *place = value,
                 Err(found) => {
-                    let expected = match argument.kind {
-                        Kind::Int => "a whole number",
-                        Kind::Text => "a text",
-                    };
-                    let shown = found.get(..SHOWN).unwrap_or(found).escape_ascii();
-                    let argument = argument.name;
-                    log::error(format_args!(
-                        "{name}: argument '{argument}': expected {expected}, found '{shown}'"
-                    ));
+                    tell(name, *argument, found);
                     return bad;
                 }
             }
@@ -132,8 +125,18 @@ pub unsafe fn enter(
     unsafe { with_message(msg, call) }
 }
 
-/// Arguments of a function, at most.
-const MOST: usize = 6;
+/// Tells of an argument that cannot be used.
+#[cold]
+fn tell(name: &str, argument: Argument, found: &[u8]) {
+    let expected = match argument.kind {
+        Kind::Int => "a whole number",
+        Kind::Text => "a text",
+    };
+    let shown = found.get(..SHOWN).unwrap_or(found).escape_ascii();
+    let argument = argument.name;
+    log::error(format_args!("{name}: argument '{argument}': expected {expected}, found '{shown}'"));
+}
+
 /// Bytes of an argument that a log line shows.
 const SHOWN: usize = 60;
 
@@ -162,33 +165,51 @@ unsafe fn with_message(msg: *mut ffi::sip_msg, call: impl FnOnce(&mut Message) -
 ///
 /// # Safety
 /// `raw` is null or an argument that the fix-up for its kind prepared; texts stay as they are for the time of the call.
+#[inline]
 unsafe fn read<'a>(
     msg: *mut ffi::sip_msg,
     raw: *mut c_char,
     argument: Argument,
 ) -> Result<Value<'a>, &'a [u8]> {
     let Some(param) = NonNull::new(raw.cast::<ffi::fparam_t>()) else { return Err(&[]) };
-    let mut string = ffi::str_ { s: core::ptr::null_mut(), len: 0 };
+    // SAFETY: the caller's promise.
+    let given = unsafe { param.as_ref() };
     match argument.kind {
-        Kind::Text => {
-            // SAFETY: the caller's promise; the text is ours to fill.
-            let got = unsafe { ffi::get_str_fparam(&raw mut string, msg, param.as_ptr()) };
-            // SAFETY: filled by the host.
-            if got == 0 { Ok(Value::Text(unsafe { text::bytes(string) })) } else { Err(&[]) }
+        // As good as always a number is written out.
+        Kind::Int if u32::try_from(given.type_) == Ok(ffi::FPARAM_INT) => {
+            // SAFETY: the tag says that it is a number.
+            Ok(Value::Int(unsafe { given.v.i }))
         }
-        Kind::Int => {
-            let (mut number, mut kinds) = (0, 0);
-            // SAFETY: as above.
-            let got = unsafe {
-                ffi::get_is_fparam(&raw mut number, &raw mut string, msg, param.as_ptr(), &raw mut kinds)
-            };
-            if got == 0 && kinds & ffi::PARAM_INT != 0 {
-                return Ok(Value::Int(number));
-            }
-            // SAFETY: empty, or filled by the host.
-            let found = unsafe { text::bytes(string) };
-            let number = core::str::from_utf8(found).ok().and_then(|text| text.trim().parse().ok());
-            number.map(Value::Int).ok_or(found)
-        }
+        // SAFETY: the caller's promise.
+        Kind::Int => unsafe { number(msg, param) },
+        // SAFETY: the caller's promise.
+        Kind::Text => unsafe { text(msg, param) },
     }
+}
+
+/// # Safety
+/// As for [`read`].
+unsafe fn text<'a>(msg: *mut ffi::sip_msg, param: NonNull<ffi::fparam_t>) -> Result<Value<'a>, &'a [u8]> {
+    let mut string = ffi::str_ { s: core::ptr::null_mut(), len: 0 };
+    // SAFETY: the caller's promise; the text is ours to fill.
+    let got = unsafe { ffi::get_str_fparam(&raw mut string, msg, param.as_ptr()) };
+    // SAFETY: filled by the host.
+    if got == 0 { Ok(Value::Text(unsafe { text::bytes(string) })) } else { Err(&[]) }
+}
+
+/// # Safety
+/// As for [`read`].
+unsafe fn number<'a>(msg: *mut ffi::sip_msg, param: NonNull<ffi::fparam_t>) -> Result<Value<'a>, &'a [u8]> {
+    let (mut number, mut kinds) = (0, 0);
+    let mut string = ffi::str_ { s: core::ptr::null_mut(), len: 0 };
+    // SAFETY: the caller's promise; number and text are ours to fill.
+    let got =
+        unsafe { ffi::get_is_fparam(&raw mut number, &raw mut string, msg, param.as_ptr(), &raw mut kinds) };
+    if got == 0 && kinds & ffi::PARAM_INT != 0 {
+        return Ok(Value::Int(number));
+    }
+    // SAFETY: empty, or filled by the host.
+    let found = unsafe { text::bytes(string) };
+    let number = core::str::from_utf8(found).ok().and_then(|text| text.trim().parse().ok());
+    number.map(Value::Int).ok_or(found)
 }

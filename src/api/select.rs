@@ -165,7 +165,7 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
     // Not above zero is no limit, as in the stock module.
     let left = usize::try_from(limit).ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX);
     let mut written = Written { sent: false, count: 0, left };
-    let mut list = xavp::Writer::new(&module.conf.xavp_dst);
+    let mut list = xavp::Writer::new(&module.xavp_dst);
     let mut verdict = Verdict::False(code::ERROR);
     let mut cause = code::ERROR;
     for rule in rules {
@@ -194,7 +194,7 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
     }
     let conf = &module.conf;
     if written.sent && conf.with_count && !conf.xavp_ctx.is_empty() {
-        if let Err(xavp::NoMemory) = xavp::add_int(&conf.xavp_ctx, &CNT, written.count) {
+        if let Err(xavp::NoMemory) = xavp::add_int(&module.xavp_ctx, &CNT, written.count) {
             let name = shown(&conf.xavp_ctx);
             log::error(format_args!("selection: the host has no more memory for the xavp {name}"));
         }
@@ -296,7 +296,10 @@ fn write(
         return Some(if all { Verdict::True } else { Verdict::InPart });
     }
     if conf.failover && !conf.xavp_dst.is_empty() && written.left > 0 {
-        let others = chosen.alternatives(module.root, written.left - 1);
+        let others = match written.left - 1 {
+            0 => Vec::new(),
+            most => chosen.alternatives(module.root, most),
+        };
         for at in core::iter::once(chosen.at).chain(others) {
             let entry = Listed { set, at, counted: chosen.counted };
             list::add(list, conf, &entry).ok()?;

@@ -11,6 +11,7 @@ use crate::conf::{Conf, Finding};
 use crate::dest::ReplyCodes;
 use crate::health::mark::Thresholds;
 use crate::host::variable::{Format, Settable};
+use crate::host::xavp::Name;
 use crate::host::{log, mem::Pool, process, runtime, uri};
 use crate::service::health::dns as names_service;
 use crate::service::health::probe;
@@ -26,6 +27,10 @@ pub struct Module {
     pub conf: Conf,
     /// The shared state.
     pub root: &'static Root<Pool>,
+    /// `xavp_dst`.
+    pub xavp_dst: Name,
+    /// `xavp_ctx`.
+    pub xavp_ctx: Name,
     /// `hash_pvar`, read.
     pub hash_pvar: Option<Format>,
     /// `setid_pvname`, read.
@@ -122,6 +127,8 @@ impl Module {
             None => None,
         };
         Ok(Self {
+            xavp_dst: Name::chosen(&conf.xavp_dst),
+            xavp_ctx: Name::chosen(&conf.xavp_ctx),
             hash_pvar: named("hash_pvar", &conf.hash_pvar, Format::parse, "a text with variables")?,
             setid_variable: named("setid_pvname", &conf.setid_pvname, Settable::parse, settable)?,
             attrs_variable: named("attrs_pvname", &conf.attrs_pvname, Settable::parse, settable)?,

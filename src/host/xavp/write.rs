@@ -13,44 +13,37 @@ use crate::shm::Foreign;
 use core::marker::PhantomData;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicU32, Ordering};
+use std::borrow::Cow;
 
-/// The name of a field. Its hash, which the host compares first, is made once in each process.
+/// A name with its hash, which the host compares first. The hash is made once in each process.
 pub struct Name {
-    text: &'static [u8],
+    text: Cow<'static, [u8]>,
     /// 0 until it is made.
     hash: AtomicU32,
 }
 
 impl Name {
-    /// Of a text, which is not empty.
+    /// The name of a field.
     pub const fn new(text: &'static [u8]) -> Self {
-        Self { text, hash: AtomicU32::new(0) }
+        Self { text: Cow::Borrowed(text), hash: AtomicU32::new(0) }
     }
 
-    fn key(&self) -> Key<'_> {
+    /// A name that an operator may choose. An empty one is none and must not be used.
+    pub fn chosen(text: &[u8]) -> Self {
+        Self { text: Cow::Owned(text.to_vec()), hash: AtomicU32::new(0) }
+    }
+
+    fn hash(&self) -> u32 {
         match self.hash.load(Ordering::Relaxed) {
             0 => {
-                let key = Key::of(self.text);
-                self.hash.store(key.hash, Ordering::Relaxed);
-                key
+                let name = text::lent(&self.text);
+                // SAFETY: the host reads as many bytes as there are.
+                let hash = unsafe { ffi::shim_hash(name.s, name.len) };
+                self.hash.store(hash, Ordering::Relaxed);
+                hash
             }
-            hash => Key { text: self.text, hash },
+            hash => hash,
         }
-    }
-}
-
-/// A name with its hash.
-#[derive(Clone, Copy)]
-struct Key<'a> {
-    text: &'a [u8],
-    hash: u32,
-}
-
-impl<'a> Key<'a> {
-    fn of(text: &'a [u8]) -> Self {
-        let name = text::lent(text);
-        // SAFETY: the host reads as many bytes as there are.
-        Self { text, hash: unsafe { ffi::shim_hash(name.s, name.len) } }
     }
 }
 
@@ -95,21 +88,19 @@ pub type Field<'a> = (&'a Name, Value<'a>);
 
 /// Adds records of one name, the first at the head of the transaction's list and each next after the one before.
 pub struct Writer<'a> {
-    name: &'a [u8],
-    key: Option<Key<'a>>,
+    name: &'a Name,
     last: *mut ffi::sr_xavp_t,
 }
 
 impl<'a> Writer<'a> {
-    /// Records of this name, which is not empty.
-    pub fn new(name: &'a [u8]) -> Self {
-        Self { name, key: None, last: null_mut() }
+    /// Records of this name.
+    pub fn new(name: &'a Name) -> Self {
+        Self { name, last: null_mut() }
     }
 
     /// Adds a record with those of these fields that are there. In it the last one comes first, as in what the host makes.
     pub fn add<const N: usize>(&mut self, fields: &[Option<Field<'_>>; N]) -> Result<(), NoMemory> {
-        let key = *self.key.get_or_insert_with(|| Key::of(self.name));
-        let record = record(key, fields)?;
+        let record = record(self.name, fields)?;
         // SAFETY: in no list yet. `last` is null, which names the head of the transaction's list, or the record that we added
         // last in this same call from the script.
         unsafe { ffi::xavp_add_after(record, self.last) };
@@ -119,42 +110,42 @@ impl<'a> Writer<'a> {
 }
 
 /// Adds a record `name` with this one number, before all others of the name.
-pub fn add_int(name: &[u8], field: &Name, number: i32) -> Result<(), NoMemory> {
+pub fn add_int(name: &Name, field: &Name, number: i32) -> Result<(), NoMemory> {
     Writer::new(name).add(&[Some((field, Value::int(number)))])
 }
 
 /// A record that is in no list yet.
 fn record<const N: usize>(
-    key: Key<'_>,
+    name: &Name,
     fields: &[Option<Field<'_>>; N],
 ) -> Result<*mut ffi::sr_xavp_t, NoMemory> {
-    let (record, blocks) = blocks(key.text, fields)?;
+    let (record, blocks) = blocks(name, fields)?;
     let mut list = null_mut();
-    for ((name, value), block) in fields.iter().flatten().zip(blocks) {
+    for ((field, value), block) in fields.iter().flatten().zip(blocks) {
         // SAFETY: ours, and made for this name and value.
-        unsafe { fill(block, name.key(), *value, list) };
+        unsafe { fill(block, field, *value, list) };
         list = block;
     }
     // SAFETY: ours, and made for this name.
-    unsafe { fill(record, key, Value::record(list), null_mut()) };
+    unsafe { fill(record, name, Value::record(list), null_mut()) };
     Ok(record)
 }
 
 /// A block for a record of this name, and one for each of the fields that are there: all or none.
 fn blocks<const N: usize>(
-    name: &[u8],
+    name: &Name,
     fields: &[Option<Field<'_>>; N],
 ) -> Result<(*mut ffi::sr_xavp_t, [*mut ffi::sr_xavp_t; N]), NoMemory> {
     let (mut record, mut blocks) = (null_mut(), [null_mut(); N]);
     let memory = Locked::new();
-    let get = |name: &[u8], text: Option<&[u8]>, block: &mut *mut ffi::sr_xavp_t| {
-        let size = size_of::<ffi::sr_xavp_t>() + with_end(name) + text.map_or(0, with_end);
+    let get = |name: &Name, text: Option<&[u8]>, block: &mut *mut ffi::sr_xavp_t| {
+        let size = size_of::<ffi::sr_xavp_t>() + with_end(&name.text) + text.map_or(0, with_end);
         *block = memory.alloc(size).cast();
         !block.is_null()
     };
     let mut wanted = fields.iter().flatten().zip(&mut blocks);
-    let all = wanted.all(|((name, value), block)| get(name.text, value.behind(), block))
-        && get(name, None, &mut record);
+    let all =
+        wanted.all(|((name, value), block)| get(name, value.behind(), block)) && get(name, None, &mut record);
     drop(memory);
     if all {
         return Ok((record, blocks));
@@ -173,7 +164,7 @@ fn with_end(text: &[u8]) -> usize {
 
 /// # Safety
 /// `block` has room for all of this and nobody else has it.
-unsafe fn fill(block: *mut ffi::sr_xavp_t, key: Key<'_>, value: Value<'_>, next: *mut ffi::sr_xavp_t) {
+unsafe fn fill(block: *mut ffi::sr_xavp_t, name: &Name, value: Value<'_>, next: *mut ffi::sr_xavp_t) {
     // SAFETY: the texts are in two places behind the fixed part, where there is room for them and their zeros.
     unsafe {
         let put = |text: &[u8], at: *mut u8| {
@@ -184,8 +175,8 @@ unsafe fn fill(block: *mut ffi::sr_xavp_t, key: Key<'_>, value: Value<'_>, next:
         let behind = block.add(1).cast::<u8>();
         let mut val = value.0;
         if let Some(text) = value.behind() {
-            val.v.s = put(text, behind.add(with_end(key.text)));
+            val.v.s = put(text, behind.add(with_end(&name.text)));
         }
-        block.write(ffi::sr_xavp_t { id: key.hash, name: put(key.text, behind), val, next });
+        block.write(ffi::sr_xavp_t { id: name.hash(), name: put(&name.text, behind), val, next });
     }
 }

@@ -19,7 +19,11 @@ impl Algorithm for CallLoad {
 
     /// Those that are full are left out; when the call gets there, others may be.
     fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw, most: usize) -> Vec<usize> {
-        around(pool, chosen, draw).filter(|&at| !is_full(pool, at)).take(most).collect()
+        around(pool, chosen, draw, usize::MAX)
+            .into_iter()
+            .filter(|&at| !is_full(pool, at))
+            .take(most)
+            .collect()
     }
 
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {

@@ -23,6 +23,7 @@ pub mod weight;
 
 pub use call_load::least_loaded;
 
+use core::ops::Range;
 use weight::{Ring, Weighted};
 
 /// The algorithms by the number that scripts give.
@@ -86,6 +87,15 @@ pub trait Pool {
     }
     /// Whether calls may go to this one: neither inactive nor disabled.
     fn usable(&self, at: usize) -> bool;
+    /// The first of these positions that is usable.
+    fn first_usable(&self, mut among: Range<usize>) -> Option<usize> {
+        among.find(|&at| self.usable(at))
+    }
+    /// Adds those of these positions that are usable, until there are so many.
+    fn add_usable(&self, among: Range<usize>, most: usize, to: &mut Vec<usize>) {
+        let left = most.saturating_sub(to.len());
+        to.extend(among.filter(|&at| self.usable(at)).take(left));
+    }
     /// Calls that it has now.
     fn load(&self, at: usize) -> u32;
     /// Calls that it may have; 0 is no limit.
@@ -210,7 +220,7 @@ pub trait Algorithm: Sync {
     }
     /// The positions to try after the chosen one fails, in their order; at most so many.
     fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw, most: usize) -> Vec<usize> {
-        around(pool, chosen, draw).take(most).collect()
+        around(pool, chosen, draw, most)
     }
 }
 
@@ -249,7 +259,11 @@ pub fn is_full(pool: &dyn Pool, at: usize) -> bool {
 
 /// The usable destination at the number drawn, or the next after it, around the field; then the spared last one.
 fn usable_from(pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
-    first_from(pool, draw, |at| pool.usable(at))
+    let field = draw.field_of(pool)?;
+    let start = (draw.number % field as u64) as usize;
+    let first = pool.first_usable(start..field).or_else(|| pool.first_usable(0..start));
+    let found = first.or_else(|| pool.first_usable(field..pool.len()));
+    found.map(Choice::at).ok_or(Refusal::NoneActive)
 }
 
 /// The same for what else a destination must be.
@@ -267,12 +281,17 @@ fn spared(pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
 }
 
 /// The usable positions after `first`, then those before it, then the spared last one, if it is not `first`: that one
-/// usable or not, as in the stock module.
-fn around(pool: &dyn Pool, first: usize, draw: Draw) -> impl Iterator<Item = usize> + '_ {
+/// usable or not, as in the stock module. At most so many.
+fn around(pool: &dyn Pool, first: usize, draw: Draw, most: usize) -> Vec<usize> {
     let len = pool.len();
     let field = draw.field(len);
-    let around = (first + 1..field).chain(0..first.min(field)).filter(|&at| pool.usable(at));
-    around.chain((field..len).filter(move |&at| at != first))
+    let mut all = Vec::with_capacity(most.min(len));
+    for part in [first + 1..field, 0..first.min(field)] {
+        pool.add_usable(part, most, &mut all);
+    }
+    let spared = (field..len).filter(|&at| at != first);
+    all.extend(spared.take(most.saturating_sub(all.len())));
+    all
 }
 
 #[cfg(test)]
@@ -351,9 +370,11 @@ pub(crate) mod tests {
     #[test]
     fn alternatives_go_round_and_end_with_the_spared_one() {
         let set = usable(&[true, false, true, true, true]);
-        let all = |first, spare_last| around(&set, first, Draw { number: 0, spare_last }).collect::<Vec<_>>();
+        let all = |first, spare_last| around(&set, first, Draw { number: 0, spare_last }, 9);
         assert_eq!(all(2, false), [3, 4, 0]);
         assert_eq!(all(2, true), [3, 0, 4]);
         assert_eq!(all(4, true), [0, 2, 3]);
+        let some = |most| around(&set, 2, Draw { number: 0, spare_last: true }, most);
+        assert_eq!([0, 1, 2, 3].map(some), [vec![], vec![3], vec![3, 0], vec![3, 0, 4]]);
     }
 }

@@ -104,6 +104,36 @@ fn each_layer_names_only_those_below_it() {
     }
 }
 
+/// The files of `service/sets` that this text names.
+fn named_sets(code: &str) -> Vec<String> {
+    let part = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    let mut all: Vec<String> = Vec::new();
+    for rest in code.split("crate::service::sets::").skip(1) {
+        match rest.strip_prefix('{') {
+            Some(group) => all.extend(group.split('}').next().unwrap().split(',').map(str::trim).map(part)),
+            None => all.push(part(rest)),
+        }
+    }
+    all
+}
+
+#[test]
+fn the_steps_of_a_reload_import_one_another_in_one_direction() {
+    let mut imports: Vec<(String, Vec<String>)> = Vec::new();
+    for (path, _, code) in files() {
+        if path.starts_with("service/sets") && !path.ends_with("mod.rs") {
+            imports.push((path.file_stem().unwrap().to_str().unwrap().to_owned(), named_sets(&code)));
+        }
+    }
+    assert!(imports.iter().any(|(file, names)| file == "load" && names.iter().any(|name| name == "commit")));
+    // What imports nothing that is left is taken away, until nothing is left, or a circle.
+    while !imports.is_empty() {
+        let left: Vec<String> = imports.iter().map(|(file, _)| file.clone()).collect();
+        imports.retain(|(file, names)| names.iter().any(|name| name != file && left.contains(name)));
+        assert!(imports.len() < left.len(), "these files import one another in a circle: {left:?}");
+    }
+}
+
 #[test]
 fn pure_folders_forbid_unsafe_code() {
     for (path, layer, code) in files() {

@@ -11,7 +11,7 @@ use crate::host::{clock, log, mem::Pool, process, transaction, xavp};
 use crate::select::{self, CALL_LOAD, PARALLEL, Refusal, Text, hash};
 use crate::service::routing::call_count;
 use crate::service::routing::choose::{self, Ask, Call, NoRoute, Selection};
-use crate::service::sets::plan;
+use crate::service::sets::commit;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// The codes of a false answer, by cause.
@@ -174,7 +174,7 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
         warn_of_unknown(rule.algorithm);
         let done = loop {
             match apply(module, msg, *rule, target, &mut written, &mut list) {
-                Err(NoRoute::Outdated) => plan::settled(module.root),
+                Err(NoRoute::Outdated) => commit::settled(module.root),
                 done => break done,
             }
         };

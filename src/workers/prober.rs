@@ -10,7 +10,7 @@ use crate::host::tm::{self, Handed, Outcome};
 use crate::host::{clock, uri};
 use crate::service::health::probe::{self, Begun, End, Now, Rules, Way};
 use crate::service::health::set_state::Told;
-use crate::service::sets::plan;
+use crate::service::sets::commit;
 use crate::shm::Foreign;
 use crate::state::{Generation, Member, Position, Root};
 use core::cmp::Reverse;
@@ -87,7 +87,7 @@ impl Prober {
         if self.generation == sets.number {
             return;
         }
-        plan::settled(root);
+        commit::settled(root);
         self.generation = sets.number;
         // Lines that mean one destination are probed as one.
         let mut seen = HashSet::new();

@@ -7,9 +7,9 @@ use crate::host::mem::Pool;
 use crate::host::{clock, log, uri};
 use crate::service::health::dns::{self, Learned, Look, Turn, Wants};
 use crate::service::health::set_state::Told;
-use crate::service::sets::plan;
 use crate::service::sets::resolve::Meaning;
 use crate::service::sets::srv_targets::{self, Line, Target};
+use crate::service::sets::{commit, readdress};
 use crate::state::{Generation, Member, Position, Set};
 use core::cmp::Reverse;
 use parking_lot::Mutex;
@@ -59,8 +59,8 @@ pub fn work() {
             agenda.put(module, &sets, position);
         }
     }
-    let readdressed = if changed.is_empty() { Ok(()) } else { plan::readdress(module.root, &changed) };
-    let retargeted = if lines.is_empty() { Ok(()) } else { srv_targets::retarget(module.root, &lines) };
+    let readdressed = if changed.is_empty() { Ok(()) } else { readdress::readdress(module.root, &changed) };
+    let retargeted = if lines.is_empty() { Ok(()) } else { readdress::retarget(module.root, &lines) };
     if let Err(error) = readdressed.and(retargeted) {
         log::error(format_args!("what names mean now cannot be published: {error}"));
     }
@@ -106,7 +106,7 @@ impl Agenda {
         if self.generation == sets.number {
             return;
         }
-        plan::settled(module.root);
+        commit::settled(module.root);
         self.generation = sets.number;
         self.due.clear();
         let (mut seen, mut lines) = (HashSet::new(), HashSet::new());

@@ -8,9 +8,9 @@ use dispatcher::load::{Event, Expiry};
 use dispatcher::service::housekeeping;
 use dispatcher::service::report::audit;
 use dispatcher::service::sets::edit::{self, NotEdited, Pace, Update};
-use dispatcher::service::sets::load::{Found, Source};
-use dispatcher::service::sets::plan::readdress;
+use dispatcher::service::sets::readdress::readdress;
 use dispatcher::service::sets::resolve::{Meaning, Resolved};
+use dispatcher::service::sets::source::{Found, Source};
 use dispatcher::state::{Member, Root};
 use proptest::prelude::*;
 

@@ -1,8 +1,9 @@
 //! Destinations from a text, with a host that knows nothing of them.
 
 use dispatcher::dest::{Entry, Problem, Written, list};
-use dispatcher::service::sets::load::{Found, Policy, Source};
+use dispatcher::service::sets::load::Policy;
 use dispatcher::service::sets::resolve::Resolved;
+use dispatcher::service::sets::source::{Found, Source};
 use dispatcher::state::Keep;
 use std::borrow::Cow;
 

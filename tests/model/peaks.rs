@@ -11,7 +11,7 @@ use dispatcher::service::report::audit;
 use dispatcher::service::routing::call_count;
 use dispatcher::service::routing::choose::NoRoute;
 use dispatcher::service::sets::edit;
-use dispatcher::service::sets::plan::readdress;
+use dispatcher::service::sets::readdress::readdress;
 use dispatcher::shm::counter::Audited;
 use dispatcher::state::Root;
 

@@ -6,8 +6,9 @@ use std::fmt::Write;
 use dispatcher::dest::{Entry, Flags, Place, Problem, Written};
 use dispatcher::service::housekeeping;
 use dispatcher::service::sets::edit;
-use dispatcher::service::sets::load::{Found, NotLoaded, Policy, Source, first_load, reload};
+use dispatcher::service::sets::load::{NotLoaded, Policy, first_load, reload};
 use dispatcher::service::sets::resolve::Resolved;
+use dispatcher::service::sets::source::{Found, Source};
 use dispatcher::state::{Keep, Root};
 use proptest::prelude::*;
 

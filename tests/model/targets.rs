@@ -2,11 +2,13 @@
 
 use core::net::IpAddr;
 use dispatcher::dest::{Attrs, Entry, Flags, Problem, Written, list};
+use dispatcher::service::sets::commit::Transaction;
 use dispatcher::service::sets::edit::{self, Update};
-use dispatcher::service::sets::load::{Found, Source};
-use dispatcher::service::sets::plan::{Wanted, mirror};
+use dispatcher::service::sets::plan::{Line as PlannedLine, Plan, Wanted};
+use dispatcher::service::sets::readdress::retarget;
 use dispatcher::service::sets::resolve::Resolved;
-use dispatcher::service::sets::srv_targets::{Line, Target, expand, lines, retarget};
+use dispatcher::service::sets::source::{Found, Source};
+use dispatcher::service::sets::srv_targets::{Line, Target, expand, lines};
 use dispatcher::state::{Member, Root};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,8 +27,11 @@ fn line_of(text: &'static str) -> Resolved<'static> {
 
 /// Makes these destinations of set 1 serve.
 fn publish(root: &Root<Mapping>, all: Vec<Resolved<'_>>) {
-    let wanted = all.into_iter().map(|one| Wanted::new(one, None)).collect();
-    assert_eq!(mirror(root, KEEP, |mirror| mirror.set(1, wanted)), Ok(false));
+    let lines = all.into_iter().map(|one| PlannedLine::new(one, None)).collect();
+    let mut transaction = Transaction::begin(root);
+    let plan = Plan::mirror(transaction.serving(), vec![Wanted::Lines(1, lines)], KEEP);
+    transaction.build(plan).unwrap();
+    assert!(!transaction.commit());
 }
 
 /// Each line has a name that spreads.

@@ -1,6 +1,7 @@
-//! Which lines of a source serve already, word for word: such a line is neither checked nor built again.
+//! Compares the lines of a source with the sets that serve: a line that serves word for word is neither checked nor built
+//! again.
 //!
-//! All else that a destination has follows from its words and from what no reload changes: the server's sockets, the
+//! Everything else that a destination has follows from its words and from what no reload changes: the server's sockets, the
 //! parameters, and what names mean, which a reload takes over. (The core's `dns_try_ipv6` can be set at run time. It counts
 //! for new lines.)
 //!
@@ -9,18 +10,57 @@
 
 use crate::dest::{Written, attrs};
 use crate::shm::Alloc;
-use crate::state::{Member, NameTag, Set};
+use crate::state::{Generation, Member, NameTag, Set};
 
-/// What stands in the place of a line.
-pub(super) enum Stood<'g> {
-    /// The line itself, at this position.
-    Same(usize, Member<'g>),
-    /// One with its URI and other words.
-    Other(Member<'g>),
+/// A set of the source beside the one that serves.
+pub(super) enum SetDiff<'g> {
+    /// It serves line for line, at this position of the generation.
+    Unchanged(usize, &'g [&'g Written<'g>]),
+    /// The set of this id has these lines.
+    Changed(i32, Vec<LineDiff<'g>>),
 }
 
-/// Finds the lines of a source in the set that serves.
-pub(super) struct Diff<'g, A: Alloc> {
+/// A line of the source beside what serves.
+pub(super) enum LineDiff<'g> {
+    /// It serves word for word, at this position of its set.
+    Same(&'g Written<'g>, usize, Member<'g>),
+    /// It is new or has other words. With the destination of the same URI that serves, where there is one.
+    New(&'g Written<'g>, Option<Member<'g>>),
+}
+
+/// Compares all lines, which are in the order of [`crate::dest::arranged`], with the sets that serve.
+pub(super) fn diff<'g, A: Alloc>(
+    serving: Option<&'g Generation<A>>,
+    lines: &'g [&'g Written<'g>],
+) -> Vec<SetDiff<'g>> {
+    let sets = lines.chunk_by(|one, next| one.set == next.set);
+    let set = |lines: &'g [&'g Written<'g>]| {
+        let id = lines.first()?.set;
+        Some(set_diff(serving.and_then(|serving| serving.find(id)), id, lines))
+    };
+    sets.filter_map(set).collect()
+}
+
+fn set_diff<'g, A: Alloc>(
+    serving: Option<(usize, &'g Set<A>)>,
+    id: i32,
+    lines: &'g [&'g Written<'g>],
+) -> SetDiff<'g> {
+    let Some((position, set)) = serving else {
+        return SetDiff::Changed(id, lines.iter().map(|line| LineDiff::New(line, None)).collect());
+    };
+    let mut finder = Finder { set, next: 0, places: None };
+    let found: Vec<_> = lines.iter().map(|line| finder.find(line)).collect();
+    let stays =
+        |(at, line): (usize, &LineDiff<'_>)| matches!(line, LineDiff::Same(_, there, _) if *there == at);
+    if set.len() == found.len() && found.iter().enumerate().all(stays) {
+        return SetDiff::Unchanged(position, lines);
+    }
+    SetDiff::Changed(id, found)
+}
+
+/// Finds lines of a source in the set that serves.
+struct Finder<'g, A: Alloc> {
     set: &'g Set<A>,
     /// Where the next line is, most likely.
     next: usize,
@@ -28,20 +68,15 @@ pub(super) struct Diff<'g, A: Alloc> {
     places: Option<Vec<(NameTag, u32)>>,
 }
 
-impl<'g, A: Alloc> Diff<'g, A> {
-    /// In this set.
-    pub fn of(set: &'g Set<A>) -> Self {
-        Self { set, next: 0, places: None }
-    }
-
-    /// What stood in the place of this line. Lines are best asked for in their order.
-    pub fn find(&mut self, line: &Written<'_>) -> Option<Stood<'g>> {
-        let (at, one) = self.with_uri(line)?;
+impl<'g, A: Alloc> Finder<'g, A> {
+    /// What serves of this line. Lines are best asked for in their order.
+    fn find(&mut self, line: &'g Written<'g>) -> LineDiff<'g> {
+        let Some((at, one)) = self.with_uri(line) else { return LineDiff::New(line, None) };
         self.next = at + 1;
-        Some(if says(one, line) { Stood::Same(at, one) } else { Stood::Other(one) })
+        if says(one, line) { LineDiff::Same(line, at, one) } else { LineDiff::New(line, Some(one)) }
     }
 
-    /// The one that is expected, if it has this URI; else one that has it, and the same words if there is one.
+    /// The expected one, if it has this URI; else one that has it, preferably with the same words.
     fn with_uri(&mut self, line: &Written<'_>) -> Option<(usize, Member<'g>)> {
         let set = self.set;
         let with_uri =
@@ -65,7 +100,7 @@ impl<'g, A: Alloc> Diff<'g, A> {
 /// Whether the destination with the URI of this line is all that the line says. One of those that a name stands for is not:
 /// its words are not the line's.
 fn says(one: Member<'_>, line: &Written<'_>) -> bool {
-    // What was mended is read again, so that it is told again.
+    // What was corrected is read again, so that the operator is told again.
     !one.mended
         && one.text(one.attrs) == attrs::body(&line.attrs)
         && (one.flags, one.priority) == (line.flags, line.priority)

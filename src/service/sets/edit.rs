@@ -4,12 +4,13 @@
 use crate::dest::problem::shown;
 use crate::dest::{Attrs, Entry, Flags, Problem};
 use crate::service::housekeeping;
-use crate::service::sets::load::Source;
-use crate::service::sets::plan::{self, Edit, Edits, Exchange};
+use crate::service::sets::commit::Transaction;
+use crate::service::sets::plan::{Edit, Exchange, Plan};
 use crate::service::sets::resolve::Resolved;
+use crate::service::sets::source::Source;
 use crate::service::sets::srv_targets::{self, Line};
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::Root;
+use crate::state::{Generation, Root};
 
 /// Why the sets were not changed.
 #[derive(Debug)]
@@ -49,26 +50,45 @@ pub fn add<A: Alloc>(
 ) -> Result<Vec<Problem>, NotEdited> {
     let new = source.locate(entry).map_err(NotEdited::Wrong)?;
     let findings = new.entry.findings.clone();
-    edit(root, pace, |edits| {
-        let (before, id) = (edits.before, new.entry.set);
-        let mut edit = Edit::of(before, id);
-        let rank = before.and_then(|sets| sets.set(id)).map_or(0, |set| set.rank(new.entry.priority));
-        edit.insert(rank, new.clone());
-        Ok(edits.make(edit)?)
+    in_turn(root, pace, || {
+        let mut transaction = Transaction::begin(root);
+        let addition = addition(transaction.serving(), new.clone());
+        transaction.build(Plan::Edits(vec![addition]))?;
+        transaction.commit();
+        Ok(())
     })?;
     Ok(findings)
 }
 
+fn addition<'g, A: Alloc>(serving: Option<&'g Generation<A>>, new: Resolved<'g>) -> Edit<'g, A> {
+    let (id, priority) = (new.entry.set, new.entry.priority);
+    let at = serving.and_then(|sets| sets.set(id)).map_or(0, |set| set.rank(priority));
+    let mut edit = Edit::of(serving, id);
+    edit.insert(at, new);
+    edit
+}
+
 /// Removes all destinations of a set whose URI, as it is or as it was written, is this.
 pub fn remove<A: Alloc>(root: &Root<A>, id: i32, uri: &[u8], pace: Pace) -> Result<(), NotEdited> {
-    edit(root, pace, |edits| {
-        let before = edits.before;
-        let set = before.and_then(|sets| sets.set(id)).ok_or(NotEdited::NotThere)?;
-        let places: Vec<_> = set.named(uri).map(|(at, _)| at).collect();
-        let mut edit = Edit::of(before, id);
-        places.iter().rev().for_each(|&at| edit.remove(at));
-        if places.is_empty() { Err(NotEdited::NotThere) } else { Ok(edits.make(edit)?) }
+    in_turn(root, pace, || {
+        let mut transaction = Transaction::begin(root);
+        let removal = removal(transaction.serving(), id, uri)?;
+        transaction.build(Plan::Edits(vec![removal]))?;
+        transaction.commit();
+        Ok(())
     })
+}
+
+fn removal<'g, A: Alloc>(
+    serving: Option<&'g Generation<A>>,
+    id: i32,
+    uri: &[u8],
+) -> Result<Edit<'g, A>, NotEdited> {
+    let set = serving.and_then(|sets| sets.set(id)).ok_or(NotEdited::NotThere)?;
+    let positions: Vec<_> = set.named(uri).map(|(at, _)| at).collect();
+    let mut edit = Edit::of(serving, id);
+    positions.iter().rev().for_each(|&at| edit.remove(at));
+    if positions.is_empty() { Err(NotEdited::NotThere) } else { Ok(edit) }
 }
 
 /// What is to be another for a destination; `None` stays as it is.
@@ -91,43 +111,55 @@ pub fn update<A: Alloc>(
     update: &Update<'_>,
     pace: Pace,
 ) -> Result<(), NotEdited> {
-    edit(root, pace, |edits| {
-        let before = edits.before;
-        let set = before.and_then(|sets| sets.set(id)).ok_or(NotEdited::NotThere)?;
-        let mut done: Vec<Option<Line>> = Vec::new();
-        let mut changes: Vec<Exchange<'_>> = Vec::new();
-        let mut in_rank = true;
-        for (at, one) in set.named(uri) {
-            let resolved = Resolved::line_of(id, one);
-            if one.is_target() && !resolved.written.eq_ignore_ascii_case(uri) {
-                let (uri, name) = (shown(one.text(one.uri)), shown(&resolved.written));
-                let text = format!("{uri} is one of those that {name} stands for: update that");
-                return Err(NotEdited::Wrong(Problem::error(resolved.entry.place, text)));
-            }
-            in_rank &= update.priority.is_none_or(|priority| priority == one.priority);
-            let line = (!resolved.written.is_empty()).then(|| Line::of(id, one));
-            // All that a line stands for are changed with the first of them.
-            let there = done.iter().position(|there| line.is_some() && *there == line);
-            if let Some(change) = there.and_then(|there| changes.get_mut(there)) {
-                change.out.push(at);
-                continue;
-            }
-            let new = changed(source, resolved, update)?;
-            let spread = line.as_ref().filter(|_| !new.written.is_empty());
-            let targets = spread.map_or_else(Vec::new, |line| srv_targets::serving(set, line));
-            changes.push(Exchange { out: vec![at], at, new: srv_targets::expand(new, &targets) });
-            done.push(line);
-        }
-        if changes.is_empty() {
-            return Err(NotEdited::NotThere);
-        }
-        if let Some(priority) = update.priority.filter(|_| !in_rank) {
-            changes.iter_mut().for_each(|change| change.at = set.rank(priority));
-        }
-        let mut edit = Edit::of(before, id);
-        edit.exchange(changes);
-        Ok(edits.make(edit)?)
+    in_turn(root, pace, || {
+        let mut transaction = Transaction::begin(root);
+        let updated = updated(transaction.serving(), source, (id, uri), update)?;
+        transaction.build(Plan::Edits(vec![updated]))?;
+        transaction.commit();
+        Ok(())
     })
+}
+
+fn updated<'g, A: Alloc>(
+    serving: Option<&'g Generation<A>>,
+    source: &dyn Source,
+    (id, uri): (i32, &'g [u8]),
+    update: &'g Update<'_>,
+) -> Result<Edit<'g, A>, NotEdited> {
+    let set = serving.and_then(|sets| sets.set(id)).ok_or(NotEdited::NotThere)?;
+    let mut done: Vec<Option<Line>> = Vec::new();
+    let mut changes: Vec<Exchange<'g>> = Vec::new();
+    let mut in_rank = true;
+    for (at, one) in set.named(uri) {
+        let resolved = Resolved::line_of(id, one);
+        if one.is_target() && !resolved.written.eq_ignore_ascii_case(uri) {
+            let (uri, name) = (shown(one.text(one.uri)), shown(&resolved.written));
+            let text = format!("{uri} is one of those that {name} stands for: update that");
+            return Err(NotEdited::Wrong(Problem::error(resolved.entry.place, text)));
+        }
+        in_rank &= update.priority.is_none_or(|priority| priority == one.priority);
+        let line = (!resolved.written.is_empty()).then(|| Line::of(id, one));
+        // All that a line stands for are changed with the first of them.
+        let there = done.iter().position(|there| line.is_some() && *there == line);
+        if let Some(change) = there.and_then(|there| changes.get_mut(there)) {
+            change.out.push(at);
+            continue;
+        }
+        let new = changed(source, resolved, update)?;
+        let spread = line.as_ref().filter(|_| !new.written.is_empty());
+        let targets = spread.map_or_else(Vec::new, |line| srv_targets::serving(set, line));
+        changes.push(Exchange { out: vec![at], at, new: srv_targets::expand(new, &targets) });
+        done.push(line);
+    }
+    if changes.is_empty() {
+        return Err(NotEdited::NotThere);
+    }
+    if let Some(priority) = update.priority.filter(|_| !in_rank) {
+        changes.iter_mut().for_each(|change| change.at = set.rank(priority));
+    }
+    let mut edit = Edit::of(serving, id);
+    edit.exchange(changes);
+    Ok(edit)
 }
 
 /// A line with what is to be another. What its name means is known already, or is known of its targets.
@@ -155,18 +187,18 @@ fn changed<'t>(
     Ok(if named { Resolved { addresses, port, proto, ..resolved } } else { resolved })
 }
 
-/// Makes sets serve as `change` edits them.
-fn edit<A: Alloc>(
+/// Makes a change while no reload is under way, if the last one is long enough ago.
+fn in_turn<A: Alloc>(
     root: &Root<A>,
     pace: Pace,
-    mut change: impl FnMut(&mut Edits<'_, '_, A>) -> Result<(), NotEdited>,
+    change: impl FnMut() -> Result<(), NotEdited>,
 ) -> Result<(), NotEdited> {
     let mut last = root.reload.lock();
     if last.too_soon(pace.now, pace.delta) {
         return Err(NotEdited::TooSoon);
     }
     let is_full = |error: &NotEdited| matches!(error, NotEdited::OutOfMemory(_));
-    housekeeping::with_relief(root, is_full, || plan::change(root, &mut change))?;
+    housekeeping::with_relief(root, is_full, change)?;
     last.at = Some(pace.now);
     Ok(())
 }

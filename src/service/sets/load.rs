@@ -1,40 +1,16 @@
-//! Reading the destinations again, from wherever they come.
+//! A reload: the destinations are read again, from wherever they come, and serve in the place of those before.
 
-use crate::dest::{self, Entry, Place, Problem, Severity, Written, problem::shown};
+use crate::dest::{self, Place, Problem, Severity, Written, problem::shown};
 use crate::service::housekeeping;
-use crate::service::sets::diff::{Diff, Stood};
+use crate::service::sets::commit::Transaction;
+use crate::service::sets::diff::{LineDiff, SetDiff, diff};
 use crate::service::sets::name_cache::Names;
-use crate::service::sets::plan::{self, Wanted};
-use crate::service::sets::resolve::{Meaning, Resolved};
-use crate::service::sets::srv_targets::Target;
+use crate::service::sets::plan::{Item, Line, Plan, Wanted};
+use crate::service::sets::source::Source;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Keep, Root};
 use std::collections::HashMap;
 use std::time::Instant;
-
-/// Where destinations come from, and who knows names and sockets.
-pub trait Source {
-    /// All destinations that can be read, and what is wrong with them and the others; or why nothing can be read. `text` is
-    /// where their words may be kept.
-    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String>;
-    /// What the host knows of an entry, but for what its name means; what it mends is added to the entry's findings. The
-    /// writer's lock is held meanwhile.
-    fn locate<'t>(&self, entry: Entry<'t>) -> Result<Resolved<'t>, Problem>;
-    /// What the name of a destination means. Only at start: it may take long.
-    fn look_up(&self, one: &Resolved<'_>) -> Found;
-}
-
-/// What a look-up gave.
-pub enum Found {
-    /// Nobody wants to know.
-    Unwanted,
-    /// The name means nothing.
-    Nothing,
-    /// What it means.
-    Meaning(Meaning),
-    /// The destinations that it stands for.
-    Targets(Vec<Target>),
-}
 
 /// Why the sets were not replaced.
 #[derive(Debug)]
@@ -115,94 +91,122 @@ fn load<A: Alloc>(
     policy: Policy,
 ) -> Result<Vec<Problem>, NotLoaded> {
     let mut text = Vec::new();
-    let (mut lines, mut problems) = source.read(&mut text).map_err(NotLoaded::Unreadable)?;
-    let count = lines.len() + dest::problem::lost(&problems);
-    if policy.attrs_none {
-        lines.iter_mut().for_each(Written::none_if_empty);
+    let Read { lines, mut problems, count } = read(source, &mut text, policy)?;
+    let lines = dest::arranged(&lines);
+
+    let mut transaction = Transaction::begin(root);
+    let serving = transaction.serving();
+    let diff = diff(serving, &lines);
+    let wanted = resolve(source, diff, &mut problems);
+    if policy.strict {
+        problems.iter_mut().for_each(Problem::be_strict);
+        refuse_if_wrong(&mut problems, count)?;
     }
-    let arranged = dest::arranged(&lines);
-    let sets = || arranged.chunk_by(|one, next| one.set == next.set);
-    let mut places = Vec::with_capacity(lines.len());
-    let shared = plan::mirror(root, policy.keep, |mirror| {
-        if policy.strict {
-            let mut found = Vec::new();
-            for lines in sets() {
-                wanted(source, mirror.before, lines, &mut Names::Unasked, &mut found);
-            }
-            problems.iter_mut().chain(&mut found).for_each(Problem::be_strict);
-            // Where nothing is wrong, what is left to tell is found again below.
-            problems.extend(found.into_iter().filter(|problem| problem.severity == Severity::Error));
-            refuse(&mut problems, count, true)?;
-        }
-        let mut names = match occasion {
-            Occasion::Start => Names::Asked(Instant::now()),
-            Occasion::Reload => Names::serving(mirror.before),
-        };
-        for lines in sets() {
-            let Some(id) = lines.first().map(|line| line.set) else { continue };
-            let wanted = wanted(source, mirror.before, lines, &mut names, &mut problems);
-            places.extend(wanted.iter().map(|one| one.place));
-            mirror.set(id, wanted)?;
-        }
-        // At start a server without sets is better than none; later what serves is better than nothing.
-        refuse(&mut problems, count, occasion == Occasion::Reload && places.is_empty())
-    })?;
-    if shared {
-        problems.extend(shared_identities(root, &places));
+    let names = match occasion {
+        Occasion::Start => Names::Asked(Instant::now()),
+        Occasion::Reload => Names::serving(serving),
+    };
+    let wanted = with_names(source, wanted, names, &mut problems);
+    let places: Vec<_> = wanted.iter().flat_map(Wanted::places).collect();
+    // At start a server without sets is better than none; later what serves is better than nothing.
+    if occasion == Occasion::Reload && places.is_empty() {
+        refuse_if_wrong(&mut problems, count)?;
+    }
+
+    transaction.build(Plan::mirror(serving, wanted, policy.keep))?;
+    let shared = transaction.commit();
+    if let Some(sets) = transaction.serving().filter(|_| shared) {
+        problems.extend(shared_identities(sets, &places));
     }
     Ok(dest::problem::arranged(problems))
 }
 
-/// Refuses all of a source, if any of it is wrong and that counts.
-fn refuse(problems: &mut Vec<Problem>, count: usize, counts: bool) -> Result<(), NotLoaded> {
-    let wrong = problems.iter().any(|problem| problem.severity == Severity::Error);
-    if counts && wrong {
+/// What a source says, before anybody looks at attributes or asks the host.
+struct Read<'t> {
+    lines: Vec<Written<'t>>,
+    problems: Vec<Problem>,
+    /// How many lines or rows there are, those with errors too.
+    count: usize,
+}
+
+fn read<'t>(source: &dyn Source, text: &'t mut Vec<u8>, policy: Policy) -> Result<Read<'t>, NotLoaded> {
+    let (mut lines, problems) = source.read(text).map_err(NotLoaded::Unreadable)?;
+    let count = lines.len() + dest::problem::lost(&problems);
+    if policy.attrs_none {
+        lines.iter_mut().for_each(Written::none_if_empty);
+    }
+    Ok(Read { lines, problems, count })
+}
+
+/// Checks what does not serve as it stands and asks the host about it. What cannot be loaded is left out.
+fn resolve<'g>(source: &dyn Source, sets: Vec<SetDiff<'g>>, problems: &mut Vec<Problem>) -> Vec<Wanted<'g>> {
+    let set = |set: SetDiff<'g>| match set {
+        SetDiff::Unchanged(at, lines) => Wanted::Unchanged(at, lines),
+        SetDiff::Changed(id, lines) => Wanted::Lines(id, resolve_lines(source, lines, problems)),
+    };
+    sets.into_iter().map(set).collect()
+}
+
+fn resolve_lines<'g>(
+    source: &dyn Source,
+    lines: Vec<LineDiff<'g>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Line<'g>> {
+    let mut resolved = Vec::with_capacity(lines.len());
+    for line in lines {
+        let (line, old) = match line {
+            LineDiff::New(line, old) => (line, old),
+            LineDiff::Same(line, at, member) => {
+                resolved.push(Line::stays(line.place, at, member));
+                continue;
+            }
+        };
+        match line.entry().and_then(|entry| source.locate(entry)) {
+            Ok(one) => {
+                problems.extend(one.entry.findings.iter().cloned());
+                resolved.push(Line::new(one, old));
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    resolved
+}
+
+/// Gives the new destinations that have names what the names mean. One that stands for many becomes many.
+fn with_names<'g>(
+    source: &dyn Source,
+    sets: Vec<Wanted<'g>>,
+    mut names: Names<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Wanted<'g>> {
+    let is_named = |line: &Line<'_>| matches!(&line.item, Item::New(one, _) if one.named);
+    let mut line = |line: Line<'g>| match line.item {
+        Item::New(one, _) if one.named => {
+            let all = names.mean(source, *one, problems);
+            all.into_iter().map(|one| Line::new(one, None)).collect()
+        }
+        _ => vec![line],
+    };
+    let set = |set: Wanted<'g>| match set {
+        Wanted::Lines(id, lines) if lines.iter().any(is_named) => {
+            Wanted::Lines(id, lines.into_iter().flat_map(&mut line).collect())
+        }
+        other => other,
+    };
+    sets.into_iter().map(set).collect()
+}
+
+/// Refuses all of a source if any of it is wrong.
+fn refuse_if_wrong(problems: &mut Vec<Problem>, count: usize) -> Result<(), NotLoaded> {
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(NotLoaded::Wrong(dest::problem::arranged(core::mem::take(problems)), count));
     }
     Ok(())
 }
 
-/// The destinations of a set: what serves already as it stands, all else as the host knows it.
-fn wanted<'x, A: Alloc>(
-    source: &dyn Source,
-    before: Option<&'x Generation<A>>,
-    lines: &[&'x Written<'x>],
-    names: &mut Names<'_>,
-    problems: &mut Vec<Problem>,
-) -> Vec<Wanted<'x>> {
-    let set = lines.first().and_then(|line| before?.set(line.set));
-    let mut standing = set.map(Diff::of);
-    let mut wanted = Vec::with_capacity(lines.len());
-    for line in lines {
-        let stood = match standing.as_mut().and_then(|standing| standing.find(line)) {
-            Some(Stood::Same(at, member)) => {
-                wanted.push(Wanted::stays(line.place, at, member));
-                continue;
-            }
-            Some(Stood::Other(member)) => Some(member),
-            None => None,
-        };
-        let resolved = line.entry().and_then(|entry| source.locate(entry));
-        if let Ok(one) = &resolved {
-            problems.extend(one.entry.findings.iter().cloned());
-        }
-        match resolved {
-            Ok(one) if one.named => {
-                let all = names.mean(source, one, problems).into_iter();
-                wanted.extend(all.map(|one| Wanted::new(one, None)));
-            }
-            Ok(one) => wanted.push(Wanted::new(one, stood)),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    wanted
-}
-
 /// A warning for each line that means the same destination as an earlier one of its set: by `duid`, or by URI and socket where
 /// it has none. Both lines are chosen, but count and change state as one. `places` are those of the lines that serve.
-fn shared_identities<A: Alloc>(root: &Root<A>, places: &[Place]) -> Vec<Problem> {
-    let retired = root.writer.lock();
-    let Some(sets) = root.sets.current(&retired) else { return Vec::new() };
+fn shared_identities<A: Alloc>(sets: &Generation<A>, places: &[Place]) -> Vec<Problem> {
     let mut lines: Vec<_> = sets.all().map(|(_, _, one)| one).zip(places).collect();
     lines.sort_by_key(|(_, place)| **place);
     let mut first = HashMap::with_capacity(lines.len());

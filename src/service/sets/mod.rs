@@ -1,10 +1,15 @@
 //! The sets change: a reload, a command for one destination, another answer of the DNS.
 //!
-//! Timeline of a reload: read the source ([`load`]), ask the host about each line ([`resolve`], [`name_cache`]), compare with
-//! what serves ([`diff`]), say what is to serve ([`plan`]), build it and publish it with one store ([`commit`]).
+//! Each is a transaction ([`commit`]) in steps with a value between two. A reload ([`load`]): read the [`source`], compare its
+//! lines with what serves ([`diff`]), ask the host about those that are new ([`resolve`], [`name_cache`]), say what is to serve
+//! ([`plan`]), build that in shared memory ([`build`]), publish it with one store ([`commit`]). [`edit`] and [`readdress`] plan
+//! less and do the rest alike.
+//!
+//! Imports go one way: `load`, `edit` and `readdress` use `commit`, that `build`, that `plan`, that `resolve`.
 //!
 //! Invariant: what served before serves on until the next generation is complete; an error on the way changes nothing.
 
+mod build;
 mod carry_over;
 pub mod commit;
 mod diff;
@@ -12,5 +17,7 @@ pub mod edit;
 pub mod load;
 mod name_cache;
 pub mod plan;
+pub mod readdress;
 pub mod resolve;
+pub mod source;
 pub mod srv_targets;

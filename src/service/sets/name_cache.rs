@@ -2,8 +2,8 @@
 
 use crate::dest::Problem;
 use crate::dest::problem::shown;
-use crate::service::sets::load::{Found, Source};
 use crate::service::sets::resolve::{Meaning, Resolved};
+use crate::service::sets::source::{Found, Source};
 use crate::service::sets::srv_targets::{self, Line, Target};
 use crate::shm::Alloc;
 use crate::state::Generation;
@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 
 /// Where that comes from.
 pub(super) enum Names<'g> {
-    /// Nobody asks yet.
-    Unasked,
     /// From the DNS, since then: nothing serves yet, and nobody waits.
     Asked(Instant),
     /// From the sets that serve: a worker may wait. A new name has no addresses until the process for names has looked it up,
@@ -51,7 +49,6 @@ impl<'g> Names<'g> {
         problems: &mut Vec<Problem>,
     ) -> Vec<Resolved<'t>> {
         match self {
-            Self::Unasked => {}
             Self::Asked(begun) => match (begun.elapsed() < PATIENCE).then(|| source.look_up(&one)) {
                 None | Some(Found::Unwanted) => {}
                 Some(Found::Nothing) => {

@@ -4,15 +4,13 @@
 //! Which targets there are is known from the sets themselves: each says what was written for it. So a reload needs no
 //! look-up, and the process for names no source.
 
-use crate::service::housekeeping;
-use crate::service::sets::plan::{self, Edit, Edits, Exchange};
 use crate::service::sets::resolve::Resolved;
-use crate::shm::{Alloc, OutOfMemory};
-use crate::state::{Generation, Member, Root, Set};
+use crate::shm::Alloc;
+use crate::state::{Generation, Member, Set};
 use core::net::IpAddr;
 use core::ops::Range;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// One of the destinations that a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,33 +128,4 @@ pub fn lines<A: Alloc>(sets: &Generation<A>) -> HashMap<Line, Vec<Target>> {
         targets.extend(new);
     }
     lines
-}
-
-/// Makes the sets serve with other targets for these lines; everything else stays, states too.
-pub fn retarget<A: Alloc>(root: &Root<A>, found: &HashMap<Line, Vec<Target>>) -> Result<(), OutOfMemory> {
-    let _no_reload = root.reload.lock();
-    let mut by_set = BTreeMap::<i32, Vec<(&Line, &[Target])>>::new();
-    for (line, targets) in found.iter().filter(|(_, targets)| !targets.is_empty()) {
-        by_set.entry(line.set).or_default().push((line, targets));
-    }
-    let exchange = |edits: &mut Edits<'_, '_, A>| {
-        let before = edits.before;
-        for (id, lines) in &by_set {
-            let Some(set) = before.and_then(|sets| sets.set(*id)) else { continue };
-            let mut changes = Vec::new();
-            for (line, targets) in lines {
-                let members: Vec<_> = of_line(set, line).collect();
-                let Some(&(at, first)) = members.first() else { continue };
-                let out = members.iter().map(|(at, _)| *at).collect();
-                changes.push(Exchange { out, at, new: expand(Resolved::line_of(*id, first), targets) });
-            }
-            if !changes.is_empty() {
-                let mut edit = Edit::of(before, *id);
-                edit.exchange(changes);
-                edits.make(edit)?;
-            }
-        }
-        Ok(())
-    };
-    housekeeping::with_relief(root, |_: &OutOfMemory| true, || plan::change(root, exchange))
 }

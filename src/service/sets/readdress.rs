@@ -1,0 +1,86 @@
+//! The DNS gives another answer: destinations get other addresses, or names stand for other destinations. Everything else
+//! stays, states too.
+
+use crate::service::housekeeping;
+use crate::service::sets::commit::Transaction;
+use crate::service::sets::plan::{Edit, Exchange, Plan};
+use crate::service::sets::resolve::{Meaning, Resolved};
+use crate::service::sets::srv_targets::{Line, Target, expand, of_line};
+use crate::shm::{Alloc, OutOfMemory};
+use crate::state::{Generation, Member, Root};
+use std::collections::{BTreeMap, HashMap};
+
+/// A destination by its record, and by what was asked of it: the record may be another's by now.
+pub type Asked = (u32, u64);
+
+/// Makes the same destinations serve with other addresses.
+pub fn readdress<A: Alloc>(root: &Root<A>, found: &HashMap<Asked, Meaning>) -> Result<(), OutOfMemory> {
+    // A reload that took over the old addresses would undo this.
+    let _no_reload = root.reload.lock();
+    housekeeping::with_relief(
+        root,
+        |_: &OutOfMemory| true,
+        || {
+            let mut transaction = Transaction::begin(root);
+            transaction.build(Plan::Edits(with_addresses(transaction.serving(), found)))?;
+            transaction.commit();
+            Ok(())
+        },
+    )
+}
+
+/// An edit of each set with a destination whose addresses were found.
+fn with_addresses<'g, A: Alloc>(
+    serving: Option<&'g Generation<A>>,
+    found: &HashMap<Asked, Meaning>,
+) -> Vec<Edit<'g, A>> {
+    let mut edits = Vec::new();
+    for set in serving.into_iter().flat_map(Generation::sets) {
+        let meaning = |(at, one): (usize, Member<'g>)| Some((at, one, found.get(&(one.record, one.asked))?));
+        let mut changes = set.places().filter_map(meaning).peekable();
+        if changes.peek().is_none() {
+            continue;
+        }
+        let mut edit = Edit::of(serving, set.id);
+        changes.for_each(|(at, one, meaning)| edit.readdress(at, one, meaning.clone()));
+        edits.push(edit);
+    }
+    edits
+}
+
+/// Makes these lines stand for other targets.
+pub fn retarget<A: Alloc>(root: &Root<A>, found: &HashMap<Line, Vec<Target>>) -> Result<(), OutOfMemory> {
+    let _no_reload = root.reload.lock();
+    housekeeping::with_relief(
+        root,
+        |_: &OutOfMemory| true,
+        || {
+            let mut transaction = Transaction::begin(root);
+            transaction.build(Plan::Edits(with_targets(transaction.serving(), found)))?;
+            transaction.commit();
+            Ok(())
+        },
+    )
+}
+
+/// An edit of each set with a line whose targets were found.
+fn with_targets<'g, A: Alloc>(
+    serving: Option<&'g Generation<A>>,
+    found: &'g HashMap<Line, Vec<Target>>,
+) -> Vec<Edit<'g, A>> {
+    let mut by_set = BTreeMap::<i32, Vec<Exchange<'g>>>::new();
+    for (line, targets) in found.iter().filter(|(_, targets)| !targets.is_empty()) {
+        let Some(set) = serving.and_then(|sets| sets.set(line.set)) else { continue };
+        let members: Vec<_> = of_line(set, line).collect();
+        let Some(&(at, first)) = members.first() else { continue };
+        let out = members.iter().map(|(at, _)| *at).collect();
+        let new = expand(Resolved::line_of(line.set, first), targets);
+        by_set.entry(line.set).or_default().push(Exchange { out, at, new });
+    }
+    let edit = |(id, changes)| {
+        let mut edit = Edit::of(serving, id);
+        edit.exchange(changes);
+        edit
+    };
+    by_set.into_iter().map(edit).collect()
+}

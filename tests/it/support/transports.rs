@@ -90,18 +90,15 @@ impl Http {
         let (mut text, mut part) = (Vec::new(), vec![0; 1 << 20]);
         let mut whole = None;
         loop {
-            if whole.is_none()
-                && let Some(end) = text.windows(4).position(|four| four == b"\r\n\r\n")
-            {
+            let end = text.windows(4).position(|four| four == b"\r\n\r\n");
+            if let (None, Some(end)) = (whole, end) {
                 let head = String::from_utf8_lossy(&text[..end]).into_owned();
                 let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
                 let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
                 let length: usize = length.expect("a length").trim().parse().expect("a number");
                 whole = Some((status.expect("a status"), end + 4, length));
             }
-            if let Some((status, from, length)) = whole
-                && text.len() >= from + length
-            {
+            if let Some((status, from, _)) = whole.filter(|(_, from, length)| text.len() >= from + length) {
                 return (status, text.split_off(from));
             }
             let length = self.0.read(&mut part).expect("the rest of the answer");

@@ -86,7 +86,7 @@ fn tell(module: &Module, msg: &Message, set: &Set<Pool>, found: Member<'_>, with
         log::error(format_args!("ds_is_from_list: the variable of setid_pvname cannot be set"));
         return Verdict::False(-2);
     }
-    let attrs = found.text(found.attrs);
+    let attrs = found.text(found.body);
     let variable = module.attrs_variable.as_ref().filter(|_| !attrs.is_empty());
     if variable.is_some_and(|variable| !variable.set_text(msg, attrs)) {
         log::error(format_args!("ds_is_from_list: the variable of attrs_pvname cannot be set"));

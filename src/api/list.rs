@@ -46,7 +46,7 @@ pub fn add(list: &mut Writer<'_>, conf: &Conf, entry: &Listed<'_>) -> Result<(),
     list.add(&[
         Some((&field::URI, Value::text(destination.text(destination.uri)))),
         Some((&field::GRP, Value::int(set.id))),
-        text(mode.attrs, destination.attrs).map(|attrs| (&field::ATTRS, attrs)),
+        text(mode.attrs, destination.body).map(|attrs| (&field::ATTRS, attrs)),
         sock.map(|sock| (&field::SOCK, Value::socket(sock))),
         text(mode.socket && sock.is_some(), destination.socket).map(|socket| (&field::SOCKET, socket)),
         text(mode.sockname && sock.is_some(), destination.sockname).map(|name| (&field::SOCKNAME, name)),

@@ -131,7 +131,7 @@ fn show(module: &Module, destination: Member<'_>, detail: Detail, to: &Struct<'_
         to.unsigned_long(c"DNSTIME_SEC", health.name.looked_up / 1000)?;
         to.unsigned_long(c"DNSTIME_USEC", health.name.looked_up % 1000 * 1000)?;
     }
-    let body = destination.text(destination.attrs);
+    let body = destination.text(destination.body);
     if detail != Detail::Short && !body.is_empty() {
         let attrs = to.structure(c"ATTRS")?;
         attrs.text(c"BODY", body)?;

@@ -115,11 +115,11 @@ impl Source for Destinations<'_> {
         };
         let attrs = &entry.attrs;
         let send_from = if !attrs.sockname.is_empty() {
-            let name = attrs.sockname;
+            let name = &*attrs.sockname;
             let found = uri::socket_by_name(name);
             Some(found.ok_or_else(|| wrong(format!("sockname={}: no listen has that name", shown(name))))?)
         } else if !attrs.socket.is_empty() {
-            Some(socket("socket", attrs.socket)?)
+            Some(socket("socket", &attrs.socket)?)
         } else {
             self.default_socket
         };
@@ -142,7 +142,8 @@ impl Source for Destinations<'_> {
         }
         let spreads = named && self.conf.dns.each && !entry.flags.has(Flags::NO_DNS);
         let attrs = &mut entry.attrs;
-        for (name, text) in [("obproxy", &mut attrs.obproxy), ("ping_from", &mut attrs.ping_from)] {
+        let values = &mut attrs.values;
+        for (name, text) in [("obproxy", &mut values.obproxy), ("ping_from", &mut values.ping_from)] {
             if !text.is_empty() && !sends_to(text) {
                 let text = format!("{name}={}: expected a SIP URI", shown(&core::mem::take(text)));
                 if self.conf.strict {

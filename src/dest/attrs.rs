@@ -5,45 +5,111 @@ use super::number::leading;
 use super::parts::{Part, Parts};
 use super::problem::{in_effect, shown};
 use super::reply_codes::ReplyCodes;
+use core::ops::Deref;
 use std::borrow::Cow;
 
-/// What the module reads of the attributes, and the whole text for scripts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attrs<'t> {
+/// What the attributes of a destination say: while it is read (`T` is a text), and where it serves (`T` is the text's position).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Values<T> {
     /// All of them as written, unknown ones too, without a `;` at the end.
-    pub body: &'t [u8],
+    pub body: T,
     /// Unique id of the destination in its set; compared without regard to case.
-    pub duid: Cow<'t, [u8]>,
+    pub duid: T,
+    /// Local socket to send from, `proto:host:port`.
+    pub socket: T,
+    /// Local socket to send from, by name; wins over `socket`.
+    pub sockname: T,
+    /// Outbound proxy for probes.
+    pub obproxy: T,
+    /// From of probes: a URI, or a name with a URI in `<` and `>`.
+    pub ping_from: T,
+    /// Replies that are good besides 2xx; empty is `ds_ping_reply_codes`.
+    pub ping_reply_codes: T,
+    /// Seconds between probes; 0 is `ds_ping_interval`.
+    pub ping_interval: u32,
+    /// Milliseconds after which a probe has failed; 0 is `ds_ping_fr_timer`.
+    pub ping_timeout: u32,
+    /// How long its replies take, in milliseconds, until something is measured; 0 is not known.
+    pub latency: u32,
     /// Calls at the same time at most; 0 is no limit.
     pub maxload: u32,
-    /// How long its replies take, in milliseconds, until something is measured.
-    pub latency: u32,
     /// Overload control leaves it out of at least this percentage of selections, when it leaves it out of any.
     pub ocmin: u32,
     /// Share for algorithm 9.
     pub weight: u32,
     /// Share for algorithm 11.
     pub rweight: u32,
-    /// Local socket to send from, `proto:host:port`.
-    pub socket: &'t [u8],
-    /// Local socket to send from, by name; wins over `socket`.
-    pub sockname: &'t [u8],
-    /// Outbound proxy for probes.
-    pub obproxy: Cow<'t, [u8]>,
-    /// From of probes: a URI, or a name with a URI in `<` and `>`.
-    pub ping_from: Cow<'t, [u8]>,
-    /// Local socket to send probes from, `proto:host:port`.
-    pub ping_socket: &'t [u8],
-    /// Seconds between probes; 0 is `ds_ping_interval`.
-    pub ping_interval: u32,
-    /// Milliseconds after which a probe has failed; 0 is `ds_ping_fr_timer`.
-    pub ping_timeout: u32,
-    /// Replies that are good besides 2xx; empty is `ds_ping_reply_codes`.
-    pub ping_reply_codes: &'t [u8],
     /// Congestion control: algorithms 11 and 13 look at how much slower than usual it is.
     pub cc: bool,
+}
+
+impl<T: Default> Default for Values<T> {
+    fn default() -> Self {
+        Self {
+            body: T::default(),
+            duid: T::default(),
+            socket: T::default(),
+            sockname: T::default(),
+            obproxy: T::default(),
+            ping_from: T::default(),
+            ping_reply_codes: T::default(),
+            ping_interval: 0,
+            ping_timeout: 0,
+            latency: 0,
+            maxload: 0,
+            ocmin: 10,
+            weight: 0,
+            rweight: 0,
+            cc: false,
+        }
+    }
+}
+
+impl<T> Values<T> {
+    /// The same values with other texts.
+    pub fn map<U>(&self, mut text: impl FnMut(&T) -> U) -> Values<U> {
+        Values {
+            body: text(&self.body),
+            duid: text(&self.duid),
+            socket: text(&self.socket),
+            sockname: text(&self.sockname),
+            obproxy: text(&self.obproxy),
+            ping_from: text(&self.ping_from),
+            ping_reply_codes: text(&self.ping_reply_codes),
+            ping_interval: self.ping_interval,
+            ping_timeout: self.ping_timeout,
+            latency: self.latency,
+            maxload: self.maxload,
+            ocmin: self.ocmin,
+            weight: self.weight,
+            rweight: self.rweight,
+            cc: self.cc,
+        }
+    }
+
+    /// The local socket that it names, by name or else by address; `text` reads a text. Empty where it names none.
+    pub fn local_socket<'t>(&'t self, text: impl Fn(&'t T) -> &'t [u8]) -> &'t [u8] {
+        let name = text(&self.sockname);
+        if name.is_empty() { text(&self.socket) } else { name }
+    }
+}
+
+/// The attributes of a destination while it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Attrs<'t> {
+    /// What counts wherever the destination is.
+    pub values: Values<Cow<'t, [u8]>>,
+    /// Local socket to send probes from, `proto:host:port`. Where the destination serves, the socket itself is known.
+    pub ping_socket: &'t [u8],
     /// What was read as something else than what stands there.
     pub findings: Vec<Finding>,
+}
+
+impl<'t> Deref for Attrs<'t> {
+    type Target = Values<Cow<'t, [u8]>>;
+    fn deref(&self) -> &Self::Target {
+        &self.values
+    }
 }
 
 /// What is wrong with the text: offset in bytes, and what was found and expected.
@@ -62,30 +128,6 @@ pub struct Finding {
 
 /// Largest value of a number attribute: what fits the answer of `dispatcher.list`.
 pub const MAX_NUMBER: u32 = i32::MAX as u32;
-
-impl Default for Attrs<'_> {
-    fn default() -> Self {
-        Self {
-            body: &[],
-            duid: Cow::Borrowed(&[]),
-            maxload: 0,
-            latency: 0,
-            ocmin: 10,
-            weight: 0,
-            rweight: 0,
-            socket: &[],
-            sockname: &[],
-            obproxy: Cow::Borrowed(&[]),
-            ping_from: Cow::Borrowed(&[]),
-            ping_socket: &[],
-            ping_interval: 0,
-            ping_timeout: 0,
-            ping_reply_codes: &[],
-            cc: false,
-            findings: Vec::new(),
-        }
-    }
-}
 
 /// The text without a `;` at its end.
 pub fn body(text: &[u8]) -> &[u8] {
@@ -155,7 +197,8 @@ impl<'t> Attrs<'t> {
             let what = body.get(at).copied().map_or_else(String::new, named);
             return Err((at, format!("{what} cannot stand in attributes")));
         }
-        let mut attrs = Self { body, ..Self::default() };
+        let mut attrs = Self::default();
+        attrs.values.body = Cow::Borrowed(body);
         let mut seen = 0u32;
         for Part { at, name, value, quoted } in Parts::of(body) {
             let value = value?;
@@ -182,7 +225,7 @@ impl<'t> Attrs<'t> {
         value: &'t [u8],
         quoted: bool,
     ) -> Result<(), Wrong> {
-        let findings = &mut self.findings;
+        let (findings, ocmin) = (&mut self.findings, self.values.ocmin);
         let mut number = |most: u32, missing: u32| {
             let found = leading(value);
             let Some(number) = found.number else {
@@ -201,25 +244,25 @@ impl<'t> Attrs<'t> {
             taken
         };
         match known {
-            Known::PingInterval => self.ping_interval = number(MAX_NUMBER, 0),
-            Known::PingTimeout => self.ping_timeout = number(MAX_NUMBER, 0),
-            Known::Latency => self.latency = number(MAX_NUMBER, 0),
-            Known::Maxload => self.maxload = number(MAX_NUMBER, 0),
-            Known::Ocmin => self.ocmin = number(100, self.ocmin),
-            Known::Weight => self.weight = number(MAX_NUMBER, 0),
-            Known::Rweight => self.rweight = number(MAX_NUMBER, 0),
-            Known::Cc => self.cc = self.switch(at, name, value),
-            Known::Duid => self.duid = Cow::Borrowed(self.word(at, name, value, quoted)),
-            Known::Socket => self.socket = self.word(at, name, value, quoted),
-            Known::Sockname => self.sockname = self.word(at, name, value, quoted),
+            Known::PingInterval => self.values.ping_interval = number(MAX_NUMBER, 0),
+            Known::PingTimeout => self.values.ping_timeout = number(MAX_NUMBER, 0),
+            Known::Latency => self.values.latency = number(MAX_NUMBER, 0),
+            Known::Maxload => self.values.maxload = number(MAX_NUMBER, 0),
+            Known::Ocmin => self.values.ocmin = number(100, ocmin),
+            Known::Weight => self.values.weight = number(MAX_NUMBER, 0),
+            Known::Rweight => self.values.rweight = number(MAX_NUMBER, 0),
+            Known::Cc => self.values.cc = self.switch(at, name, value),
+            Known::Duid => self.values.duid = self.word(at, name, value, quoted).into(),
+            Known::Socket => self.values.socket = self.word(at, name, value, quoted).into(),
+            Known::Sockname => self.values.sockname = self.word(at, name, value, quoted).into(),
             Known::PingSocket => self.ping_socket = self.word(at, name, value, quoted),
-            Known::Obproxy => self.obproxy = self.address(at, name, value, quoted, Use::NextHop)?,
-            Known::PingFrom => self.ping_from = self.address(at, name, value, quoted, Use::From)?,
+            Known::Obproxy => self.values.obproxy = self.address(at, name, value, quoted, Use::NextHop)?,
+            Known::PingFrom => self.values.ping_from = self.address(at, name, value, quoted, Use::From)?,
             Known::PingReplyCodes => {
                 for (text, instead) in ReplyCodes::read(value).1 {
                     findings.push(Finding { at, text: format!("ping_reply_codes: {text}"), instead });
                 }
-                self.ping_reply_codes = value;
+                self.values.ping_reply_codes = value.into();
             }
         }
         Ok(())
@@ -301,8 +344,8 @@ mod tests {
         assert_eq!(&*attrs.duid, b"abc");
         assert_eq!(attrs.maxload, 20);
         assert_eq!(attrs.weight, 7);
-        assert_eq!(attrs.socket, b"udp:1.2.3.4:5060");
-        assert_eq!(attrs.body, b"duid=abc;MaxLoad=20;socket=udp:1.2.3.4:5060;my=xyz;weight=7");
+        assert_eq!(&*attrs.socket, b"udp:1.2.3.4:5060");
+        assert_eq!(&*attrs.body, b"duid=abc;MaxLoad=20;socket=udp:1.2.3.4:5060;my=xyz;weight=7");
     }
 
     #[test]

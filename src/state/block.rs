@@ -5,6 +5,7 @@
 
 use super::ranks::Line;
 use crate::dest::Flags;
+use crate::dest::attrs::Values;
 use crate::shm::cow_list::Run;
 use crate::shm::slice::Slice;
 use crate::shm::{Alloc, Foreign, OutOfMemory, Shared};
@@ -30,31 +31,19 @@ impl Span {
     }
 }
 
-/// One destination of a set. Texts are read through [`Member::text`].
+/// One destination of a set. Texts are read through [`Member::text`]; what its attributes say is read as fields of its own.
 #[derive(Debug, Clone, Copy, Default)]
-#[allow(missing_docs)] // the names of the manual
 pub struct Destination {
+    /// Its URI.
     pub uri: Span,
+    /// The host, a part of the URI.
     pub host: Span,
     /// The URI that was written, if that is a name which stands for many destinations.
     pub written: Span,
-    pub attrs: Span,
-    pub duid: Span,
-    pub socket: Span,
-    pub sockname: Span,
-    pub obproxy: Span,
-    pub ping_from: Span,
-    pub ping_reply_codes: Span,
-    pub ping_interval: u32,
-    pub ping_timeout: u32,
-    /// Milliseconds that its replies take, until something is measured; 0 is not known.
-    pub latency: u32,
-    pub cc: bool,
+    /// Its attributes.
+    pub values: Values<Span>,
+    /// Higher comes first.
     pub priority: i32,
-    pub maxload: u32,
-    pub weight: u32,
-    pub ocmin: u32,
-    pub rweight: u32,
     /// As configured; what holds now is in the record.
     pub flags: Flags,
     /// Number of its runtime record.
@@ -79,6 +68,16 @@ pub struct Destination {
     pub port: u16,
     /// Transport of the URI, as the host numbers them.
     pub proto: u16,
+}
+
+// There may be tens of thousands, in shared memory.
+const _: () = assert!(size_of::<Destination>() <= 160, "a destination takes no more memory than before");
+
+impl Deref for Destination {
+    type Target = Values<Span>;
+    fn deref(&self) -> &Values<Span> {
+        &self.values
+    }
 }
 
 // SAFETY: numbers, and addresses of sockets that were made before the fork.
@@ -121,6 +120,11 @@ impl<'g> Member<'g> {
     /// The bytes of one of its texts.
     pub fn text(self, span: Span) -> &'g [u8] {
         span.of(self.texts)
+    }
+
+    /// The local socket that it names, by name or else by address; empty where it names none.
+    pub fn local_socket(self) -> &'g [u8] {
+        self.fields.values.local_socket(|text| self.text(*text))
     }
 
     /// What its host means, the first answer first; empty where nobody knows.

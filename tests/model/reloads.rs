@@ -59,7 +59,7 @@ fn serving(root: &Root<Mapping>) -> Vec<(i32, String, u32, i32, String, u32, Fla
         let key = root.secret.destination(set.id, duid, uri, socket);
         assert_eq!(root.registry.find(&key), Some(one.record));
         let configured = root.registry.record(one.record).unwrap().configured();
-        (set.id, show(uri), one.flags.0, one.priority, show(one.text(one.attrs)), one.maxload, configured)
+        (set.id, show(uri), one.flags.0, one.priority, show(one.text(one.body)), one.maxload, configured)
     };
     sets.all().map(one).collect()
 }

@@ -102,7 +102,7 @@ impl<'g, A: Alloc> Finder<'g, A> {
 fn says(one: Member<'_>, line: &Written<'_>) -> bool {
     // What was corrected is read again, so that the operator is told again.
     !one.mended
-        && one.text(one.attrs) == attrs::body(&line.attrs)
+        && one.text(one.body) == attrs::body(&line.attrs)
         && (one.flags, one.priority) == (line.flags, line.priority)
         && one.text(one.written).is_empty()
 }

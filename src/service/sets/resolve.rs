@@ -1,5 +1,6 @@
 //! A destination on its way into the sets: what its source says, with what only the host knows of it.
 
+use crate::dest::attrs::Values;
 use crate::dest::{Attrs, Entry, Place};
 use crate::shm::Foreign;
 use crate::state::{Destination, Member, block::Parts};
@@ -39,9 +40,9 @@ impl<'t> Resolved<'t> {
     /// that name.
     pub fn line_of(set: i32, one: Member<'t>) -> Self {
         // Read once already, when it was loaded; the server has said meanwhile which addresses are good.
-        let attrs = Attrs::parse(one.text(one.attrs)).unwrap_or_default();
+        let attrs = Attrs::parse(one.text(one.body)).unwrap_or_default();
         let [obproxy, ping_from] = [one.obproxy, one.ping_from].map(|text| Cow::Borrowed(one.text(text)));
-        let attrs = Attrs { obproxy, ping_from, ..attrs };
+        let attrs = Attrs { values: Values { obproxy, ping_from, ..attrs.values }, ..attrs };
         let uri = Cow::Borrowed(one.text(if one.is_target() { one.written } else { one.uri }));
         let (flags, priority) = (one.flags, one.priority);
         Self {
@@ -61,8 +62,7 @@ impl<'t> Resolved<'t> {
 
     /// The socket that it names, by name or address; empty where it names none.
     pub fn socket(&self) -> &[u8] {
-        let attrs = &self.entry.attrs;
-        if attrs.sockname.is_empty() { attrs.socket } else { attrs.sockname }
+        self.entry.attrs.values.local_socket(|text| text)
     }
 
     /// Whether its name is looked up, and nobody knows yet what it means.
@@ -72,11 +72,10 @@ impl<'t> Resolved<'t> {
 
     /// Whether it is this one, of the same set, to the letter.
     pub fn is(&self, other: Member<'_>) -> bool {
-        let socket = if other.text(other.sockname).is_empty() { other.socket } else { other.sockname };
         let same = |mine: &[u8], of_other| mine == other.text(of_other);
         let duid = &self.entry.attrs.duid;
         same(duid, other.duid)
-            && (!duid.is_empty() || same(&self.entry.uri, other.uri) && same(self.socket(), socket))
+            && (!duid.is_empty() || same(&self.entry.uri, other.uri) && self.socket() == other.local_socket())
     }
 
     /// Puts it into a block. `record` is the number of its runtime record, `asked` tells what is probed.
@@ -87,22 +86,8 @@ impl<'t> Resolved<'t> {
             uri: span,
             host: span.part(self.host.start, self.host.len()),
             written: parts.text(&self.written),
-            attrs: parts.text(attrs.body),
-            duid: parts.text(&attrs.duid),
-            socket: parts.text(attrs.socket),
-            sockname: parts.text(attrs.sockname),
-            obproxy: parts.text(&attrs.obproxy),
-            ping_from: parts.text(&attrs.ping_from),
-            ping_reply_codes: parts.text(attrs.ping_reply_codes),
-            ping_interval: attrs.ping_interval,
-            ping_timeout: attrs.ping_timeout,
-            latency: attrs.latency,
-            cc: attrs.cc,
+            values: attrs.map(|text| parts.text(text)),
             priority: *priority,
-            maxload: attrs.maxload,
-            weight: attrs.weight,
-            ocmin: attrs.ocmin,
-            rweight: attrs.rweight,
             flags: *flags,
             record,
             asked,

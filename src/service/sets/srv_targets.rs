@@ -54,8 +54,7 @@ impl Line {
             let address = one.text(one.uri).get(one.host_range().start..).unwrap_or_default();
             duid = duid.strip_suffix(address).and_then(|duid| duid.strip_suffix(b"/")).unwrap_or(duid);
         }
-        let [sockname, socket] = [one.sockname, one.socket].map(|text| one.text(text));
-        Self::new(set, one.text(one.written), duid, if sockname.is_empty() { socket } else { sockname })
+        Self::new(set, one.text(one.written), duid, one.local_socket())
     }
 
     /// The same of one that is read.
@@ -74,7 +73,7 @@ pub fn expand<'t>(one: Resolved<'t>, targets: &[Target]) -> Vec<Resolved<'t>> {
     }
     let of_target = |target: &Target| {
         let mut resolved = Resolved { named: false, looked_up: false, ..one.clone() };
-        let attrs = &mut resolved.entry.attrs;
+        let attrs = &mut resolved.entry.attrs.values;
         if !attrs.duid.is_empty() {
             let address = target.uri.get(target.host.start..).unwrap_or_default();
             attrs.duid = Cow::Owned([&attrs.duid, &b"/"[..], address].concat());

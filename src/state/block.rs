@@ -1,7 +1,8 @@
-//! A run of destinations of a set, in a few pieces of memory: the generations in which nothing of it is another share it.
+//! A block: some destinations of a set that follow one another, in a few allocations. Generations share the blocks in which
+//! nothing changed.
 //!
-//! Texts of a destination lie one behind the other, its addresses too, and it names them by position: there is no pointer
-//! to mend when it moves to another block.
+//! All texts of a block are in one allocation, all addresses in another, and a destination refers to them by position. So no
+//! pointer has to change when a destination moves to another block.
 
 use super::ranks::Line;
 use crate::dest::Flags;
@@ -38,7 +39,7 @@ pub struct Destination {
     pub uri: Span,
     /// The host, a part of the URI.
     pub host: Span,
-    /// The URI that was written, if that is a name which stands for many destinations.
+    /// The URI in the source, if its host name stands for many destinations and this is one of them; else empty.
     pub written: Span,
     /// Its attributes.
     pub values: Values<Span>,
@@ -48,9 +49,9 @@ pub struct Destination {
     pub flags: Flags,
     /// Number of its runtime record.
     pub record: u32,
-    /// What is probed and looked up, as a hash: the record may be another's by the time that an answer comes.
+    /// A hash of what is probed and looked up. An answer that comes when the record has another owner does not match it.
     pub asked: u64,
-    /// The weight of its SRV record, if it is one of the destinations that a written name stands for.
+    /// The weight of its SRV record, if it is one of the destinations that a host name stands for.
     pub srv_weight: u32,
     /// The local socket to send from, where one is set.
     pub send_from: Option<Foreign>,
@@ -58,11 +59,11 @@ pub struct Destination {
     pub ping_from_socket: Option<Foreign>,
     /// Whether its host is a name, not an address.
     pub named: bool,
-    /// Whether something of it was read as something else than what is written: each reload tells it again.
+    /// Whether a value of it was corrected when it was read. Each reload warns again.
     pub mended: bool,
-    /// Whether that name is looked up for its addresses.
+    /// Whether the addresses of that name are looked up.
     pub looked_up: bool,
-    /// Whether it is, and none were known when this was built.
+    /// Whether they are, and were not known when this was built.
     pub unresolved: bool,
     /// Port of the URI; 0 where it has none.
     pub port: u16,
@@ -84,12 +85,12 @@ impl Deref for Destination {
 unsafe impl Shared for Destination {}
 
 impl Destination {
-    /// Whether it is one of the destinations that a written name stands for.
+    /// Whether it is one of the destinations that a host name stands for.
     pub fn is_target(&self) -> bool {
         self.written.len > 0 && !self.named
     }
 
-    /// As call load knows it.
+    /// Its line on the board of call load.
     pub fn line(&self) -> Line {
         Line { record: self.record, maxload: self.maxload }
     }
@@ -101,7 +102,7 @@ impl Destination {
     }
 }
 
-/// A destination where it serves: with its texts and addresses.
+/// A destination in its block: with its texts and addresses.
 #[derive(Clone, Copy)]
 pub struct Member<'g> {
     fields: &'g Destination,
@@ -127,25 +128,25 @@ impl<'g> Member<'g> {
         self.fields.values.local_socket(|text| self.text(*text))
     }
 
-    /// What its host means, the first answer first; empty where nobody knows.
+    /// The addresses of its host, the first answer first; empty while they are not known.
     pub fn addresses(self) -> &'g [IpAddr] {
         self.addresses
     }
 }
 
-/// Where what a destination names by position is.
+/// Where the texts and addresses of a destination are.
 #[derive(Clone, Copy, Default)]
 struct Place {
     /// Its texts, in those of the block.
     texts: Span,
-    /// What its host means, in the addresses of the block.
+    /// Its addresses, in those of the block.
     addresses: Span,
 }
 
 // SAFETY: numbers.
 unsafe impl Shared for Place {}
 
-/// A name as it is searched for among thousands, without regard to case: its 32-bit FNV-1a hash. 0 is that of none.
+/// A 32-bit FNV-1a hash of a URI without regard to case, to search for it among thousands. 0 is the hash of no URI.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NameTag(u32);
 
@@ -158,7 +159,7 @@ impl NameTag {
     }
 }
 
-/// Whether it is one of these. All are looked at, since without a way out in the middle it is a few instructions.
+/// Whether it is one of these. The loop does not stop at a match, so that the compiler makes a few vector instructions of it.
 fn is_among(one: u32, all: &[u32]) -> bool {
     all.iter().fold(false, |found, other| found | (*other == one))
 }
@@ -167,8 +168,8 @@ fn is_among(one: u32, all: &[u32]) -> bool {
 pub struct Block<A: Alloc> {
     destinations: Slice<Destination, A>,
     places: Slice<Place, A>,
-    /// What destinations are searched by, close together: records, then tags of URIs, then, if any was written as another,
-    /// those of what was written.
+    /// The numbers by which destinations are searched, close together: records, then tags of URIs, then tags of the URIs in the
+    /// source, if any of those differs.
     tags: Slice<u32, A>,
     texts: Slice<u8, A>,
     addresses: Slice<IpAddr, A>,
@@ -189,7 +190,7 @@ impl<A: Alloc> Block<A> {
         &self.destinations
     }
 
-    /// All in their order, as call load knows them.
+    /// Their lines on the board of call load, in order.
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = Line> + '_ {
         self.destinations.iter().map(Destination::line)
     }
@@ -219,7 +220,7 @@ impl<A: Alloc> Block<A> {
         self.tags.iter().skip(self.len()).take(self.len()).map(|tag| NameTag(*tag))
     }
 
-    /// The positions of those whose URI, or the URI that was written for them, has this tag: most likely has this name.
+    /// The positions of those whose URI, or whose URI in the source, has this tag. Compare the URIs: two may share a tag.
     pub fn with_name(&self, name: NameTag) -> impl Iterator<Item = usize> {
         let names = self.tags.get(self.len()..).filter(|names| name.0 != 0 && is_among(name.0, names));
         let (uris, written) =

@@ -1,11 +1,12 @@
 //! The calls that count, by Call-ID.
 //!
-//! Sharded: a call's key names its shard, and everything that happens to the call happens under that shard's lock, with
-//! the change of its destinations' loads. An audit goes from shard to shard; where it has been, the changes of loads say so
-//! ([`Shard::audited`]), and go to its account. So recorded and counted load are equal to the call, though nobody waits.
+//! The table is sharded by the call's key. Everything that happens to a call happens under its shard's lock, the change of its
+//! destinations' loads included. An audit locks one shard after another. In the shards it has passed, changes of load are also
+//! added to the audit's account ([`Shard::audited`]), so it can compare recorded and counted load exactly without stopping
+//! calls.
 //!
-//! Model: the first leg of a call is in one table, under the call's key; it says how many more there are. Those, which few
-//! calls have, are in another, under the keys that follow it.
+//! Model: one table has the first leg of each call under the call's key, with the number of further legs. Few calls have
+//! those; they are in a second table, under the keys that follow the call's.
 
 use crate::load::leg::MAX_MORE;
 use crate::load::{Call, Leg, key::Key};
@@ -15,8 +16,8 @@ use crate::shm::slice::Slice;
 use crate::shm::table::Table;
 use crate::shm::{Alloc, OutOfMemory, Shared};
 
-/// A power of two, well above the number of workers. Of ten million calls forty thousand are in one, which an
-/// audit goes through while it is locked, in about half a millisecond (`make bench`).
+/// A power of two, well above the number of workers. With ten million calls a shard has forty thousand. An audit looks through
+/// them in about half a millisecond while the shard is locked (`make bench`).
 pub const SHARDS: usize = 256;
 
 // SAFETY: numbers.
@@ -28,9 +29,9 @@ pub struct Shard<A: Alloc> {
     more: Table<Leg, A>,
     /// Whether an audit has been here.
     pub audited: Audited,
-    /// Where the search for a call that can be forgotten goes on.
+    /// Where the search for a call that can be forgotten continues.
     hand: usize,
-    /// It found none, and no call has ended since.
+    /// The last search found none, and no call has ended since.
     none: bool,
 }
 
@@ -70,7 +71,7 @@ impl<A: Alloc> Shard<A> {
         self.first.is_empty()
     }
 
-    /// Calls for which there is memory besides those that are there.
+    /// How many more calls there is memory for.
     pub fn spare(&self) -> usize {
         self.first.spare()
     }
@@ -80,15 +81,14 @@ impl<A: Alloc> Shard<A> {
         self.first.get(key).map_or_else(Call::default, |first| whole(&self.more, key, first))
     }
 
-    /// Puts `after` in the place of the call `before`, which is what is in the table now. If memory runs out it stays as it
-    /// is.
+    /// Replaces the call `before`, which is in the table now, by `after`. If memory runs out the call stays as it is.
     pub fn put(&mut self, key: &Key, before: &Call, after: &Call) -> Result<(), OutOfMemory> {
         let done = self.write(key, before.legs().len(), after);
         // What was there before has its place still.
         done.or_else(|error| self.write(key, after.legs().len(), before).and(Err(error)))
     }
 
-    /// Writes a call where one with at most so many legs is.
+    /// Writes a call over one that has at most so many legs.
     fn write(&mut self, key: &Key, legs: usize, call: &Call) -> Result<(), OutOfMemory> {
         let more = call.legs().len().saturating_sub(1);
         self.none &= more > 0 || call.counts();
@@ -113,8 +113,8 @@ impl<A: Alloc> Shard<A> {
         });
     }
 
-    /// All legs with the keys of their calls, in no order; right but for one change where somebody died in the middle of it
-    /// (see [`Table`]): no link is followed.
+    /// All legs with the keys of their calls, in no order. If a process died in the middle of a change, that one change may be
+    /// half done; no link is followed, so everything else is right (see [`Table`]).
     pub fn for_each_leg(&self, mut each: impl FnMut(&Key, &Leg)) {
         let mut several = std::collections::HashSet::new();
         self.first.for_each(|key, leg| {
@@ -131,8 +131,8 @@ impl<A: Alloc> Shard<A> {
         });
     }
 
-    /// Looks at as many calls as `most`, from the one before number `end` down; `change` may take legs off them. Says how
-    /// many are not yet looked at: the next `end`.
+    /// Looks at up to `most` calls, downwards from the one before number `end`; `change` may take legs off them. Returns the next
+    /// `end`: how many calls are left to look at.
     pub fn sweep_some(
         &mut self,
         end: usize,
@@ -161,9 +161,9 @@ impl<A: Alloc> Shard<A> {
         begin
     }
 
-    /// Takes out a call that does not count, so that there is room for the one of this key, which does.
+    /// Takes out a call that does not count, to make room for the one of this key, which does.
     ///
-    /// Where there was none, nobody looks again until a call has ended.
+    /// If it finds none, it does not search again until a call has ended.
     pub fn take_forgettable(&mut self, but: &Key) -> Option<Call> {
         if self.none {
             return None;
@@ -186,7 +186,7 @@ impl<A: Alloc> Shard<A> {
         self.first.give_back(spare, chunks)
     }
 
-    /// The same for what is beside the first legs, of which there is no room ahead of need.
+    /// The same for the table of further legs, which has no spare room.
     pub fn give_back_more(&mut self, chunks: usize) {
         if self.more.is_empty() {
             self.more.give_back_all();
@@ -219,12 +219,13 @@ impl<A: Alloc> Calls<A> {
         self.shards[at].lock()
     }
 
-    /// All legs, with the keys of their calls, of those shards that nobody keeps locked.
+    /// All legs with the keys of their calls. Shards that stay locked are left out.
     pub fn each_of_the_living(&self, mut each: impl FnMut(&Key, &Leg)) {
         self.shards.iter().filter_map(lock_of_the_living).for_each(|shard| shard.for_each_leg(&mut each));
     }
 
-    /// All legs that the processes left, with the keys of their calls, but those that one of them was changing when it ended.
+    /// All legs with the keys of their calls, after all other processes have ended. Those that a process was changing when it
+    /// died are left out.
     pub fn each_left(&self, alone: &LastAlive, mut each: impl FnMut(&Key, &Leg)) {
         for (at, mutex) in self.shards.iter().enumerate() {
             let mut seen = std::collections::HashSet::new();

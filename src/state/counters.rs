@@ -20,7 +20,7 @@ pub struct Counters {
     pub probes: Counter,
     /// Probes that failed.
     pub failed_probes: Counter,
-    /// Answers to probes that meant nothing any more.
+    /// Answers to probes that came too late to count.
     pub stale_probes: Counter,
 }
 

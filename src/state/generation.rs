@@ -1,7 +1,7 @@
-//! The configured sets as they serve: built aside, published whole, never changed.
+//! The configured sets that serve: built aside, published as a whole, never changed.
 //!
-//! What did not change is not built: a generation has most of its blocks, and most of its sets, together with the one
-//! before it. Only who holds the writer's lock makes and takes back generations.
+//! A generation shares the sets and blocks in which nothing changed with the one before it. Only the holder of the writer's lock
+//! makes and frees generations.
 
 use super::block::{Block, Member};
 use super::record::Record;
@@ -50,13 +50,13 @@ impl<A: Alloc> Sets<A> {
 }
 
 impl<A: Alloc> Generation<A> {
-    /// The destination of this record, with its set; one of them, where several lines mean it.
+    /// The destination of this record, with its set; one of them, where several lines share the record.
     pub fn of_record(&self, number: u32, record: &Record) -> Option<(&Set<A>, Member<'_>)> {
         let set = self.set(record.set())?;
         Some((set, set.get(set.place_of(number, record)?)?))
     }
 
-    /// The set at this position, for another generation to have as well.
+    /// The set at this position, to be shared with another generation.
     pub fn share(&self, at: usize) -> Option<Arc<Set<A>, A>> {
         let (start, sets) = self.sets.run_of(at)?;
         sets.0.get(at - start).cloned()
@@ -105,7 +105,7 @@ impl<A: Alloc> Generation<A> {
         self.sets.partition_point(|sets| sets.0.last().is_some_and(|set| set.id < id))
     }
 
-    /// The blocks that no other generation has.
+    /// The blocks that it shares with no other generation.
     pub fn own_blocks(&self) -> impl Iterator<Item = &Block<A>> {
         let sets = self.sets.own_runs().flat_map(|sets| sets.0.iter());
         sets.filter(|set| set.is_last()).flat_map(|set| set.blocks.own_runs())

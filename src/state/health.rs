@@ -10,11 +10,11 @@ use core::net::SocketAddr;
 /// Behind the record's lock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Health {
-    /// Failures in a row, or replies in a row while inactive: what thresholds look at. A change of state begins it anew.
+    /// Failures in a row, or replies in a row while inactive, for the thresholds. A change of state resets it.
     pub streak: u32,
-    /// Failed probes in a row, or good ones.
+    /// Failed probes in a row.
     pub failures: u32,
-    /// See `failures`; one of the two is 0.
+    /// Successful probes in a row; this or `failures` is 0.
     pub successes: u32,
     /// What the last report said.
     pub last: Report,
@@ -32,7 +32,7 @@ pub struct Health {
     pub latency: Latency,
     /// What its name means.
     pub name: Name,
-    /// What is probed, as a hash: an answer from before a change means nothing.
+    /// A hash of what is probed, so that an answer from before a change is recognised.
     pub asked: u64,
 }
 
@@ -46,7 +46,7 @@ pub struct Report {
     pub code: u16,
     /// In words.
     pub reason: Reason,
-    /// From the network, not made up here.
+    /// Received from the network, not made by the module.
     pub received: bool,
 }
 
@@ -107,23 +107,23 @@ impl Reason {
     }
 }
 
-/// What a destination's host name means, as far as somebody looked.
+/// What the last look-up of a destination's host name found.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Name {
-    /// Where a probe goes; none before the first look, and while there is nothing.
+    /// Where a probe goes; none before the first look-up, and while the name does not resolve.
     pub next_hop: Option<NextHop>,
     /// When it was looked up last, in microseconds of a clock that only goes forward; 0 is never.
     pub looked: u64,
     /// The same in milliseconds of the wall clock.
     pub looked_up: u64,
-    /// Since when it means nothing, in milliseconds of the wall clock; 0 if it means something.
+    /// Since when it does not resolve, in milliseconds of the wall clock; 0 if it does.
     pub lost: u64,
     /// What that does to the state.
     pub outage: Outage,
 }
 
 impl Name {
-    /// Whether the last look found something.
+    /// Whether the last look-up found something.
     pub fn is_found(&self) -> bool {
         self.looked != 0 && self.lost == 0
     }

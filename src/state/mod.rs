@@ -1,22 +1,22 @@
 //! Everything that the processes share, and how it is made before the fork.
 //!
 //! Model: three kinds of things with three lives.
-//! - A [`Generation`] is the configured sets, never changed after it is published, replaced as a whole. What stays, its
-//!   [`Block`]s, the next one has as well: one row of thousands costs one block.
+//! - A [`Generation`] is the configured sets. It is never changed after it is published, only replaced as a whole. Generations
+//!   share the [`Block`]s that stay the same, so a change of one row among thousands builds one block.
 //! - A [`Record`] is what happens to a destination while calls run (load, state). It is found by identity and outlives
-//!   generations: a reload, a removal and a return of the destination keep it while it is configured or has calls.
+//!   generations: it stays while the destination is configured or has calls, through reloads, removal and return.
 //! - A call is an entry of [`Calls`], and names its record by number.
 //!
 //! What a choice looks up lies beside them. The [`Ranks`] of a set say which line has the fewest calls; all generations of the set
-//! have them together, and they change with each call. Its [`Rings`] belong to one generation, and are made when somebody asks
-//! after a state has changed.
+//! share them, and they change with each call. Its [`Rings`] (weights) belong to one generation, and are made again at the first
+//! choice after a state has changed.
 //!
 //! Timeline: made in `mod_init`, slots opened in `child_init(PROC_INIT)`, both before the fork. Nothing is freed at
 //! shutdown: the pool goes with the server.
 //!
 //! Locks, in this order where more than one is held: `reload`, `writer`, `registry`, a shard of `calls`, the ranks of a set, a
-//! record's health; a ring alone. Readers of a generation take none. Nobody who stops or saves needs ranks or rings: a worker
-//! that was killed may have them locked.
+//! record's health. A ring's lock is taken alone. Readers of a generation take none. Stopping and saving the state must not need
+//! ranks or rings: a worker that was killed may have left them locked.
 //!
 //! Not here: behaviour (`service`), anything that belongs to one process.
 
@@ -53,25 +53,25 @@ use crate::shm::{Alloc, OutOfMemory, Shared};
 pub struct Root<A: Alloc> {
     /// The sets that serve.
     pub sets: Snapshot<Generation<A>, A>,
-    /// Held by whoever replaces the sets.
+    /// Held while the sets are replaced.
     pub writer: Mutex<Retired<Generation<A>>>,
     /// Reloads so far, each counted when it begins.
     pub reloads_begun: Counter,
-    /// Held from reading a source until its sets serve, so that the last to read is the last to publish.
+    /// Held from reading a source until its sets serve, so that the sets that were read last are published last.
     pub reload: Mutex<LastReload>,
     /// The records of all destinations.
     pub registry: Registry<A>,
     /// The calls that count.
     pub calls: Calls<A>,
-    /// Whether there was no memory for a call not long ago.
+    /// Whether memory ran out for a call not long ago.
     pub short: Short,
     /// Events that no destination owns.
     pub counters: Counters,
-    /// Turned off by the first count that was given back more often than taken, which is told once.
+    /// Turned off by the first load that was released more often than taken. It is logged once.
     pub balanced: Switch,
     /// Whether destinations are probed: `dispatcher.ping_active`.
     pub ping_active: Switch,
-    /// States that an operator, or a script in his place, disabled or enabled so far.
+    /// How often an operator or a script has disabled or enabled a destination so far.
     pub admin_changes: Counter,
     /// Makes the keys of calls and destinations.
     pub secret: Secret,
@@ -84,21 +84,20 @@ unsafe impl<A: Alloc> Shared for Root<A> {}
 // SAFETY: an allocator is a handle to memory that all processes share.
 unsafe impl<A: Alloc> Sync for Root<A> {}
 
-/// When memory was found to be short: in the second behind this one, so that 0 is never.
+/// When memory ran short last: the second plus one, so that 0 is never.
 #[derive(Default)]
 pub struct Short(Switch);
 
 impl Short {
-    /// Seconds for which it is held to be short from then on. All that time what is remembered of ended calls is not worth its
-    /// memory.
+    /// Seconds for which memory counts as short from then on. Meanwhile ended calls are not remembered.
     const LASTS: u32 = 60;
 
-    /// It is now.
+    /// Memory ran short now.
     pub fn tell(&self, now: u32) {
         self.0.turn(now.saturating_add(1));
     }
 
-    /// Whether it is still.
+    /// Whether memory still counts as short.
     pub fn is_on(&self, now: u32) -> bool {
         let since = self.0.get();
         since != 0 && now.wrapping_sub(since.wrapping_sub(1)) < Self::LASTS

@@ -1,9 +1,9 @@
-//! A destination's wish to get less for a while.
+//! Overload control (RFC 7339): a destination asks for less traffic for a while.
 
 use crate::shm::Shared;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// What was asked for last. Rate and end are one word: a selection follows one wish, never half of each of two.
+/// What the destination asked for last. Rate and end are in one word, so that a selection never sees half of each of two wishes.
 #[derive(Default)]
 pub struct Overload {
     /// See [`Wish`].
@@ -41,7 +41,7 @@ impl Wish {
 }
 
 impl Overload {
-    /// Takes a wish, if it is newer than the last. For who holds the record's lock: of two at one instant the newer one stays.
+    /// Takes a wish, if it is newer than the last. The caller holds the record's lock: of two at the same time the newer stays.
     pub(super) fn wish(&self, wish: Wish, sequence: i32) -> bool {
         let newer = sequence > self.sequence();
         if newer {
@@ -51,7 +51,7 @@ impl Overload {
         newer
     }
 
-    /// The wish that holds at `now`, with the number of this selection.
+    /// The wish in force at `now`, with the number of this selection, which it counts.
     pub fn ask(&self, now: u64) -> Option<(Wish, u32)> {
         let wish = self.last();
         (now <= wish.until).then(|| (wish, self.asked.fetch_add(1, Ordering::Relaxed)))

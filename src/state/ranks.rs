@@ -1,15 +1,15 @@
-//! Which destination of a set has the fewest calls: kept up to date with each call and each change of state, so that who chooses
-//! by call load looks at no other.
+//! The board of a set: which destination has the fewest calls. It is kept up to date with each call and each change of state, so
+//! that a choice by call load looks at the best destination only.
 //!
-//! Model: each line of the set has a place in a [`Tournament`] and there a rank: its load, then how long ago it was chosen.
-//! A line that takes no calls, or is full, has none. A line keeps its place while others come and go; its record knows the
+//! Model: each line of the set has a slot in a [`Tournament`] and there a rank: its load, then how long ago it was chosen.
+//! A line that takes no calls, or is full, has no rank. A line keeps its slot while others come and go; its record knows the
 //! first of its lines, and each line the next one of the same record.
 //!
-//! Invariant: whoever changes a load, or a state, gives the record's lines their ranks in the same step ([`Ranks::count`],
-//! [`Ranks::step`]). All the same a choice looks at the record again before it counts.
+//! Invariant: each change of a load or a state also changes the ranks of the record's lines, under the same lock
+//! ([`Ranks::count`], [`Ranks::step`]). A choice still reads the record again before it counts.
 //!
-//! All generations of a set have one board together. A publisher gives it the lines of the next generation just before
-//! that serves, so a choice may find a line that its own generation does not have yet.
+//! All generations of a set share one board. A commit gives it the lines of the next generation just before that serves, so
+//! a choice may find a line that its own generation does not have yet.
 
 use super::record::Record;
 use super::registry::Registry;
@@ -22,18 +22,18 @@ use crate::shm::{Alloc, OutOfMemory, Shared};
 
 /// Bits of a rank that say when its destination was chosen; the load has the rest.
 const WHEN: u32 = if cfg!(test) { 10 } else { 38 };
-/// The least number of a choice. Below it are the orders of those that were never chosen.
+/// The least number of a choice. Smaller numbers are the order of those that were never chosen.
 const FIRST_CHOICE: u64 = if cfg!(test) { 1 << 9 } else { 1 << 32 };
-/// The last number of a choice, before they are counted anew.
+/// The last number of a choice; then numbering starts again.
 const LAST_CHOICE: u64 = (1 << WHEN) - 1;
-/// Loads above it are equal.
+/// Loads above it count as equal.
 const MOST: u64 = u64::MAX >> WHEN;
-/// Orders between two lines that follow one another, for lines that come between them.
+/// The gap between the order numbers of neighbours, so that lines can be inserted between them.
 const GAP: u64 = if cfg!(test) { 4 } else { 1 << 10 };
 /// No line.
 const NO_LINE: u32 = u32::MAX;
 
-/// A line of a set, as far as call load has to do with it.
+/// A line of a set, with what call load needs of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
     /// The number of its record.
@@ -45,7 +45,7 @@ pub struct Line {
 #[derive(Clone, Copy)]
 struct Place {
     line: Line,
-    /// Where it stands among those that were never chosen: a later line has a higher one.
+    /// Its order among the lines that were never chosen: a later line has a higher number.
     order: u32,
     /// The next line of the same record; of a free place the next free one.
     next: u32,
@@ -62,7 +62,7 @@ unsafe impl Shared for Place {}
 /// The lines of a set, by rank.
 pub struct Ranks<A: Alloc> {
     board: Mutex<Board<A>>,
-    /// Changes of what a weighted choice is made of, so far.
+    /// How often something has changed that weighted choices depend on.
     changes: AtomicU64,
 }
 
@@ -80,7 +80,7 @@ struct Board<A: Alloc> {
     last: u32,
     /// The number of the last choice.
     choices: u64,
-    /// Selections that found no line with room, though there are some that take calls.
+    /// Selections that found all lines full, though some take calls.
     refused: u64,
     alloc: A,
 }
@@ -93,13 +93,13 @@ unsafe impl<A: Alloc> Shared for Board<A> {}
 pub enum NotTaken {
     /// No line takes calls.
     NoneUsable,
-    /// Some do, and are full.
+    /// Some do, but all of those are full.
     Full,
-    /// There is one, but not in the generation of who asked.
+    /// There is one, but not in the caller's generation.
     Outdated,
 }
 
-/// Lines in the place of others that followed one another.
+/// Neighbouring lines and those that replace them.
 pub struct Patch<'a> {
     /// Those that go.
     pub out: &'a [Line],
@@ -125,19 +125,19 @@ impl<A: Alloc> Ranks<A> {
         self.board.lock().reserve(len)
     }
 
-    /// Takes these lines for those of the set, in their order. For who holds the writer's lock, after [`Ranks::reserve`].
+    /// Makes these the lines of the set, in their order. The caller holds the writer's lock and has called [`Ranks::reserve`].
     pub fn rebuild(&self, registry: &Registry<A>, lines: &[Line]) {
         self.board.lock().rebuild(registry, lines);
     }
 
-    /// Exchanges some lines; false where only [`Ranks::rebuild`] can, or is cheaper. For who holds the writer's lock, after
-    /// [`Ranks::reserve`].
+    /// Exchanges some lines; false if the caller must use [`Ranks::rebuild`], or that is cheaper. The caller holds the writer's lock
+    /// and has called [`Ranks::reserve`].
     #[must_use]
     pub fn patch(&self, registry: &Registry<A>, patch: &Patch<'_>) -> bool {
         self.board.lock().patch(registry, patch)
     }
 
-    /// Changes the record's load by `change`, and its ranks with it, as one step.
+    /// Changes the record's load by `change` and the ranks of its lines, in one step.
     pub fn count<T>(&self, record: &Record, change: impl FnOnce(&Record) -> T) -> T {
         let mut board = self.board.lock();
         let done = change(record);
@@ -145,7 +145,7 @@ impl<A: Alloc> Ranks<A> {
         done
     }
 
-    /// Changes the record's state by `change`, and its ranks with it, as one step.
+    /// Changes the record's state by `change` and the ranks of its lines, in one step.
     pub fn step<T>(&self, record: &Record, change: impl FnOnce(&Record) -> T) -> T {
         let mut board = self.board.lock();
         let before = record.worth();
@@ -157,14 +157,14 @@ impl<A: Alloc> Ranks<A> {
         done
     }
 
-    /// Selections that found no room in this set while this record's destination took calls. Counted once for the set, so that
-    /// a refusal costs no more in a large one.
+    /// Selections that found all lines of this set full while this record's destination took calls. They are counted once for the
+    /// whole set, so that a refusal costs the same in a large set.
     pub fn refused(&self, record: &Record) -> u64 {
         record.refused(self.board.lock().refused)
     }
 
-    /// How often the state or the congestion of a destination has changed so far (sync point `worth`, the other end: who looks at
-    /// them after this sees them as they were at that change, or later).
+    /// How often the state or the congestion of a destination has changed so far. Sync point `worth`, the other end: states that are
+    /// read after this are at least as new as that change.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
@@ -180,11 +180,11 @@ impl<A: Alloc> Ranks<A> {
         taken
     }
 
-    /// The line with the fewest calls; among equals the one that was chosen longest ago, then the first of the set. Counts a
-    /// call there in the same step, and gives what `find` finds for it.
+    /// Chooses the line with the fewest calls; among equals the one that was chosen longest ago, then the first of the set. Counts a
+    /// call there in the same step, and returns what `find` returns for it.
     ///
-    /// Lines of the records `but` are left out, and those that `find` does not find. With `spare_last` the last line of the
-    /// set is left for when there is no other.
+    /// Leaves out lines of the records `but`, and those for which `find` returns nothing. With `spare_last` the last line of the
+    /// set is chosen only if there is no other.
     pub fn take_best<T>(
         &self,
         registry: &Registry<A>,
@@ -227,15 +227,15 @@ impl<A: Alloc> Ranks<A> {
         })
     }
 
-    /// How many lines have another rank than their record says, or are not where a look for the best would find them. For
-    /// who holds the writer's lock; `0` unless this module has a fault.
+    /// How many lines have a wrong rank, or stand where a search for the best would miss them. The caller holds the writer's lock.
+    /// Not 0 is a fault of this module.
     pub fn faults(&self, registry: &Registry<A>) -> usize {
         self.board.lock().faults(registry)
     }
 }
 
 impl<A: Alloc> Board<A> {
-    /// Whether it has far more room than for so many lines, as after a reload with fewer.
+    /// Whether it has far more room than so many lines need, as after a reload with fewer.
     fn is_wide(&self, len: usize) -> bool {
         self.places.len() > 64 && len < self.places.len() / 4
     }
@@ -315,13 +315,13 @@ impl<A: Alloc> Board<A> {
         Some(record)
     }
 
-    /// The record has no line here any more.
+    /// Notes that the record has no line here any more.
     fn forget(&self, record: &Record) {
         record.set_first_line(NO_LINE);
         record.takes_calls(false, self.refused);
     }
 
-    /// Makes a place free to which nothing leads any more.
+    /// Frees a slot that no list leads to any more.
     fn discard(&mut self, at: u32) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         self.usable -= usize::from(place.usable);
@@ -418,7 +418,7 @@ impl<A: Alloc> Board<A> {
         record.chosen(self.choices);
     }
 
-    /// Gives the choices that are remembered the first numbers, in the same order.
+    /// Numbers the remembered choices again from the start, in the same order.
     fn count_anew(&mut self, registry: &Registry<A>) {
         let mut records: Vec<_> =
             (0..self.places.len()).filter_map(|at| self.record_at(registry, at)).collect();

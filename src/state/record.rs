@@ -9,12 +9,12 @@ use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::shm::counter::{Counter, Gauge, Load};
 use crate::shm::lock::{Guard, Mutex};
 
-/// The runtime record of a destination. All fields change under way, from any process.
+/// The runtime record of a destination. All fields change while calls run, from any process.
 ///
-/// What a selection looks at is atomic; everything about health is behind a lock, and the atomic copies of its results
-/// change under it. So a change of state is one step, however many reports come in at one instant.
+/// What a selection reads is atomic. Everything about health is behind a lock, and the atomic copies of its results change under
+/// that lock, so that reports at the same time change the state one after another.
 ///
-/// In this order: what a choice and a count read comes first and lies close together, apart from what reports write.
+/// The order of the fields matters: what a choice and a count read comes first and close together, apart from what reports write.
 #[derive(Default)]
 #[repr(C)]
 pub struct Record {
@@ -26,7 +26,7 @@ pub struct Record {
     flags: AtomicU32,
     /// The first of its lines on the board of its set (`ranks`), counted from 1; 0 is none. Used with that board locked.
     line: AtomicU32,
-    /// Where its destination is in the set that serves, most likely.
+    /// Where its destination was last seen in the set that serves.
     place: AtomicU32,
     /// Entries of the call table that name it, counting or not.
     pub entries: Gauge,
@@ -37,13 +37,14 @@ pub struct Record {
     pub totals: Totals,
     /// The set of its destination, as bits.
     set: AtomicU32,
-    /// State and options as last configured: a reload that brings the same leaves the state alone.
+    /// State and options as last configured. A reload with the same ones does not change the state.
     configured: AtomicU32,
-    /// Selections that found no room in its set while it was usable, but for those since it is.
+    /// Selections that found its set full while it was usable, up to the last time it became unusable.
     refused: Counter,
-    /// Those of the set when it became usable, and one; 0 while it is not. Used with the board of its set locked.
+    /// The set's count of such selections when it became usable, plus one; 0 while it is not usable. Used with the board of its set
+    /// locked.
     refused_from: AtomicU64,
-    /// Its wish to get less.
+    /// Overload control: what it asked for.
     pub overload: Overload,
     health: Mutex<Health>,
 }
@@ -73,7 +74,7 @@ pub struct Change {
     pub first: bool,
 }
 
-/// What a source, or the parameters, say of what a reload keeps.
+/// What a reload keeps, by the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
     /// State and failure counts of what stays.
@@ -82,7 +83,7 @@ pub struct Keep {
     pub latency: bool,
 }
 
-/// A destination's configuration, as far as its record has to do with it.
+/// The part of a destination's configuration that its record needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Configured {
     /// State and options.
@@ -91,7 +92,7 @@ pub struct Configured {
     pub latency: u32,
     /// What is probed, as a hash.
     pub asked: u64,
-    /// Its name is looked up, and the source that configures it does not know what it means.
+    /// Its name is looked up, and its addresses are not known yet.
     pub unresolved: bool,
     /// Its position in the set.
     pub place: u32,

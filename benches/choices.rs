@@ -38,6 +38,7 @@ fn one(root: &Root<Heap>, worker: usize, algorithm: i32, round: u32) {
         random: &|| 0,
         spare_last: false,
         hash: &|_| Some(round.wrapping_mul(0x9e37_79b9)),
+        retry: None,
     };
     black_box(select(root, &sets, &ask).unwrap().at);
     if algorithm == 10 {

@@ -1,6 +1,6 @@
 //! The life of the module: start, fork, each second, stop.
 
-use crate::api::{failover, is_from_list, metrics, reload, select, tracking, version};
+use crate::api::{attempts, failover, is_from_list, metrics, reload, select, tracking, version};
 use crate::conf::{Conf, Raw};
 use crate::context::{self, Module};
 use crate::host::{CFG_DIR, capi, clock, db, log, mem::Pool, process, send_socket, stop, timer, tm, xhttp};
@@ -113,6 +113,7 @@ pub fn before_fork() -> Result<(), String> {
         tm::load(prober::answered)?;
     }
     tracking::begin()?;
+    attempts::follow(module)?;
     Ok(())
 }
 

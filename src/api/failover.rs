@@ -1,16 +1,21 @@
 //! `ds_next_dst`, `ds_next_domain`, `ds_set_dst`, `ds_set_domain`, `ds_mark_dst` and `ds_mark_addr`: what a script does with
 //! the list that a selection left, and when a destination fails.
 
-use super::{list, tracking};
+use super::list::{self, Listed};
+use super::{attempts, select, tracking};
+use crate::conf::Failover;
 use crate::context::{self, Module, event, module};
 use crate::dest::{Flags, problem::shown};
 use crate::host::message::{Kind, Message, Method, Target};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, xavp::List};
 use crate::load::key::Key;
+use crate::select::attempts::Attempts;
 use crate::service::health::set_state::{self, Mark};
 use crate::service::routing::call_count::{self, NotPlaced};
-use crate::service::routing::choose;
+use crate::service::routing::choose::{self, NoRoute};
+use crate::service::routing::failover;
+use crate::service::sets::commit;
 use crate::state::health::Report;
 use crate::state::{Generation, Root, Set};
 use std::collections::HashSet;
@@ -47,19 +52,26 @@ fn set(msg: &mut Message, target: Target) -> Verdict {
     let Some(module) = module() else { return Verdict::FALSE };
     let done = use_front(module, msg, target);
     if done == Verdict::True {
-        at_front(module, &List::of(&module.conf.xavp_dst), choose::count_selected);
+        in_use(module, msg, choose::count_selected);
         follow_front(module, msg);
     }
     done
 }
 
+/// Does something with the destination in use, if it is configured.
+fn in_use(module: &Module, msg: &Message, act: impl FnOnce(&Root<Pool>, &Set<Pool>, usize)) -> Option<()> {
+    let sets = module.sets()?;
+    let (set, at) = attempts::place(module, msg, &sets)?;
+    act(module.root, set, at);
+    Some(())
+}
+
 /// A call that counts goes to the first destination of the list, and its count with it.
 fn follow_front(module: &Module, msg: &Message) -> Option<()> {
     let key = call_key(module, msg)?;
-    let (list, sets) = (List::of(&module.conf.xavp_dst), module.sets()?);
-    let front = list.front()?;
-    let set = sets.set(front.int(b"grp")?)?;
-    let record = set.get(list::position(set, &front, 0)?)?.record;
+    let sets = module.sets()?;
+    let (set, at) = attempts::place(module, msg, &sets)?;
+    let record = set.get(at)?.record;
     follow(module, msg, key, record);
     Some(())
 }
@@ -87,7 +99,7 @@ fn leave(module: &Module, msg: &Message, key: Option<Key>) {
 
 /// Whether there are lists at all; a script that asks without is told.
 fn has_lists(module: &Module, function: &str) -> bool {
-    let on = module.conf.failover && !module.conf.xavp_dst.is_empty();
+    let on = module.conf.failover != Failover::Off;
     if !on {
         log::warning(format_args!("{function}: failover is off (flags without 2, or no xavp_dst)"));
     }
@@ -98,18 +110,21 @@ fn next(msg: &mut Message, target: Target) -> Verdict {
     let Some(module) = module().filter(|module| has_lists(module, "ds_next_dst or ds_next_domain")) else {
         return Verdict::FALSE;
     };
+    if module.conf.failover != Failover::List {
+        return next_lean(module, msg, target);
+    }
     let mut list = List::of(&module.conf.xavp_dst);
     let key = call_key(module, msg);
     // Until the end: what failed is counted there.
     let Some(_sets) = module.sets() else { return Verdict::FALSE };
     let mut failed = None;
-    at_front(module, &list, |_, set, at| failed = set.get(at).map(|one| one.record));
+    in_use(module, msg, |_, set, at| failed = set.get(at).map(|one| one.record));
     if !list.remove_front() || next_usable(module, msg, key, &mut list).is_none() {
         return Verdict::FALSE;
     }
     let done = use_front(module, msg, target);
     if done == Verdict::True {
-        at_front(module, &list, choose::count_selected);
+        in_use(module, msg, choose::count_selected);
         failed.into_iter().for_each(|record| choose::count_failed_over(module.root, record));
     } else {
         leave(module, msg, key);
@@ -117,19 +132,74 @@ fn next(msg: &mut Message, target: Target) -> Verdict {
     done
 }
 
-/// Does something with the destination that the first entry of the list names, if it is configured.
-fn at_front(
+/// Sends the request to the next destination, chosen now.
+fn next_lean(module: &Module, msg: &mut Message, target: Target) -> Verdict {
+    let Some(tried) = attempts::of(module, msg) else { return Verdict::FALSE };
+    loop {
+        match send_on(module, msg, &tried, target) {
+            Ok(Some(())) => return Verdict::True,
+            Ok(None) => {
+                log::error(format_args!("failover: the host has no more memory for the next destination"));
+                leave(module, msg, call_key(module, msg));
+                return Verdict::FALSE;
+            }
+            Err(NoRoute::Outdated) => commit::settled(module.root),
+            Err(error) => {
+                if let NoRoute::OutOfMemory(error) = error {
+                    log::error(format_args!("failover: the call is not counted: {error}"));
+                }
+                attempts::forget(module, msg);
+                return Verdict::FALSE;
+            }
+        }
+    }
+}
+
+/// Of the sets that serve now. Nothing if the host has no memory.
+fn send_on(
     module: &Module,
-    list: &List<'_>,
-    act: impl FnOnce(&Root<Pool>, &Set<Pool>, usize),
-) -> Option<()> {
-    let (front, sets) = (list.front()?, module.sets()?);
-    let set = sets.set(front.int(b"grp")?)?;
-    act(module.root, set, list::position(set, &front, 0)?);
-    Some(())
+    msg: &mut Message,
+    before: &Attempts,
+    target: Target,
+) -> Result<Option<()>, NoRoute> {
+    let Some(sets) = module.sets() else { return Ok(None) };
+    let Some(&rule) = before.rules().first() else { return Ok(None) };
+    let (place, next) =
+        select::with_ask(module, msg, rule, false, |ask| failover::next(module.root, &sets, before, ask))?;
+    let mut done = || {
+        let one = next.set.get(next.at)?;
+        msg.send_to(one.text(one.uri), one.send_from, target).then_some(())?;
+        let failed = failover::record_in_use(module.root, before);
+        let mut tried = before.clone();
+        tried.go_on(place, choose::tried_at(module.root, next.set, next.at)?, next.at);
+        let entry = Listed { set: next.set, at: next.at, counted: next.counted };
+        attempts::keep(module, msg, tried, &entry).ok()?;
+        choose::count_selected(module.root, next.set, next.at);
+        failed.into_iter().for_each(|record| choose::count_failed_over(module.root, record));
+        if let Some((key, record)) = call_key(module, msg).zip(next.tracked) {
+            tracking::chosen(module, msg, key, record, next.own);
+        }
+        Some(())
+    };
+    Ok(done())
+}
+
+/// Sends the request to the destination in use.
+fn use_kept(module: &Module, msg: &mut Message, target: Target) -> Verdict {
+    let Some(sets) = module.sets() else { return Verdict::FALSE };
+    let serves = attempts::place(module, msg, &sets).and_then(|(set, at)| set.get(at));
+    let sent = match serves {
+        Some(one) => msg.send_to(one.text(one.uri), one.send_from, target),
+        // It is not configured any more: its URI is still known where the request has a transaction.
+        None => attempts::in_use(module, msg).is_some_and(|one| msg.send_to(&one.uri, None, target)),
+    };
+    if sent { Verdict::True } else { Verdict::FALSE }
 }
 
 fn use_front(module: &Module, msg: &mut Message, target: Target) -> Verdict {
+    if module.conf.failover == Failover::Transaction {
+        return use_kept(module, msg, target);
+    }
     let list = List::of(&module.conf.xavp_dst);
     let Some(record) = list.front() else { return Verdict::FALSE };
     let Some(uri) = record.text(b"uri") else {
@@ -280,12 +350,7 @@ fn with_reported(
 
 fn mark_front(module: &'static Module, msg: &Message, state: Flags) -> Option<()> {
     has_lists(module, "ds_mark_dst").then_some(())?;
-    mark(module, msg, state, |sets| {
-        let list = List::of(&module.conf.xavp_dst);
-        let used = list.front()?;
-        let set = sets.set(used.int(b"grp")?)?;
-        Some((set, list::position(set, &used, 0)?))
-    })
+    mark(module, msg, state, |sets| attempts::place(module, msg, sets))
 }
 
 /// Reports about what `find` finds; the event that this makes runs when nothing is held any more.

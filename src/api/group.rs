@@ -1,6 +1,6 @@
 //! `$dsg(…)` with `ds_dsg_fetch` and `ds_dsg_fetch_uri`, overload control with `ds_oc_set_attrs`, and `$dsv(…)`.
 
-use super::select;
+use super::{attempts, select};
 use crate::context::{Module, event, module};
 use crate::host::clock;
 use crate::host::message::Message;
@@ -34,7 +34,7 @@ pub const DSG: &[&str] =
     &["count", "active", "inactive", "pactive", "pinactive", "octime_sec", "octime_usec", "ocseq", "ocrate"];
 
 /// `$dsg(name)`; nothing if there is no such set.
-pub fn dsg(place: usize) -> Content {
+pub fn dsg(_: Option<&Message>, place: usize) -> Content {
     module().and_then(|module| content(module, DSG.get(place)?)).unwrap_or(Content::Null)
 }
 
@@ -85,22 +85,42 @@ pub fn oc_set_attrs(_: &mut Message, values: &Values<'_>) -> Verdict {
 }
 
 /// Names of `$dsv(…)`.
-pub const DSV: &[&str] = &["code", "reason", "flags", "uri", "setid"];
+pub const DSV: &[&str] = &["code", "reason", "flags", "uri", "setid", "attrs", "dstid", "left"];
 
 /// `$dsv(name)`: in an event route, why the destination goes up or down, its URI and its set, and as `flags` 1 if a reply
-/// from the network said so. Elsewhere why the last selection was false.
-pub fn dsv(place: usize) -> Content {
+/// from the network said so. Elsewhere why the last selection was false, and what is known of the destination in use: `left` is
+/// how many more may be tried.
+pub fn dsv(msg: Option<&Message>, place: usize) -> Content {
     let name = DSV.get(place).copied().unwrap_or_default();
     let of_event = event::current(|told| match name {
         "code" => Content::Int(told.report.code.into()),
         "reason" => text_or_null(told.report.reason.bytes()),
         "flags" => Content::Int(told.report.received.into()),
         "uri" => text_or_null(&told.uri),
-        _ => Content::Int(told.set.into()),
+        "setid" => Content::Int(told.set.into()),
+        _ => Content::Null,
     });
     of_event.unwrap_or_else(|| match (select::last_cause(), name) {
         (Some((code, _)), "code") => Content::Int(code.into()),
         (Some((_, reason)), "reason") => Content::Text(reason.as_bytes().into()),
+        _ => module()
+            .zip(msg)
+            .and_then(|(module, msg)| of_destination(module, msg, name))
+            .unwrap_or(Content::Null),
+    })
+}
+
+/// What a selection left for failover.
+fn of_destination(module: &Module, msg: &Message, name: &str) -> Option<Content> {
+    if name == "left" {
+        return attempts::left(module, msg).map(|left| Content::Int(left as i64));
+    }
+    let one = attempts::in_use(module, msg)?;
+    Some(match name {
+        "uri" => text_or_null(&one.uri),
+        "attrs" => text_or_null(&one.attrs),
+        "dstid" => text_or_null(&one.dstid),
+        "setid" => Content::Int(one.grp?.into()),
         _ => Content::Null,
     })
 }

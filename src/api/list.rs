@@ -17,6 +17,9 @@ pub struct Listed<'a> {
     pub counted: bool,
 }
 
+/// With `ds_lean_failover` 1: what was tried, for the module itself.
+pub const TRIED: &[u8] = b"tried";
+
 /// The names of the fields, in the order in which the stock module adds them.
 mod field {
     use crate::host::xavp::Name;
@@ -27,10 +30,16 @@ mod field {
     pub static SOCKET: Name = Name::new(b"socket");
     pub static SOCKNAME: Name = Name::new(b"sockname");
     pub static DSTID: Name = Name::new(b"dstid");
+    pub static TRIED: Name = Name::new(super::TRIED);
 }
 
 /// Adds an entry.
-pub fn add(list: &mut Writer<'_>, conf: &Conf, entry: &Listed<'_>) -> Result<(), NoMemory> {
+pub fn add(
+    list: &mut Writer<'_>,
+    conf: &Conf,
+    entry: &Listed<'_>,
+    tried: Option<&[u8]>,
+) -> Result<(), NoMemory> {
     let set = entry.set;
     let Some(destination) = set.get(entry.at) else { return Ok(()) };
     let text = |wanted: bool, span| {
@@ -39,10 +48,7 @@ pub fn add(list: &mut Writer<'_>, conf: &Conf, entry: &Listed<'_>) -> Result<(),
     };
     let mode = conf.xavp_dst_mode;
     let sock = destination.send_from;
-    let dstid = entry.counted.then(|| {
-        let duid = destination.text(destination.duid);
-        Value::text(if duid.is_empty() { destination.text(destination.uri) } else { duid })
-    });
+    let dstid = entry.counted.then(|| Value::text(dstid(destination)));
     list.add(&[
         Some((&field::URI, Value::text(destination.text(destination.uri)))),
         Some((&field::GRP, Value::int(set.id))),
@@ -51,7 +57,14 @@ pub fn add(list: &mut Writer<'_>, conf: &Conf, entry: &Listed<'_>) -> Result<(),
         text(mode.socket && sock.is_some(), destination.socket).map(|socket| (&field::SOCKET, socket)),
         text(mode.sockname && sock.is_some(), destination.sockname).map(|name| (&field::SOCKNAME, name)),
         dstid.map(|dstid| (&field::DSTID, dstid)),
+        tried.map(|tried| (&field::TRIED, Value::text(tried))),
     ])
+}
+
+/// What a counted call has for the id of its destination: the `duid`, or the URI where there is none.
+pub fn dstid(destination: Member<'_>) -> &[u8] {
+    let duid = destination.text(destination.duid);
+    if duid.is_empty() { destination.text(destination.uri) } else { duid }
 }
 
 /// The position in `set` of the destination that a record of the list names. `hint` is where it is most likely: the next

@@ -3,6 +3,7 @@
 //!
 //! Not here: a lock between processes, a decision.
 
+pub mod attempts;
 pub mod edit;
 pub mod explain;
 pub mod failover;

@@ -1,16 +1,19 @@
 //! `ds_select_dst`, `ds_select_domain`, `ds_select`, `ds_select_routes`: choosing a destination for the request at hand.
 
 use super::list::{self, Listed};
-use super::tracking;
+use super::{attempts, tracking};
+use crate::conf::{Conf, Failover};
 use crate::context::{Module, module};
 use crate::dest::number::leading;
 use crate::dest::problem::shown;
 use crate::host::message::{Kind, Message, Method, Target, UriOf};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, process, transaction, xavp};
+use crate::select::attempts::{Attempts, NO_LIMIT, Rule};
 use crate::select::{self, CALL_LOAD, PARALLEL, Refusal, Text, hash};
 use crate::service::routing::call_count;
 use crate::service::routing::choose::{self, Ask, Call, NoRoute, Selection};
+use crate::service::routing::failover;
 use crate::service::sets::commit;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
@@ -103,14 +106,6 @@ pub fn select_routes(msg: &mut Message, values: &Values<'_>) -> Verdict {
     run(msg, &rules, target, values.int(2))
 }
 
-/// A set with the algorithm to choose in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // the two numbers
-pub struct Rule {
-    pub set: i32,
-    pub algorithm: i32,
-}
-
 /// `set=alg;set=alg;…`. A `;` may end it. As in the stock module, a number that is not there is 0; the first such rule comes
 /// back in words.
 pub fn rules(text: &[u8]) -> Result<(Vec<Rule>, Option<String>), String> {
@@ -148,8 +143,10 @@ fn warn_of_short(rule: &str) {
 struct Written {
     /// The first destination is set.
     sent: bool,
-    /// Entries in the list.
-    count: i32,
+    /// It is kept what was tried; the rules after that are for when the request comes back.
+    kept: bool,
+    /// Destinations that may be tried, the first included: entries in the list.
+    count: usize,
     left: usize,
 }
 
@@ -164,16 +161,22 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
     }
     // Not above zero is no limit, as in the stock module.
     let left = usize::try_from(limit).ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX);
-    let mut written = Written { sent: false, count: 0, left };
+    let mut written = Written { sent: false, kept: false, count: 0, left };
     let mut list = xavp::Writer::new(&module.xavp_dst);
     let mut verdict = Verdict::False(code::ERROR);
     let mut cause = code::ERROR;
-    for rule in rules {
+    let mut later = rules;
+    while let Some((rule, rest)) = later.split_first() {
+        later = rest;
+        if written.kept && rule.algorithm != PARALLEL {
+            count_later(module, *rule, &mut written);
+            continue;
+        }
         // Once a destination is set, further rules only add to the list.
         let target = if written.sent { Target::ListOnly } else { target };
         warn_of_unknown(rule.algorithm);
         let done = loop {
-            match apply(module, msg, *rule, target, &mut written, &mut list) {
+            match apply(module, msg, (*rule, later), target, &mut written, &mut list) {
                 Err(NoRoute::Outdated) => commit::settled(module.root),
                 done => break done,
             }
@@ -193,8 +196,9 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
         }
     }
     let conf = &module.conf;
-    if written.sent && conf.with_count && !conf.xavp_ctx.is_empty() {
-        if let Err(xavp::NoMemory) = xavp::add_int(&module.xavp_ctx, &CNT, written.count) {
+    if written.sent && has_count(conf) {
+        let count = i32::try_from(written.count.min(left)).unwrap_or(i32::MAX);
+        if let Err(xavp::NoMemory) = xavp::add_int(&module.xavp_ctx, &CNT, count) {
             let name = shown(&conf.xavp_ctx);
             log::error(format_args!("selection: the host has no more memory for the xavp {name}"));
         }
@@ -202,21 +206,34 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
     answer(verdict)
 }
 
-/// Of the sets that serve now. Nothing if the host has no memory.
-fn apply(
+/// Whether a selection writes `cnt`.
+fn has_count(conf: &Conf) -> bool {
+    conf.with_count && !conf.xavp_ctx.is_empty() && conf.failover != Failover::Transaction
+}
+
+/// The destinations of a rule that may be tried when those before it are over.
+fn count_later(module: &Module, rule: Rule, written: &mut Written) {
+    let Some(sets) = module.sets() else { return };
+    match sets.set(rule.set) {
+        Some(set) if has_count(&module.conf) => {
+            written.count += failover::candidates(set, rule.algorithm == CALL_LOAD);
+        }
+        Some(_) => {}
+        None => _ = refused(rule, &NoRoute::Refused(Refusal::NoSet)),
+    }
+}
+
+/// What is asked for by a rule on behalf of the request at hand. `waits`: the choice is not for it, but for later.
+pub(super) fn with_ask<T>(
     module: &Module,
-    msg: &mut Message,
+    msg: &Message,
     rule: Rule,
-    target: Target,
-    written: &mut Written,
-    list: &mut xavp::Writer<'_>,
-) -> Result<Option<Verdict>, NoRoute> {
-    let Some(sets) = module.sets() else { return Ok(None) };
+    waits: bool,
+    act: impl FnOnce(&Ask<'_>) -> T,
+) -> T {
     let key = || msg.call_id().map(|call_id| module.root.secret.call(call_id));
     let invite = || tracking::invite(msg);
-    // What only goes to the list is for later. Call load counts even then, as in the stock module.
-    let waits = written.sent || target == Target::ListOnly && rule.algorithm != CALL_LOAD;
-    let ask = Ask {
+    act(&Ask {
         set: rule.set,
         algorithm: rule.algorithm,
         call: match msg.kind() {
@@ -231,10 +248,26 @@ fn apply(
         random: &process::random_number,
         spare_last: module.conf.use_default,
         hash: &|text| hashed(module, msg, text),
-    };
-    let chosen = choose::select(module.root, &sets, &ask)?;
+        retry: None,
+    })
+}
+
+/// Of the sets that serve now. Nothing if the host has no memory. The rule comes with those after it.
+fn apply(
+    module: &Module,
+    msg: &mut Message,
+    (rule, later): (Rule, &[Rule]),
+    target: Target,
+    written: &mut Written,
+    list: &mut xavp::Writer<'_>,
+) -> Result<Option<Verdict>, NoRoute> {
+    let Some(sets) = module.sets() else { return Ok(None) };
+    // What only goes to the list is for later. Call load counts even then, as in the stock module.
+    let waits = written.sent || target == Target::ListOnly && rule.algorithm != CALL_LOAD;
+    let chosen = with_ask(module, msg, rule, waits, |ask| choose::select(module.root, &sets, ask))?;
+    let key = || msg.call_id().map(|call_id| module.root.secret.call(call_id));
     let tracked = chosen.tracked.and_then(|record| Some((key()?, record)));
-    let written = write(module, msg, rule, &chosen, target, written, list);
+    let written = write(module, msg, (rule, later), &chosen, target, written, list);
     if written.is_none() {
         log::error(format_args!("selection: the host has no more memory for the destination or its list"));
     }
@@ -272,7 +305,7 @@ fn hashed(module: &Module, msg: &Message, text: Text) -> Option<u32> {
 fn write(
     module: &Module,
     msg: &mut Message,
-    rule: Rule,
+    (rule, later): (Rule, &[Rule]),
     chosen: &Selection<'_, Pool>,
     target: Target,
     written: &mut Written,
@@ -295,17 +328,34 @@ fn write(
         });
         return Some(if all { Verdict::True } else { Verdict::InPart });
     }
-    if conf.failover && !conf.xavp_dst.is_empty() && written.left > 0 {
-        let others = match written.left - 1 {
-            0 => Vec::new(),
-            most => chosen.alternatives(module.root, most),
-        };
-        for at in core::iter::once(chosen.at).chain(others) {
-            let entry = Listed { set, at, counted: chosen.counted };
-            list::add(list, conf, &entry).ok()?;
-            written.count += 1;
-            written.left -= 1;
+    let entry = Listed { set, at: chosen.at, counted: chosen.counted };
+    match conf.failover {
+        Failover::List if written.left > 0 => {
+            let others = match written.left - 1 {
+                0 => Vec::new(),
+                most => chosen.alternatives(module.root, most),
+            };
+            for at in core::iter::once(chosen.at).chain(others) {
+                list::add(list, conf, &Listed { at, ..entry }, None).ok()?;
+                written.count += 1;
+                written.left -= 1;
+            }
         }
+        Failover::Record | Failover::Transaction => {
+            let later = later.iter().copied().filter(|rule| rule.algorithm != PARALLEL);
+            let rules = core::iter::once(rule).chain(later);
+            let limit = u32::try_from(written.left).unwrap_or(NO_LIMIT);
+            let tried = choose::tried_at(module.root, set, chosen.at)?;
+            let first = Attempts::first(rules, limit, tried, chosen.at);
+            attempts::begin(module, msg, first, &entry).ok()?;
+            written.kept = true;
+            if has_count(conf) {
+                // The one that was chosen may be full by now.
+                let full = chosen.counted && failover::is_full(module.root, set, chosen.at);
+                written.count += failover::candidates(set, chosen.counted) + usize::from(full);
+            }
+        }
+        Failover::List | Failover::Off => {}
     }
     Some(Verdict::True)
 }

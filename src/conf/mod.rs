@@ -26,8 +26,8 @@ pub struct Conf {
     pub list_file: PathBuf,
     /// `flags` bit 1: hashes of URIs take the user only.
     pub user_only: bool,
-    /// `flags` bit 2: the rest of the set is kept for failover.
-    pub failover: bool,
+    /// What a selection leaves for failover.
+    pub failover: Failover,
     /// `use_default`: the last destination of a set is kept for when no other is left.
     pub use_default: bool,
     /// `force_dst`: a destination that is set already may be replaced.
@@ -139,6 +139,26 @@ pub struct Dns {
     pub hold: Option<u32>,
 }
 
+/// What a selection leaves for failover: `flags` bit 2, and `ds_lean_failover`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failover {
+    /// Nothing: `flags` without 2, or no name in `xavp_dst` where one is needed.
+    Off,
+    /// A record for each destination that may be tried, as in the stock module (0).
+    List,
+    /// One record, for the destination in use (1).
+    Record,
+    /// Nothing that a script can change: it is kept with the transaction (2).
+    Transaction,
+}
+
+impl Failover {
+    fn of(flags: i32, xavp_dst: &[u8], lean: Self) -> Self {
+        let has_place = lean == Self::Transaction || !xavp_dst.is_empty();
+        if flags & 2 != 0 && has_place { lean } else { Self::Off }
+    }
+}
+
 /// `xavp_dst_mode`.
 #[derive(Debug, Clone, Copy)]
 pub struct DstMode {
@@ -172,6 +192,18 @@ impl Conf {
         read.reply_codes(&raw.ds_ping_reply_codes);
         let alpha = read.alpha(raw.ds_latency_estimator_alpha);
         let dns_mode = read.dns_mode(raw.ds_dns_mode);
+        let modes = |mode| match mode {
+            0 => Some(Failover::List),
+            1 => Some(Failover::Record),
+            2 => Some(Failover::Transaction),
+            _ => None,
+        };
+        let found = raw.ds_lean_failover;
+        let lean = read.choice("ds_lean_failover", found, 2, modes, (0, Failover::List));
+        if lean != Failover::List && flags & 2 == 0 {
+            let instead = "it has no effect: failover is off";
+            read.number("ds_lean_failover", found, "0, or 2 in the parameter flags as well", instead);
+        }
         let probing = Probing {
             method: read.method("ds_ping_method", raw.ds_ping_method),
             from: {
@@ -208,7 +240,7 @@ impl Conf {
         let conf = Self {
             list_file: PathBuf::from(OsString::from_vec(raw.list_file)),
             user_only: flags & 1 != 0,
-            failover: flags & 2 != 0,
+            failover: Failover::of(flags, &raw.xavp_dst, lean),
             use_default: read.switch("use_default", raw.use_default),
             force_dst: read.switch("force_dst", raw.force_dst),
             xavp_dst: raw.xavp_dst,

@@ -29,7 +29,7 @@ fn told(raw: Raw) -> (Conf, String) {
 #[test]
 fn bits_mean_what_the_manual_says() {
     let conf = check(raw());
-    assert!(conf.failover && conf.with_count && conf.force_dst && !conf.use_default);
+    assert!(conf.failover == Failover::List && conf.with_count && conf.force_dst && !conf.use_default);
     let DstMode { attrs, socket, sockname } = conf.xavp_dst_mode;
     assert_eq!((attrs, socket, sockname), (false, false, true));
     assert_eq!(conf.expiry, Expiry { early: 0, confirmed: 7200 });
@@ -70,8 +70,8 @@ fn numbers_without_sense_are_in_effect_as_in_the_stock_module() {
             assert!(line.starts_with(&named) && line.contains(" in effect"), "{line}");
         }};
     }
-    number!(flags, -1, |conf| (conf.user_only, conf.failover), (true, true));
-    number!(flags, 6, |conf| (conf.user_only, conf.failover), (false, true));
+    number!(flags, -1, |conf| (conf.user_only, conf.failover), (true, Failover::List));
+    number!(flags, 6, |conf| (conf.user_only, conf.failover), (false, Failover::List));
     number!(use_default, 2, |conf| conf.use_default, true);
     number!(force_dst, -1, |conf| conf.force_dst, true);
     number!(xavp_dst_mode, 8, |conf| conf.xavp_dst_mode.attrs, true);
@@ -101,9 +101,16 @@ fn numbers_without_sense_are_in_effect_as_in_the_stock_module() {
     number!(ds_dns_hold, -2, |conf| conf.dns.hold, None);
     number!(ds_attrs_none, 2, |conf| conf.attrs_none, true);
     number!(ds_load_mode, 2, |conf| conf.strict, false);
+    number!(ds_lean_failover, 3, |conf| conf.failover, Failover::List);
     let (conf, line) = told(Raw { ds_dns_mode: 4, ds_dns_interval: 0, ..raw() });
     assert!(line.ends_with("600 is in effect"), "{line}");
     assert_eq!(conf.dns.refresh, Some(600));
+    let (conf, line) = told(Raw { ds_lean_failover: 1, flags: 1, ..raw() });
+    assert!(line.ends_with("failover is off") && conf.failover == Failover::Off, "{line}");
+    let lean =
+        |mode, name: &[u8]| check(Raw { ds_lean_failover: mode, xavp_dst: name.to_vec(), ..raw() }).failover;
+    assert_eq!([lean(1, b"x"), lean(2, b"x")], [Failover::Record, Failover::Transaction]);
+    assert_eq!([0, 1, 2].map(|mode| lean(mode, b"")), [Failover::Off, Failover::Off, Failover::Transaction]);
     let (_, line) = told(Raw { ds_hash_size: -1, ..raw() });
     assert!(line.contains("it has no effect"), "{line}");
 }

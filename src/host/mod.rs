@@ -9,6 +9,7 @@
 //! Not here: knowledge of sets, destinations or calls.
 
 pub mod arguments;
+pub mod attached;
 pub mod capi;
 pub mod clock;
 pub mod counters;

@@ -119,13 +119,16 @@ fn noted(word: usize) -> Option<u32> {
     u32::try_from(word >> 32).ok().and_then(|record| record.checked_sub(1))
 }
 
+/// What the host calls.
+pub(super) type Callback = unsafe extern "C" fn(*mut ffi::cell, c_int, *mut ffi::tmcb_params);
+
 /// The host's transaction.
 #[derive(Clone, Copy)]
-struct Cell(NonNull<ffi::cell>);
+pub(super) struct Cell(NonNull<ffi::cell>);
 
 impl Cell {
     /// That of the message at hand, if it has one.
-    fn current() -> Option<Self> {
+    pub(super) fn current() -> Option<Self> {
         let get = tm::binds()?.t_gett?;
         // SAFETY: no preconditions; the shim only compares the pointer.
         let cell = unsafe { ffi::shim_tm_known(get()) };
@@ -141,8 +144,22 @@ impl Cell {
 
     /// The word of our callback, if there is one.
     fn word(&self) -> Option<&AtomicUsize> {
+        self.word_of(called)
+    }
+
+    /// The word of a callback of ours, if it is registered.
+    pub(super) fn word_of(&self, callback: Callback) -> Option<&AtomicUsize> {
         // SAFETY: as above. The word is aligned, lives as long as the transaction, and only we use it.
-        unsafe { ffi::shim_tm_word(self.0.as_ptr(), Some(called)).cast::<AtomicUsize>().as_ref() }
+        unsafe { ffi::shim_tm_word(self.0.as_ptr(), Some(callback)).cast::<AtomicUsize>().as_ref() }
+    }
+
+    /// The one that the host calls a callback for.
+    pub(super) fn of_callback(cell: *mut ffi::cell) -> Option<Self> {
+        NonNull::new(cell).map(Self)
+    }
+
+    pub(super) fn as_ptr(self) -> *mut ffi::cell {
+        self.0.as_ptr()
     }
 
     fn branches(self) -> u16 {

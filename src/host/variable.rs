@@ -90,11 +90,14 @@ pub unsafe fn get(
     msg: *mut super::export::RawMessage,
     param: *mut RawParam,
     value: *mut RawValue,
-    content: fn(usize) -> Content,
+    content: fn(Option<&Message>, usize) -> Content,
 ) -> c_int {
     // SAFETY: null or prepared by `parse`.
     let Some(place) = (unsafe { param.as_ref().map(|param| param.pvn.u.isname.name.n) }) else { return -1 };
-    let found = guard(Content::Null, || content(usize::try_from(place).unwrap_or(usize::MAX)));
+    // SAFETY: null or the message at hand.
+    let message = unsafe { Message::from_host(msg) };
+    let place = usize::try_from(place).unwrap_or(usize::MAX);
+    let found = guard(Content::Null, || content(message.as_ref(), place));
     // SAFETY: the host's own functions for its own structs.
     unsafe {
         match found {

@@ -26,6 +26,11 @@ impl Algorithm for CallLoad {
             .collect()
     }
 
+    /// As things are then.
+    fn next(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+        self.choose(pool, draw)
+    }
+
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
         let field = draw.field_of(pool)?;
         match least_loaded(pool, 0..field) {

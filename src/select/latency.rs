@@ -39,6 +39,11 @@ impl Algorithm for Latency {
         Needs::Turn
     }
 
+    /// As things are then.
+    fn next(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+        self.choose(pool, draw)
+    }
+
     fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
         draw.field_of(pool)?;
         let best = adjusted_in_turn(pool, draw).min_by_key(|&(_, adjusted)| core::cmp::Reverse(adjusted));

@@ -8,6 +8,7 @@
 //! Not here: clocks, locks, health, SIP.
 #![forbid(unsafe_code)]
 
+pub mod attempts;
 mod by_priority;
 mod call_load;
 #[cfg(test)]
@@ -217,6 +218,11 @@ pub trait Algorithm: Sync {
     /// Whether the call must be counted in one step with the choice.
     fn counts(&self) -> bool {
         false
+    }
+    /// The position to use after another has failed, asked for when it is needed: `draw.number` is where the failed one stood
+    /// and one, and the pool is without those that were tried.
+    fn next(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+        usable_from(pool, draw)
     }
     /// The positions to try after the chosen one fails, in their order; at most so many.
     fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw, most: usize) -> Vec<usize> {

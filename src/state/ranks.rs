@@ -76,6 +76,8 @@ struct Board<A: Alloc> {
     free: u32,
     len: usize,
     usable: usize,
+    /// Lines that have a rank: they take calls and have room.
+    open: usize,
     /// The last line of the set.
     last: u32,
     /// The number of the last choice.
@@ -116,7 +118,8 @@ impl<A: Alloc> Ranks<A> {
     pub fn try_new_in(alloc: A) -> Result<Self, OutOfMemory> {
         let (best, places) = (Tournament::try_with_room_in(0, alloc)?, Slice::empty_in(alloc));
         let (free, last) = (NO_LINE, NO_LINE);
-        let board = Board { best, places, free, len: 0, usable: 0, last, choices: 0, refused: 0, alloc };
+        let board =
+            Board { best, places, free, len: 0, usable: 0, open: 0, last, choices: 0, refused: 0, alloc };
         Ok(Self { board: Mutex::new(board), changes: AtomicU64::new(0) })
     }
 
@@ -163,6 +166,12 @@ impl<A: Alloc> Ranks<A> {
         record.refused(self.board.lock().refused)
     }
 
+    /// How many lines take calls, and how many of them have room for one more.
+    pub fn usable_and_open(&self) -> (usize, usize) {
+        let board = self.board.lock();
+        (board.usable, board.open)
+    }
+
     /// How often the state or the congestion of a destination has changed so far. Sync point `worth`, the other end: states that are
     /// read after this are at least as new as that change.
     pub fn changes(&self) -> u64 {
@@ -184,12 +193,13 @@ impl<A: Alloc> Ranks<A> {
     /// call there in the same step, and returns what `find` returns for it.
     ///
     /// Leaves out lines of the records `but`, and those for which `find` returns nothing. With `spare_last` the last line of the
-    /// set is chosen only if there is no other.
+    /// set is chosen only if there is no other. A `first` look that finds no room is counted as refused.
     pub fn take_best<T>(
         &self,
         registry: &Registry<A>,
         but: impl Iterator<Item = u32>,
         spare_last: bool,
+        first: bool,
         audited: Audited,
         find: impl Fn(Line) -> Option<T>,
     ) -> Result<T, NotTaken> {
@@ -201,15 +211,18 @@ impl<A: Alloc> Ranks<A> {
         for record in but.filter(is_ours).filter_map(|number| registry.record(number)) {
             let mut at = record.first_line();
             while let Some(place) = board.places.get(at as usize) {
-                usable -= usize::from(place.usable);
-                left_out.push(at);
+                // It may be named twice: where the call counts, and as tried.
+                if !left_out.contains(&at) {
+                    usable -= usize::from(place.usable);
+                    left_out.push(at);
+                }
                 at = place.next;
             }
         }
-        left_out.iter().for_each(|&at| board.best.set(at as usize, NONE));
+        left_out.iter().for_each(|&at| board.set_rank(at as usize, NONE));
         let spared =
             (spare_last && board.len > 1).then_some(board.last).filter(|last| !left_out.contains(last));
-        spared.into_iter().for_each(|last| board.best.set(last as usize, NONE));
+        spared.into_iter().for_each(|last| board.set_rank(last as usize, NONE));
         let mut unknown = Vec::new();
         let mut taken = board.take_least(registry, audited, &find, &mut unknown);
         if let Some(last) = spared {
@@ -221,7 +234,7 @@ impl<A: Alloc> Ranks<A> {
             _ if !unknown.is_empty() => NotTaken::Outdated,
             0 => NotTaken::NoneUsable,
             _ => {
-                board.refused += 1;
+                board.refused += u64::from(first);
                 NotTaken::Full
             }
         })
@@ -284,7 +297,12 @@ impl<A: Alloc> Board<A> {
             record.takes_calls(usable, self.refused);
         }
         let rank = Self::rank(place, record);
-        self.best.set(at as usize, rank);
+        self.set_rank(at as usize, rank);
+    }
+
+    fn set_rank(&mut self, at: usize, rank: u64) {
+        self.open = self.open + usize::from(rank != NONE) - usize::from(self.best.get(at) != NONE);
+        self.best.set(at, rank);
     }
 
     fn refresh(&mut self, record: &Record) {
@@ -328,7 +346,7 @@ impl<A: Alloc> Board<A> {
         *place = Place { next: self.free, ..FREE };
         self.free = at;
         self.len -= 1;
-        self.best.set(at as usize, NONE);
+        self.set_rank(at as usize, NONE);
     }
 
     fn rebuild(&mut self, registry: &Registry<A>, lines: &[Line]) {
@@ -362,6 +380,7 @@ impl<A: Alloc> Board<A> {
             }
         }
         self.last = (self.len as u32).wrapping_sub(1); // none is NO_LINE
+        self.open = ranks.iter().filter(|rank| **rank != NONE).count();
         self.best.fill(ranks.into_iter());
     }
 
@@ -462,7 +481,7 @@ impl<A: Alloc> Board<A> {
                 continue;
             }
             let Some(found) = find(place.line) else {
-                self.best.set(at, NONE);
+                self.set_rank(at, NONE);
                 unknown.push(at as u32);
                 continue;
             };
@@ -481,7 +500,9 @@ impl<A: Alloc> Board<A> {
         };
         let wrong = (0..self.places.len()).filter(|at| wrong(*at)).count();
         let usable = self.places.iter().filter(|place| place.usable).count();
-        wrong + usize::from(!self.best.is_sound()) + usize::from(usable != self.usable)
+        let open = (0..self.places.len()).filter(|at| self.best.get(*at) != NONE).count();
+        let counts = (usable, open) != (self.usable, self.open);
+        wrong + usize::from(!self.best.is_sound()) + usize::from(counts)
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Record {
     /// How long its replies take and how much longer than usual, in milliseconds; 0 where it is not known.
     latency: AtomicU32,
     congestion: AtomicU32,
+    /// Which destination it is the record of: no other that had this record before has the same number.
+    serial: AtomicU32,
     /// What happened to it so far.
     pub totals: Totals,
     /// The set of its destination, as bits.
@@ -211,8 +213,14 @@ impl Record {
         self.flags.fetch_and(!Flags::UNRESOLVED.0, Ordering::Relaxed);
     }
 
+    /// Which destination it is the record of: its number may be another's by the time that somebody comes back with it.
+    pub fn serial(&self) -> u32 {
+        self.serial.load(Ordering::Relaxed)
+    }
+
     /// Makes it the record of a destination seen for the first time. Its configuration follows.
-    pub fn begin(&self, set: i32, flags: Flags) {
+    pub fn begin(&self, set: i32, flags: Flags, serial: u32) {
+        self.serial.store(serial, Ordering::Relaxed);
         self.set.store(set as u32, Ordering::Relaxed);
         self.load.reset();
         self.entries.reset();
@@ -312,7 +320,7 @@ mod tests {
 
     fn begun() -> Record {
         let record = Record::default();
-        record.begin(1, Flags::default());
+        record.begin(1, Flags::default(), 1);
         record.configure(configured(Flags::default()), false, KEEP);
         record
     }
@@ -396,7 +404,7 @@ mod tests {
         record.configure(Configured { asked: 2, ..configured(Flags::default()) }, false, KEEP);
         assert!(!record.lock().waiting.end(ticket));
         let ticket = record.lock().waiting.begin(0, 0);
-        record.begin(2, Flags::default());
+        record.begin(2, Flags::default(), 2);
         assert!(!record.lock().waiting.end(ticket));
     }
 }

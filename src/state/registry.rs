@@ -56,6 +56,8 @@ struct Index<A: Alloc> {
     unheld: Option<u32>,
     /// Records that nobody finds any more.
     gone: Gone<Entry<A>>,
+    /// Records made so far.
+    made: u32,
 }
 
 const _: () = assert!(CHUNK == u32::BITS as usize, "one word has a bit for each record of a chunk");
@@ -150,6 +152,7 @@ impl<A: Alloc> Registry<A> {
             room: 0,
             unheld: None,
             gone: Gone::default(),
+            made: 0,
         };
         Self { index: Mutex::new(index), entries: Arena::new_in(alloc), alloc }
     }
@@ -272,7 +275,8 @@ impl<A: Alloc> Registry<A> {
         }
         let entry = self.entries.make(number)?;
         index.numbers.insert(key, number)?;
-        entry.record.begin(set, flags);
+        index.made = index.made.wrapping_add(1);
+        entry.record.begin(set, flags, index.made);
         entry.ranks.store(core::ptr::from_ref(&**ranks).cast_mut(), Ordering::Release); // sync point `board`
         let ranks = Some(ranks.clone());
         *entry.label.lock() = Label { held: 1, key, name: Some(name), ranks, listed: false, next: None };

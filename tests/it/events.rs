@@ -12,7 +12,7 @@ const MARK: &str = r#"
 request_route {
 	if (is_present_hf("X-Uri")) ds_mark_addr("$hdr(X-Mark)", "1", "$hdr(X-Uri)");
 	else if (ds_select_dst("1", "8")) ds_mark_dst("$hdr(X-Mark)");
-	xlog("L_INFO", "AFTER $ru $dsv(uri)\n");
+	xlog("L_INFO", "AFTER $ru $dsv(flags)\n");
 	sl_send_reply("200", "OK");
 }
 "#;

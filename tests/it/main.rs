@@ -23,6 +23,7 @@ mod harness;
 mod harness_dns;
 mod harness_probing;
 mod identity;
+mod lean_failover;
 mod limits;
 mod main_job;
 mod memory;

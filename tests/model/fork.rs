@@ -102,6 +102,7 @@ fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32)
         random: &|| 0,
         spare_last: false,
         hash: &|_| None,
+        retry: None,
     };
     match select(root, sets, &ask) {
         // As a script's function does: once more, of the sets that serve now.

@@ -1,6 +1,7 @@
 //! Counting calls: choosing and counting in one step, and what is heard of a call afterwards.
 
 use crate::load::{Branch, Call, Invite, Leg, News, Transaction, Unsent, key::Key};
+use crate::select::attempts::Tried;
 use crate::select::{self, Choice, Pool, Refusal};
 use crate::service::routing::candidates::View;
 use crate::shm::counter::Audited;
@@ -54,6 +55,8 @@ pub enum Choosing<'a, A: Alloc> {
     FewestCalls {
         /// `use_default`.
         spare_last: bool,
+        /// Not one of these.
+        tried: &'a [Tried],
     },
     /// What this finds.
     By(&'a dyn Fn(&View<'_, A>) -> Result<Choice, Refusal>),
@@ -69,12 +72,18 @@ impl<A: Alloc> Choosing<'_, A> {
         audited: Audited,
     ) -> Result<(usize, u32), NotPlaced> {
         let choose = match self {
-            Self::FewestCalls { spare_last } => {
+            Self::FewestCalls { spare_last, tried } => {
                 let find = |line: Line| {
                     let record = root.registry.record(line.record)?;
                     Some((set.position_of(line, record)?, line.record))
                 };
-                let taken = set.ranks.take_best(&root.registry, call.counted(), *spare_last, audited, find);
+                let first = tried.is_empty();
+                let is_there = |one: &&Tried| {
+                    root.registry.record(one.record).is_some_and(|record| record.serial() == one.serial)
+                };
+                let tried = tried.iter().filter(is_there).map(|one| one.record);
+                let but = call.counted().chain(tried);
+                let taken = set.ranks.take_best(&root.registry, but, *spare_last, first, audited, find);
                 return taken.map_err(|not| match not {
                     NotTaken::NoneUsable => NotPlaced::Refused(Refusal::NoneActive),
                     NotTaken::Full => NotPlaced::Refused(Refusal::NoRoom),

@@ -2,6 +2,7 @@
 
 use crate::health::overload;
 use crate::load::Call;
+use crate::select::attempts::Tried;
 use crate::select::weight::Ring;
 use crate::select::{Pool, Tickets};
 use crate::shm::Alloc;
@@ -17,6 +18,8 @@ pub struct View<'a, A: Alloc> {
     dry: bool,
     /// A call: the destinations at which it counts are not usable in this view.
     without: Option<&'a Call>,
+    /// Nor are those that were tried.
+    tried: &'a [Tried],
     /// The destinations that were looked at last, with the position of the first: the next look is most likely there.
     near: Cell<(usize, &'a [Destination])>,
 }
@@ -30,7 +33,7 @@ impl<'a, A: Alloc> View<'a, A> {
     /// A view with a wall clock, which only overload control looks at.
     pub fn with_clock(root: &'a Root<A>, set: &'a Set<A>, now_ms: &'a dyn Fn() -> u64) -> Self {
         let near = set.blocks.run_of(0).map_or(&[][..], |(_, first)| first.destinations());
-        Self { root, set, now_ms, dry: false, without: None, near: Cell::new((0, near)) }
+        Self { root, set, now_ms, dry: false, without: None, tried: &[], near: Cell::new((0, near)) }
     }
 
     /// A view for what would be chosen: no look at it changes anything.
@@ -41,6 +44,21 @@ impl<'a, A: Alloc> View<'a, A> {
     /// The same view without the destinations at which this call counts.
     pub fn without(self, call: &'a Call) -> Self {
         Self { without: Some(call).filter(|call| call.counts()), ..self }
+    }
+
+    /// The same view without those that were tried.
+    pub fn except(self, tried: &'a [Tried]) -> Self {
+        Self { tried, ..self }
+    }
+
+    /// Whether the destination at this position was tried.
+    fn was_tried(&self, at: usize) -> bool {
+        let is_it = |record: &Record, number| is_among(self.tried, number, record);
+        !self.tried.is_empty()
+            && self
+                .destination(at)
+                .zip(self.record(at))
+                .is_some_and(|(one, record)| is_it(record, one.record))
     }
 
     /// The record of the destination at this position.
@@ -63,6 +81,11 @@ impl<'a, A: Alloc> View<'a, A> {
     }
 }
 
+/// Whether the destination of this record is one of these.
+pub fn is_among(tried: &[Tried], number: u32, record: &Record) -> bool {
+    tried.iter().any(|one| one.record == number && one.serial == record.serial())
+}
+
 impl<A: Alloc> Pool for View<'_, A> {
     fn len(&self) -> usize {
         self.set.len()
@@ -71,7 +94,7 @@ impl<A: Alloc> Pool for View<'_, A> {
         let left_out = self
             .without
             .is_some_and(|call| self.configured(at, |one| call.counts_at(one.record)).unwrap_or(false));
-        !left_out && self.record(at).is_some_and(|record| record.flags().usable())
+        !left_out && !self.was_tried(at) && self.record(at).is_some_and(|record| record.flags().usable())
     }
     fn load(&self, at: usize) -> u32 {
         self.record(at).map_or(u32::MAX, |record| record.load.get())
@@ -105,6 +128,9 @@ impl<A: Alloc> Pool for View<'_, A> {
         asked.is_some_and(|(wish, n)| overload::leaves_out(n, wish.rate))
     }
     fn on_ring(&self, row: Tickets, field: usize, n: u64, make: &dyn Fn() -> Ring) -> Option<usize> {
+        if !self.tried.is_empty() || self.without.is_some() {
+            return make().at(n); // another ring than that of the set
+        }
         self.set.rings.at(row as usize, field, n, || self.set.ranks.changes(), make)
     }
 }

@@ -2,18 +2,21 @@
 
 use crate::load::Invite;
 use crate::load::key::Key;
+use crate::select::attempts::Tried;
 use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Refusal, Text, Tickets};
 use crate::service::routing::call_count::{self, Choosing, NotPlaced, Placed};
 use crate::service::routing::candidates::View;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::set::ROWS;
 use crate::state::{Generation, Root, Set};
+use smallvec::SmallVec;
 
 // Each row of tickets that an algorithm may draw from is a row of the set.
 const _: () =
     assert!(Tickets::ALL.len() == ROWS, "state::set::ROWS must be the number of rows of select::Tickets");
 
 /// What is asked for.
+#[derive(Clone, Copy)]
 pub struct Ask<'a> {
     /// The set.
     pub set: i32,
@@ -29,6 +32,17 @@ pub struct Ask<'a> {
     pub spare_last: bool,
     /// The hash of a text of the message; `None` where it has no such text.
     pub hash: &'a dyn Fn(Text) -> Option<u32>,
+    /// The request comes back: see [`super::failover`].
+    pub retry: Option<Retry<'a>>,
+}
+
+/// A request that comes back after a destination has failed.
+#[derive(Clone, Copy)]
+pub struct Retry<'a> {
+    /// Those that it has tried. None of them is chosen.
+    pub tried: &'a [Tried],
+    /// The position after the one that failed; `None` where nothing of the set was tried by this rule.
+    pub from: Option<usize>,
 }
 
 /// What a request is to a call. The key is made only for what counts.
@@ -86,6 +100,16 @@ impl From<OutOfMemory> for NoRoute {
     }
 }
 
+impl From<NotPlaced> for NoRoute {
+    fn from(error: NotPlaced) -> Self {
+        match error {
+            NotPlaced::Refused(refusal) => Self::Refused(refusal),
+            NotPlaced::OutOfMemory(error) => Self::OutOfMemory(error),
+            NotPlaced::Outdated => Self::Outdated,
+        }
+    }
+}
+
 impl From<Refusal> for NoRoute {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
@@ -107,42 +131,80 @@ pub fn select<'g, A: Alloc>(
     let number = if ask.algorithm == CALL_LOAD && starts_none { FIRST } else { ask.algorithm };
     let choosing = select::algorithm(number).or_else(|| select::algorithm(FIRST)).ok_or(Refusal::NoSet)?;
 
-    let view = View::with_clock(root, set, ask.now_ms);
+    let tried = ask.retry.map_or(&[][..], |retry| retry.tried);
+    let view = View::with_clock(root, set, ask.now_ms).except(tried);
+    let from = ask.retry.and_then(|retry| retry.from);
     let mut turn = None;
     let mut take_turn = || u64::from(*turn.insert(set.take_turn()));
-    let number = match choosing.needs(&view) {
-        Needs::Nothing => 0,
-        Needs::Hash(text) => (ask.hash)(text).ok_or(NoRoute::NoText(text))?.into(),
-        Needs::HashOrTurn(text) => (ask.hash)(text).map_or_else(&mut take_turn, u64::from),
-        Needs::Turn => take_turn(),
-        Needs::Ticket(row) => set.next_ticket(row as usize),
-        Needs::Random => (ask.random)(),
+    let number = match from {
+        Some(from) => from as u64,
+        None => match choosing.needs(&view) {
+            Needs::Nothing => 0,
+            Needs::Hash(text) => (ask.hash)(text).ok_or(NoRoute::NoText(text))?.into(),
+            Needs::HashOrTurn(text) => (ask.hash)(text).map_or_else(&mut take_turn, u64::from),
+            Needs::Turn => take_turn(),
+            Needs::Ticket(row) => set.next_ticket(row as usize),
+            Needs::Random => (ask.random)(),
+        },
     };
     let draw = Draw { number, spare_last: ask.spare_last };
     let placed = match ask.call {
         Call::Goes { key, invite, may_stay } if choosing.counts() => {
             let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
-            let fewest = Choosing::FewestCalls { spare_last: ask.spare_last };
-            call_count::place(root, set, key, invite(), may_stay, &fewest).map_err(|error| match error {
-                NotPlaced::Refused(refusal) => NoRoute::Refused(refusal),
-                NotPlaced::OutOfMemory(error) => NoRoute::OutOfMemory(error),
-                NotPlaced::Outdated => NoRoute::Outdated,
-            })?
+            let fewest = Choosing::FewestCalls { spare_last: ask.spare_last, tried };
+            (call_count::place(root, set, key, invite(), may_stay, &fewest)?, true)
         }
-        _ => Placed { at: choosing.choose(&view, draw)?.at, new: false, own: true },
-    };
-    let Placed { at, new, own } = placed;
-    let tracked = match (ask.call, set.destination(at)) {
-        (Call::Goes { key, invite, .. }, Some(chosen)) => {
-            let counts = choosing.counts() || call_count::follow(root, key, chosen.record, invite)?;
-            counts.then_some(chosen.record)
+        Call::Goes { key, invite, .. } if from.is_some() => {
+            let next = |view: &View<'_, A>| choosing.next(view, draw).map(|choice| choice.at);
+            let (at, counts) = go_on(root, set, tried, key().as_ref(), invite, &next)?;
+            (Placed { at, new: false, own: true }, counts)
         }
-        _ => None,
+        call => {
+            let choice =
+                if from.is_some() { choosing.next(&view, draw) } else { choosing.choose(&view, draw) };
+            let at = choice?.at;
+            let counts = match (call, set.destination(at)) {
+                (Call::Goes { key, invite, .. }, Some(chosen)) => {
+                    call_count::follow(root, key, chosen.record, invite)?
+                }
+                _ => false,
+            };
+            (Placed { at, new: false, own: true }, counts)
+        }
     };
+    let (Placed { at, new, own }, counts) = placed;
+    let tracked = set.destination(at).filter(|_| counts).map(|chosen| chosen.record);
     if let Some(turn) = turn {
         set.settle_turn(turn, at);
     }
     Ok(Selection { set, at, counted: choosing.counts(), tracked, new, own, draw, choosing })
+}
+
+/// Sends a request on to the first position that `next` gives where its call has room, if it counts anywhere: the position, and
+/// whether the call counts there now.
+fn go_on<A: Alloc>(
+    root: &Root<A>,
+    set: &Set<A>,
+    tried: &[Tried],
+    key: Option<&Key>,
+    invite: &dyn Fn() -> Invite,
+    next: &dyn Fn(&View<'_, A>) -> Result<usize, Refusal>,
+) -> Result<(usize, bool), NoRoute> {
+    let mut passed = SmallVec::<[Tried; 4]>::from_slice(tried);
+    loop {
+        let at = next(&View::new(root, set).except(&passed))?;
+        match call_count::go_on(root, set, at, key, invite) {
+            Ok(counts) => return Ok((at, counts)),
+            Err(NotPlaced::Refused(_)) => passed.push(tried_at(root, set, at).ok_or(Refusal::NoSet)?),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The destination at this position, as one that was tried.
+pub fn tried_at<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) -> Option<Tried> {
+    let number = set.destination(at)?.record;
+    Some(Tried { record: number, serial: root.registry.record(number)?.serial() })
 }
 
 impl<A: Alloc> Selection<'_, A> {

@@ -4,5 +4,6 @@ pub mod call_count;
 pub mod candidates;
 pub mod choose;
 pub mod explain;
+pub mod failover;
 pub mod source_match;
 mod still;

@@ -97,7 +97,7 @@ impl Model {
         let expected = self.best(but, spare_last);
         let number = but.and_then(|name| self.records.get(&name)).map(|record| record.0);
         let taken =
-            self.ranks.take_best(&self.registry, number.into_iter(), spare_last, Audited::NotYet, Some);
+            self.ranks.take_best(&self.registry, number.into_iter(), spare_last, true, Audited::NotYet, Some);
         // Of two lines of one destination either is right.
         let record = |line: Line| line.record;
         prop_assert_eq!(taken.map(record), expected.map(|one| self.line(one).record));
@@ -168,8 +168,9 @@ fn a_line_that_its_generation_does_not_have_is_passed_over() {
     model.exchange(0, 0, &[(1, 0), (2, 0)]);
     let first = model.line((1, 0)).record;
     let find = |known: &'static [u32]| move |line: Line| known.contains(&line.record).then_some(line.record);
-    let take =
-        |known| model.ranks.take_best(&model.registry, [].into_iter(), false, Audited::NotYet, find(known));
+    let take = |known| {
+        model.ranks.take_best(&model.registry, [].into_iter(), false, true, Audited::NotYet, find(known))
+    };
     assert_eq!(take(&[1]), Ok(1));
     assert_eq!(take(&[1]), Ok(1), "though the other is empty");
     assert_eq!(take(&[]), Err(NotTaken::Outdated));

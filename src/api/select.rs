@@ -240,7 +240,8 @@ pub(super) fn with_ask<T>(
             Some(Kind::Request(Method::Invite)) if waits => Call::Waits,
             Some(Kind::Request(Method::Invite)) => {
                 // After a failure the gateway that failed is not the one to stay at.
-                Call::Goes { key: &key, invite: &invite, may_stay: transaction::failed(msg).is_none() }
+                let may_stay = rule.algorithm == CALL_LOAD && transaction::failed(msg).is_none();
+                Call::Goes { key: &key, invite: &invite, may_stay }
             }
             _ => Call::None,
         },

@@ -4,6 +4,7 @@ use super::log;
 use std::panic::{self, AssertUnwindSafe};
 
 /// Runs `body`; if it panics, returns `failure`. The place and the message were logged by then ([`report_panics`]).
+#[inline(always)] // the way into the module; what a call brings stays in registers
 pub fn guard<T>(failure: T, body: impl FnOnce() -> T) -> T {
     // Unwind safety: locks are released on the way out, and shared state is changed by single stores, so the worst that
     // is left behind is one call miscounted, which `dispatcher.load_audit` shows.

@@ -97,26 +97,23 @@ pub type Function = fn(&mut Message, &Values<'_>) -> Verdict;
 /// # Safety
 /// `msg` and `raw` are what the host passed to an exported function whose arguments the fix-up of
 /// [`super::export`] prepared.
-#[inline] // into the entry of each function, where the number and the kinds of the arguments are known
+#[inline] // into the entry of each function: it knows the function, and the number and the kinds of the arguments
 pub unsafe fn enter<const N: usize>(
     msg: *mut ffi::sip_msg,
     raw: [*mut c_char; N],
     arguments: &[Argument],
     name: &'static str,
     bad: c_int,
-    function: Function,
+    function: impl Fn(&mut Message, &Values<'_>) -> Verdict,
 ) -> c_int {
     let call = |message: &mut Message| {
         // The way to a selection has no room for an allocation.
         let mut values = [Value::Int(0); N];
         for ((argument, raw), place) in arguments.iter().zip(raw).zip(&mut values) {
             // SAFETY: from the host, prepared.
-            match unsafe { read(msg, raw, *argument) } {
-                Ok(value) => *place = value,
-                Err(found) => {
-                    tell(name, *argument, found);
-                    return bad;
-                }
+            if let Err(found) = unsafe { read(msg, raw, *argument, place) } {
+                tell(name, *argument, found);
+                return bad;
             }
         }
         function(message, &Values(values.get(..arguments.len()).unwrap_or_default())).code()
@@ -151,6 +148,7 @@ pub unsafe fn enter_with(msg: *mut ffi::sip_msg, values: &[Value<'_>], function:
 
 /// # Safety
 /// `msg` is what the host passed to an exported function.
+#[inline(always)] // it is the way into each function
 unsafe fn with_message(msg: *mut ffi::sip_msg, call: impl FnOnce(&mut Message) -> c_int) -> c_int {
     guard(Verdict::FALSE.code(), || {
         // SAFETY: from the host, for the time of this call.
@@ -161,7 +159,7 @@ unsafe fn with_message(msg: *mut ffi::sip_msg, call: impl FnOnce(&mut Message) -
     })
 }
 
-/// The value of an argument; if it has none of its kind, what was found instead.
+/// Puts the value of an argument into its place; if it has none of its kind, gives back what was found instead.
 ///
 /// # Safety
 /// `raw` is null or an argument that the fix-up for its kind prepared; texts stay as they are for the time of the call.
@@ -170,46 +168,48 @@ unsafe fn read<'a>(
     msg: *mut ffi::sip_msg,
     raw: *mut c_char,
     argument: Argument,
-) -> Result<Value<'a>, &'a [u8]> {
+    place: &mut Value<'a>,
+) -> Result<(), &'a [u8]> {
     let Some(param) = NonNull::new(raw.cast::<ffi::fparam_t>()) else { return Err(&[]) };
     // SAFETY: the caller's promise.
     let given = unsafe { param.as_ref() };
-    match argument.kind {
+    *place = match argument.kind {
         // As good as always a number is written out.
         Kind::Int if u32::try_from(given.type_) == Ok(ffi::FPARAM_INT) => {
             // SAFETY: the tag says that it is a number.
-            Ok(Value::Int(unsafe { given.v.i }))
+            Value::Int(unsafe { given.v.i })
         }
         // SAFETY: the caller's promise.
-        Kind::Int => unsafe { number(msg, param) },
+        Kind::Int => Value::Int(unsafe { number(msg, param) }?),
         // SAFETY: the caller's promise.
-        Kind::Text => unsafe { text(msg, param) },
-    }
+        Kind::Text => Value::Text(unsafe { text(msg, param) }?),
+    };
+    Ok(())
 }
 
 /// # Safety
 /// As for [`read`].
-unsafe fn text<'a>(msg: *mut ffi::sip_msg, param: NonNull<ffi::fparam_t>) -> Result<Value<'a>, &'a [u8]> {
+unsafe fn text<'a>(msg: *mut ffi::sip_msg, param: NonNull<ffi::fparam_t>) -> Result<&'a [u8], &'a [u8]> {
     let mut string = ffi::str_ { s: core::ptr::null_mut(), len: 0 };
     // SAFETY: the caller's promise; the text is ours to fill.
     let got = unsafe { ffi::get_str_fparam(&raw mut string, msg, param.as_ptr()) };
     // SAFETY: filled by the host.
-    if got == 0 { Ok(Value::Text(unsafe { text::bytes(string) })) } else { Err(&[]) }
+    if got == 0 { Ok(unsafe { text::bytes(string) }) } else { Err(&[]) }
 }
 
 /// # Safety
 /// As for [`read`].
-unsafe fn number<'a>(msg: *mut ffi::sip_msg, param: NonNull<ffi::fparam_t>) -> Result<Value<'a>, &'a [u8]> {
+unsafe fn number<'a>(msg: *mut ffi::sip_msg, param: NonNull<ffi::fparam_t>) -> Result<i32, &'a [u8]> {
     let (mut number, mut kinds) = (0, 0);
     let mut string = ffi::str_ { s: core::ptr::null_mut(), len: 0 };
     // SAFETY: the caller's promise; number and text are ours to fill.
     let got =
         unsafe { ffi::get_is_fparam(&raw mut number, &raw mut string, msg, param.as_ptr(), &raw mut kinds) };
     if got == 0 && kinds & ffi::PARAM_INT != 0 {
-        return Ok(Value::Int(number));
+        return Ok(number);
     }
     // SAFETY: empty, or filled by the host.
     let found = unsafe { text::bytes(string) };
     let number = core::str::from_utf8(found).ok().and_then(|text| text.trim().parse().ok());
-    number.map(Value::Int).ok_or(found)
+    number.ok_or(found)
 }

@@ -265,10 +265,14 @@ pub fn is_full(pool: &dyn Pool, at: usize) -> bool {
 
 /// The usable destination at the number drawn, or the next after it, around the field; then the spared last one.
 fn usable_from(pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
-    let field = draw.field_of(pool)?;
-    let start = (draw.number % field as u64) as usize;
-    let first = pool.first_usable(start..field).or_else(|| pool.first_usable(0..start));
-    let found = first.or_else(|| pool.first_usable(field..pool.len()));
+    let len = pool.len();
+    let field = match draw.field(len) {
+        0 => return Err(Refusal::NoSet),
+        field => field as u64,
+    };
+    let start = if draw.number < field { draw.number } else { draw.number % field } as usize;
+    let parts = [start..field as usize, 0..start, field as usize..len];
+    let found = parts.into_iter().find_map(|part| pool.first_usable(part));
     found.map(Choice::at).ok_or(Refusal::NoneActive)
 }
 

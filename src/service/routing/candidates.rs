@@ -62,15 +62,23 @@ impl<'a, A: Alloc> View<'a, A> {
     }
 
     /// The record of the destination at this position.
+    #[inline]
     pub fn record(&self, at: usize) -> Option<&'a Record> {
         self.root.registry.record(self.destination(at)?.record)
     }
 
-    fn destination(&self, at: usize) -> Option<&'a Destination> {
+    /// The destination at this position.
+    #[inline]
+    pub fn destination(&self, at: usize) -> Option<&'a Destination> {
         let (start, near) = self.near.get();
         if let Some(one) = at.checked_sub(start).and_then(|at| near.get(at)) {
             return Some(one);
         }
+        self.further(at)
+    }
+
+    #[inline(never)] // so that the look that is most likely is short
+    fn further(&self, at: usize) -> Option<&'a Destination> {
         let (start, block) = self.set.blocks.run_of(at)?;
         self.near.set((start, block.destinations()));
         block.destinations().get(at - start)
@@ -90,6 +98,7 @@ impl<A: Alloc> Pool for View<'_, A> {
     fn len(&self) -> usize {
         self.set.len()
     }
+    #[inline]
     fn usable(&self, at: usize) -> bool {
         let left_out = self
             .without

@@ -163,7 +163,7 @@ pub fn select<'g, A: Alloc>(
             let choice =
                 if from.is_some() { choosing.next(&view, draw) } else { choosing.choose(&view, draw) };
             let at = choice?.at;
-            let counts = match (call, set.destination(at)) {
+            let counts = match (call, view.destination(at)) {
                 (Call::Goes { key, invite, .. }, Some(chosen)) => {
                     call_count::follow(root, key, chosen.record, invite)?
                 }
@@ -173,7 +173,7 @@ pub fn select<'g, A: Alloc>(
         }
     };
     let (Placed { at, new, own }, counts) = placed;
-    let tracked = set.destination(at).filter(|_| counts).map(|chosen| chosen.record);
+    let tracked = counts.then(|| view.destination(at)).flatten().map(|chosen| chosen.record);
     if let Some(turn) = turn {
         set.settle_turn(turn, at);
     }

@@ -1,8 +1,8 @@
 //! How long the work on all calls keeps one call waiting: `make bench`.
 //!
 //! The module's own code on calls in this process's memory, without a server, so the stock module is not here: it has no
-//! audit. For each piece of work: how long it takes in all, and how long somebody waits who asks for one call after the other
-//! meanwhile. What he waits when nothing is done is the machine's share.
+//! audit. For each piece of work: how long it takes in all, and how long a process that asks for one call after the other waits
+//! meanwhile. What it waits when nothing is done is the machine's share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;

@@ -1,5 +1,4 @@
-//! The table of states in docs/health.md, and that the code does what it says: for any mode, state, thresholds and row of
-//! answers.
+//! The code does what the table of states in docs/health.md says, for any mode, state, thresholds and sequence of answers.
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 

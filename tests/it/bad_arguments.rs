@@ -1,4 +1,4 @@
-//! Arguments that make no sense: false, one clear line in the log, and the server goes on.
+//! Arguments that make no sense: the function returns false and logs one clear line, and the server keeps working.
 
 use crate::calls::with;
 use crate::support::{Agent, Kamailio};
@@ -85,7 +85,7 @@ fn refused(server: &Kamailio, agent: &mut Agent, asked: Asked<'_>, line: &str) {
     assert!(lines[0].contains(line) && lines[0].len() < 400, "{asked:?}: {lines:?}");
 }
 
-/// Where a number is due.
+/// Which arguments must be numbers.
 const NUMBERS: &[(&str, &[usize])] = &[
     ("select", &[0, 1]),
     ("select_dst", &[0, 1]),

@@ -1,5 +1,5 @@
 //! The C interface (`bind_dispatcher`), through the one module of the distribution that binds to it: app_lua_sr, whose
-//! `sr.dispatcher` calls it. keepalive includes the header and binds to nothing.
+//! `sr.dispatcher` calls it. (The module keepalive includes the header, but does not bind.)
 
 use crate::support::{Agent, Kamailio};
 

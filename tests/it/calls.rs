@@ -1,4 +1,4 @@
-//! What the tests of call load share: the routing, gateways that do as a header says, and the account at the end.
+//! Shared by the tests of call load: the routing, gateways that behave as a header tells them, and the checks at the end.
 
 use crate::support::server_config::Builder;
 use crate::support::{Agent, Call, Gateways, Kamailio};
@@ -13,7 +13,7 @@ macro_rules! at_one_and_eight_workers {
 }
 pub(crate) use at_one_and_eight_workers;
 
-/// The routing of the source text. `X-Set` names another set than 100; a MESSAGE reloads from the script.
+/// Routing by call load as an operator writes it: select, relay, report the answer and the BYE. `X-Set` names another set than 100; a MESSAGE reloads from the script.
 const RELAY: &str = r#"
 request_route {
 	if (is_method("MESSAGE")) { if (ds_reload()) sl_send_reply("200", "OK"); else sl_send_reply("500", "No"); exit; }
@@ -49,7 +49,7 @@ pub const FAILOVER: &str = r#"
 	ds_load_unset();
 "#;
 
-/// A server with the routing of the source text, and `flags` 2 for failover.
+/// A server with that routing and `flags` 2 for failover.
 pub fn relaying(workers: u32, list: impl Into<String>, failure: &str) -> Builder {
     plain(workers, list, failure).modparam(r#"modparam("dispatcher", "flags", 2)"#)
 }

@@ -1,4 +1,4 @@
-//! Why a selection is false, as a script can tell.
+//! Why a selection failed: the return codes that a script sees.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Point 4: CANCEL and the answers that meet it, challenges, re-INVITEs that fail.
+//! A call counts exactly while it is up when messages cross: a CANCEL and a 2xx, challenges, re-INVITEs that fail.
 
 use crate::calls::{
     self, NO_FAILOVER, all_over, assert_no_drift, at_one_and_eight_workers, loads, obedient, ringing, set, up,

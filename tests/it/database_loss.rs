@@ -1,6 +1,6 @@
 //! A database server that is killed in the middle of a reload.
 //!
-//! The middle is no matter of luck. The module's table is a view of another one that takes a lock for one of its rows. Another
+//! The tests do not rely on timing. The module's table is a view of another one that takes a lock for one of its rows. Another
 //! connection holds that lock, or a whole table, so the query comes to this point and no further; the server itself tells
 //! when it has. Rows before that one are on their way, for the servers send them as they find them.
 

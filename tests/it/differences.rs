@@ -1,4 +1,4 @@
-//! Where our module means to do otherwise than the stock one: each difference by its name, with both sides asserted.
+//! Deliberate differences from the stock module: one test for each, which asserts what both modules do.
 
 use std::collections::HashSet;
 

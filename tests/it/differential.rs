@@ -1,5 +1,5 @@
-//! Thousands of odd messages through our module and the stock one: each selection, and all that a script sees of it,
-//! is the same. What is not the same is in [`crate::differences`], one test each.
+//! Thousands of odd messages through our module and the stock one: each selection, and all that a script sees of it, must be the
+//! same. Deliberate differences are in [`crate::differences`].
 
 use crate::odd_messages::{Random, odd};
 use crate::selections::{Question, ROUTE, list, uri_of};

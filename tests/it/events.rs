@@ -1,4 +1,4 @@
-//! Events: what routes may ask about them, which changes are any, and that a route may do anything.
+//! Event routes: what they can read, which changes cause them, and that they may call any function.
 
 use serde_json::json;
 

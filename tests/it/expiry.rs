@@ -1,4 +1,4 @@
-//! Point 5: calls that nobody ends are dropped in their time, and those that are heard of are not.
+//! Calls without a BYE are dropped after their time; calls of which a message is seen are kept.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Point 2: `ds_next_dst()` moves the count of a call, to where it may go by then.
+//! `ds_next_dst()` moves the count of a call to a destination that has room at that moment.
 
 use std::time::Duration;
 

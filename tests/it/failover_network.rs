@@ -1,4 +1,4 @@
-//! The first gateway is dead: the call reaches the next by `failure_route` and `ds_next_dst()`, and its count with it.
+//! The first gateway is dead: the call reaches the next one by `failure_route` and `ds_next_dst()`, and counts there.
 
 use crate::calls::{all_over, assert_no_drift, loads, with};
 use crate::support::{Agent, Call, Gateways, Kamailio, Received, net};
@@ -40,7 +40,7 @@ failure_route[FAILED] {
 enum Dead {
     /// It has the socket and says nothing.
     Silent,
-    /// Its machine says that there is nobody (ICMP).
+    /// Its machine answers that the port is closed (ICMP).
     Closed,
     /// It says 503.
     Unavailable,

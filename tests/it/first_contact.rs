@@ -1,4 +1,4 @@
-//! What somebody meets who tries the module for the first time: the first lines of the log, usages, errors.
+//! The first contact with the module: the first lines of the log, usage texts, error messages.
 
 use std::process::Command;
 

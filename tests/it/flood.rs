@@ -1,4 +1,4 @@
-//! A flood of calls that fills the shared memory, and what serves again the moment it is over.
+//! A flood of calls fills the shared memory; when it is over, everything works again at once.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The harness itself: what the other tests take for granted.
+//! Tests of the harness itself: what the other tests rely on.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::{Gateways, Kamailio, eventually};
 
-/// The routing of the source text, as short as it goes: one attempt, no failover.
+/// The shortest routing by call load: one attempt, no failover.
 pub const PLAIN_ROUTE: &str = r#"
 request_route {
 	if (is_method("CANCEL")) { ds_load_update(); if (t_check_trans()) t_relay(); exit; }

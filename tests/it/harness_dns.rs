@@ -1,4 +1,4 @@
-//! The harness for DNS, on the stock module: what the tests of names take for granted.
+//! Tests of the harness for DNS, with the stock module: what the tests of names rely on.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The harness for probing, on the stock module: what the tests of our own probing take for granted.
+//! Tests of the harness for probing, with the stock module: what the tests of our own probing rely on.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;

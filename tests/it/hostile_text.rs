@@ -1,5 +1,5 @@
-//! Texts that break out of a SIP message, a log line, JSON or a Prometheus label: refused with the reason, or escaped, and the
-//! server serves on.
+//! Texts that could break out of a SIP message, a log line, JSON or a Prometheus label are refused with the reason, or escaped, and
+//! the server keeps working.
 
 use std::collections::HashSet;
 

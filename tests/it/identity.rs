@@ -1,4 +1,4 @@
-//! Point 7: what calls and destinations are known by, and how little has to be configured for it.
+//! Calls are known by their Call-ID and destinations by `duid` or URI; nothing has to be configured for it.
 
 use std::collections::HashSet;
 

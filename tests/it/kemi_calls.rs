@@ -81,7 +81,7 @@ pub const NO_MATCHES: &[Told<'_>] = &[
     ],
 ];
 
-/// Lua makes 0 of a text where a number is due, and there is no set 0.
+/// Lua makes 0 of a text where a number is expected, and there is no set 0.
 pub const BAD: &[&str] = &[
     "D.ds_select('x', 8)",
     "D.ds_select_limit('x', 8, 1)",

@@ -1,4 +1,4 @@
-//! Latency: what is measured, and the algorithms that look at it.
+//! Latency: what is measured, and the algorithms that use it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Point 1: the least loaded is chosen and counted in one step, and no limit is passed.
+//! The least loaded is chosen and counted in one step, and no limit is passed.
 
 use crate::calls::{
     self, NO_FAILOVER, all_over, assert_no_drift, at_one_and_eight_workers, hang_up_all, loads, obedient, up,

@@ -1,4 +1,4 @@
-//! The configuration of the source text, end to end through SIPp.
+//! `kamailio.cfg.example`, the configuration that operators start from, end to end through SIPp.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What becomes of a destination whose host name stops resolving, or never did.
+//! Destinations whose host name stops resolving, or never resolved.
 
 use std::time::Duration;
 

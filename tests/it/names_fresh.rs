@@ -1,4 +1,4 @@
-//! What a host name means now: `ds_dns_mode`, `ds_dns_interval`, `ds_dns_ttl`, `ds_dns_match_all`, and flag 16.
+//! Addresses of host names are kept up to date: `ds_dns_mode`, `ds_dns_interval`, `ds_dns_ttl`, `ds_dns_match_all`, and flag 16.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

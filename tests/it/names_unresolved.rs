@@ -1,4 +1,4 @@
-//! A name that nobody has resolved yet takes no call, however long the DNS says nothing.
+//! A destination whose name has not been resolved yet gets no call, however long the DNS does not answer.
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ fn name_that_nobody_has_resolved_takes_no_call_until_somebody_has() {
     }
 }
 
-/// Whose look-up nobody asks for: by `ds_dns_mode` 0, or by flag 16.
+/// Destinations whose names are not looked up: by `ds_dns_mode` 0, or by flag 16.
 #[test]
 fn name_that_is_not_looked_up_takes_calls_at_once() {
     for (mode, flags, letters) in [(0, 0, "AX"), (1, 16, "AX"), (1 | 16, 16, "AX")] {

@@ -1,4 +1,4 @@
-//! Nobody waits for the DNS: no worker, no probe and no reload, while a name server says nothing.
+//! No worker, no probe and no reload waits for the DNS while a name server does not answer.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ fn reload_in_a_worker(agent: &mut Agent) {
     assert_eq!(agent.answer(&call, "NOTIFY").status(), Some(200));
 }
 
-/// Until the server has asked for a name that has no answer: from then on somebody waits.
+/// Waits until the server has asked for a name that gets no answer, so that its resolver process is blocked.
 #[track_caller]
 fn hangs(dns: &Dns, name: &str) {
     dns.wait_for(name, TYPE::A, 1, SOON);

@@ -1,4 +1,4 @@
-//! Bytes that are no text, from a gateway's mouth or a file in another encoding, in the answers of every transport.
+//! Bytes that are no UTF-8, from a gateway's reply or a file in another encoding, in the answers of every transport.
 
 use serde_json::{Value, json};
 

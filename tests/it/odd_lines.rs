@@ -1,5 +1,5 @@
-//! Lines and rows whose values make no sense: none that the stock module loads is lost, and each is told with its place, what
-//! was expected and what is in effect.
+//! Lines and rows with values that make no sense: all that the stock module loads are loaded, and the log says for each where it is,
+//! what was expected and what is in effect.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Parameters whose values make no sense: where the stock module starts, ours starts, and says what is in effect.
+//! Parameters with values that make no sense: where the stock module starts, ours starts too and logs what is in effect.
 
 use serde_json::json;
 

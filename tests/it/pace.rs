@@ -1,4 +1,4 @@
-//! When probes go out, as the gateways see it: evenly, each destination at its interval, whatever else goes on.
+//! When probes arrive at the gateways: spread evenly, each destination at its interval, whatever else happens.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};

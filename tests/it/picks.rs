@@ -1,4 +1,4 @@
-//! A script that only selects, and tells all that a script can see of it.
+//! A script that only selects, and reports all that a script can see of the selection.
 
 use crate::calls::with;
 use crate::support::server_config::Builder;

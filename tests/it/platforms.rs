@@ -1,5 +1,4 @@
-//! Two configurations as platforms have them, written anew: each routes the same calls the same way with the stock module
-//! and with ours.
+//! Two configurations like those of real platforms: each routes the same calls the same way with the stock module and with ours.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A gateway that is killed goes down in time, and comes back when it does: in each mode as that mode means it.
+//! A gateway that is killed is found to be down in time, and up again after it returns, in each probing mode as the manual says.
 
 use std::time::Instant;
 

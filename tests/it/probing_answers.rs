@@ -1,4 +1,4 @@
-//! What an answer to a probe is worth: codes, silence, nonsense, and what comes too late.
+//! Which answers to a probe count: codes, no answer, malformed replies, and late ones.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A node whose script drops its probes: it asks nobody, and nothing of what it knows changes.
+//! A node whose script drops its probes sends none, and its states do not change.
 
 use serde_json::{Value, json};
 

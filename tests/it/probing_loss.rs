@@ -1,4 +1,4 @@
-//! A gateway that says nothing at all.
+//! A gateway that never answers.
 
 use std::time::Duration;
 

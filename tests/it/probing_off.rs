@@ -1,4 +1,4 @@
-//! What an operator has taken out stays out, and is not probed; and the switch for all probes.
+//! Destinations that an operator disabled stay disabled and are not probed; and the switch for all probes.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What probing needs, and values that make no sense, at the start.
+//! The start with probing: what it needs, and parameters that make no sense.
 
 use std::fs::File;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Point 3: a call is released once, whatever comes after.
+//! A call is released once, whatever messages come after.
 
 use crate::calls::{
     self, NO_FAILOVER, all_over, assert_no_drift, at_one_and_eight_workers, loads, obedient, ringing, set,

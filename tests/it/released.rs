@@ -1,4 +1,4 @@
-//! What a script selects and does not send counts no longer than the script runs.
+//! A call that a script selects a destination for but does not send stops counting when the script ends.
 
 use std::time::Duration;
 

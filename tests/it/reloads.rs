@@ -1,4 +1,4 @@
-//! Point 6: a reload loses no count, and a bad file loses nothing at all.
+//! A reload loses no count, and a bad file loses nothing at all.
 
 use serde_json::json;
 

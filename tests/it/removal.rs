@@ -1,4 +1,4 @@
-//! Point 6: what becomes of the calls of a destination that is taken out of the file, or put at another address.
+//! A destination is taken out of the list file, or moves to another address: its calls go on counting until they end.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Point 2: an INVITE that comes again counts once; a call that goes elsewhere takes its count along.
+//! An INVITE that comes again counts once; a call that goes elsewhere takes its count along.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What outlives a restart: `ds_state_file`.
+//! What survives a restart with `ds_state_file`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

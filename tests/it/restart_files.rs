@@ -1,4 +1,4 @@
-//! The state file where others write, too, and where the server ends at a bad moment.
+//! The state file in a folder where other users write too, and when the server dies at a bad moment.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;

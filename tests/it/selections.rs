@@ -1,5 +1,5 @@
-//! A script that does what a request asks for with any function that selects, and tells all that a script can see of
-//! it; and lists and questions for it.
+//! A script that calls the selecting function a request asks for, and reports all that a script can see of the selection; and
+//! lists and requests for it.
 
 use crate::odd_messages::Random;
 use crate::support::Message;

@@ -1,4 +1,4 @@
-//! What README and docs tell a reader to write and to type, run as it stands.
+//! Runs what the README and the docs tell a reader to write and to type, word for word.
 //!
 //! Changed are only: the folder of the module in `mpath`, the path of the list file, the addresses of gateways, and in front
 //! of a configuration `listen` and `jsonrpcs` (and `ctl`), by which a test reaches the server; and one test waits less long

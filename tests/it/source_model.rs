@@ -1,4 +1,4 @@
-//! What must serve, after whatever was said by the source and by operators: the rules, and nothing of how they are kept.
+//! A model of what must serve after any sequence of reloads and commands: only the rules, without the module's data structures.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A process that is stopped amid a read holds up what it may be reading, and no longer than it is stopped.
+//! A process that is stopped (SIGSTOP) in the middle of a read keeps what it may be reading from being freed, until it goes on.
 
 use std::time::{Duration, Instant};
 

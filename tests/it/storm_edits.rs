@@ -1,4 +1,4 @@
-//! Operators at work, several at once, while calls and probes run: afterwards everything is as they said.
+//! Several operators change destinations at the same time while calls and probes run: afterwards the sets are as they ordered.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

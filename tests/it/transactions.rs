@@ -1,4 +1,4 @@
-//! Counting with a transaction module that comes later, with none, and with what it does by itself.
+//! Counting when the module tm is loaded after this one, when it is not loaded, and with what tm does by itself.
 
 use std::time::Duration;
 

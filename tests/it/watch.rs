@@ -1,4 +1,4 @@
-//! What the tests of probing share: a server that probes quickly, what it finds, and where calls go then.
+//! Shared by the tests of probing: a server that probes quickly, the states it finds, and where calls go then.
 
 use std::time::{Duration, Instant};
 

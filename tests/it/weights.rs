@@ -1,4 +1,4 @@
-//! Shares of selections on a real server: exact where they are said to be.
+//! Shares of selections on a real server: exact for the algorithms that promise it.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ fn count(picks: impl IntoIterator<Item = String>) -> Shares {
     shares
 }
 
-/// The shares as they are due: `times` those of each destination.
+/// The expected shares: `times` the share of each destination.
 fn due(shares: &[u32], times: u32) -> Shares {
     let of = |(n, share): (usize, &u32)| (*share > 0).then(|| (uri(n), share * times));
     shares.iter().enumerate().filter_map(of).collect()

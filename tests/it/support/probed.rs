@@ -21,7 +21,7 @@ use super::probes::{Probe, distinct, gateway_of};
 use super::sip_sockets::{Arrived, Peer, SipSockets};
 use super::wait::until;
 
-/// How long the thread stays asleep while nothing arrives and no reply is due.
+/// How long the thread stays asleep while nothing arrives and no reply has to be sent.
 const NAP: Duration = Duration::from_millis(10);
 
 /// How long an address may still be in use after its gateway is gone.

@@ -3,7 +3,8 @@
 use crate::api::{attempts, failover, is_from_list, metrics, reload, select, tracking, version};
 use crate::conf::{Conf, Raw};
 use crate::context::{self, Module};
-use crate::host::{CFG_DIR, capi, clock, db, log, mem::Pool, process, send_socket, stop, timer, tm, xhttp};
+use crate::host::hooks::{send_socket, stop};
+use crate::host::{CFG_DIR, capi, clock, db, log, mem::Pool, process, timer, tm, xhttp};
 use crate::load::Secret;
 use crate::service::housekeeping;
 use crate::shm::boxed::Boxed;
@@ -14,7 +15,7 @@ use crate::workers::{prober, resolver, state_file};
 use core::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
-/// A count was given back more often than taken. What it counts is wrong from now on, so `dispatcher.load_audit` shows it.
+/// A load was released more often than taken. That load is wrong from now on; `dispatcher.load_audit` shows it.
 fn unbalanced() {
     let first = context::module().is_none_or(|module| module.root.balanced.turn(0) != 0);
     if first {

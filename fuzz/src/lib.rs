@@ -7,7 +7,7 @@ use dispatcher::api::select;
 use dispatcher::dest::address::{self, Address, Use};
 use dispatcher::dest::address::{unfit, uri_of};
 use dispatcher::dest::attrs::{self, MAX_NUMBER};
-use dispatcher::dest::{Attrs, Flags, Place, ReplyCodes, Written, arranged, list};
+use dispatcher::dest::{Attrs, Flags, Place, ReplyCodes, SourceLine, arranged, list};
 use dispatcher::host::arguments::{Given, Signature};
 use dispatcher::host::script::{Argument, Kind};
 use dispatcher::load::key::checksum;
@@ -47,7 +47,7 @@ pub fn list_file(text: &[u8]) {
     }
 }
 
-fn essence<'a>(one: &'a Written<'_>) -> (i32, &'a [u8], u32, i32, &'a [u8]) {
+fn essence<'a>(one: &'a SourceLine<'_>) -> (i32, &'a [u8], u32, i32, &'a [u8]) {
     (one.set, &one.uri, one.flags.0, one.priority, &one.attrs)
 }
 

@@ -42,8 +42,7 @@ pub fn add(rpc: &Rpc) {
         let (set, flags, priority) = (rpc.int(0), rpc.int(2), rpc.int(3));
         let mut findings = Vec::new();
         let attrs = attributes_on_one_line(rpc, &mut findings);
-        let none = attrs::none(&attrs).filter(|_| module.conf.attrs_none);
-        let attrs = attributes(WHAT, none.unwrap_or(&attrs), &mut findings)?;
+        let attrs = attributes(WHAT, attrs::or_none(&attrs, module.conf.attrs_none), &mut findings)?;
         if flags < 0 {
             let text = format!("flags {flags}: expected a whole number from 0 to 2147483647");
             findings.push(mended(text, "all its bits are in effect"));

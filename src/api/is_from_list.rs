@@ -5,7 +5,7 @@ use crate::dest::problem::shown;
 use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
 use crate::host::{log, mem::Pool, uri};
-use crate::service::routing::source_match::{self, Mode, Source};
+use crate::service::routing::source_match::{self, Mode, Sender};
 use crate::state::{Member, Set};
 
 /// `ds_list_exists(set)`: whether there is such a set. False is -1; an argument that is no number is -2.
@@ -45,12 +45,12 @@ pub fn is_from_list(msg: &mut Message, values: &Values<'_>) -> Verdict {
 /// The `set` that means all.
 const ANY_SET: i32 = -1;
 
-fn from_message(msg: &Message) -> Option<Source> {
+fn from_message(msg: &Message) -> Option<Sender> {
     let from = msg.source()?;
-    Some(Source { address: from.ip(), port: from.port(), protocol: msg.transport() })
+    Some(Sender { address: from.ip(), port: from.port(), protocol: msg.transport() })
 }
 
-fn from_uri(text: &[u8]) -> Option<Source> {
+fn from_uri(text: &[u8]) -> Option<Sender> {
     let Some(parsed) = uri::parse(text).filter(|parsed| !parsed.host.is_empty()) else {
         log::error(format_args!(
             "ds_is_from_list: argument 'uri': {} is no SIP URI with a host",
@@ -63,10 +63,10 @@ fn from_uri(text: &[u8]) -> Option<Source> {
         log::error(format_args!("ds_is_from_list: argument 'uri': {} does not resolve", shown(host)));
         return None;
     };
-    Some(Source { address, port: parsed.port, protocol: parsed.proto })
+    Some(Sender { address, port: parsed.port, protocol: parsed.proto })
 }
 
-fn search(module: &Module, msg: &Message, set: i32, mode: Mode, source: Source) -> Verdict {
+fn search(module: &Module, msg: &Message, set: i32, mode: Mode, source: Sender) -> Verdict {
     let Some(sets) = module.sets() else { return Verdict::FALSE };
     let one = sets.set(set);
     let searched: &mut dyn Iterator<Item = &Set<Pool>> =

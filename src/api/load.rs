@@ -51,9 +51,9 @@ fn report(function: &str, msg: &Message, event: impl Fn(Kind) -> Option<Event>) 
     if let Some(event) = event(kind) {
         let key = module.root.secret.call(call_id);
         let about = match kind {
-            Kind::Reply(Method::Invite, _) => tracking::about(msg, true),
+            Kind::Reply(Method::Invite, _) => tracking::about_reply(msg),
             Kind::Reply(..) => About::OtherTransaction,
-            Kind::Request(_) => tracking::about(msg, false),
+            Kind::Request(_) => tracking::about_request(msg),
         };
         let tags = if event.is_of_a_dialog() { tracking::tags(module, msg) } else { Tags::default() };
         let news = News { event, about, tags, now: clock::seconds() };

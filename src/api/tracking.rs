@@ -4,7 +4,7 @@
 use crate::context::{Module, module};
 use crate::host::message::Message;
 use crate::host::transaction::{self, Ended, Request, Sent, SentOn, Unwatched, Watcher};
-use crate::host::{clock, log, mem::Pool, script_end, uri};
+use crate::host::{clock, hooks::script_end, log, mem::Pool, uri};
 use crate::load::key::Key;
 use crate::load::{About, Branch, Invite, Tags, Transaction, Unsent};
 use crate::service::routing::call_count;
@@ -46,11 +46,13 @@ fn short_branch(branch: transaction::Branch) -> Branch {
     Branch::of(short(branch.transaction), branch.number)
 }
 
-/// Which legs of its call a message is about: a reply to an INVITE, or a request.
-pub fn about(msg: &Message, is_reply: bool) -> About {
-    if !is_reply {
-        return transaction::failed(msg).map_or(About::Request, |failed| About::Failed(short(failed)));
-    }
+/// Which legs of its call a request is about: in a failure route, those that failed.
+pub fn about_request(msg: &Message) -> About {
+    transaction::failed(msg).map_or(About::Request, |failed| About::Failed(short(failed)))
+}
+
+/// Which leg of its call a reply to an INVITE is about: the one on whose branch it came.
+pub fn about_reply(msg: &Message) -> About {
     match transaction::of_reply(msg) {
         transaction::Reply::On(branch) => About::Branch(short_branch(branch)),
         transaction::Reply::Unwatched => About::OtherTransaction,

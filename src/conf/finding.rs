@@ -1,4 +1,4 @@
-//! A parameter with a value that makes no sense, said so that an operator can mend it.
+//! A parameter with a wrong value, told so that an operator can correct it.
 
 use core::fmt;
 

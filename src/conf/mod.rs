@@ -306,7 +306,7 @@ impl Conf {
         Ok((conf, read.findings))
     }
 
-    /// Takes only those addresses of probes that the server can send to, or name as the sender.
+    /// Drops addresses of probes that the server cannot send to, or name as the sender.
     pub fn check_addresses(&mut self, good: fn(&[u8]) -> bool) -> Vec<Finding> {
         let mut findings = Vec::new();
         let Some(probing) = &mut self.probing else { return findings };

@@ -88,7 +88,7 @@ impl Value<&CStr> for Text {
 
 macro_rules! raw {
     ($($(#[$note:meta])* $kind:ident $name:ident = $default:expr;)*) => {
-        /// What the configuration file says, before it is checked. Names are those of the parameters.
+        /// The values in the configuration file, before they are checked. The names are those of the parameters.
         #[derive(Debug, Clone)]
         #[allow(missing_docs)] // the parameters' own names; see README
         pub struct Raw {

@@ -8,7 +8,7 @@ use crate::service::health::set_state::Told;
 use core::ffi::CStr;
 use parking_lot::Mutex;
 
-/// Who handles the events.
+/// The handlers of the events.
 pub struct Handlers {
     up: Option<Handler>,
     down: Option<Handler>,
@@ -27,7 +27,7 @@ impl Handlers {
 /// The events that this process handles, one inside the other; the last is the one for `$dsv(…)`.
 static CURRENT: Mutex<Vec<Told>> = Mutex::new(Vec::new());
 
-/// Events inside events, at most: a route may change the state that it is told of.
+/// How deep events may nest: an event route may change a state and so cause another event.
 const DEPTH: usize = 8;
 
 /// What `show` makes of the event that this process handles, if it handles one.

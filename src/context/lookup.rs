@@ -1,4 +1,4 @@
-//! Asking the DNS, with what the parameters say of it.
+//! Look-ups in the DNS, as the parameters want them.
 
 use crate::conf::Dns;
 use crate::host::uri;
@@ -9,7 +9,7 @@ use core::cmp::Reverse;
 use core::net::{IpAddr, SocketAddr};
 use std::collections::HashSet;
 
-/// What a name means: its addresses, and by SRV the port and transport that the DNS names. `None` if nothing.
+/// Resolves a name: its addresses, and with SRV the port and transport that the DNS names. `None` if it does not resolve.
 pub fn meaning(host: &[u8], (port, proto): (u16, u16), dns: &Dns) -> Option<Meaning> {
     if dns.srv {
         let (addresses, port, proto) = for_sip(host, (port, proto), dns)?;
@@ -35,7 +35,7 @@ pub fn proxy_hop(proxy: &[u8], dns: &Dns) -> Option<NextHop> {
     next_hop(proxy.get(parsed.host.clone())?, (parsed.port, parsed.proto), dns)
 }
 
-/// What a look-up gives is cached for `ds_dns_ttl`.
+/// The results of a look-up are cached for `ds_dns_ttl`.
 fn kept_for<T>(dns: &Dns, look_up: impl FnOnce() -> T) -> T {
     uri::keep_results_for(dns.ttl);
     let found = look_up();

@@ -1,7 +1,8 @@
-//! What all processes know from before the fork: the parameters, the shared state, and what the parameters name.
+//! What all processes have from before the fork: the parameters, the shared state, and the sockets and variables that the
+//! parameters name.
 //!
-//! `api` and `workers` share it. Beside it are what both need of the host with that knowledge: where destinations come
-//! from, what the DNS says, and telling scripts of events.
+//! `api` and `workers` share it. Beside it is what both need of the host and the parameters together: the source of destinations,
+//! look-ups in the DNS, and events for scripts.
 
 pub mod event;
 pub mod lookup;
@@ -20,6 +21,8 @@ use crate::shm::snapshot::Pin;
 use crate::state::{Generation, Root};
 use event::Handlers;
 use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// What every process knows from before the fork.
 pub struct Module {
@@ -43,7 +46,7 @@ pub struct Module {
     pub ping_socket: Option<Foreign>,
     /// What names are looked up for.
     pub name_rules: names_service::Rules,
-    /// Who handles events.
+    /// The handlers of events.
     pub handlers: Handlers,
 }
 
@@ -54,12 +57,12 @@ pub fn set_up(module: Module) -> Result<(), &'static str> {
     MODULE.set(module).map_err(|_| "the module is initialised twice")
 }
 
-/// The module, once it is set up; before that the host calls none of this.
+/// The module, once it is set up. The host calls nothing before that.
 pub fn module() -> Option<&'static Module> {
     MODULE.get()
 }
 
-/// How many reports in a row change a state, at the moment.
+/// The current thresholds: how many reports in a row change a state.
 pub fn thresholds() -> Thresholds {
     let [failures, replies] = runtime::ints().map(|count| u32::try_from(count).unwrap_or(1));
     Thresholds { failures, replies }
@@ -94,8 +97,22 @@ pub fn declare_settings(conf: &Conf) -> Result<(), &'static str> {
     runtime::declare(c"dispatcher", ints, text, &conf.reply_codes)
 }
 
+/// `ping_reply_codes` as this process read it last, with its text.
+static REPLY_CODES: Mutex<Option<(Vec<u8>, Arc<ReplyCodes>)>> = Mutex::new(None);
+
+/// The setting `ping_reply_codes`. It is read again only when its text has changed.
+fn reply_codes() -> Arc<ReplyCodes> {
+    runtime::with_text(|text| {
+        let mut last = REPLY_CODES.lock();
+        match &*last {
+            Some((read, codes)) if read == text => codes.clone(),
+            _ => last.insert((text.to_vec(), Arc::new(ReplyCodes::read(text).0))).1.clone(),
+        }
+    })
+}
+
 impl Module {
-    /// With what the parameters name looked up; the first that is not there is told.
+    /// Finds the sockets and variables that the parameters name; the error says which is missing first.
     pub fn new(mut conf: Conf, root: &'static Root<Pool>) -> Result<Self, String> {
         let findings = conf.check_addresses(source::sends_to);
         findings.iter().for_each(|finding| log::warning(format_args!("{finding}")));
@@ -111,7 +128,7 @@ impl Module {
             read(text).map(Some).ok_or_else(|| Finding::text(name, text, expected).to_string())
         }
         let settable = "a variable that can be set";
-        let due = "a socket that the server listens on (proto:address:port)";
+        let address = "a socket that the server listens on (proto:address:port)";
         let sockname = named(
             "ds_default_sockname",
             &conf.default_sockname,
@@ -120,10 +137,10 @@ impl Module {
         )?;
         let socket = match sockname {
             Some(socket) => Some(socket),
-            None => named("ds_default_socket", &conf.default_socket, uri::socket_by_address, due)?,
+            None => named("ds_default_socket", &conf.default_socket, uri::socket_by_address, address)?,
         };
         let ping_socket = match &conf.probing {
-            Some(probing) => named("ds_ping_socket", &probing.socket, uri::socket_by_address, due)?,
+            Some(probing) => named("ds_ping_socket", &probing.socket, uri::socket_by_address, address)?,
             None => None,
         };
         Ok(Self {
@@ -162,9 +179,9 @@ impl Module {
             .ok()
     }
 
-    /// What probing goes by at the moment.
+    /// The current rules of probing.
     pub fn probe_rules(&self) -> probe::Rules {
-        let codes = runtime::with_text(|text| ReplyCodes::read(text).0);
+        let codes = reply_codes();
         let (mode, events, alpha) = (self.conf.probing_mode, self.conf.events, self.conf.latency_alpha);
         probe::Rules { mode, thresholds: thresholds(), codes, events, alpha }
     }

@@ -5,7 +5,7 @@ use crate::conf::{Conf, Database};
 use crate::dest::address::{self, uri_of};
 use crate::dest::problem::{Problem, shown};
 use crate::dest::row::{Columns, Value};
-use crate::dest::{Entry, Flags, Written, list};
+use crate::dest::{Entry, Flags, SourceLine, list};
 use crate::host::{db, uri};
 use crate::service::health::dns::kept;
 use crate::service::sets::resolve::Resolved;
@@ -23,7 +23,7 @@ pub struct Destinations<'a> {
     pub conf: &'a Conf,
     /// The socket to send from where a destination names none.
     pub default_socket: Option<Foreign>,
-    /// Whether the server sends to IPv4 addresses, once somebody asks: it may be told to ask the DNS for IPv6 only.
+    /// Whether the server sends to IPv4 addresses; found out when first needed. It may be configured to ask the DNS for IPv6 only.
     pub ipv4: OnceCell<bool>,
 }
 
@@ -66,7 +66,7 @@ impl Destinations<'_> {
 }
 
 impl Source for Destinations<'_> {
-    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
+    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<SourceLine<'t>>, Vec<Problem>), String> {
         match &self.conf.database {
             Some(database) => {
                 let table = String::from_utf8_lossy(&database.table);
@@ -109,9 +109,9 @@ impl Source for Destinations<'_> {
             )));
         }
         let socket = |attribute: &str, address: &[u8]| {
-            let due = "not a socket that the server listens on (proto:address:port)";
+            let expected = "not a socket that the server listens on (proto:address:port)";
             let found = uri::socket_by_address(address);
-            found.ok_or_else(|| wrong(format!("{attribute}={}: {due}", shown(address))))
+            found.ok_or_else(|| wrong(format!("{attribute}={}: {expected}", shown(address))))
         };
         let attrs = &entry.attrs;
         let send_from = if !attrs.sockname.is_empty() {
@@ -201,7 +201,7 @@ fn unreadable(file: &Path, error: &io::Error) -> String {
 /// Versions of the table that there were, with their number of columns.
 const VERSIONS: [(u32, usize); 4] = [(1, 2), (2, 3), (3, 4), (4, 5)];
 
-fn read_table(database: &Database) -> Result<(Vec<Written<'static>>, Vec<Problem>), String> {
+fn read_table(database: &Database) -> Result<(Vec<SourceLine<'static>>, Vec<Problem>), String> {
     let connection = db::Connection::open(&database.url)?;
     let version = connection.version_of(&database.table)?;
     let known = VERSIONS.iter().find(|(known, _)| *known == version);

@@ -117,7 +117,7 @@ pub fn with_scheme(uri: &[u8]) -> Option<Vec<u8>> {
 pub struct Address<'t> {
     /// What goes into the message.
     pub text: Cow<'t, [u8]>,
-    /// What of it was mended, if anything: what was expected, and what is in effect instead.
+    /// If it was corrected: what was expected, and what is in effect instead.
     pub mended: Option<(&'static str, String)>,
 }
 
@@ -131,7 +131,7 @@ pub enum Use {
 }
 
 impl<'t> Address<'t> {
-    /// Reads it; says why nothing can be made of it.
+    /// Reads it, or says why that is impossible.
     pub fn read(text: &'t [u8], use_: Use) -> Result<Self, String> {
         let read = NameAddr::parse(text)?;
         if read.uri.is_empty() {

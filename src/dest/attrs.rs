@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 /// What the attributes of a destination say: while it is read (`T` is a text), and where it serves (`T` is the text's position).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Values<T> {
+pub struct AttrValues<T> {
     /// All of them as written, unknown ones too, without a `;` at the end.
     pub body: T,
     /// Unique id of the destination in its set; compared without regard to case.
@@ -23,7 +23,7 @@ pub struct Values<T> {
     pub obproxy: T,
     /// From of probes: a URI, or a name with a URI in `<` and `>`.
     pub ping_from: T,
-    /// Replies that are good besides 2xx; empty is `ds_ping_reply_codes`.
+    /// Replies that are good besides 2xx, as [`ReplyCodes::into_packed`] gives them; empty is `ds_ping_reply_codes`.
     pub ping_reply_codes: T,
     /// Seconds between probes; 0 is `ds_ping_interval`.
     pub ping_interval: u32,
@@ -43,7 +43,7 @@ pub struct Values<T> {
     pub cc: bool,
 }
 
-impl<T: Default> Default for Values<T> {
+impl<T: Default> Default for AttrValues<T> {
     fn default() -> Self {
         Self {
             body: T::default(),
@@ -65,10 +65,10 @@ impl<T: Default> Default for Values<T> {
     }
 }
 
-impl<T> Values<T> {
+impl<T> AttrValues<T> {
     /// The same values with other texts.
-    pub fn map<U>(&self, mut text: impl FnMut(&T) -> U) -> Values<U> {
-        Values {
+    pub fn map<U>(&self, mut text: impl FnMut(&T) -> U) -> AttrValues<U> {
+        AttrValues {
             body: text(&self.body),
             duid: text(&self.duid),
             socket: text(&self.socket),
@@ -98,15 +98,15 @@ impl<T> Values<T> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Attrs<'t> {
     /// What counts wherever the destination is.
-    pub values: Values<Cow<'t, [u8]>>,
+    pub values: AttrValues<Cow<'t, [u8]>>,
     /// Local socket to send probes from, `proto:host:port`. Where the destination serves, the socket itself is known.
     pub ping_socket: &'t [u8],
-    /// What was read as something else than what stands there.
+    /// What was corrected.
     pub findings: Vec<Finding>,
 }
 
 impl<'t> Deref for Attrs<'t> {
-    type Target = Values<Cow<'t, [u8]>>;
+    type Target = AttrValues<Cow<'t, [u8]>>;
     fn deref(&self) -> &Self::Target {
         &self.values
     }
@@ -115,7 +115,7 @@ impl<'t> Deref for Attrs<'t> {
 /// What is wrong with the text: offset in bytes, and what was found and expected.
 pub type Wrong = (usize, String);
 
-/// Something in the text that was read as something else.
+/// A value in the text that was corrected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Offset in bytes.
@@ -134,9 +134,9 @@ pub fn body(text: &[u8]) -> &[u8] {
     text.strip_suffix(b";").unwrap_or(text)
 }
 
-/// What stands for a text that says nothing, if this one does (`ds_attrs_none`).
-pub fn none(text: &[u8]) -> Option<&'static [u8]> {
-    body(text).is_empty().then_some(b"none=yes")
+/// The attributes in effect: with `ds_attrs_none` it is `none=yes` where there are none.
+pub fn or_none(text: &[u8], attrs_none: bool) -> &[u8] {
+    if attrs_none && body(text).is_empty() { b"none=yes" } else { text }
 }
 
 /// The attributes that mean something here. The first of each counts, as in the stock module.
@@ -189,8 +189,8 @@ impl Known {
 impl<'t> Attrs<'t> {
     /// Reads the text. Names are compared without regard to case; values may stand in single or double quotes.
     ///
-    /// What makes no sense in a value is read as the stock module reads it, and told. Wrong is only what could break out of
-    /// a SIP message or a log line, and a quote that nobody closes.
+    /// A value that makes no sense is read as the stock module reads it, with a warning. Errors are only characters that could break
+    /// out of a SIP message or a log line, and a quote that is not closed.
     pub fn parse(text: &'t [u8]) -> Result<Self, Wrong> {
         let body = body(text);
         if let Some(at) = body.iter().position(u8::is_ascii_control) {
@@ -259,10 +259,12 @@ impl<'t> Attrs<'t> {
             Known::Obproxy => self.values.obproxy = self.address(at, name, value, quoted, Use::NextHop)?,
             Known::PingFrom => self.values.ping_from = self.address(at, name, value, quoted, Use::From)?,
             Known::PingReplyCodes => {
-                for (text, instead) in ReplyCodes::read(value).1 {
+                let (codes, mended) = ReplyCodes::read(value);
+                let packed = if value.is_empty() { Cow::default() } else { Cow::Owned(codes.into_packed()) };
+                for (text, instead) in mended {
                     findings.push(Finding { at, text: format!("ping_reply_codes: {text}"), instead });
                 }
-                self.values.ping_reply_codes = value.into();
+                self.values.ping_reply_codes = packed;
             }
         }
         Ok(())
@@ -290,7 +292,7 @@ impl<'t> Attrs<'t> {
         on
     }
 
-    /// A text without blanks: what stands behind a blank or a comma is none of it, unless all stands in quotes.
+    /// A text without blanks: it ends at a blank or a comma, unless it is quoted.
     fn word(&mut self, at: usize, name: &[u8], value: &'t [u8], quoted: bool) -> &'t [u8] {
         let end = value.iter().position(|byte| b" ,".contains(byte)).filter(|_| !quoted);
         let (word, rest) = value.split_at(end.unwrap_or(value.len()));

@@ -17,7 +17,7 @@ impl Flags {
     pub const NO_DNS: Self = Self(16);
     /// Is never probed.
     pub const NO_PING: Self = Self(32);
-    /// Gets no calls because nobody has found out yet what its name means. Of the module's own making, and no number that a
+    /// Gets no calls because its name has not been resolved yet. Set by the module itself, and no number that a
     /// source can write; no change of state touches it.
     pub const UNRESOLVED: Self = Self(1 << 31);
     /// The bits that a change of state replaces.

@@ -3,13 +3,13 @@
 //! Format: manual of the stock module, section "Destination List File". Lines may be of any length (the stock module
 //! reads 1023 bytes and takes the rest for a line of its own).
 
-use super::number::{Leading, leading};
+use super::number::{hexadecimal, leading};
 use super::problem::{ALL_SETS, OF_ALL_SETS, Place, in_effect, shown};
-use super::{Flags, Problem, Written};
+use super::{Flags, Problem, SourceLine};
 use std::borrow::Cow;
 
-/// Reads a whole file: its destinations, and what is wrong with it. What the attributes say is not looked at.
-pub fn parse(text: &[u8]) -> (Vec<Written<'_>>, Vec<Problem>) {
+/// Reads a whole file: its destinations, and what is wrong with it. Attributes are not checked yet.
+pub fn parse(text: &[u8]) -> (Vec<SourceLine<'_>>, Vec<Problem>) {
     let mut all = Vec::new();
     let mut problems = Vec::new();
     for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
@@ -25,13 +25,13 @@ fn parse_line<'t>(
     number: usize,
     line: &'t [u8],
     problems: &mut Vec<Problem>,
-) -> Result<Option<Written<'t>>, Problem> {
+) -> Result<Option<SourceLine<'t>>, Problem> {
     let mut fields = Fields { line, at: 0, numbers: 0 };
     let Some(set_field) = fields.next(b"#") else { return Ok(None) };
     let mut reader = Reader { line: number, problems };
     let (set, uri) = reader.set_and_uri(set_field, &mut fields)?;
     let place = reader.place(uri);
-    let mut written = Written {
+    let mut written = SourceLine {
         place,
         set,
         uri: Cow::Borrowed(uri.text),
@@ -146,17 +146,6 @@ impl Reader<'_> {
     }
 }
 
-/// The hexadecimal number at the start of a text; `None` where there is none.
-fn hexadecimal(text: &[u8]) -> Option<Leading<'_>> {
-    let len = text.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(text.len());
-    let (digits, rest) = text.split_at(len);
-    let value = u64::from_str_radix(core::str::from_utf8(digits).ok()?, 16);
-    // Digits alone are no number only where there is none, or one too large.
-    let value = if digits.is_empty() { return None } else { value.unwrap_or(u64::MAX) };
-    let number = i32::try_from(value).unwrap_or(i32::MAX);
-    Some(Leading { number: Some(number), cut: u64::try_from(number) != Ok(value), rest })
-}
-
 fn has_scheme(text: &[u8]) -> bool {
     let has =
         |scheme: &[u8]| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
@@ -236,7 +225,7 @@ mod tests {
     use crate::dest::Severity;
     use proptest::prelude::*;
 
-    fn one(line: &str) -> Written<'_> {
+    fn one(line: &str) -> SourceLine<'_> {
         let (mut all, problems) = parse(line.as_bytes());
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(all.len(), 1);
@@ -270,7 +259,7 @@ mod tests {
         let (all, problems) = parse(b"1 sip:a\nx sip:b\n1 sip:c 0 0 x=y;obproxy=sip:p>\n1 sip:d\n");
         assert_eq!(problems.iter().map(|p| p.place).collect::<Vec<_>>(), [Place::Line(2, 1)]);
         let places = |good: bool| {
-            let entries = all.iter().map(Written::entry).filter(move |entry| entry.is_ok() == good);
+            let entries = all.iter().map(SourceLine::entry).filter(move |entry| entry.is_ok() == good);
             entries.map(|entry| entry.map_or_else(|p| p.place, |e| e.place)).collect::<Vec<_>>()
         };
         assert_eq!(places(true), [Place::Line(1, 3), Place::Line(4, 3)]);
@@ -291,7 +280,7 @@ mod tests {
     }
 
     /// The line as it is loaded, and what is told.
-    fn mended(line: &str) -> (Written<'_>, Vec<String>) {
+    fn mended(line: &str) -> (SourceLine<'_>, Vec<String>) {
         let (mut all, problems) = parse(line.as_bytes());
         assert_eq!(all.len(), 1, "{problems:?}");
         assert!(problems.iter().all(|problem| problem.severity == Severity::Warning));

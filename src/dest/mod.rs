@@ -1,8 +1,8 @@
 //! Destination sets as an operator writes them: lines of a list file, or rows of a table, turned into checked [`Entry`]s.
 //!
-//! Model: text or values go in, [`Written`] lines come out, and of those entries; and [`Problem`]s, each with its [`Place`].
-//! One bad line costs that line and nothing else, and what the stock module reads as
-//! something else is read so here, with a finding.
+//! Model: text or values go in; [`SourceLine`]s come out, and [`Problem`]s, each with its [`Place`]. A line becomes an [`Entry`] when
+//! its attributes are read. A bad line does not keep others from being loaded. What the stock module reads as something else is
+//! read so here, with a warning.
 //!
 //! Not here: whether a host name resolves or a socket is ours (the service asks the host), and anything that changes
 //! while calls run.
@@ -17,7 +17,7 @@ mod parts;
 pub mod problem;
 pub mod reply_codes;
 pub mod row;
-pub mod written;
+pub mod source_line;
 
 use std::borrow::Cow;
 
@@ -25,7 +25,7 @@ pub use attrs::Attrs;
 pub use flags::Flags;
 pub use problem::{Place, Problem, Severity};
 pub use reply_codes::ReplyCodes;
-pub use written::{Written, arranged};
+pub use source_line::{SourceLine, arranged};
 
 /// One destination as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,6 @@ pub struct Entry<'t> {
     pub priority: i32,
     /// Attributes.
     pub attrs: Attrs<'t>,
-    /// What of it is read as something else than what stands there.
+    /// What of it was corrected.
     pub findings: Vec<Problem>,
 }

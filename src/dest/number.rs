@@ -1,11 +1,11 @@
 //! Numbers as configurations write them: the leading number counts, as in the stock module.
 
-/// A number, and the text behind it that is none of it.
+/// A number and the text behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leading<'t> {
-    /// The number; `None` where the text begins with none. What is too large or too small is the largest or the smallest.
+    /// The number; `None` if the text does not begin with one. A number out of range becomes the largest or smallest.
     pub number: Option<i32>,
-    /// Whether the text says a larger or a smaller one.
+    /// Whether the number in the text was out of range.
     pub cut: bool,
     /// What stands behind it.
     pub rest: &'t [u8],
@@ -36,6 +36,17 @@ pub fn leading(text: &[u8]) -> Leading<'_> {
     let value = if negative { -value } else { value };
     let number = value.clamp(i32::MIN.into(), i32::MAX.into());
     Leading { number: i32::try_from(number).ok(), cut: number != value, rest }
+}
+
+/// The hexadecimal number at the start of a text; `None` where there is none.
+pub fn hexadecimal(text: &[u8]) -> Option<Leading<'_>> {
+    let len = text.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(len);
+    let value = u64::from_str_radix(core::str::from_utf8(digits).ok()?, 16);
+    // Digits alone are no number only where there is none, or one too large.
+    let value = if digits.is_empty() { return None } else { value.unwrap_or(u64::MAX) };
+    let number = i32::try_from(value).unwrap_or(i32::MAX);
+    Some(Leading { number: Some(number), cut: u64::try_from(number) != Ok(value), rest })
 }
 
 #[cfg(test)]

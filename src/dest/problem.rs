@@ -1,9 +1,9 @@
-//! What is wrong with a source of destinations, said so that an operator can mend it.
+//! What is wrong with a source of destinations, told so that an operator can correct it.
 
 use core::fmt;
 use std::collections::HashSet;
 
-/// How much a problem costs.
+/// The consequence of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// The destination is not loaded.
@@ -31,7 +31,7 @@ impl fmt::Display for Place {
 }
 
 impl Place {
-    /// As another destination is told where this one stands.
+    /// The place in a message about another destination.
     pub fn of_other(self) -> String {
         match self {
             Self::Line(line, _) => format!("on line {line}"),
@@ -42,7 +42,7 @@ impl Place {
 
 /// The id that `ds_is_from_list` takes for all sets.
 pub const ALL_SETS: i32 = -1;
-/// What is told of a set with that id.
+/// The warning about a set with that id.
 pub const OF_ALL_SETS: &str = "set -1: ds_is_from_list takes -1 for all sets";
 
 /// One finding, with its place.
@@ -50,31 +50,31 @@ pub const OF_ALL_SETS: &str = "set -1: ds_is_from_list takes -1 for all sets";
 pub struct Problem {
     /// Where.
     pub place: Place,
-    /// What it costs.
+    /// Its consequence.
     pub severity: Severity,
     /// What was found and what is accepted.
     pub text: String,
-    /// What is in effect in the place of what was found, where the destination is loaded all the same.
+    /// What is in effect instead of what was found, if the destination is loaded in spite of it.
     pub instead: Option<String>,
 }
 
 impl Problem {
-    /// A finding that costs the destination.
+    /// A finding because of which the destination is not loaded.
     pub fn error(place: Place, text: impl Into<String>) -> Self {
         Self { place, severity: Severity::Error, text: text.into(), instead: None }
     }
 
-    /// A finding that costs nothing but attention.
+    /// A finding about a destination that is loaded.
     pub fn warning(place: Place, text: impl Into<String>) -> Self {
         Self { place, severity: Severity::Warning, text: text.into(), instead: None }
     }
 
-    /// A finding about something that is read as something else; where nothing may be wrong it costs the destination.
+    /// A finding about a value that is corrected. With `ds_load_mode` 1 the destination is not loaded.
     pub fn mended(place: Place, text: impl Into<String>, instead: impl Into<String>) -> Self {
         Self { instead: Some(instead.into()), ..Self::warning(place, text) }
     }
 
-    /// Where nothing may be wrong (`ds_load_mode` 1), nothing is mended.
+    /// With `ds_load_mode` 1 nothing is corrected: such a finding is an error.
     pub fn be_strict(&mut self) {
         if self.instead.take().is_some() {
             self.severity = Severity::Error;
@@ -124,7 +124,7 @@ pub fn arranged(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-/// `place: text`; who prints it puts the source's name before.
+/// `place: text`; the caller puts the source's name before it.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = match self.place {

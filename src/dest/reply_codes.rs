@@ -3,7 +3,7 @@
 use super::number::leading;
 use super::problem::{in_effect, shown};
 
-/// What is accepted besides 2xx.
+/// The replies that are good besides 2xx. A text is read once, not for each reply.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplyCodes {
     /// Bit `n` for class `n`xx.
@@ -18,7 +18,7 @@ const EXPECTED: &str = "expected code=100 to code=699 or class=1 to class=6";
 
 impl ReplyCodes {
     /// Reads `code=404;class=3`, parted by `;` or `,`. A class may be written as its first code, `300`, too. As in the stock
-    /// module, what is neither has no effect; it is told.
+    /// module, anything else has no effect; the operator is warned.
     pub fn read(text: &[u8]) -> (Self, Vec<Mended>) {
         let (mut all, mut mended) = (Self::default(), Vec::new());
         for part in text.split(|byte| b";,".contains(byte)).map(<[u8]>::trim_ascii) {
@@ -50,9 +50,25 @@ impl ReplyCodes {
 
     /// Whether a reply with this code is good.
     pub fn accept(&self, code: u16) -> bool {
-        let class = code / 100;
-        class == 2 || class < 8 && self.classes & (1 << class) != 0 || self.codes.contains(&code)
+        is_of_class(self.classes, code) || self.codes.contains(&code)
     }
+
+    /// As bytes, for shared memory: the classes, then each code in two bytes. Never empty.
+    pub fn into_packed(self) -> Vec<u8> {
+        let codes = self.codes.iter().flat_map(|code| code.to_ne_bytes());
+        core::iter::once(self.classes).chain(codes).collect()
+    }
+}
+
+/// Whether a reply with this code is good by what [`ReplyCodes::into_packed`] gave.
+pub fn accepted(packed: &[u8], code: u16) -> bool {
+    let (classes, codes) = packed.split_first().unwrap_or((&0, &[]));
+    is_of_class(*classes, code) || codes.chunks_exact(2).any(|one| one == code.to_ne_bytes())
+}
+
+fn is_of_class(classes: u8, code: u16) -> bool {
+    let class = code / 100;
+    class == 2 || class < 8 && classes & (1 << class) != 0
 }
 
 #[cfg(test)]
@@ -67,6 +83,9 @@ mod tests {
         assert!(good.iter().all(|&code| codes.accept(code)));
         assert!([180, 403, 408, 500, 65535].iter().all(|&code| !codes.accept(code)));
         assert!(ReplyCodes::default().accept(202) && !ReplyCodes::default().accept(404));
+        let packed = codes.clone().into_packed();
+        assert!((0..1000).chain([65535]).all(|code| accepted(&packed, code) == codes.accept(code)));
+        assert!(accepted(&[], 202) && !accepted(&ReplyCodes::default().into_packed(), 404));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::number::leading;
 use super::problem::{ALL_SETS, OF_ALL_SETS, Place, in_effect, shown};
-use super::{Flags, Problem, Written};
+use super::{Flags, Problem, SourceLine};
 use std::borrow::Cow;
 
 /// A value of a row.
@@ -34,8 +34,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The whole number that counts, and what is in effect where it says something else. Some databases give numbers as
-    /// texts. NULL is 0, as in the stock module. `None` where it is no number at all, or too large.
+    /// The value as a whole number; with a text about what is in effect if it had to be corrected. Some databases give numbers as
+    /// texts. NULL is 0, as in the stock module. `None` if it is no number, or out of range.
     fn whole(self) -> Option<(i32, Option<String>)> {
         Some(match self {
             Self::Int(number) => (i32::try_from(number).ok()?, None),
@@ -80,7 +80,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Reads `ds_db_extra_attrs`: `attribute=column;attribute=column`; and what of it has no effect.
+    /// Reads `ds_db_extra_attrs`: `attribute=column;attribute=column`; with a warning about what has no effect.
     ///
     /// As in the stock module, two letters say nothing, and nothing counts behind a comma.
     pub fn parse_extra(text: &[u8]) -> Result<(Vec<Extra>, Option<String>), String> {
@@ -110,13 +110,13 @@ impl Columns {
         self.names.iter().map(Vec::as_slice).chain(extra).collect()
     }
 
-    /// Reads a row, whose values are in the order of [`Columns::all`]. What is read as something else goes to `problems`.
+    /// Reads a row, whose values are in the order of [`Columns::all`]. Corrections are added to `problems`.
     pub fn read(
         &self,
         number: usize,
         values: &[Value<'_>],
         problems: &mut Vec<Problem>,
-    ) -> Result<Written<'static>, Problem> {
+    ) -> Result<SourceLine<'static>, Problem> {
         let place = Place::Row(number);
         let at = |at: usize| values.get(at).copied().unwrap_or(Value::Null);
         let uri = at(1).text().unwrap_or_default();
@@ -179,7 +179,7 @@ impl Columns {
             problems.push(Problem::mended(place, text, instead));
         }
         let uri = Cow::Owned(uri.trim_ascii().to_vec());
-        Ok(Written {
+        Ok(SourceLine {
             place,
             set,
             uri,
@@ -248,7 +248,7 @@ mod tests {
     }
 
     /// A row in which nothing is told.
-    fn read(columns: &Columns, values: &[Value<'_>]) -> Result<Written<'static>, Problem> {
+    fn read(columns: &Columns, values: &[Value<'_>]) -> Result<SourceLine<'static>, Problem> {
         let mut problems = Vec::new();
         let row = columns.read(1, values, &mut problems);
         assert_eq!(problems, []);

@@ -1,4 +1,4 @@
-//! What a report about a destination makes of its state.
+//! The state of a destination after a report about it.
 
 use crate::dest::Flags;
 
@@ -19,7 +19,7 @@ pub struct Thresholds {
 /// | inactive | inactive                                    | inactive                                   |
 /// | active   | active                                      | inactive; at the threshold active          |
 ///
-/// Disabled, as a report, is disabled at once; and stays so until somebody reports active, whatever fails meanwhile.
+/// The report `disabled` disables at once. The destination stays disabled until a report says active.
 /// Probing goes with the report, except that an inactive destination which waits for more replies keeps being probed.
 pub fn mark(old: Flags, streak: u32, report: Flags, thresholds: Thresholds) -> (Flags, u32) {
     let options = old.without(Flags::STATES);

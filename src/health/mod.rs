@@ -1,10 +1,10 @@
 //! When a destination is down and when it is back: rules as pure functions.
 //!
 //! Model: reports come in, by a script (`ds_mark_dst`) or as answers to probes; thresholds decide; a new state goes out.
-//! A probe is known by its [`probe_id`], so that an answer counts once, and only for what was asked.
+//! Each probe has a [`probe_id`], so that an answer counts once, and only for the destination that was probed.
 //!
-//! Invariants: no answer to a probe changes what an operator disabled; who is probed when depends on the destination's
-//! number and the clock alone, so a reload moves nobody.
+//! Invariants: no answer to a probe changes what an operator disabled; when a destination is probed depends only on its number and
+//! the clock, so a reload does not shift the probes of others.
 //!
 //! Not here: sending probes, the clock, events.
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! A name that means nothing: how long its destination stays up without it.
+//! A name that does not resolve: how long its destination stays up.
 
 use crate::dest::Flags;
 
@@ -7,31 +7,31 @@ use crate::dest::Flags;
 pub struct Outage {
     /// Since when, in microseconds of a clock that only goes forward; 0 is none.
     pub since: u64,
-    /// It has changed the state; what anybody says of the state after that counts.
+    /// It has changed the state once. Later reports count and are not overwritten.
     pub told: bool,
     /// The destination is down because of it, and for no other reason.
     pub down: bool,
 }
 
-/// What a name in trouble means for its destination.
+/// The situation of a destination whose name does not resolve.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    /// The name has meant something before: its last addresses serve on.
+    /// The name has resolved before: its last addresses stay in use.
     pub known: bool,
-    /// Microseconds that they do; `None` is for ever.
+    /// For how many microseconds; `None` is without end.
     pub hold: Option<u64>,
     /// One that is down for it is probed then.
     pub probed_when_down: bool,
 }
 
 impl Outage {
-    /// The name means something: the flags after that, if they change. One that is probed comes back by its probes.
+    /// The name resolves: the flags after that, if they change. A destination that is probed comes back by its probes.
     pub fn over(&mut self, flags: Flags, probed: bool) -> Option<Flags> {
         let was_down = core::mem::take(self).down;
         (was_down && !probed && flags.has(Flags::INACTIVE)).then(|| flags.without(Flags::INACTIVE))
     }
 
-    /// The name means nothing at `now`: the flags after that, if they change.
+    /// The name does not resolve at `now`: the flags after that, if they change.
     pub fn goes_on(&mut self, flags: Flags, now: u64, terms: Terms) -> Option<Flags> {
         if self.since == 0 {
             self.since = now;

@@ -1,7 +1,7 @@
 //! Overload control: a destination asks to be left out of some of its selections (RFC 7339, loss algorithm).
 
-/// Whether the `n`th selection leaves out a destination that asks for `percent` of them to be left out: exactly so many in
-/// any hundred, as far apart as can be.
+/// Whether the `n`th selection leaves out a destination that asks to be left out of `percent` of them: exactly so many of
+/// any hundred in a row, evenly spaced.
 pub fn leaves_out(n: u32, percent: u32) -> bool {
     let percent = percent.min(100);
     (n % 100) * percent % 100 < percent

@@ -1,4 +1,4 @@
-//! What a probe under way is known by: one word that goes through the host's transaction and comes back with the answer.
+//! The id of a probe under way: one word that goes through the host's transaction and comes back with the answer.
 
 /// Bits of the record's number.
 const NUMBER: u32 = 26;
@@ -52,7 +52,7 @@ fn between(from: u32, to: u32) -> i32 {
     (to.wrapping_sub(from) << (32 - TIME)) as i32 >> (32 - TIME)
 }
 
-/// How far back tickets are told apart by their time, in eighths of a millisecond: half an hour.
+/// How far back ids are told apart by their time, in eighths of a millisecond: half an hour.
 const FAR: u32 = 1 << (TIME - 2);
 
 fn eighths(micros: u64) -> u32 {
@@ -63,8 +63,8 @@ fn eighths(micros: u64) -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Waiting {
     last: u16,
-    /// None of them was sent before, in eighths of a millisecond. Whoever has the number of the destination now, and begins
-    /// to count at 0 like the one before him, is not taken for that one.
+    /// The time before which none of them was sent, in eighths of a millisecond. So an answer to a probe of the record's previous
+    /// owner, whose probes had the same serial numbers, does not match.
     since: u32,
     /// Bit `n` for the probe `n` before the last.
     open: u64,
@@ -95,7 +95,7 @@ impl Waiting {
         is_open
     }
 
-    /// Answers to what is under way mean nothing from now on.
+    /// From now on answers to the probes under way are ignored.
     pub fn give_up(&mut self) {
         self.open = 0;
     }

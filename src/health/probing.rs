@@ -1,4 +1,4 @@
-//! Which destinations are probed, and what an answer to a probe makes of a state: `ds_probing_mode`.
+//! Which destinations are probed, and the state after an answer to a probe: `ds_probing_mode`.
 
 use super::mark::{Thresholds, mark};
 use crate::dest::Flags;
@@ -41,8 +41,8 @@ impl Mode {
     }
 }
 
-/// The state and the streak after a probe was answered well or not. `None`: the answer means nothing, because the
-/// destination is no longer one to be probed; so what an operator disabled stays so.
+/// The state and the streak after a probe succeeded or failed. `None` if the destination is no longer probed: the answer is
+/// ignored, so what an operator disabled stays disabled.
 pub fn answered(
     mode: Mode,
     flags: Flags,

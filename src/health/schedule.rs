@@ -1,4 +1,4 @@
-//! When whom to probe: evenly over the interval, without a burst, without state.
+//! The schedule of probes: evenly over the interval, without bursts, without state.
 //!
 //! Each destination has its place on a grid of its interval. Places come from the destination's number times the golden
 //! section, so any run of numbers is spread evenly (a Kronecker sequence), and a destination keeps its place whatever a
@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 /// The jitter is at most this part of the interval, to either side.
 const JITTER_PART: u64 = 64;
 
-/// The first time after `after` at which the destination of this number is due. All in microseconds.
+/// The first time after `after` at which the destination of this number is to be probed. All in microseconds.
 pub fn next_due(number: u32, interval: u64, after: u64) -> u64 {
     let interval = interval.max(1);
     // 2^32 divided by the golden ratio: the product, cut to 32 bits, is a fraction of 2^32.
@@ -32,11 +32,11 @@ fn mixed(number: u32, round: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// Who is due next, of those of one generation.
+/// What to do next, for the destinations of one generation.
 #[derive(Debug)]
 pub struct Agenda<T> {
     due: BinaryHeap<Reverse<(u64, T)>>,
-    /// All that was due until then has been handed out.
+    /// All items up to this time have been handed out.
     until: u64,
     /// Expected a microsecond.
     rate: f64,
@@ -62,7 +62,7 @@ impl<T: Ord + Copy> Agenda<T> {
         Self { due: BinaryHeap::new(), until: now, rate: 0.0, asked: now, budget: 0.0 }
     }
 
-    /// Puts other items in the place of the old ones. What was overdue stays so.
+    /// Replaces all items. Those that are overdue stay overdue.
     pub fn replace(&mut self, items: impl Iterator<Item = Item<T>>) {
         self.rate = 0.0;
         let mut all = core::mem::take(&mut self.due).into_vec();
@@ -83,7 +83,7 @@ impl<T: Ord + Copy> Agenda<T> {
         self.budget = (self.budget.min(1.0) + 2.0 * self.rate * passed.min(100_000.0)).max(1.0);
     }
 
-    /// The next that is due at `now`, with the time it was due at, while this round's budget lasts.
+    /// The next item whose time has come at `now`, with that time, while this round's budget lasts.
     pub fn pop(&mut self, now: u64) -> Option<(u64, T)> {
         if self.due.peek().is_none_or(|Reverse((due, _))| *due > now) {
             self.until = self.until.max(now);

@@ -52,7 +52,7 @@ impl Signature {
         self.arguments.iter().zip(given).map(check).collect()
     }
 
-    /// What is told to a caller whose arguments are wrong.
+    /// The answer to a caller whose arguments are wrong.
     pub fn told(&self, wrong: &Wrong) -> String {
         /// Bytes of an argument that an answer shows.
         const SHOWN: usize = 60;

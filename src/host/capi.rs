@@ -24,7 +24,7 @@ pub struct Functions {
 
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
 
-/// Says what is behind the interface. Once, in `mod_init`.
+/// Sets the functions behind the interface. Once, in `mod_init`.
 pub fn offer(functions: Functions) {
     // A second call offers the same.
     let _ = FUNCTIONS.set(functions);

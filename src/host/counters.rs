@@ -1,4 +1,4 @@
-//! Counters of the server (`stats.get_statistics`, `xhttp_prom`), each read from us when somebody asks.
+//! Counters of the server (`stats.get_statistics`, `xhttp_prom`), whose values it asks the module for.
 
 use super::{ffi, guard::guard};
 use core::ffi::{CStr, c_void};
@@ -13,7 +13,7 @@ unsafe extern "C" fn read(_: ffi::counter_handle_t, read: *mut c_void) -> ffi::c
     guard(0, || read() as ffi::counter_val_t)
 }
 
-/// Makes a counter of the group. Only in `mod_init`.
+/// Registers a counter of the group. Only in `mod_init`.
 pub fn register(
     group: &'static CStr,
     name: &'static CStr,

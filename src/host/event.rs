@@ -29,8 +29,8 @@ impl Handler {
     /// Runs it with a request made up for the purpose, whose request URI and destination URI are `uri`. False if the host
     /// cannot, or the URI makes no request.
     ///
-    /// Everything that the request gathers meanwhile goes with it. AVPs and XAVPs belong to whatever the process is at (a
-    /// transaction, a message); where it is at nothing, [`forget`] is due.
+    /// What is attached to the request is freed with it. AVPs and XAVPs belong to what the process is working on (a transaction, a
+    /// message); if it is working on nothing, call [`forget`].
     pub fn run(&self, event: &CStr, uri: &[u8]) -> bool {
         let mut text = request(uri);
         // SAFETY: a struct of numbers and addresses, for which zero is the empty value that the host starts from too.
@@ -117,7 +117,7 @@ fn request(uri: &[u8]) -> Vec<u8> {
     [b"OPTIONS ", uri, b" SIP/2.0\r\nTo: <", uri, b">\r\n", headers].concat()
 }
 
-/// Frees what event routes left in this process: AVPs and XAVPs. Only in a process that is at no message.
+/// Frees what event routes left in this process: AVPs and XAVPs. Only in a process that handles no message.
 pub fn forget() {
     // SAFETY: no preconditions but that.
     unsafe { ffi::ksr_msg_env_reset() };

@@ -1,4 +1,4 @@
-//! The shapes of what a module exports. The table itself is in [`crate::module`].
+//! The C structures in which a module exports functions and parameters. The table itself is in [`crate::module`].
 
 use super::ffi;
 use super::script::{Argument, Kind};

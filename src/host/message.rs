@@ -171,7 +171,7 @@ impl Message {
         unsafe { text::bytes(ffi::shim_cseq_number(self.0.as_ptr())) }
     }
 
-    /// Its number in this process, of which two messages at a time never have the same.
+    /// Its number in this process. Two messages at the same time never have the same.
     pub fn id(&self) -> u32 {
         self.raw().id
     }

@@ -1,4 +1,4 @@
-//! Safe words for Kamailio: the only place that calls it, and the only one that it calls.
+//! Kamailio in safe Rust: the only folder that calls it, and the only one that it calls.
 //!
 //! Model: a thin wrapper for each thing the host offers (a message, an xavp, an RPC call, the pool, a timer), with the
 //! host's names in `ffi` and Rust names here. What the host calls goes through [`guard`], so that no panic crosses.
@@ -18,6 +18,7 @@ pub mod event;
 pub mod export;
 mod ffi;
 pub mod guard;
+pub mod hooks;
 pub mod kemi;
 pub mod log;
 pub mod mem;
@@ -27,9 +28,6 @@ pub mod process;
 pub mod rpc;
 pub mod runtime;
 pub mod script;
-pub mod script_end;
-pub mod send_socket;
-pub mod stop;
 mod text;
 pub mod timer;
 pub mod tm;

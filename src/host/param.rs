@@ -1,4 +1,4 @@
-//! Module parameters: memory that the host writes while it reads its configuration.
+//! Module parameters: memory into which the host writes the values while it reads its configuration.
 
 use super::export::Parameter;
 use super::{ffi, text};

@@ -35,7 +35,7 @@ pub fn random<const N: usize>() -> std::io::Result<[u8; N]> {
     if usize::try_from(got) == Ok(N) { Ok(bytes) } else { Err(std::io::Error::last_os_error()) }
 }
 
-/// While it lives, a signal that ends this process waits.
+/// While this exists, signals that end this process are held back.
 pub struct Unended(libc::sigset_t);
 
 impl Unended {

@@ -50,8 +50,8 @@ pub unsafe fn enter(rpc: *mut ffi::rpc_t, ctx: *mut c_void, command: &Signature,
 
 const TEXT: &CStr = c"%s";
 
-/// A text as every transport can carry it: UTF-8 stays as it is, a control character and what is no UTF-8 becomes the text
-/// `\xff`. JSON takes no other bytes, and the transports put them into it unlooked at; quotes they escape themselves.
+/// A text that every transport can carry: UTF-8 stays as it is; control characters and bytes that are no UTF-8 are written as
+/// `\xff`. The transports put texts into JSON unchecked, except that they escape quotes.
 fn readable(text: &[u8]) -> Cow<'_, [u8]> {
     if core::str::from_utf8(text).is_ok_and(|text| !text.contains(char::is_control)) {
         return Cow::Borrowed(text);

@@ -1,4 +1,4 @@
-//! What a script function gets and gives back, whatever language the script is in.
+//! Arguments and answers of script functions, for any script language.
 
 use super::message::Message;
 use super::{ffi, guard::guard, log, text};

@@ -1,4 +1,4 @@
-//! Something to do at a steady pace: in a timer process of the server, or in a process of its own.
+//! Periodic work: in a timer process of the server, or in a process of its own.
 
 use super::{ffi, guard::guard};
 use core::ffi::{CStr, c_int, c_uint, c_void};

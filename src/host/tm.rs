@@ -15,7 +15,7 @@ pub enum Outcome<'a> {
     NoReply,
 }
 
-/// What became of a request when it was handed over.
+/// What the host did with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handed {
     /// It is on its way.
@@ -23,11 +23,11 @@ pub enum Handed {
     /// The script dropped it (`event_route[tm:local-request]`, or its function in another language): there is no
     /// transaction, and nothing comes back.
     Dropped,
-    /// The host cannot send it; what comes back after that means nothing.
+    /// The host cannot send it; a callback that comes after that is to be ignored.
     NotSent,
 }
 
-/// Is told how the transaction of a word ended, in whatever process sees it.
+/// Called with the end of the transaction that has this word, in any process.
 pub type Done = fn(u64, Outcome<'_>);
 
 struct Api {

@@ -33,7 +33,7 @@ pub struct Branch {
 
 /// Who is told.
 pub struct Watcher {
-    /// A branch is about to be sent. False if it does not matter what becomes of it.
+    /// A branch is about to be sent. False if its further events are not needed.
     pub sent: fn(&Sent<'_>) -> bool,
     /// A branch was sent that has the name of an earlier one which matters: DNS failover may have added it.
     pub sent_on: fn(&SentOn<'_>),
@@ -43,7 +43,7 @@ pub struct Watcher {
 
 static WATCHER: OnceLock<Watcher> = OnceLock::new();
 
-/// Sets who is told. Once, before the fork.
+/// Sets the callbacks. Once, before the fork.
 pub fn tell(watcher: Watcher) -> Result<(), &'static str> {
     WATCHER.set(watcher).map_err(|_| "transactions are watched twice")
 }
@@ -205,7 +205,7 @@ pub enum Reply {
     On(Branch),
 }
 
-/// The reply of this process whose transaction was looked up by us first.
+/// The reply in this process for which this module, not `tm`, looked up the transaction.
 static LOOKED_UP: AtomicU32 = AtomicU32::new(0);
 
 /// The transaction and branch on which the reply at hand came.
@@ -228,8 +228,8 @@ pub fn of_reply(reply: &Message) -> Reply {
     }
 }
 
-/// The script for a reply has ended. What was looked up holds on to the transaction until `tm` has dealt with the reply: if the
-/// script dropped it, nobody else lets go.
+/// The script for a reply has ended. The look-up holds a reference to the transaction, which `tm` releases when it has handled the
+/// reply. If the script dropped the reply, it is released here.
 pub(super) fn let_go(reply: &Message) {
     let ours = LOOKED_UP.swap(0, Ordering::Relaxed) == reply.id();
     if let (true, Some(unref)) = (ours && Cell::current().is_some(), tm::binds().and_then(|tm| tm.t_unref)) {
@@ -247,13 +247,13 @@ pub fn failed(request: &Message) -> Option<Transaction> {
     tried.then(|| cell.transaction())
 }
 
-/// Whether the script has put the request at hand aside, to go on with it later.
+/// Whether the script has suspended the request at hand.
 pub fn is_suspended() -> bool {
     // SAFETY: as in `Cell`.
     Cell::current().is_some_and(|cell| unsafe { ffi::shim_tm_is_suspended(cell.0.as_ptr()) } != 0)
 }
 
-/// Whether the script goes on with a request that was put aside, and whose transaction is watched.
+/// Whether the script continues a suspended request whose transaction is watched.
 pub fn is_continued() -> bool {
     // SAFETY: as in `Cell`.
     let continued = |cell: &Cell| unsafe { ffi::shim_tm_is_continued(cell.0.as_ptr()) } != 0;

@@ -1,4 +1,4 @@
-//! URIs, host names and local sockets, as the host reads them.
+//! URIs, host names and local sockets, read by the host's own parsers.
 
 use super::{ffi, text};
 use crate::shm::Foreign;

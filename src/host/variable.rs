@@ -1,4 +1,4 @@
-//! Variables of the script: those that the module offers, and those of others that it reads or sets.
+//! Variables of the script: those that the module offers, and those of other modules that it reads or sets.
 
 use super::message::Message;
 use super::{ffi, guard::guard, log, text};

@@ -39,7 +39,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// One with these legs; those beyond what a call can have are left out.
+    /// A call with these legs; legs beyond the maximum are left out.
     pub fn of(legs: impl IntoIterator<Item = Leg>) -> Self {
         Self { legs: legs.into_iter().take(MOST).collect() }
     }

@@ -182,7 +182,7 @@ impl Call {
         }
     }
 
-    /// The dialog of these tags is over. Where there was only one it is that one, whatever somebody made of the tags.
+    /// The dialog with these tags is over. If the call has only one dialog, it is that one, even if the tags differ.
     fn end_dialog(&mut self, tags: Tags) -> bool {
         let is_named = |leg: &Leg| leg.tag() != 0 && [tags.to, tags.from].contains(&leg.tag());
         let named = self.legs().iter().any(is_named);

@@ -1,4 +1,4 @@
-//! How long a call counts when nobody says that it ended.
+//! How long a call counts if its end is never seen.
 
 use super::{Leg, Phase};
 

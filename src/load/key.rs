@@ -1,4 +1,4 @@
-//! The key of a call or of a destination: a 128-bit hash with a secret, so that nobody outside can aim for a collision.
+//! The key of a call or of a destination: a 128-bit hash with a secret, so that an attacker cannot construct collisions.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_secret, xxh3_128_with_secret};
 

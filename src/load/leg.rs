@@ -11,7 +11,27 @@ pub enum Phase {
     Released,
 }
 
-/// A transaction of the server, as a short word: 1 to 2 047. Two transactions of one Call-ID seldom have the same.
+impl Phase {
+    /// The number that stands for it in the call table and in a state file.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Early => 0,
+            Self::Confirmed => 1,
+            Self::Released => 2,
+        }
+    }
+
+    /// The phase of this number; for one that stands for none, the one that does not count.
+    pub const fn of_code(code: u8) -> Self {
+        match code {
+            0 => Self::Early,
+            1 => Self::Confirmed,
+            _ => Self::Released,
+        }
+    }
+}
+
+/// A transaction of the server, as a short number: 1 to 2 047. Two transactions of one Call-ID seldom have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transaction(u16);
 
@@ -19,7 +39,7 @@ const BRANCH_BITS: u32 = 5;
 const MAX_TRANSACTION: u32 = (1 << (16 - BRANCH_BITS)) - 1;
 
 impl Transaction {
-    /// Of what the server names it by.
+    /// From the server's index and label of the transaction.
     pub const fn of(index: u32, label: u32) -> Self {
         let mixed = (index ^ label.rotate_left(16)).wrapping_mul(0x9E37_79B1) >> 8;
         Self((mixed % MAX_TRANSACTION + 1) as u16)
@@ -53,7 +73,7 @@ impl Branch {
 pub enum Way {
     /// A destination was chosen; the script has not sent the request yet.
     Ahead,
-    /// It was sent without a transaction that we watch: what is heard of the call is taken for news of it.
+    /// It was sent without a transaction that the module watches. All replies of the call count for it.
     Unwatched,
     /// It went out on this branch.
     On(Branch),
@@ -71,7 +91,8 @@ pub struct Leg {
     place: u32,
     /// When its time to expire began.
     seen: u32,
-    /// The way, and above it a hash of the To-tag that answered; until then the CSeq number of the INVITE.
+    /// In the low half how far the request has come; in the high half the CSeq number of the INVITE, and after the answer a hash of
+    /// its To-tag.
     mark: u32,
 }
 
@@ -92,7 +113,7 @@ impl Leg {
         leg.going(way)
     }
 
-    /// A leg that was there before a restart. No transaction outlives one.
+    /// A leg from before a restart, which no transaction survives.
     pub const fn restored(record: u32, phase: Phase, seen: u32, mark: u32) -> Self {
         let leg = Self { place: record & MAX_RECORD, seen, mark };
         leg.going(Way::Unwatched).in_phase(phase)
@@ -105,11 +126,7 @@ impl Leg {
 
     /// Its phase.
     pub const fn phase(self) -> Phase {
-        match self.place >> PHASE_SHIFT {
-            0 => Phase::Early,
-            1 => Phase::Confirmed,
-            _ => Phase::Released,
-        }
+        Phase::of_code((self.place >> PHASE_SHIFT) as u8)
     }
 
     /// When its time to expire began, in seconds.
@@ -117,7 +134,7 @@ impl Leg {
         self.seen
     }
 
-    /// What a state file keeps besides.
+    /// The further data of a leg, for the state file.
     pub const fn mark(self) -> u32 {
         self.mark
     }
@@ -173,12 +190,8 @@ impl Leg {
     }
 
     const fn in_phase(self, phase: Phase) -> Self {
-        let bits = match phase {
-            Phase::Early => 0,
-            Phase::Confirmed => 1,
-            Phase::Released => 2,
-        };
-        Self { place: self.place & (MAX_RECORD | MORE | FORKED) | bits << PHASE_SHIFT, ..self }
+        let bits = (phase.code() as u32) << PHASE_SHIFT;
+        Self { place: self.place & (MAX_RECORD | MORE | FORKED) | bits, ..self }
     }
 
     /// The same on another way.

@@ -1,23 +1,23 @@
 //! Algorithm 14: in turn where the destinations of the set are equals, the first of them where they are ranked.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, usable_from};
+use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, usable_from};
 
 /// Round robin if all have one priority above 0, else serial.
 pub struct TurnOrFirst;
 
 /// All of one priority above 0. The set is in the order of priority, so first and last say it for all.
-fn are_equals(pool: &dyn Pool) -> bool {
+fn are_equals(pool: &dyn Candidates) -> bool {
     let last = pool.len().saturating_sub(1);
     !pool.is_empty() && pool.priority(0) > 0 && pool.priority(0) == pool.priority(last)
 }
 
 impl Algorithm for TurnOrFirst {
     /// A ranked set keeps its turn for round robin.
-    fn needs(&self, pool: &dyn Pool) -> Needs {
+    fn needs(&self, pool: &dyn Candidates) -> Needs {
         if are_equals(pool) { Needs::Turn } else { Needs::Nothing }
     }
 
-    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         usable_from(pool, if are_equals(pool) { draw } else { Draw { number: 0, ..draw } })
     }
 }

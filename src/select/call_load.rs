@@ -1,6 +1,6 @@
 //! Algorithm 10: the one with the fewest calls.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, around, is_full};
+use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, around, is_full};
 
 /// Chooses the least loaded.
 ///
@@ -9,7 +9,7 @@ use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, around, is_full};
 pub struct CallLoad;
 
 impl Algorithm for CallLoad {
-    fn needs(&self, _: &dyn Pool) -> Needs {
+    fn needs(&self, _: &dyn Candidates) -> Needs {
         Needs::Nothing
     }
 
@@ -18,20 +18,20 @@ impl Algorithm for CallLoad {
     }
 
     /// Those that are full are left out; when the call gets there, others may be.
-    fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw, most: usize) -> Vec<usize> {
+    fn alternatives(&self, pool: &dyn Candidates, chosen: usize, draw: Draw, most: usize) -> Vec<usize> {
         around(pool, chosen, draw, usize::MAX)
             .into_iter()
-            .filter(|&at| !is_full(pool, at))
+            .filter(|&at| !pool.is_full(at))
             .take(most)
             .collect()
     }
 
     /// As things are then.
-    fn next(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn next(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         self.choose(pool, draw)
     }
 
-    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         let field = draw.field_of(pool)?;
         match least_loaded(pool, 0..field) {
             Err(refusal) if field < pool.len() => {
@@ -44,12 +44,15 @@ impl Algorithm for CallLoad {
 }
 
 /// The least loaded of these positions that is usable and has room.
-pub fn least_loaded(pool: &dyn Pool, positions: impl Iterator<Item = usize>) -> Result<Choice, Refusal> {
+pub fn least_loaded(
+    pool: &dyn Candidates,
+    positions: impl Iterator<Item = usize>,
+) -> Result<Choice, Refusal> {
     let mut best: Option<(u32, u64, usize)> = None;
     let mut refusal = Refusal::NoneActive;
     for at in positions.filter(|&at| pool.usable(at)) {
-        let (load, maxload) = (pool.load(at), pool.maxload(at));
-        if maxload != 0 && load >= maxload {
+        let load = pool.load(at);
+        if is_full(load, pool.maxload(at)) {
             refusal = Refusal::NoRoom;
             continue;
         }

@@ -2,7 +2,7 @@
 //! selection runs.
 
 use super::tests::{number, sparing};
-use super::{ALGORITHMS, Algorithm, CALL_LOAD, Draw, Pool, Refusal};
+use super::{ALGORITHMS, Algorithm, CALL_LOAD, Candidates, Draw, Refusal};
 use core::cell::{Cell, RefCell};
 use proptest::prelude::*;
 
@@ -41,7 +41,7 @@ impl Changing {
     }
 }
 
-impl Pool for Changing {
+impl Candidates for Changing {
     fn len(&self) -> usize {
         self.seen.borrow().len()
     }

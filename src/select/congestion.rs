@@ -5,7 +5,7 @@
 //! inverse proportion to how much slower each has become. Manual of the stock module, `ds_select_dst`, algorithm 11.
 
 use super::weight::{Share, in_proportion};
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, Tickets};
+use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, Tickets};
 
 /// Chooses in proportion to relative weights.
 pub struct RelativeWeight;
@@ -22,7 +22,7 @@ struct Worth {
 }
 
 impl Worth {
-    fn of(pool: &dyn Pool, at: usize) -> Self {
+    fn of(pool: &dyn Candidates, at: usize) -> Self {
         let weight = pool.weight(at);
         let congestion = pool.congestion(at).filter(|_| weight > 0);
         let share = match congestion {
@@ -40,11 +40,11 @@ fn total(all: &[Worth]) -> Option<u64> {
 }
 
 impl Algorithm for RelativeWeight {
-    fn needs(&self, _: &dyn Pool) -> Needs {
+    fn needs(&self, _: &dyn Candidates) -> Needs {
         Needs::Ticket(Tickets::RelativeWeight)
     }
 
-    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         in_proportion(pool, draw, Tickets::RelativeWeight, &|field| {
             let usable = (0..field).filter(|&at| pool.usable(at));
             let all: Vec<_> = usable.map(|at| Worth::of(pool, at)).collect();

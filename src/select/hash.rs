@@ -1,16 +1,16 @@
 //! Algorithms 0, 1, 2, 3, 5 and 7: the same text goes to the same destination while that is usable.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, Text, usable_from};
+use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, Text, usable_from};
 
 /// Chooses by the hash of a text.
 pub struct ByHash(pub Text);
 
 impl Algorithm for ByHash {
-    fn needs(&self, _: &dyn Pool) -> Needs {
+    fn needs(&self, _: &dyn Candidates) -> Needs {
         Needs::Hash(self.0)
     }
 
-    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         usable_from(pool, draw)
     }
 }
@@ -19,11 +19,11 @@ impl Algorithm for ByHash {
 pub struct ByHashOrTurn(pub Text);
 
 impl Algorithm for ByHashOrTurn {
-    fn needs(&self, _: &dyn Pool) -> Needs {
+    fn needs(&self, _: &dyn Candidates) -> Needs {
         Needs::HashOrTurn(self.0)
     }
 
-    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         usable_from(pool, draw)
     }
 }

@@ -3,13 +3,13 @@
 //! A destination's priority is lowered by one point each time its latency is as high as its priority; the highest after
 //! that take turns. Manual of the stock module, `ds_select_dst`, algorithm 13.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, spared};
+use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, spared};
 
 /// Chooses by priority less latency.
 pub struct Latency;
 
 /// The priority after latency. Never below 1 for one that had a priority.
-fn adjusted(pool: &dyn Pool, at: usize) -> i32 {
+fn adjusted(pool: &dyn Candidates, at: usize) -> i32 {
     let (priority, latency) = (pool.priority(at), i64::from(pool.latency(at)));
     if priority <= 0 || latency <= i64::from(priority) {
         return priority;
@@ -20,7 +20,7 @@ fn adjusted(pool: &dyn Pool, at: usize) -> i32 {
 
 /// The usable ones of the field with their priorities after latency, in the order of turns. Each is looked at once: what
 /// probes measure changes while a selection runs, and a sort by what changes under it has no order.
-fn adjusted_in_turn(pool: &dyn Pool, draw: Draw) -> impl Iterator<Item = (usize, i32)> {
+fn adjusted_in_turn(pool: &dyn Candidates, draw: Draw) -> impl Iterator<Item = (usize, i32)> {
     let field = draw.field(pool.len());
     let start = (draw.number % field.max(1) as u64) as usize;
     let usable = (start..field).chain(0..start).filter(|&at| pool.usable(at));
@@ -28,29 +28,29 @@ fn adjusted_in_turn(pool: &dyn Pool, draw: Draw) -> impl Iterator<Item = (usize,
 }
 
 /// The usable ones of the field, the best first; among equals in the order of turns.
-fn ranked(pool: &dyn Pool, draw: Draw) -> Vec<usize> {
+fn ranked(pool: &dyn Candidates, draw: Draw) -> Vec<usize> {
     let mut order: Vec<_> = adjusted_in_turn(pool, draw).collect();
     order.sort_by_key(|&(_, adjusted)| core::cmp::Reverse(adjusted));
     order.into_iter().map(|(at, _)| at).collect()
 }
 
 impl Algorithm for Latency {
-    fn needs(&self, _: &dyn Pool) -> Needs {
+    fn needs(&self, _: &dyn Candidates) -> Needs {
         Needs::Turn
     }
 
     /// As things are then.
-    fn next(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn next(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         self.choose(pool, draw)
     }
 
-    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         draw.field_of(pool)?;
         let best = adjusted_in_turn(pool, draw).min_by_key(|&(_, adjusted)| core::cmp::Reverse(adjusted));
         best.map_or_else(|| spared(pool, draw), |(at, _)| Ok(Choice::at(at)))
     }
 
-    fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw, most: usize) -> Vec<usize> {
+    fn alternatives(&self, pool: &dyn Candidates, chosen: usize, draw: Draw, most: usize) -> Vec<usize> {
         if most == 0 {
             return Vec::new();
         }

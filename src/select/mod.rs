@@ -78,8 +78,8 @@ pub fn algorithm(number: i32) -> Option<&'static dyn Algorithm> {
     guess.filter(is_it).or_else(|| ALGORITHMS.iter().find(is_it)).map(|(_, algorithm)| *algorithm)
 }
 
-/// One set as an algorithm sees it. Positions are `0..len()`, in the order of the set.
-pub trait Pool {
+/// The candidates of a choice: one set as an algorithm sees it. Positions are `0..len()`, in the order of the set.
+pub trait Candidates {
     /// Destinations in the set.
     fn len(&self) -> usize;
     /// Whether there is none.
@@ -101,6 +101,10 @@ pub trait Pool {
     fn load(&self, at: usize) -> u32;
     /// Calls that it may have; 0 is no limit.
     fn maxload(&self, at: usize) -> u32;
+    /// Whether it has all the calls that it may have.
+    fn is_full(&self, at: usize) -> bool {
+        is_full(self.load(at), self.maxload(at))
+    }
     /// When call load last chose it: a later choice has a larger number.
     fn last_chosen(&self, at: usize) -> u64;
     /// Its place in the order of the set: as configured.
@@ -139,6 +143,35 @@ pub enum Needs {
     Ticket(Tickets),
     /// Any.
     Random,
+}
+
+/// Where the number comes from that an algorithm [`Needs`].
+pub trait Inputs {
+    /// The hash of a text of the message; `None` where it has no such text.
+    fn hash(&mut self, text: Text) -> Option<u32>;
+    /// The set's turn.
+    fn turn(&mut self) -> u32;
+    /// The next ticket of this row.
+    fn ticket(&mut self, row: Tickets) -> u64;
+    /// A random number.
+    fn random(&mut self) -> u64;
+}
+
+impl Needs {
+    /// The number; the text if it is the hash of one that the message does not have.
+    pub fn number(self, inputs: &mut impl Inputs) -> Result<u64, Text> {
+        Ok(match self {
+            Self::Nothing => 0,
+            Self::Hash(text) => inputs.hash(text).ok_or(text)?.into(),
+            Self::HashOrTurn(text) => match inputs.hash(text) {
+                Some(hash) => hash.into(),
+                None => inputs.turn().into(),
+            },
+            Self::Turn => inputs.turn().into(),
+            Self::Ticket(row) => inputs.ticket(row),
+            Self::Random => inputs.random(),
+        })
+    }
 }
 
 macro_rules! tickets {
@@ -201,7 +234,7 @@ impl Draw {
     }
 
     /// The same for a set that must not be empty.
-    fn field_of(self, pool: &dyn Pool) -> Result<usize, Refusal> {
+    fn field_of(self, pool: &dyn Candidates) -> Result<usize, Refusal> {
         match self.field(pool.len()) {
             0 => Err(Refusal::NoSet),
             field => Ok(field),
@@ -212,20 +245,20 @@ impl Draw {
 /// A way to choose.
 pub trait Algorithm: Sync {
     /// What to bring for this set.
-    fn needs(&self, pool: &dyn Pool) -> Needs;
+    fn needs(&self, pool: &dyn Candidates) -> Needs;
     /// The position to use.
-    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal>;
+    fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal>;
     /// Whether the call must be counted in one step with the choice.
     fn counts(&self) -> bool {
         false
     }
     /// The position to use after another has failed, asked for when it is needed: `draw.number` is where the failed one stood
     /// and one, and the pool is without those that were tried.
-    fn next(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn next(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         usable_from(pool, draw)
     }
     /// The positions to try after the chosen one fails, in their order; at most so many.
-    fn alternatives(&self, pool: &dyn Pool, chosen: usize, draw: Draw, most: usize) -> Vec<usize> {
+    fn alternatives(&self, pool: &dyn Candidates, chosen: usize, draw: Draw, most: usize) -> Vec<usize> {
         around(pool, chosen, draw, most)
     }
 }
@@ -257,14 +290,13 @@ pub enum Refusal {
     NoRoom,
 }
 
-/// Whether a destination has all the calls that it may have.
-pub fn is_full(pool: &dyn Pool, at: usize) -> bool {
-    let maxload = pool.maxload(at);
-    maxload != 0 && pool.load(at) >= maxload
+/// Whether a destination with this load has all the calls that it may have; a limit of 0 is none.
+pub const fn is_full(load: u32, maxload: u32) -> bool {
+    maxload != 0 && load >= maxload
 }
 
 /// The usable destination at the number drawn, or the next after it, around the field; then the spared last one.
-fn usable_from(pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+fn usable_from(pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
     let len = pool.len();
     let field = match draw.field(len) {
         0 => return Err(Refusal::NoSet),
@@ -277,7 +309,7 @@ fn usable_from(pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
 }
 
 /// The same for what else a destination must be.
-fn first_from(pool: &dyn Pool, draw: Draw, fits: impl Fn(usize) -> bool) -> Result<Choice, Refusal> {
+fn first_from(pool: &dyn Candidates, draw: Draw, fits: impl Fn(usize) -> bool) -> Result<Choice, Refusal> {
     let field = draw.field_of(pool)?;
     let start = (draw.number % field as u64) as usize;
     let mut order = (start..field).chain(0..start).chain(field..pool.len());
@@ -285,14 +317,14 @@ fn first_from(pool: &dyn Pool, draw: Draw, fits: impl Fn(usize) -> bool) -> Resu
 }
 
 /// The spared last one, when no other is usable.
-fn spared(pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+fn spared(pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
     let mut rest = draw.field(pool.len())..pool.len();
     rest.find(|&at| pool.usable(at)).map(Choice::at).ok_or(Refusal::NoneActive)
 }
 
 /// The usable positions after `first`, then those before it, then the spared last one, if it is not `first`: that one
 /// usable or not, as in the stock module. At most so many.
-fn around(pool: &dyn Pool, first: usize, draw: Draw, most: usize) -> Vec<usize> {
+fn around(pool: &dyn Candidates, first: usize, draw: Draw, most: usize) -> Vec<usize> {
     let len = pool.len();
     let field = draw.field(len);
     let mut all = Vec::with_capacity(most.min(len));
@@ -325,7 +357,7 @@ pub(crate) mod tests {
 
     pub struct Set(pub Vec<Dest>);
 
-    impl Pool for Set {
+    impl Candidates for Set {
         fn len(&self) -> usize {
             self.0.len()
         }

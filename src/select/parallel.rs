@@ -1,21 +1,21 @@
 //! Algorithm 12: all at once. The first gets the request itself, the others a branch each.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, usable_from};
+use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, usable_from};
 
 /// Chooses the first one; the alternatives are the other branches.
 pub struct Parallel;
 
 impl Algorithm for Parallel {
-    fn needs(&self, _: &dyn Pool) -> Needs {
+    fn needs(&self, _: &dyn Candidates) -> Needs {
         Needs::Nothing
     }
 
-    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         usable_from(pool, Draw { number: 0, ..draw })
     }
 
     /// All usable ones: parallel forking spares none.
-    fn alternatives(&self, pool: &dyn Pool, chosen: usize, _: Draw, most: usize) -> Vec<usize> {
+    fn alternatives(&self, pool: &dyn Candidates, chosen: usize, _: Draw, most: usize) -> Vec<usize> {
         (chosen + 1..pool.len()).filter(|&at| pool.usable(at)).take(most).collect()
     }
 }

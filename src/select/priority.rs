@@ -1,16 +1,16 @@
 //! Algorithm 8: always the first of the set, which is in the order of priority. Its use is serial forking.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, usable_from};
+use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, usable_from};
 
 /// Chooses the first one.
 pub struct Priority;
 
 impl Algorithm for Priority {
-    fn needs(&self, _: &dyn Pool) -> Needs {
+    fn needs(&self, _: &dyn Candidates) -> Needs {
         Needs::Nothing
     }
 
-    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         usable_from(pool, Draw { number: 0, ..draw })
     }
 }

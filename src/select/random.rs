@@ -1,16 +1,16 @@
 //! Algorithm 6: any of the usable ones, all with the same chance.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, spared};
+use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, spared};
 
 /// Chooses by chance.
 pub struct Random;
 
 impl Algorithm for Random {
-    fn needs(&self, _: &dyn Pool) -> Needs {
+    fn needs(&self, _: &dyn Candidates) -> Needs {
         Needs::Random
     }
 
-    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         let field = draw.field_of(pool)?;
         // States are looked at once: counted and then counted off, they may be fewer the second time.
         let usable: Vec<usize> = (0..field).filter(|&at| pool.usable(at)).collect();

@@ -1,16 +1,16 @@
 //! Algorithm 4: each in its turn. And 64, the same with overload control (RFC 7339).
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, first_from, usable_from};
+use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, first_from, usable_from};
 
 /// Chooses the next one.
 pub struct RoundRobin;
 
 impl Algorithm for RoundRobin {
-    fn needs(&self, _: &dyn Pool) -> Needs {
+    fn needs(&self, _: &dyn Candidates) -> Needs {
         Needs::Turn
     }
 
-    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         usable_from(pool, draw)
     }
 }
@@ -19,11 +19,11 @@ impl Algorithm for RoundRobin {
 pub struct Overload;
 
 impl Algorithm for Overload {
-    fn needs(&self, _: &dyn Pool) -> Needs {
+    fn needs(&self, _: &dyn Candidates) -> Needs {
         Needs::Turn
     }
 
-    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         // Each is asked once a selection: asking counts.
         first_from(pool, draw, |at| pool.usable(at) && !pool.overloaded(at))
     }

@@ -8,23 +8,23 @@
 //!
 //! When one goes down the ring is made of the others: the proportions are theirs at once. The stock module has 100 slots.
 
-use super::{Algorithm, Choice, Draw, Needs, Pool, Refusal, Tickets, spared};
+use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, Tickets, spared};
 
 /// Chooses in proportion.
 pub struct Weighted {
     /// The share of a position.
-    pub share: fn(&dyn Pool, usize) -> u32,
+    pub share: fn(&dyn Candidates, usize) -> u32,
     /// Its row of tickets. With [`Tickets::Tier`] only those of the lowest priority value that has a usable one are in play
     /// (as in DNS SRV, RFC 2782).
     pub tickets: Tickets,
 }
 
 impl Algorithm for Weighted {
-    fn needs(&self, _: &dyn Pool) -> Needs {
+    fn needs(&self, _: &dyn Candidates) -> Needs {
         Needs::Ticket(self.tickets)
     }
 
-    fn choose(&self, pool: &dyn Pool, draw: Draw) -> Result<Choice, Refusal> {
+    fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         in_proportion(pool, draw, self.tickets, &|field| {
             let share = |at: usize| Share { at, of: (self.share)(pool, at).into() };
             let usable = (0..field).filter(|&at| pool.usable(at));
@@ -54,7 +54,7 @@ pub struct Share {
 /// Shares are values, not questions: the sum and the way around the ring must be made of the same ones, and states and
 /// congestion change while a selection runs.
 pub fn in_proportion(
-    pool: &dyn Pool,
+    pool: &dyn Candidates,
     draw: Draw,
     row: Tickets,
     shares: &dyn Fn(usize) -> Vec<Share>,

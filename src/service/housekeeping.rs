@@ -1,8 +1,7 @@
-//! What a timer does once a second: memory ahead of need, memory that a peak left, calls that nobody ended, generations that
-//! nobody reads.
+//! The work of the timer, once a second: it makes room for the calls to come, gives back memory that a peak left, expires calls
+//! without an end, and frees generations that have no readers.
 //!
-//! All of it goes in slices: however many calls there are, nobody waits for a shard longer than a slice takes, and one second's
-//! work has an end.
+//! It works in slices: however many calls there are, a shard is locked only for a slice, and the work of one second is bounded.
 
 use crate::load::{Call, Expiry};
 use crate::service::routing::call_count;
@@ -24,23 +23,22 @@ const CHUNKS_A_SECOND: usize = 64;
 const LOOKS_A_SECOND: usize = 1 << 20;
 /// Entries that are dropped in one second, at most. Each costs as much as some dozen looks.
 const DROPS_A_SECOND: usize = 1 << 17;
-/// Seconds between two looks at all calls, at most: what is remembered of a call for 32 seconds is to be given back within a
-/// minute.
+/// Seconds between two sweeps over all calls, at most. An ended call is remembered for 32 seconds and must be given back within
+/// a minute.
 const LONGEST_INTERVAL: u32 = 16;
 
 fn spare<A: Alloc>(shard: &Shard<A>) -> usize {
     (shard.len() / 16).max(SPARE)
 }
 
-/// Spare entries of a shard, at most: far enough above the least that a shard whose calls come and go evenly keeps what it has.
+/// Spare entries of a shard, at most. It is well above the least, so that a shard with a steady number of calls keeps its memory.
 fn most_spare<A: Alloc>(shard: &Shard<A>) -> usize {
     2 * spare(shard) + CHUNK / 2
 }
 
 /// Makes room for the calls to come, so that a call seldom waits for an allocation.
 ///
-/// All shards ask for blocks of the same size, and the host writes a line for each that it does not have: the first is the
-/// last.
+/// Stops at the first failure. All shards ask for blocks of the same size, and the host would log a line for each.
 pub fn make_room<A: Alloc>(root: &Root<A>) -> Result<(), OutOfMemory> {
     for shard in root.calls.shards() {
         loop {
@@ -54,8 +52,8 @@ pub fn make_room<A: Alloc>(root: &Root<A>) -> Result<(), OutOfMemory> {
     Ok(())
 }
 
-/// Gives back what calls that are over have left: half of it each second, so that a short pause of the calls costs little,
-/// and never so much that the next second takes it again.
+/// Gives back memory that ended calls have left: half of it each second, so that little has to be allocated again after a short
+/// pause.
 pub fn give_back<A: Alloc>(root: &Root<A>) {
     for shard in root.calls.shards() {
         let mut left = {
@@ -75,8 +73,7 @@ pub fn give_back<A: Alloc>(root: &Root<A>) {
     }
 }
 
-/// Gives back at once all that can be: what is remembered of calls that ended, and all room that is not in use. For when memory
-/// is short.
+/// Gives back all spare memory at once: ended calls are forgotten and unused room is freed. For when memory is short.
 pub fn relieve<A: Alloc>(root: &Root<A>) {
     let mut sweep = Sweep::new();
     sweep.begin(0);
@@ -87,7 +84,7 @@ pub fn relieve<A: Alloc>(root: &Root<A>) {
     }
 }
 
-/// Changes the sets. Where there is no memory for it, once more with what calls that are over have left: it is of more use there.
+/// Makes a change. If memory runs out, gives back what ended calls have left and tries once more.
 pub fn with_relief<A: Alloc, T, E>(
     root: &Root<A>,
     is_full: impl FnOnce(&E) -> bool,
@@ -102,10 +99,10 @@ pub fn with_relief<A: Alloc, T, E>(
     }
 }
 
-/// A look at all calls, in slices: one of each shard in turn, so that who waits for a shard has it before the next slice.
+/// A sweep over all calls in slices, one of each shard in turn, so that a waiting process gets a shard before its next slice.
 #[derive(Debug, Default)]
 pub struct Sweep {
-    /// How many entries of each shard are not looked at; empty where no sweep is under way.
+    /// How many entries of each shard are left to look at; empty if no sweep is under way.
     left: Vec<usize>,
     /// The shard whose turn it is.
     at: usize,
@@ -134,7 +131,8 @@ impl Sweep {
         }
     }
 
-    /// Takes off calls what `change` does, in one slice; it says whether it took any. False when all is looked at.
+    /// Runs `change`, which may take legs off a call, on one slice of calls; it returns whether it did. False at the end of the
+    /// sweep.
     fn slice<A: Alloc>(&mut self, root: &Root<A>, mut change: impl FnMut(&mut Call) -> bool) -> bool {
         let turns = (self.at..SHARDS).chain(0..self.at);
         let mut next = turns.filter_map(|at| Some((at, *self.left.get(at)?))).filter(|(_, left)| *left > 0);
@@ -158,8 +156,8 @@ impl Sweep {
     }
 }
 
-/// Drops the calls whose time is over, as far as one second's work goes, and says how many of them still counted. While memory
-/// is short it is over for all that do not count.
+/// Drops expired calls, at most one second's work; returns how many of them still counted. While memory is short, calls that do not
+/// count are dropped at once.
 pub fn expire_some<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32, sweep: &mut Sweep) -> u64 {
     let short = root.short.is_on(now);
     let (mut looks, mut drops, mut dropped) = (0, 0, 0);
@@ -190,7 +188,8 @@ pub fn expire<A: Alloc>(root: &Root<A>, expiry: Expiry, now: u32) -> u64 {
     dropped
 }
 
-/// Gives back what a reload could not, because a reader was at it, and the records of destinations that are gone. Who changes the sets at the moment does that himself.
+/// Frees generations that readers still held when they were replaced, and the records of destinations that are gone. If the sets
+/// are being changed at the moment, that transaction does it.
 pub fn tidy<A: Alloc>(root: &Root<A>) {
     if let Some(mut retired) = root.writer.try_lock() {
         commit::tidy(root, &mut retired);

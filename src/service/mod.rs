@@ -3,7 +3,7 @@
 //! Everything here takes the root, the message's facts and the time as arguments and is generic over the allocator, so
 //! that the same code runs in forked processes of a test.
 //!
-//! Not here: reading SIP or writing answers (`api`), rules (`select`, `load`, `health`), the making of state (`state`).
+//! Not here: reading SIP or writing answers (`api`), rules (`select`, `load`, `health`), the data itself (`state`).
 
 pub mod health;
 pub mod housekeeping;

@@ -1,9 +1,10 @@
-//! What outlives a restart (`ds_state_file`): what an operator disabled, and after a clean shutdown the calls that are up.
+//! The state file (`ds_state_file`): which destinations an operator disabled, and after a clean shutdown the calls that are up, so
+//! that they survive a restart.
 //!
-//! The file holds the secret of the keys, so that the calls' keys mean the same afterwards; it is for the server's eyes only.
+//! The file holds the secret of the keys, so that keys of calls stay valid; only the server may read it.
 //! Layout, numbers in little-endian order: [`MAGIC`] with the number of the layout, a byte that is 1 after a clean shutdown,
-//! the secret, the time of day in milliseconds (not in layout 1), the destinations (their number, then key, flags as
-//! configured, flags), the calls (their number, then what [`SavedCall::put`] writes), and a hash of all that (XXH3).
+//! the secret, the time of day in milliseconds (not in layout 1), the destinations (their count, then key, configured flags, flags
+//! of each), the calls (their count, then what [`SavedCall::put`] writes), and an XXH3 hash of all that.
 
 use crate::dest::Flags;
 use crate::load::key::{Key, SECRET_LEN, checksum};
@@ -20,20 +21,20 @@ const MAGIC: &[u8] = b"kamailio dispatcher state ";
 /// The layout that is written. Those from 1 on are read.
 const LAYOUT: u8 = 2;
 
-/// What a file held.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
-    /// The server ended as it should: the calls are those that were up.
+    /// The server stopped cleanly, so the file has the calls that were up.
     clean: bool,
     secret: [u8; SECRET_LEN],
     /// When it was written, in milliseconds of the wall clock, where the file says that.
     wall: Option<u64>,
-    destinations: Vec<Destination>,
+    destinations: Vec<SavedDestination>,
     calls: Vec<SavedCall>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Destination {
+struct SavedDestination {
     key: Key,
     configured: u32,
     flags: u32,
@@ -74,17 +75,13 @@ impl SavedCall {
     fn of(key: &Key, leg: &Leg, destination: u32, now: u32) -> Self {
         // What was noted a moment after `now` was read is new.
         let age = u32::try_from(now.wrapping_sub(leg.seen()) as i32).unwrap_or(0);
-        let phase = phase_number(leg.phase()) | if leg.is_forked() { FORKED } else { 0 };
+        let phase = leg.phase().code() | if leg.is_forked() { FORKED } else { 0 };
         Self { key: *key, destination, phase, age, mark: leg.mark() }
     }
 
     /// The leg to this record as it is `later` seconds after it was saved.
     fn back(&self, record: u32, now: u32, later: u32) -> Leg {
-        let phase = match self.phase & !FORKED {
-            0 => Phase::Early,
-            1 => Phase::Confirmed,
-            _ => Phase::Released,
-        };
+        let phase = Phase::of_code(self.phase & !FORKED);
         // Ages are compared as signed numbers: an older one is as old as can be.
         let age = self.age.saturating_add(later).min(i32::MAX as u32);
         let leg = Leg::restored(record, phase, now.wrapping_sub(age), self.mark);
@@ -92,7 +89,7 @@ impl SavedCall {
     }
 }
 
-/// Why a file means nothing.
+/// Why a file cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Damaged {
     /// It begins with something else.
@@ -115,27 +112,28 @@ impl fmt::Display for Damaged {
 
 /// Which calls are written.
 #[derive(Clone, Copy)]
-pub enum Kept<'a> {
-    /// None: the server goes on.
+pub enum WhichCalls<'a> {
+    /// None: the server keeps running.
     Nothing,
-    /// Those that are up, while the other processes go on for a moment: the server is about to stop.
+    /// Those that are up, while the other processes still run: the server is about to stop.
     Living,
-    /// All that they left.
+    /// All, after the other processes have ended.
     Left(&'a LastAlive),
 }
 
-/// The bytes of a file: of the states, and where the server stops of the calls too. `None` if somebody died with the lock of
-/// the states.
+/// The bytes of a file: the states, and the calls if the server stops. `None` if a process died while it held the lock of the
+/// states.
 ///
 /// `now` in seconds as the call table counts them, `wall` in milliseconds of the wall clock.
-pub fn save<A: Alloc>(root: &Root<A>, kept: Kept<'_>, now: u32, wall: u64) -> Option<Vec<u8>> {
-    let mut out = Out::begin(!matches!(kept, Kept::Nothing), root.secret.bytes(), wall);
-    let alone = if let Kept::Left(alone) = kept { Some(alone) } else { None };
+pub fn save<A: Alloc>(root: &Root<A>, which: WhichCalls<'_>, now: u32, wall: u64) -> Option<Vec<u8>> {
+    let mut out = Out::begin(!matches!(which, WhichCalls::Nothing), root.secret.bytes(), wall);
+    let alone = if let WhichCalls::Left(alone) = which { Some(alone) } else { None };
     let mut places = HashMap::new();
     out.counted(|out| {
         root.registry.for_each_key(alone, |key, number, record| {
             places.insert(number, places.len() as u32);
-            Destination { key: *key, configured: record.configured().0, flags: record.flags().0 }.put(out);
+            SavedDestination { key: *key, configured: record.configured().0, flags: record.flags().0 }
+                .put(out);
         })?;
         Some(places.len())
     })?;
@@ -147,22 +145,14 @@ pub fn save<A: Alloc>(root: &Root<A>, kept: Kept<'_>, now: u32, wall: u64) -> Op
                 count += 1;
             }
         };
-        match kept {
-            Kept::Nothing => {}
-            Kept::Living => root.calls.each_of_the_living(put),
-            Kept::Left(alone) => root.calls.each_left(alone, put),
+        match which {
+            WhichCalls::Nothing => {}
+            WhichCalls::Living => root.calls.each_of_the_living(put),
+            WhichCalls::Left(alone) => root.calls.each_left(alone, put),
         }
         Some(count)
     })?;
     Some(out.end())
-}
-
-const fn phase_number(phase: Phase) -> u8 {
-    match phase {
-        Phase::Early => 0,
-        Phase::Confirmed => 1,
-        Phase::Released => 2,
-    }
 }
 
 /// What a restart took over.
@@ -176,8 +166,8 @@ pub struct Restored {
     pub lost: usize,
 }
 
-/// Takes over what a file held. After the first loading, before the fork. The source counts for the state of a destination
-/// whose flags it has changed.
+/// Takes over the content of a file, after the first load and before the fork. If the source has other flags for a destination
+/// than at that time, those of the source count.
 pub fn restore<A: Alloc>(root: &Root<A>, saved: &Saved, now: u32, wall: u64) -> Restored {
     let mut restored = Restored::default();
     let numbers: Vec<_> = saved.destinations.iter().map(|one| root.registry.find(&one.key)).collect();
@@ -248,7 +238,7 @@ impl Saved {
         let mut destinations = Vec::new();
         for _ in 0..count {
             let (key, configured, flags) = (from.key()?, from.number()?, from.number()?);
-            destinations.push(Destination { key, configured, flags });
+            destinations.push(SavedDestination { key, configured, flags });
         }
         let count = from.number()?;
         let mut calls = Vec::new();
@@ -265,7 +255,7 @@ impl Saved {
     }
 }
 
-impl Destination {
+impl SavedDestination {
     fn put(&self, out: &mut Out) {
         out.key(self.key);
         out.number(self.configured);
@@ -293,7 +283,7 @@ impl Out {
         key.iter().for_each(|half| self.0.extend(half.to_le_bytes()));
     }
 
-    /// How many there are, and what `put` writes of them.
+    /// Writes their count and what `put` writes of them.
     fn counted(&mut self, put: impl FnOnce(&mut Self) -> Option<usize>) -> Option<()> {
         let at = self.0.len();
         self.number(0);
@@ -340,7 +330,7 @@ mod tests {
             clean: true,
             secret: core::array::from_fn(|at| at as u8),
             wall: Some(1_700_000_000_000),
-            destinations: vec![Destination { key: [1, 2], configured: 8, flags: 4 }],
+            destinations: vec![SavedDestination { key: [1, 2], configured: 8, flags: 4 }],
             calls: vec![SavedCall { key: [3, 4], destination: 0, phase: 1, age: 77, mark: 5 }],
         }
     }

@@ -1,4 +1,4 @@
-//! A value in shared memory with several owners. The last owner to go takes it along.
+//! A value in shared memory with several owners. It is freed with the last of them.
 
 use super::atomic::{AtomicU32, Ordering};
 use super::boxed::Boxed;
@@ -34,7 +34,7 @@ impl<T: Shared, A: Alloc> Arc<T, A> {
         Ok(Self { inner: inner.into_raw(), alloc })
     }
 
-    /// Whether there is no other owner. It stays so only where nobody else may clone meanwhile.
+    /// Whether there is no other owner. The caller makes sure that no other process clones it meanwhile.
     pub fn is_last(&self) -> bool {
         self.inner().owners.load(Ordering::Acquire) == 1 // sync point `last`
     }

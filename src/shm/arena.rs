@@ -1,11 +1,11 @@
 //! Values found by a small number, read without a lock, that never move.
 //!
-//! Model: values lie in chunks of [`CHUNK`], and pages name the chunks. A value is made when its chunk is, and its user gives
-//! the number a new meaning. A chunk of which no value is in use can be taken out: from then on nobody finds it. It is kept
-//! until everybody is gone who may have found it before, as a replaced value of a [`super::snapshot`] is.
+//! Model: values lie in chunks of [`CHUNK`], and pages point to the chunks. All values of a chunk are made with it; a number is
+//! given a new use by its user. A chunk without a value in use can be taken out: new readers do not find it. It is freed when
+//! the readers that may have found it before are done, like a replaced value of a [`super::snapshot`].
 //!
-//! Who reads a value makes sure of one thing: it was found under a pin of that snapshot which is still held, or it is one
-//! that is in use for as long as the reader looks.
+//! A reader must make sure of one thing: it found the value under a pin of that snapshot which it still holds, or the value stays
+//! in use for as long as it reads.
 
 use super::atomic::{AtomicPtr, Ordering};
 use super::boxed::Boxed;
@@ -138,7 +138,8 @@ impl<T: Shared + Default, A: Alloc> Arena<T, A> {
     }
 }
 
-/// Lets nobody find what this leads to any more (sync point `pin` of the snapshot, the writer's end: first out, then the step).
+/// Removes this pointer, so that no new reader follows it (sync point `pin` of the snapshot, the writer's end: first out, then the
+/// step).
 fn retire<T: Shared>(place: &AtomicPtr<Kept<T>>, retired: &mut Retired<T>, step: impl Fn() -> u64) {
     if let Some(out) = NonNull::new(place.swap(null_mut(), Ordering::AcqRel)) {
         // SAFETY: it was reached only through this place.

@@ -4,8 +4,8 @@ use super::Shared;
 use super::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::OnceLock;
 
-/// How many hold something now. Never below zero, and never past its end: what would go there is a fault of this module,
-/// leaves the gauge where it is, and is told ([`on_fault`]).
+/// How many users something has now. It never goes below zero and never overflows: an attempt is a fault of this module, which
+/// leaves the gauge as it is and is reported ([`on_fault`]).
 #[derive(Default)]
 pub struct Gauge(AtomicU32);
 
@@ -41,7 +41,7 @@ impl Gauge {
         self.step(Ordering::Release, |now| now.checked_sub(1));
     }
 
-    /// Never passes through a value that nobody may see, as to add and then to mend would.
+    /// One step: it never shows an intermediate value, as adding and then correcting would.
     fn step(&self, order: Ordering, next: impl Fn(u32) -> Option<u32>) {
         if self.0.fetch_update(order, Ordering::Relaxed, next).is_err() {
             fault();
@@ -59,7 +59,7 @@ impl Gauge {
     }
 }
 
-/// Whether the audit that runs now, or ran last, has been to the place where a load changes.
+/// Whether the audit that runs now, or ran last, has passed the shard where a load changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Audited {
     /// It will see the change there.
@@ -69,10 +69,10 @@ pub enum Audited {
     Already,
 }
 
-/// Calls that count for a destination. Never below zero; under a limit it goes up only from a value that was looked at.
+/// Calls that count for a destination. Never below zero; under a limit it goes up only from the value that was compared with it.
 ///
-/// In the same word, and changed in the same step, is the account of an audit: by how much the load changed in places that the
-/// audit has been to. So load less account is what the audit must have found, at whatever moment it looks.
+/// The same word, changed in the same step, has the account of an audit: by how much the load changed in shards that the audit has
+/// passed. So load minus account is what the audit must have counted, at whatever moment it reads.
 #[derive(Default)]
 pub struct Load(AtomicU64);
 
@@ -132,12 +132,12 @@ impl Load {
         }
     }
 
-    /// Begins an account, when all places say that the audit has not been there.
+    /// Begins an account, while no shard is marked as passed.
     pub fn open_account(&self) {
         self.0.fetch_and(u64::from(u32::MAX), Ordering::Relaxed);
     }
 
-    /// The load, and by how much it changed in places that the audit has been to, both of one moment.
+    /// The load, and by how much it changed in shards that the audit has passed, both of one moment.
     pub fn account(&self) -> (u32, i32) {
         let word = self.0.load(Ordering::Relaxed);
         (load_of(word), (word >> ACCOUNT) as u32 as i32)

@@ -1,15 +1,15 @@
-//! A sequence that is never changed, cut into short runs which a changed copy shares with it: so a change costs one run
-//! and a list of runs, however long the sequence is.
+//! A chunked copy-on-write list. It is never changed; a changed copy shares all runs but the changed ones with it. So a
+//! change costs one run and the list of runs, however many items there are.
 //!
-//! Model: a [`CowList`] owns its runs together with others. A [`Draft`] is a sequence while it is changed, in the memory
-//! of one process: runs that stay as they are, and opened ones, whose items can be moved.
+//! Model: lists share the runs they own. A [`Draft`] is a list while it is changed, in the memory of one process: runs that
+//! stay as they are, and opened ones, whose items can be moved.
 
 use super::arc::Arc;
 use super::slice::Slice;
 use super::{Alloc, OutOfMemory, Shared};
 use core::ops::Deref;
 
-/// Items of a run at most. One destination of a set of thousands costs this many to change.
+/// Items of a run, at most. To change one destination among thousands this many are copied.
 const LONGEST: usize = 64;
 /// A changed run that is shorter is joined with the next.
 const SHORTEST: usize = LONGEST / 4;
@@ -24,30 +24,30 @@ pub trait Run: Shared {
     }
 }
 
-struct Place<R: Shared, A: Alloc> {
+struct RunStart<R: Shared, A: Alloc> {
     /// Position of the first item.
     start: usize,
     run: Arc<R, A>,
 }
 
 // SAFETY: a number and a shared owner.
-unsafe impl<R: Shared, A: Alloc> Shared for Place<R, A> {}
+unsafe impl<R: Shared, A: Alloc> Shared for RunStart<R, A> {}
 
 /// Runs in their order; none is empty.
 pub struct CowList<R: Run, A: Alloc> {
-    places: Places<R, A>,
+    places: RunStarts<R, A>,
     len: usize,
 }
 
-/// Most sequences are short, and one run is found without a look elsewhere.
-enum Places<R: Run, A: Alloc> {
-    One(Place<R, A>),
-    Several(Slice<Place<R, A>, A>),
+/// Most lists have one run, which is found without another pointer.
+enum RunStarts<R: Run, A: Alloc> {
+    One(RunStart<R, A>),
+    Several(Slice<RunStart<R, A>, A>),
 }
 
-impl<R: Run, A: Alloc> Deref for Places<R, A> {
-    type Target = [Place<R, A>];
-    fn deref(&self) -> &[Place<R, A>] {
+impl<R: Run, A: Alloc> Deref for RunStarts<R, A> {
+    type Target = [RunStart<R, A>];
+    fn deref(&self) -> &[RunStart<R, A>] {
         match self {
             Self::One(place) => core::slice::from_ref(place),
             Self::Several(places) => places,
@@ -65,14 +65,14 @@ impl<R: Run, A: Alloc> CowList<R, A> {
         let place = |run: Arc<R, A>| {
             let start = len;
             len += run.len();
-            Place { start, run }
+            RunStart { start, run }
         };
         let mut places: Vec<_> = runs.into_iter().map(place).collect();
         let places = match places.pop() {
-            Some(one) if places.is_empty() => Places::One(one),
+            Some(one) if places.is_empty() => RunStarts::One(one),
             last => {
                 places.extend(last);
-                Places::Several(Slice::try_from_vec_in(places, alloc)?)
+                RunStarts::Several(Slice::try_from_vec_in(places, alloc)?)
             }
         };
         Ok(Self { places, len })
@@ -94,8 +94,8 @@ impl<R: Run, A: Alloc> CowList<R, A> {
             return None;
         }
         let places = match &self.places {
-            Places::One(place) => return Some((0, &*place.run)),
-            Places::Several(places) => places,
+            RunStarts::One(place) => return Some((0, &*place.run)),
+            RunStarts::Several(places) => places,
         };
         // Runs are of about the same length: mostly this is it.
         let guess = at * places.len() / self.len;
@@ -118,7 +118,7 @@ impl<R: Run, A: Alloc> CowList<R, A> {
         self.places.iter().map(|place| (place.start, &*place.run))
     }
 
-    /// The runs that no other sequence has. It stays so only where nobody else may make a copy meanwhile.
+    /// The runs that no other list shares. The caller makes sure that no copy is made meanwhile.
     pub fn own_runs(&self) -> impl Iterator<Item = &R> {
         self.places.iter().filter(|place| place.run.is_last()).map(|place| &*place.run)
     }
@@ -145,8 +145,8 @@ pub struct Draft<'g, R: Run, T, A: Alloc> {
 }
 
 impl<'g, R: Run, T, A: Alloc> Draft<'g, R, T, A> {
-    /// Of nothing but these items, each with its position in `before` if it stood there: runs whose items follow one another
-    /// as they did are kept, each once.
+    /// Exactly these items, each with its position in `before` if it was there. Runs of `before` whose items are all here, in the same
+    /// order, are shared, each once.
     pub fn of(
         before: Option<&'g CowList<R, A>>,
         items: Vec<(Option<usize>, T)>,

@@ -17,7 +17,7 @@ pub type Mutex<T> = parking_lot::lock_api::Mutex<Futex, T>;
 #[cfg(not(loom))]
 pub type Guard<'a, T> = parking_lot::lock_api::MutexGuard<'a, Futex, T>;
 
-/// Takes a lock that nobody holds for long. At most a fifth of a second: its holder may be dead.
+/// Tries to take a lock for at most 200 ms. Nobody holds it that long, unless its holder is dead.
 #[cfg(not(loom))]
 pub fn lock_of_the_living<T>(mutex: &Mutex<T>) -> Option<Guard<'_, T>> {
     (0..200).find_map(|_| {
@@ -29,8 +29,8 @@ pub fn lock_of_the_living<T>(mutex: &Mutex<T>) -> Option<Guard<'_, T>> {
     })
 }
 
-/// The knowledge that all other processes have ended: a lock that is held now is held for ever, and nobody changes what is behind
-/// it.
+/// Proof that all other processes have ended: a lock that is still held will never be released, and the data behind it does not
+/// change.
 pub struct LastAlive(());
 
 impl LastAlive {
@@ -41,7 +41,7 @@ impl LastAlive {
     }
 }
 
-/// What can be looked at after its writer died in the middle of a change.
+/// A type that can be read after its writer died in the middle of a change.
 ///
 /// # Safety
 /// At whatever instruction a writer ends, all that takes `&self` is sound, though it may find old, new or no values.
@@ -59,8 +59,8 @@ const HELD: u32 = 1;
 /// Held, and somebody may be asleep.
 const WAITED: u32 = 2;
 
-/// Looks at the word this often before it sleeps: some ten microseconds. A critical section here is a few hundred
-/// instructions, a slice of the work on all calls some thousand; who sleeps may be woken on a core that is busy.
+/// How often the word is read before the process sleeps: some ten microseconds. A critical section is a few hundred instructions, a
+/// slice of a sweep over all calls some thousand; a process that sleeps may be woken on a busy core.
 const SPINS: u32 = 1000;
 
 /// The lock's word.

@@ -1,4 +1,4 @@
-//! Types that may live in memory shared by processes that do not trust each other's heap.
+//! Types that may live in memory that several processes share.
 //!
 //! Model: Kamailio maps one pool before it forks, at one address in every process. So an absolute pointer into the
 //! pool means the same everywhere, and everything else that a process owns (its heap, its descriptors, the tables in
@@ -12,7 +12,7 @@
 //! - every allocation can fail and says so ([`OutOfMemory`]);
 //! - every atomic comes from [`atomic`], where the model checker takes over.
 //!
-//! Absent: recovery of what a dead process held. When one process of Kamailio dies, all of them stop.
+//! Absent: recovery of locks that a dead process held. When one process of Kamailio dies, all of them stop.
 
 pub mod arc;
 pub mod arena;
@@ -68,7 +68,7 @@ impl core::fmt::Display for OutOfMemory {
 
 impl core::error::Error for OutOfMemory {}
 
-/// What means the same in every process that maps the memory.
+/// A type whose values mean the same in every process that maps the memory.
 ///
 /// # Safety
 /// The type holds no pointer into a process's own heap, no lock that parks in one process, no descriptor, and it may be

@@ -2,8 +2,8 @@
 //!
 //! For use behind a lock; [`super::arena`] is its lock-free cousin.
 //!
-//! Every change takes effect by the store of one word, and what that word leads to is complete before. So whoever may look
-//! at the sequence after its writer died in the middle of a change finds it as it was before the change, or after it.
+//! Every change takes effect by the store of one word, and the data that the word points to is complete before. So after a writer
+//! died in the middle of a change, a reader finds the sequence as it was before the change or after it.
 
 use super::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use super::slice::Slice;

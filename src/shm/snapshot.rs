@@ -1,5 +1,5 @@
-//! A value that is replaced as a whole while others read it: readers never wait, the old value goes when nobody can
-//! hold it.
+//! A value that is replaced as a whole while others read it. Readers never wait; the old value is freed when no reader can hold
+//! it any more.
 //!
 //! Model: each process has a slot. A reader notes the current epoch in its slot, then loads the pointer. A writer swaps
 //! the pointer, steps the epoch and keeps the old value until every slot is idle or shows a later epoch.
@@ -8,7 +8,7 @@
 //! consistent fence. Either the writer's look at the slots comes after the reader's note and sees it, or the reader's
 //! load comes after the writer's swap and finds the new value.
 //!
-//! Absent: a wait anywhere. A reader that stays pinned delays only the return of memory.
+//! Nothing waits here. A reader that keeps its pin only delays the return of memory.
 
 use super::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use super::boxed::Boxed;
@@ -19,7 +19,7 @@ use core::ptr::{NonNull, null_mut};
 
 const IDLE: u64 = 0;
 
-/// One process's place to say what it reads. Only that process writes it.
+/// The slot in which one process notes the epoch it reads in. Only that process writes it.
 pub struct Slot {
     /// The epoch seen when the outermost pin was taken, or [`IDLE`].
     epoch: AtomicU64,
@@ -240,7 +240,7 @@ impl<T: Shared, A: Alloc> Snapshot<T, A> {
         }
     }
 
-    /// Ends an epoch and gives it: who pins from now on does not find what was taken from its place before.
+    /// Ends an epoch and returns it: readers that pin from now on do not find what was taken out before.
     pub fn step(&self) -> u64 {
         self.epoch.fetch_add(1, Ordering::AcqRel)
     }

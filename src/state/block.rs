@@ -6,7 +6,7 @@
 
 use super::ranks::Line;
 use crate::dest::Flags;
-use crate::dest::attrs::Values;
+use crate::dest::attrs::AttrValues;
 use crate::shm::cow_list::Run;
 use crate::shm::slice::Slice;
 use crate::shm::{Alloc, Foreign, OutOfMemory, Shared};
@@ -42,7 +42,7 @@ pub struct Destination {
     /// The URI in the source, if its host name stands for many destinations and this is one of them; else empty.
     pub written: Span,
     /// Its attributes.
-    pub values: Values<Span>,
+    pub values: AttrValues<Span>,
     /// Higher comes first.
     pub priority: i32,
     /// As configured; what holds now is in the record.
@@ -75,8 +75,8 @@ pub struct Destination {
 const _: () = assert!(size_of::<Destination>() <= 160, "a destination takes no more memory than before");
 
 impl Deref for Destination {
-    type Target = Values<Span>;
-    fn deref(&self) -> &Values<Span> {
+    type Target = AttrValues<Span>;
+    fn deref(&self) -> &AttrValues<Span> {
         &self.values
     }
 }
@@ -136,7 +136,7 @@ impl<'g> Member<'g> {
 
 /// Where the texts and addresses of a destination are.
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct Extent {
     /// Its texts, in those of the block.
     texts: Span,
     /// Its addresses, in those of the block.
@@ -144,7 +144,7 @@ struct Place {
 }
 
 // SAFETY: numbers.
-unsafe impl Shared for Place {}
+unsafe impl Shared for Extent {}
 
 /// A 32-bit FNV-1a hash of a URI without regard to case, to search for it among thousands. 0 is the hash of no URI.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,7 +167,7 @@ fn is_among(one: u32, all: &[u32]) -> bool {
 /// Destinations that follow one another.
 pub struct Block<A: Alloc> {
     destinations: Slice<Destination, A>,
-    places: Slice<Place, A>,
+    places: Slice<Extent, A>,
     /// The numbers by which destinations are searched, close together: records, then tags of URIs, then tags of the URIs in the
     /// source, if any of those differs.
     tags: Slice<u32, A>,
@@ -205,7 +205,7 @@ impl<A: Alloc> Block<A> {
         self.destinations.iter().zip(self.places.iter()).map(|(fields, place)| self.member(fields, place))
     }
 
-    fn member<'g>(&'g self, fields: &'g Destination, place: &Place) -> Member<'g> {
+    fn member<'g>(&'g self, fields: &'g Destination, place: &Extent) -> Member<'g> {
         Member { fields, texts: place.texts.of(&self.texts), addresses: place.addresses.of(&self.addresses) }
     }
 
@@ -233,9 +233,9 @@ impl<A: Alloc> Block<A> {
 
 /// A block while it is built.
 #[derive(Default)]
-pub struct Parts {
+pub struct BlockBuilder {
     destinations: Vec<Destination>,
-    places: Vec<Place>,
+    places: Vec<Extent>,
     /// Tags of URIs, and of what was written for them.
     uris: Vec<u32>,
     written: Vec<u32>,
@@ -245,7 +245,7 @@ pub struct Parts {
     begun: usize,
 }
 
-impl Parts {
+impl BlockBuilder {
     /// Adds a text of the destination that is put next.
     pub fn text(&mut self, text: &[u8]) -> Span {
         let start = (self.texts.len() - self.begun) as u32;
@@ -256,7 +256,7 @@ impl Parts {
     /// Adds a destination with the texts that were added for it, and with its addresses.
     pub fn put(&mut self, destination: Destination, addresses: &[IpAddr]) {
         let texts = self.texts.get(self.begun..).unwrap_or_default();
-        self.places.push(Place {
+        self.places.push(Extent {
             texts: Span { start: self.begun as u32, len: texts.len() as u32 },
             addresses: Span { start: self.addresses.len() as u32, len: addresses.len() as u32 },
         });
@@ -301,14 +301,14 @@ mod tests {
     use super::*;
     use crate::shm::Heap;
 
-    fn put(parts: &mut Parts, record: u32, uri: &[u8], written: &[u8], addresses: &[IpAddr]) {
+    fn put(parts: &mut BlockBuilder, record: u32, uri: &[u8], written: &[u8], addresses: &[IpAddr]) {
         let (uri, written) = (parts.text(uri), parts.text(written));
         parts.put(Destination { record, uri, written, ..Destination::default() }, addresses);
     }
 
     #[test]
     fn destinations_are_found_by_record_and_by_either_name() {
-        let mut parts = Parts::default();
+        let mut parts = BlockBuilder::default();
         let address = IpAddr::from([10, 0, 0, 1]);
         put(&mut parts, 7, b"sip:a", b"", &[]);
         put(&mut parts, 8, b"sip:10.0.0.1", b"sip:Name", &[address]);
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_destination_moves_to_another_block_with_all_it_has() {
-        let mut parts = Parts::default();
+        let mut parts = BlockBuilder::default();
         let address = IpAddr::from([10, 0, 0, 1]);
         put(&mut parts, 1, b"sip:a", b"", &[]);
         put(&mut parts, 2, b"sip:b", b"sip:name", &[address]);

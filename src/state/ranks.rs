@@ -1,8 +1,8 @@
 //! The board of a set: which destination has the fewest calls. It is kept up to date with each call and each change of state, so
 //! that a choice by call load looks at the best destination only.
 //!
-//! Model: each line of the set has a slot in a [`Tournament`] and there a rank: its load, then how long ago it was chosen.
-//! A line that takes no calls, or is full, has no rank. A line keeps its slot while others come and go; its record knows the
+//! Model: each line of the set has a place in a [`Tournament`] and there a rank: its load, then how long ago it was chosen.
+//! A line that takes no calls, or is full, has no rank. A line keeps its place while others come and go; its record knows the
 //! first of its lines, and each line the next one of the same record.
 //!
 //! Invariant: each change of a load or a state also changes the ranks of the record's lines, under the same lock
@@ -13,6 +13,7 @@
 
 use super::record::Record;
 use super::registry::Registry;
+use crate::select::is_full;
 use crate::shm::atomic::{AtomicU64, Ordering};
 use crate::shm::counter::Audited;
 use crate::shm::lock::Mutex;
@@ -277,7 +278,7 @@ impl<A: Alloc> Board<A> {
 
     fn rank(place: &Place, record: &Record) -> u64 {
         let (load, limit) = (record.load.get(), place.line.maxload);
-        if !record.flags().usable() || limit != 0 && load >= limit {
+        if !record.flags().usable() || is_full(load, limit) {
             return NONE;
         }
         let when = match record.last_chosen() {
@@ -339,7 +340,7 @@ impl<A: Alloc> Board<A> {
         record.takes_calls(false, self.refused);
     }
 
-    /// Frees a slot that no list leads to any more.
+    /// Frees a place that no list leads to any more.
     fn discard(&mut self, at: u32) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         self.usable -= usize::from(place.usable);

@@ -8,7 +8,7 @@ use crate::health::schedule::{self, Agenda, Item};
 use crate::host::mem::Pool;
 use crate::host::tm::{self, Handed, Outcome};
 use crate::host::{clock, uri};
-use crate::service::health::probe::{self, Begun, End, Now, Rules, Way};
+use crate::service::health::probe::{self, Begun, End, Hop, Now, Rules};
 use crate::service::health::set_state::Told;
 use crate::service::sets::commit;
 use crate::shm::Foreign;
@@ -17,10 +17,10 @@ use core::cmp::Reverse;
 use parking_lot::Mutex;
 use std::collections::{BinaryHeap, HashSet};
 
-/// Microseconds between two looks at who is due.
+/// Microseconds between two rounds of the prober.
 pub const PAUSE: u32 = 10_000;
 
-/// What the process that probes knows; every other has none.
+/// The state of the prober process; every other process has none.
 struct Prober {
     /// The generation that the agenda is about.
     generation: u64,
@@ -42,7 +42,7 @@ pub fn interval(probing: &Probing, destination: Member<'_>) -> u64 {
     u64::from(if own > 0 { own } else { probing.interval }) * 1_000_000
 }
 
-/// Whether a name stands for where probes of this destination go.
+/// Whether probes of this destination go to a host name, not an address.
 pub fn by_name(probing: &Probing, destination: Member<'_>) -> bool {
     let proxy = proxy(probing, destination);
     if proxy.is_empty() { destination.named } else { host_is_named(proxy) }
@@ -59,7 +59,7 @@ fn host_is_named(text: &[u8]) -> bool {
     host.is_some_and(|host| uri::literal(host).is_none())
 }
 
-/// Sends what is due, and ends what has waited long enough. In the process of its own.
+/// One round: sends the probes whose time has come and ends those that got no answer in time. In the prober's own process.
 pub fn work() {
     let Some((module, probing)) = module().and_then(|module| Some((module, module.conf.probing.as_ref()?)))
     else {
@@ -157,9 +157,9 @@ fn item(probing: &Probing, what: Position, one: Member<'_>) -> Item<Position> {
 /// Hands a probe over; or why it has nowhere to go.
 fn send(module: &Module, probing: &Probing, one: Member<'_>, begun: Begun) -> Result<Handed, End<'static>> {
     let next_hop = match begun.way {
-        Way::Straight => proxy(probing, one).to_vec(),
-        Way::By(hop) => uri::of_address(hop.address, hop.proto),
-        Way::Nowhere => return Err(End::NoName),
+        Hop::Straight => proxy(probing, one).to_vec(),
+        Hop::By(hop) => uri::of_address(hop.address, hop.proto),
+        Hop::Nowhere => return Err(End::NoName),
     };
     let from = one.text(one.ping_from);
     let request = tm::Request {

@@ -1,4 +1,4 @@
-//! The process that looks host names up, so that nobody else has to wait for the DNS.
+//! The process that looks host names up, so that no other process has to wait for the DNS.
 
 use super::{prober, state_file};
 use crate::context::{Module, event, lookup, module};
@@ -8,39 +8,39 @@ use crate::host::{clock, log, uri};
 use crate::service::health::dns::{self, Learned, Look, Turn, Wants};
 use crate::service::health::set_state::Told;
 use crate::service::sets::resolve::Meaning;
-use crate::service::sets::srv_targets::{self, Line, Target};
+use crate::service::sets::srv_targets::{self, NamedLine, Target};
 use crate::service::sets::{commit, readdress};
 use crate::state::{Generation, Member, Position, Set};
 use core::cmp::Reverse;
 use parking_lot::Mutex;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-/// Microseconds between two looks at which names are due.
+/// Microseconds between two rounds of the resolver.
 pub const PAUSE: u32 = 50_000;
 
-/// Microseconds after which what was found so far is published.
+/// Microseconds after which a round ends and its results are published.
 const ENOUGH: u64 = 200_000;
 
 /// When to look up whose name.
 type Due = Reverse<(u64, Position)>;
 
-/// What the process for names knows; every other has none.
-struct Agenda {
+/// The state of the resolver process; every other process has none.
+struct LookUps {
     /// The generation that it is about.
     generation: u64,
     due: BinaryHeap<Due>,
 }
 
-static AGENDA: Mutex<Agenda> = Mutex::new(Agenda { generation: 0, due: BinaryHeap::new() });
+static LOOK_UPS: Mutex<LookUps> = Mutex::new(LookUps { generation: 0, due: BinaryHeap::new() });
 
-/// Looks up what is due. In the process of its own.
+/// One round: looks up the names whose time has come. In the resolver's own process.
 pub fn work() {
     let Some(module) = module() else { return };
     state_file::keep_up(module);
     let mut events = Vec::new();
     let (mut changed, mut lines) = (HashMap::new(), HashMap::new());
     {
-        let mut agenda = AGENDA.lock();
+        let mut agenda = LOOK_UPS.lock();
         let Some(sets) = module.sets() else { return };
         agenda.follow(module, &sets);
         let begun = clock::micros();
@@ -73,14 +73,14 @@ fn learn(module: &Module, set: &Set<Pool>, one: Member<'_>, wants: Wants, look: 
     learned
 }
 
-/// Looks up the line that this destination is of, for all of them; its targets, if they are others now.
+/// Looks up the line of this destination for all destinations of that line. Returns its targets, if they have changed.
 fn look_up_line(
     module: &Module,
     set: &Set<Pool>,
     first: Member<'_>,
     wants: Wants,
     events: &mut Vec<Told>,
-) -> Option<(Line, Vec<Target>)> {
+) -> Option<(NamedLine, Vec<Target>)> {
     let written = first.text(first.written);
     let dns = &module.conf.dns;
     let found = lookup::targets(written, dns);
@@ -88,7 +88,7 @@ fn look_up_line(
     let proxy = module.conf.probing.as_ref().map_or(&[][..], |probing| prober::proxy(probing, first));
     let wants = Wants { next_hop: wants.next_hop && !proxy.is_empty(), ..wants };
     let next_hop = if wants.next_hop { lookup::proxy_hop(proxy, dns) } else { None };
-    let line = Line::of(set.id, first);
+    let line = NamedLine::of(set.id, first);
     let mut waits = false;
     for (_, one) in srv_targets::of_line(set, &line) {
         waits |= one.named;
@@ -101,7 +101,7 @@ fn look_up_line(
     (differ && !found.is_empty()).then_some((line, found))
 }
 
-impl Agenda {
+impl LookUps {
     fn follow(&mut self, module: &Module, sets: &Generation<Pool>) {
         if self.generation == sets.number {
             return;
@@ -112,7 +112,7 @@ impl Agenda {
         let (mut seen, mut lines) = (HashSet::new(), HashSet::new());
         for (position, set, one) in sets.all() {
             // Of the destinations of one line the first stands for all.
-            let new = one.text(one.written).is_empty() || lines.insert(Line::of(set.id, one));
+            let new = one.text(one.written).is_empty() || lines.insert(NamedLine::of(set.id, one));
             if seen.insert(one.record) && new {
                 self.put(module, sets, position);
             }
@@ -127,7 +127,7 @@ impl Agenda {
             let mut health = record(one)?;
             if one.is_target() {
                 // The line was looked up for all of them; a new first one was not asked about itself.
-                let line = Line::of(set.id, one);
+                let line = NamedLine::of(set.id, one);
                 let looked =
                     srv_targets::of_line(set, &line).filter_map(|(_, one)| Some(record(one)?.name.looked));
                 health.name.looked = looked.max().unwrap_or(0);

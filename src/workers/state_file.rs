@@ -6,7 +6,7 @@
 use crate::conf::Conf;
 use crate::context::Module;
 use crate::host::{clock, log, process};
-use crate::service::state_file::{self, Kept, Saved};
+use crate::service::state_file::{self, Saved, WhichCalls};
 use crate::shm::lock::LastAlive;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::ffi::OsString;
@@ -74,7 +74,7 @@ fn beside(file: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-/// Whether what was read holds calls, and whether others can read it.
+/// Whether the file that was read has calls, and whether other users can read it.
 static HAS_CALLS: AtomicBool = AtomicBool::new(false);
 static OPEN_TO_OTHERS: AtomicBool = AtomicBool::new(false);
 
@@ -93,7 +93,7 @@ pub fn restore(module: &Module, saved: &Saved) {
 pub fn begin(module: &Module) {
     let Some(file) = module.conf.state_file.as_deref() else { return };
     if HAS_CALLS.load(Ordering::Relaxed) || OPEN_TO_OTHERS.load(Ordering::Relaxed) {
-        return write(module, file, Kept::Nothing).unwrap_or_else(|error| tell(file, &error));
+        return write(module, file, WhichCalls::Nothing).unwrap_or_else(|error| tell(file, &error));
     }
     let tried = new_file(file).and_then(|(new, _)| fs::remove_file(new));
     if let Err(error) = tried {
@@ -110,14 +110,14 @@ static WRITTEN: AtomicU64 = AtomicU64::new(0);
 static TRIED: AtomicU32 = AtomicU32::new(0);
 static FAILS: AtomicBool = AtomicBool::new(false);
 
-/// Writes the states if an operator changed one, once a second at most. In a process where nobody waits.
+/// Writes the states if an operator changed one, at most once a second. Not in a worker, where calls would wait.
 pub fn keep_up(module: &Module) {
     let Some(file) = module.conf.state_file.as_deref() else { return };
     let (changes, now) = (module.root.admin_changes.get(), clock::seconds());
     if WRITTEN.load(Ordering::Relaxed) == changes || TRIED.swap(now, Ordering::Relaxed) == now {
         return;
     }
-    let done = write(module, file, Kept::Nothing);
+    let done = write(module, file, WhichCalls::Nothing);
     // Told when it begins; it is tried again until it is done.
     match (&done, FAILS.swap(done.is_err(), Ordering::Relaxed)) {
         (Err(error), false) => tell(file, error),
@@ -129,19 +129,19 @@ pub fn keep_up(module: &Module) {
     }
 }
 
-/// Writes states and calls while the other processes go on. The host waits for each when it has told them to end, and kills
-/// itself with those that do not.
+/// Writes states and calls while the other processes still run. The host waits for each process after it has told them to end. If
+/// one does not end, the host kills all of them and itself.
 pub fn before_the_last(module: &Module) {
     if let Some(file) = module.conf.state_file.as_deref() {
         // What goes wrong is told when it is written for the last time.
-        let _ = write(module, file, Kept::Living);
+        let _ = write(module, file, WhichCalls::Living);
     }
 }
 
 /// Writes states and calls, and says so: what the host does after that may never end.
 pub fn last(module: &Module, alone: &LastAlive) {
     let Some(file) = module.conf.state_file.as_deref() else { return };
-    match write(module, file, Kept::Left(alone)) {
+    match write(module, file, WhichCalls::Left(alone)) {
         Ok(()) => log::info(format_args!("ds_state_file {}: states and calls are written", file.display())),
         Err(error) => tell(file, &error),
     }
@@ -151,7 +151,7 @@ fn tell(file: &Path, error: &io::Error) {
     log::error(format_args!("ds_state_file {}: {error}; it is as it was before", file.display()));
 }
 
-fn write(module: &Module, file: &Path, kept: Kept<'_>) -> io::Result<()> {
+fn write(module: &Module, file: &Path, kept: WhichCalls<'_>) -> io::Result<()> {
     let bytes = state_file::save(module.root, kept, clock::seconds(), clock::wall_millis());
     replace(file, &bytes.ok_or_else(|| io::Error::other("a process has died at the states"))?)
 }
@@ -164,7 +164,7 @@ fn new_file(file: &Path) -> io::Result<(PathBuf, File)> {
     Ok((new, to))
 }
 
-/// Puts a new file in the place of the old one, as one step: a reader finds either, whole.
+/// Replaces the old file by a new one in one step: a reader finds one of the two, complete.
 fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     // The host ends a process at any instruction; a new file would be left behind.
     let _whole = process::Unended::begin();

@@ -1,4 +1,4 @@
-//! Processes that end in the middle of their work, as all do when the server is told to end: what they leave can be read.
+//! Processes are killed in the middle of their work, as when the server stops: the shared state that they leave can be read.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
-//! Changes of single destinations: they do what the same changes of a list would do, for the price of one block.
+//! Changes of single destinations: the sets are the same as after the same changes of the list, and each change builds one block.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::BTreeMap;
 
-use dispatcher::dest::{Attrs, Entry, Flags, Place, Problem, Written};
+use dispatcher::dest::{Attrs, Entry, Flags, Place, Problem, SourceLine};
 use dispatcher::load::{Event, Expiry};
 use dispatcher::service::housekeeping;
 use dispatcher::service::report::audit;
@@ -23,7 +23,7 @@ pub const PACE: Pace = Pace { delta: 0, now: 0 };
 struct AsItIs;
 
 impl Source for AsItIs {
-    fn read<'t>(&self, _: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
+    fn read<'t>(&self, _: &'t mut Vec<u8>) -> Result<(Vec<SourceLine<'t>>, Vec<Problem>), String> {
         Err("nothing is read here".into())
     }
     fn locate<'t>(&self, entry: Entry<'t>) -> Result<Resolved<'t>, Problem> {

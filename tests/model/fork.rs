@@ -20,7 +20,7 @@ mod targets;
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
-use dispatcher::dest::{Entry, Place, Problem, Severity, Written};
+use dispatcher::dest::{Entry, Place, Problem, Severity, SourceLine};
 use dispatcher::load::key::{Key, SECRET_LEN};
 use dispatcher::load::{About, Event, Expiry, Invite, News, Secret, Tags};
 use dispatcher::select::Refusal;
@@ -316,7 +316,7 @@ struct Names<'a> {
 }
 
 impl Source for Names<'_> {
-    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
+    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<SourceLine<'t>>, Vec<Problem>), String> {
         Listed(self.text).read(text)
     }
 

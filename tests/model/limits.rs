@@ -1,4 +1,4 @@
-//! Calls that are counted already and sent on to a destination with a limit by something that does not count.
+//! Calls that count already and are sent on by an algorithm that does not count to a destination with a limit.
 
 use dispatcher::load::{Event, Invite};
 use dispatcher::select::Refusal;

@@ -1,6 +1,6 @@
-//! Destinations from a text, with a host that knows nothing of them.
+//! A source of destinations for tests: a text, without a host.
 
-use dispatcher::dest::{Entry, Problem, Written, list};
+use dispatcher::dest::{Entry, Problem, SourceLine, list};
 use dispatcher::service::sets::load::Policy;
 use dispatcher::service::sets::resolve::Resolved;
 use dispatcher::service::sets::source::{Found, Source};
@@ -10,7 +10,7 @@ use std::borrow::Cow;
 pub const KEEP: Keep = Keep { state: true, latency: true };
 pub const POLICY: Policy = Policy { strict: false, attrs_none: false, keep: KEEP };
 
-/// A destination of which the host knows nothing.
+/// A destination as if the host had been asked and knew nothing about it.
 pub fn unlocated(entry: Entry<'_>) -> Resolved<'_> {
     Resolved {
         host: 4..entry.uri.len(),
@@ -31,7 +31,7 @@ pub fn unlocated(entry: Entry<'_>) -> Resolved<'_> {
 pub struct Listed<'a>(pub &'a str);
 
 impl Source for Listed<'_> {
-    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
+    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<SourceLine<'t>>, Vec<Problem>), String> {
         *text = self.0.into();
         Ok(list::parse(text))
     }

@@ -1,5 +1,5 @@
-//! Calls by the hundred thousand: what they leave is given back, what is remembered gives way, and whoever works on all calls
-//! keeps nobody waiting.
+//! Hundreds of thousands of calls: their memory is given back, ended calls make room for new ones, and work on all calls does not
+//! make a single call wait long.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -187,7 +187,7 @@ fn edits_and_answers_for_names_succeed_at_once_after_a_flood() {
     }
 }
 
-/// Two seconds of the timer: all that is due goes, a bounded part in each.
+/// Two seconds of the timer: all expired calls go, a bounded number in each second.
 #[test]
 fn calls_that_nobody_ended_are_dropped_in_slices_and_each_once() {
     const CALLS: u32 = 300_000;

@@ -1,4 +1,4 @@
-//! Probes and marks of one destination from all processes at once, and what comes too late.
+//! Probes and marks of one destination from all processes at once, and answers that come too late.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use dispatcher::dest::{Flags, ReplyCodes};
@@ -31,7 +31,7 @@ fn answers_and_marks_from_all_processes_change_the_state_one_at_a_time() {
     let rules = Rules {
         mode: Mode::All,
         thresholds: Thresholds { failures: 2, replies: 2 },
-        codes: ReplyCodes::default(),
+        codes: ReplyCodes::default().into(),
         events: Events::Changes,
         alpha: Some(0.1),
     };
@@ -125,7 +125,7 @@ fn what_is_learned_of_an_old_name_is_nothing_to_the_new_one() {
     let all = Rules {
         mode: Mode::All,
         thresholds: Thresholds { failures: 1, replies: 1 },
-        codes: ReplyCodes::default(),
+        codes: ReplyCodes::default().into(),
         events,
         alpha: None,
     };

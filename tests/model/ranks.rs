@@ -1,5 +1,5 @@
-//! What choices look up, while processes change calls, states, lines and limits at once: after each pause it is what a walk over
-//! the set finds.
+//! The index that choices read, while processes change calls, states, lines and limits at the same time: after each pause it equals
+//! what a walk over the set finds.
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Records of destinations that come and go: their memory is given back, and nobody looks at what was.
+//! Records of destinations that come and go: their memory is given back, and no reader uses a freed record.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 

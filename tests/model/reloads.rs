@@ -1,9 +1,10 @@
-//! Reloads: whatever served before, the sets are then those that the same list makes alone, and what stays costs nothing.
+//! Reloads: whatever served before, the sets are afterwards the same as if the list had been loaded first; unchanged lines allocate
+//! nothing.
 
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use dispatcher::dest::{Entry, Flags, Place, Problem, Written};
+use dispatcher::dest::{Entry, Flags, Place, Problem, SourceLine};
 use dispatcher::service::housekeeping;
 use dispatcher::service::sets::edit;
 use dispatcher::service::sets::load::{NotLoaded, Policy, first_load, reload};
@@ -172,7 +173,7 @@ proptest! {
 struct Unasked<'a>(&'a str);
 
 impl Source for Unasked<'_> {
-    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
+    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<SourceLine<'t>>, Vec<Problem>), String> {
         Listed(self.0).read(text)
     }
     fn locate<'t>(&self, entry: Entry<'t>) -> Result<Resolved<'t>, Problem> {

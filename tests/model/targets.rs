@@ -1,14 +1,14 @@
 //! A name that stands for many destinations.
 
 use core::net::IpAddr;
-use dispatcher::dest::{Attrs, Entry, Flags, Problem, Written, list};
+use dispatcher::dest::{Attrs, Entry, Flags, Problem, SourceLine, list};
 use dispatcher::service::sets::commit::Transaction;
 use dispatcher::service::sets::edit::{self, Update};
-use dispatcher::service::sets::plan::{Line as PlannedLine, Plan, Wanted};
+use dispatcher::service::sets::plan::{Plan, PlannedLine, Wanted};
 use dispatcher::service::sets::readdress::retarget;
 use dispatcher::service::sets::resolve::Resolved;
 use dispatcher::service::sets::source::{Found, Source};
-use dispatcher::service::sets::srv_targets::{Line, Target, expand, lines};
+use dispatcher::service::sets::srv_targets::{NamedLine, Target, expand, lines};
 use dispatcher::state::{Member, Root};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use super::mapping::Mapping;
 use super::{KEEP, root, unlocated};
 
 fn line_of(text: &'static str) -> Resolved<'static> {
-    let Written { place, set, uri, flags, priority, attrs, .. } = list::parse(text.as_bytes()).0.remove(0);
+    let SourceLine { place, set, uri, flags, priority, attrs, .. } = list::parse(text.as_bytes()).0.remove(0);
     let Cow::Borrowed(attrs) = attrs else { panic!("{attrs:?} is not of the text") };
     let entry =
         Entry { place, set, uri, flags, priority, attrs: Attrs::parse(attrs).unwrap(), findings: Vec::new() };
@@ -38,7 +38,7 @@ fn publish(root: &Root<Mapping>, all: Vec<Resolved<'_>>) {
 struct Spreading;
 
 impl Source for Spreading {
-    fn read<'t>(&self, _: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String> {
+    fn read<'t>(&self, _: &'t mut Vec<u8>) -> Result<(Vec<SourceLine<'t>>, Vec<Problem>), String> {
         Err("nothing is read here".into())
     }
     fn locate<'t>(&self, entry: Entry<'t>) -> Result<Resolved<'t>, Problem> {
@@ -80,7 +80,7 @@ fn targets_come_and_go_and_those_that_stay_keep_their_state() {
     let number = root.sets.pin(0).unwrap().set(1).unwrap().get(1).unwrap().record;
     let record = root.registry.record(number).unwrap();
     root.registry.change(number, 1, |_, _| Some((Flags::INACTIVE, 0)));
-    let gw = Line::of_resolved(&line_of("1 SIP:gw 0 0 duid=G"));
+    let gw = NamedLine::of_resolved(&line_of("1 SIP:gw 0 0 duid=G"));
     let found = HashMap::from([(gw.clone(), vec![target(2, 20), target(3, 30)])]);
     retarget(root, &found).unwrap();
     let third = "sip:10.0.0.3:5070 g/10.0.0.3:5070 30";
@@ -97,7 +97,7 @@ fn a_reload_finds_the_weights_of_the_records_again() {
     let all = expand(gw.clone(), &[target(1, 10), target(2, 20)]);
     publish(root, all);
     let sets = root.sets.pin(0).unwrap();
-    assert_eq!(lines(&sets)[&Line::of_resolved(&gw)], [target(1, 10), target(2, 20)]);
+    assert_eq!(lines(&sets)[&NamedLine::of_resolved(&gw)], [target(1, 10), target(2, 20)]);
 }
 
 /// One that a name stood for is not the line that has its address as its URI, even if all other words are the same.
@@ -124,7 +124,7 @@ fn lines_with_one_name_are_told_apart() {
     let root = root(Mapping::new(1 << 20));
     let line = |text: &'static str| {
         let one = line_of(text);
-        (Line::of_resolved(&one), one)
+        (NamedLine::of_resolved(&one), one)
     };
     let (a, of_a) = line("1 sip:gw 0 5 socket=udp:a:1");
     let (x, of_x) = line("1 sip:x 0 3");
@@ -133,7 +133,7 @@ fn lines_with_one_name_are_told_apart() {
     let (third, fourth) = (target(3, 30), target(4, 40));
     let all = [expand(of_a, &both), expand(of_x, std::slice::from_ref(&third)), expand(of_b, &both)].concat();
     publish(root, all);
-    let targets = |line: &Line| lines(&root.sets.pin(0).unwrap())[line].clone();
+    let targets = |line: &NamedLine| lines(&root.sets.pin(0).unwrap())[line].clone();
     assert_eq!([targets(&a), targets(&x), targets(&b)], [both.to_vec(), vec![third.clone()], both.to_vec()]);
 
     let more = vec![third.clone(), fourth.clone(), both[1].clone()];

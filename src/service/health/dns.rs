@@ -1,8 +1,8 @@
-//! What host names mean: looked up in a process of its own, so that no worker and no probe waits for the DNS.
+//! Look-ups of host names, made in a process of their own so that no worker and no probe waits for the DNS.
 //!
-//! A name that stops resolving keeps its last addresses. A destination that nobody probes goes down when that has lasted
-//! for `ds_dns_hold`, or at once where its name never meant anything; it comes back when the name does. For one that is
-//! probed each probe fails meanwhile, and the thresholds decide.
+//! A name that stops resolving keeps its last addresses. A destination that is not probed goes down when that has lasted for
+//! `ds_dns_hold`, or at once if its name never resolved; it comes back when the name resolves again. If it is probed, its probes
+//! fail meanwhile and the thresholds decide.
 
 use crate::dest::Flags;
 use crate::health::event::{By, Events};
@@ -22,9 +22,9 @@ pub struct Rules {
     pub addresses: bool,
     /// All addresses of a name, not only the first (`ds_dns_match_all`).
     pub all: bool,
-    /// Microseconds between looks for addresses; none where one look is enough.
+    /// Microseconds between look-ups of addresses; none if one look-up is enough.
     pub refresh: Option<u64>,
-    /// Microseconds that a destination stays up after its name stopped resolving; none is for ever.
+    /// Microseconds that a destination stays up after its name stopped resolving; none is without end.
     pub hold: Option<u64>,
     /// Where destinations are probed: which, and microseconds between probes.
     pub probing: Option<(Mode, u64)>,
@@ -34,13 +34,13 @@ pub struct Rules {
 
 /// Addresses of a name that are kept, at most.
 pub const MOST: usize = 32;
-/// Microseconds until a name that means nothing is tried again.
+/// Microseconds until a name that does not resolve is looked up again.
 const RETRY: u64 = 10_000_000;
 
 /// What a destination's name is looked up for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wants {
-    /// To tell whether something comes from it.
+    /// To tell whether a message comes from it.
     pub addresses: bool,
     /// To probe it.
     pub next_hop: bool,
@@ -58,7 +58,7 @@ impl Rules {
         }
     }
 
-    /// When to look next, in microseconds; `None` is never.
+    /// When to look it up next, in microseconds; `None` is never.
     pub fn due(&self, wants: Wants, destination: &Destination, health: &Health) -> Option<u64> {
         let own = u64::from(destination.ping_interval) * 1_000_000;
         let to_probe = self.probing.map(|(_, interval)| if own > 0 { own } else { interval });
@@ -80,7 +80,7 @@ impl Rules {
     }
 }
 
-/// What a look found; only what was wanted.
+/// The result of a look-up; only what was wanted.
 #[derive(Debug, Default)]
 pub struct Look {
     /// Addresses.
@@ -89,12 +89,12 @@ pub struct Look {
     pub next_hop: Option<NextHop>,
 }
 
-/// What a look changes.
+/// The changes that follow from a look-up.
 #[derive(Debug, Default)]
 pub struct Learned {
     /// Addresses to publish.
     pub meaning: Option<Meaning>,
-    /// The state's change, as others are told of it.
+    /// The event, if the state changes.
     pub told: Option<Told>,
     /// Something that an operator should know.
     pub turn: Option<Turn>,
@@ -109,7 +109,7 @@ pub enum Turn {
     Back,
 }
 
-/// Takes in what a look found about a destination's name; nothing, if by now something else is asked of the destination.
+/// Takes in the result of a look-up of a destination's name. Ignores it if a reload has changed the destination meanwhile.
 ///
 /// Addresses decide the state; without a next hop probes fail.
 pub fn learn<A: Alloc>(
@@ -177,7 +177,7 @@ fn resolves_again() -> Report {
 
 /// The addresses to publish, unless they are those that serve.
 ///
-/// Servers give the addresses of a name in changing order. So the one in use stays while it is one of them.
+/// DNS servers give the addresses of a name in changing order. So the address in use stays while it is one of them.
 fn differs(destination: Member<'_>, mut found: Meaning, all: bool) -> Option<Meaning> {
     let serving = destination.addresses();
     kept(&mut found.addresses, serving, all);
@@ -186,7 +186,7 @@ fn differs(destination: Member<'_>, mut found: Meaning, all: bool) -> Option<Mea
     (!same).then_some(found)
 }
 
-/// Cuts what was found to what is kept, in the order of what serves.
+/// Cuts the addresses to those that are kept, in the order of those that serve.
 pub fn kept(found: &mut Vec<IpAddr>, serving: &[IpAddr], all: bool) {
     let place = |address: &IpAddr| serving.iter().position(|one| one == address).unwrap_or(usize::MAX);
     found.sort_by_key(place);

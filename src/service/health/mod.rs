@@ -1,5 +1,4 @@
-//! Something is found out about a destination: an answer to a probe or none, what its name means, what a script or an
-//! operator says of it.
+//! Reports about a destination: the result of a probe, the result of a DNS look-up, the word of a script or an operator.
 
 pub mod dns;
 pub mod probe;

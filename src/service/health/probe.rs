@@ -1,9 +1,10 @@
-//! The life of a probe: begun when it is due, ended by whatever comes first of an answer, the end of its time and a fault.
+//! The life of a probe: it begins at its time in the schedule and ends with what comes first: an answer, its timeout or a failure to
+//! send it.
 //!
-//! Sending is the caller's. An answer counts once, for the destination that was asked, while that is still configured and
-//! still to be probed; any other is dropped and counted.
+//! The caller sends it. An answer counts once, for the destination that was probed, and only while that is configured and probed.
+//! Other answers are dropped and counted.
 
-use crate::dest::ReplyCodes;
+use crate::dest::{ReplyCodes, reply_codes};
 use crate::health::event::{By, Events};
 use crate::health::mark::Thresholds;
 use crate::health::probe_id::ProbeId;
@@ -13,15 +14,16 @@ use crate::shm::Alloc;
 use crate::shm::lock::Guard;
 use crate::state::health::{NextHop, Report};
 use crate::state::{Generation, Health, Member, Root};
+use std::sync::Arc;
 
-/// What probing goes by: the parameters.
+/// The parameters of probing.
 pub struct Rules {
     /// `ds_probing_mode`.
     pub mode: Mode,
     /// `ds_probing_threshold` and `ds_inactive_threshold`.
     pub thresholds: Thresholds,
     /// `ds_ping_reply_codes`.
-    pub codes: ReplyCodes,
+    pub codes: Arc<ReplyCodes>,
     /// `event_callback_mode`.
     pub events: Events,
     /// `ds_ping_latency_stats`: the weight of the newest sample, where latency is measured at all.
@@ -40,24 +42,24 @@ pub struct Now {
 /// A probe that was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begun {
-    /// Its ticket, as one word.
+    /// Its [`ProbeId`], as one word.
     pub ticket: u64,
     /// Where it goes.
-    pub way: Way,
+    pub way: Hop,
 }
 
 /// Where a probe goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// Where its URI says, in which there is no name.
+pub enum Hop {
+    /// To the address in its URI.
     Straight,
-    /// There, which is what its name means.
+    /// To this address, which its name resolves to.
     By(NextHop),
-    /// Nowhere: its name means nothing. End it at once.
+    /// Nowhere: its name does not resolve. End it at once.
     Nowhere,
 }
 
-/// Begins a probe, if the destination is one to be probed now. `named`: a name stands for where it goes.
+/// Begins a probe, if the destination is to be probed now. `named`: it goes to a host name, not an address.
 pub fn begin<A: Alloc>(
     root: &Root<A>,
     rules: &Rules,
@@ -75,9 +77,9 @@ pub fn begin<A: Alloc>(
         return None;
     }
     let way = match (named, health.name.next_hop) {
-        (false, _) => Way::Straight,
-        (true, Some(next_hop)) => Way::By(next_hop),
-        (true, None) if health.name.looked != 0 => Way::Nowhere,
+        (false, _) => Hop::Straight,
+        (true, Some(next_hop)) => Hop::By(next_hop),
+        (true, None) if health.name.looked != 0 => Hop::Nowhere,
         // Somebody is looking it up.
         (true, None) => return None,
     };
@@ -93,8 +95,8 @@ pub fn went<A: Alloc>(root: &Root<A>, destination: Member<'_>, now: Now) {
     }
 }
 
-/// The script dropped a probe: the destination was not asked, and all that is known of it stays. So a standby node, which asks
-/// nobody, keeps what it knows.
+/// The script dropped a probe: the destination was not asked, and its state stays. So a standby node that drops all probes keeps
+/// the states it has.
 pub fn dropped<A: Alloc>(root: &Root<A>, destination: Member<'_>, begun: Begun, now: Now) {
     if let Some(mut health) = asked(root, destination) {
         health.waiting.end(ProbeId::unpack(begun.ticket));
@@ -102,7 +104,7 @@ pub fn dropped<A: Alloc>(root: &Root<A>, destination: Member<'_>, begun: Begun, 
     }
 }
 
-/// The health of what is probed as this destination, unless a reload has changed it.
+/// The health of this destination, unless a reload has changed what is probed.
 fn asked<'a, A: Alloc>(root: &'a Root<A>, destination: Member<'_>) -> Option<Guard<'a, Health>> {
     let health = root.registry.record(destination.record)?.lock();
     (health.asked == destination.asked).then_some(health)
@@ -117,7 +119,7 @@ pub enum End<'a> {
     NoAnswer,
     /// The host could not send it.
     NotSent,
-    /// Its name means nothing.
+    /// Its name does not resolve.
     NoName,
 }
 
@@ -134,19 +136,19 @@ impl End<'_> {
     }
 }
 
-/// What is said of a destination whose name means nothing.
+/// The report about a destination whose name does not resolve.
 pub fn no_name() -> Report {
     Report { code: 478, reason: b"the name does not resolve"[..].into(), received: false }
 }
 
-/// What is said of a destination whose name nobody has resolved since it was configured.
+/// The report about a destination whose name has not been looked up since it was configured.
 pub fn not_resolved_yet() -> Report {
     Report { code: 478, reason: b"the name has not been resolved yet"[..].into(), received: false }
 }
 
-/// Ends a probe: what its end is to others. A word that came too late is dropped and counted.
+/// Ends a probe; returns the event, if the state changes. An answer that comes too late is dropped and counted.
 ///
-/// A reply from the network is compared with the codes that are good; that none came never is good, whatever the codes.
+/// A reply from the network is compared with the accepted codes; no answer is always a failure.
 pub fn end<A: Alloc>(
     root: &Root<A>,
     sets: &Generation<A>,
@@ -172,7 +174,7 @@ pub fn overdue<A: Alloc>(
     conclude(root, sets, rules, ticket, End::NoAnswer, now).ok().flatten()
 }
 
-/// The probe is over, or its destination is none to be probed any more.
+/// The probe is over, or its destination is no longer to be probed.
 struct Stale;
 
 fn conclude<A: Alloc>(
@@ -216,8 +218,5 @@ fn conclude<A: Alloc>(
 }
 
 fn accepted(rules: &Rules, own: &[u8], code: u16) -> bool {
-    if own.is_empty() {
-        return rules.codes.accept(code);
-    }
-    ReplyCodes::read(own).0.accept(code)
+    if own.is_empty() { rules.codes.accept(code) } else { reply_codes::accepted(own, code) }
 }

@@ -1,4 +1,4 @@
-//! Changes of a destination's state, by script or operator, and what they mean to others.
+//! Changes of a destination's state by script or operator, and the events that follow.
 
 use crate::dest::Flags;
 use crate::health::event::{By, Event, Events};
@@ -22,7 +22,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// What a change is to others, if it is anything.
+    /// The event of a change, if it is one.
     pub fn of<A: Alloc>(
         events: Events,
         by: By,
@@ -36,7 +36,7 @@ impl Told {
     }
 }
 
-/// A script's word about one destination; the thresholds decide what it means.
+/// A script's report about one destination; the thresholds decide what follows.
 pub struct Mark {
     /// The state.
     pub state: Flags,
@@ -74,7 +74,7 @@ fn note_admin<A: Alloc>(root: &Root<A>, change: Change) {
     }
 }
 
-/// An operator's word about these destinations: it holds at once. False if there is none.
+/// An operator sets the state of these destinations, without thresholds. False if there is none.
 pub fn set<A: Alloc>(root: &Root<A>, destinations: &[Member<'_>], state: Flags, now: u64) -> bool {
     let mut found = false;
     for destination in destinations {
@@ -90,8 +90,8 @@ pub fn set<A: Alloc>(root: &Root<A>, destinations: &[Member<'_>], state: Flags, 
     found
 }
 
-/// A destination's wish to be left out of some selections. False if there is no such destination, or the wish is not newer
-/// than the last. A rate below the configured least is raised to it; 0 is the end of the overload and stays.
+/// A destination asks to be left out of some selections. False if there is no such destination, or a newer wish is in force. A rate
+/// below the configured minimum is raised to it; 0 ends the overload.
 pub fn wish<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,

@@ -1,4 +1,4 @@
-//! Recounting the call table against the load that the records show.
+//! The audit: counts the call table again and compares it with the load in the records.
 
 use crate::load::leg;
 use crate::shm::Alloc;
@@ -30,7 +30,7 @@ pub struct Audit {
     pub early: usize,
     pub confirmed: usize,
     pub released: usize,
-    /// Lines of sets that call load would not find where their record says; anything but 0 is a fault of this module.
+    /// Lines of sets with a wrong rank in the index of call load; anything but 0 is a fault of this module.
     pub misplaced: usize,
 }
 
@@ -41,11 +41,11 @@ impl Audit {
     }
 }
 
-/// Recounts all calls, one shard after the other: who has a call in another shard does not wait.
+/// Counts all calls again, one shard after the other, so that only calls of one shard wait.
 ///
-/// What changes a load in a shard that was counted already goes to the load's account as well, in the same step. So both numbers of a
-/// destination are of one moment, and a drift is a fault and not a call on its way. Phases are counted as they were when their
-/// shard was.
+/// In shards that were counted already, each change of a load is added to the load's account in the same step. So both numbers of a
+/// destination are of one moment, and a drift is a fault, not a call that came meanwhile. Phases are those at the time when their
+/// shard was counted.
 pub fn audit<A: Alloc>(root: &Root<A>) -> Audit {
     let mut audit = Audit::default();
     // No other audit meanwhile, and no record becomes another destination's.

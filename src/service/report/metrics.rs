@@ -16,7 +16,7 @@ pub struct Figure {
     pub of: fn(&Destination, &Seen<'_>) -> u64,
 }
 
-/// A destination at one moment: figures that belong together are of one look.
+/// A destination at one moment, read once, so that its figures fit together.
 pub struct Seen<'a> {
     record: &'a Record,
     flags: Flags,
@@ -34,7 +34,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// All figures. A name that ends with `_total` is of one that only grows while the destination is there.
+/// All figures. Those with a name that ends with `_total` only grow while the destination exists.
 pub const FIGURES: [Figure; 11] = [
     Figure { name: "up", about: "Whether calls go to it.", of: |_, seen| seen.flags.usable().into() },
     Figure {

@@ -1,4 +1,4 @@
-//! Somebody asks for figures.
+//! Reports: the audit and the metrics.
 
 pub mod audit;
 pub mod metrics;

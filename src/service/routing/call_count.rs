@@ -2,7 +2,7 @@
 
 use crate::load::{Branch, Call, Invite, Leg, News, Transaction, Unsent, key::Key};
 use crate::select::attempts::Tried;
-use crate::select::{self, Choice, Pool, Refusal};
+use crate::select::{self, Candidates, Choice, Refusal};
 use crate::service::routing::candidates::View;
 use crate::shm::counter::Audited;
 use crate::shm::table::CHUNK;

@@ -4,7 +4,7 @@ use crate::health::overload;
 use crate::load::Call;
 use crate::select::attempts::Tried;
 use crate::select::weight::Ring;
-use crate::select::{Pool, Tickets};
+use crate::select::{Candidates, Tickets};
 use crate::shm::Alloc;
 use crate::state::{Destination, Record, Root, Set};
 use core::cell::Cell;
@@ -94,7 +94,7 @@ pub fn is_among(tried: &[Tried], number: u32, record: &Record) -> bool {
     tried.iter().any(|one| one.record == number && one.serial == record.serial())
 }
 
-impl<A: Alloc> Pool for View<'_, A> {
+impl<A: Alloc> Candidates for View<'_, A> {
     fn len(&self) -> usize {
         self.set.len()
     }

@@ -3,7 +3,7 @@
 use crate::load::Invite;
 use crate::load::key::Key;
 use crate::select::attempts::Tried;
-use crate::select::{self, Algorithm, CALL_LOAD, Draw, Needs, Refusal, Text, Tickets};
+use crate::select::{self, Algorithm, CALL_LOAD, Draw, Inputs, Refusal, Text, Tickets};
 use crate::service::routing::call_count::{self, Choosing, NotPlaced, Placed};
 use crate::service::routing::candidates::View;
 use crate::shm::{Alloc, OutOfMemory};
@@ -119,6 +119,29 @@ impl From<Refusal> for NoRoute {
 /// The first of the set, as algorithm 8 takes it.
 const FIRST: i32 = 8;
 
+/// The inputs of an algorithm: each turn and each ticket is taken by one selection.
+struct Take<'a, A: Alloc> {
+    set: &'a Set<A>,
+    ask: &'a Ask<'a>,
+    /// The turn that was taken.
+    turn: Option<u32>,
+}
+
+impl<A: Alloc> Inputs for Take<'_, A> {
+    fn hash(&mut self, text: Text) -> Option<u32> {
+        (self.ask.hash)(text)
+    }
+    fn turn(&mut self) -> u32 {
+        *self.turn.insert(self.set.take_turn())
+    }
+    fn ticket(&mut self, row: Tickets) -> u64 {
+        self.set.next_ticket(row as usize)
+    }
+    fn random(&mut self) -> u64 {
+        (self.ask.random)()
+    }
+}
+
 /// Chooses a destination.
 pub fn select<'g, A: Alloc>(
     root: &Root<A>,
@@ -134,18 +157,10 @@ pub fn select<'g, A: Alloc>(
     let tried = ask.retry.map_or(&[][..], |retry| retry.tried);
     let view = View::with_clock(root, set, ask.now_ms).except(tried);
     let from = ask.retry.and_then(|retry| retry.from);
-    let mut turn = None;
-    let mut take_turn = || u64::from(*turn.insert(set.take_turn()));
+    let mut inputs = Take { set, ask, turn: None };
     let number = match from {
         Some(from) => from as u64,
-        None => match choosing.needs(&view) {
-            Needs::Nothing => 0,
-            Needs::Hash(text) => (ask.hash)(text).ok_or(NoRoute::NoText(text))?.into(),
-            Needs::HashOrTurn(text) => (ask.hash)(text).map_or_else(&mut take_turn, u64::from),
-            Needs::Turn => take_turn(),
-            Needs::Ticket(row) => set.next_ticket(row as usize),
-            Needs::Random => (ask.random)(),
-        },
+        None => choosing.needs(&view).number(&mut inputs).map_err(NoRoute::NoText)?,
     };
     let draw = Draw { number, spare_last: ask.spare_last };
     let placed = match ask.call {
@@ -174,7 +189,7 @@ pub fn select<'g, A: Alloc>(
     };
     let (Placed { at, new, own }, counts) = placed;
     let tracked = counts.then(|| view.destination(at)).flatten().map(|chosen| chosen.record);
-    if let Some(turn) = turn {
+    if let Some(turn) = inputs.turn {
         set.settle_turn(turn, at);
     }
     Ok(Selection { set, at, counted: choosing.counts(), tracked, new, own, draw, choosing })

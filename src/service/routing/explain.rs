@@ -1,9 +1,9 @@
-//! What a selection would choose now, and why not the others: a dry run that moves no turn and counts nothing.
+//! What a selection would choose now, and why not the others: a dry run that takes no turn and counts nothing.
 //!
-//! Each destination is looked at once, before the choice: what is said of one is what the choice was made of.
+//! Each destination is read once, before the choice, so that the explanation and the choice rest on the same values.
 
 use crate::dest::Flags;
-use crate::select::{self, CALL_LOAD, Draw, Needs, Pool, Refusal, Text};
+use crate::select::{self, CALL_LOAD, Candidates, Draw, Inputs, Refusal, Text, Tickets};
 use crate::service::routing::candidates::View;
 use crate::service::routing::still::Still;
 use crate::shm::Alloc;
@@ -33,14 +33,14 @@ pub enum NoAnswer {
     NoText(Text),
 }
 
-/// What becomes of a destination.
+/// Why a destination would be chosen or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// It would be chosen.
     Chosen,
     /// It does not answer, or a script or an operator said so.
     Inactive,
-    /// Nobody has found out yet what its name means.
+    /// Its name has not been resolved yet.
     Unresolved,
     /// An operator disabled it.
     Disabled,
@@ -81,6 +81,27 @@ pub struct Said {
     pub load: u32,
 }
 
+/// The inputs of an algorithm without side effects: no turn and no ticket is taken.
+struct Peek<'a, A: Alloc> {
+    set: &'a Set<A>,
+    question: &'a Question<'a>,
+}
+
+impl<A: Alloc> Inputs for Peek<'_, A> {
+    fn hash(&mut self, _: Text) -> Option<u32> {
+        self.question.hash
+    }
+    fn turn(&mut self) -> u32 {
+        self.set.turn()
+    }
+    fn ticket(&mut self, row: Tickets) -> u64 {
+        self.set.ticket(row as usize)
+    }
+    fn random(&mut self) -> u64 {
+        (self.question.random)()
+    }
+}
+
 /// What would be chosen, and what becomes of each destination of the set, by position.
 pub fn explain<A: Alloc>(
     root: &Root<A>,
@@ -90,15 +111,7 @@ pub fn explain<A: Alloc>(
     let choosing = select::algorithm(question.algorithm).ok_or(NoAnswer::NoAlgorithm)?;
     let now_ms = || question.now_ms;
     let pool = Still::of(&View::dry(root, set, &now_ms));
-    let hash = question.hash.map(u64::from);
-    let number = match choosing.needs(&pool) {
-        Needs::Nothing => 0,
-        Needs::Hash(text) => hash.ok_or(NoAnswer::NoText(text))?,
-        Needs::HashOrTurn(_) => hash.unwrap_or_else(|| set.turn().into()),
-        Needs::Turn => set.turn().into(),
-        Needs::Ticket(row) => set.ticket(row as usize),
-        Needs::Random => (question.random)(),
-    };
+    let number = choosing.needs(&pool).number(&mut Peek { set, question }).map_err(NoAnswer::NoText)?;
     let draw = Draw { number, spare_last: question.spare_last };
     let chosen = choosing.choose(&pool, draw).map(|choice| choice.at);
     let field = draw.field(pool.len());
@@ -112,7 +125,7 @@ pub fn explain<A: Alloc>(
             Why::Disabled
         } else if !flags.usable() {
             Why::Unresolved
-        } else if question.algorithm == CALL_LOAD && select::is_full(&pool, at) {
+        } else if question.algorithm == CALL_LOAD && pool.is_full(at) {
             Why::Full
         } else if question.algorithm == select::OVERLOAD && pool.overloaded(at) {
             Why::Overloaded

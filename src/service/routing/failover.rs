@@ -3,7 +3,7 @@
 
 use super::choose::{self, Ask, NoRoute, Retry, Selection};
 use crate::select::attempts::{Attempts, NO_LIMIT, Rule, Tried};
-use crate::select::{self, CALL_LOAD, Pool, Refusal};
+use crate::select::{CALL_LOAD, Candidates, Refusal};
 use crate::service::routing::candidates::{View, is_among};
 use crate::shm::Alloc;
 use crate::state::{Generation, Member, Root, Set};
@@ -77,8 +77,7 @@ pub fn left<A: Alloc>(root: &Root<A>, sets: &Generation<A>, attempts: &Attempts)
     let of_rule = |rule: &Rule| {
         let Some(set) = sets.set(rule.set) else { return 0 };
         let view = View::new(root, set).except(attempts.tried());
-        let may_go =
-            |at: &usize| view.usable(*at) && !(rule.algorithm == CALL_LOAD && select::is_full(&view, *at));
+        let may_go = |at: &usize| view.usable(*at) && !(rule.algorithm == CALL_LOAD && view.is_full(*at));
         (0..set.len()).filter(may_go).count()
     };
     let all = attempts.rules().iter().map(of_rule).sum();
@@ -94,5 +93,5 @@ pub fn record_in_use<A: Alloc>(root: &Root<A>, attempts: &Attempts) -> Option<u3
 
 /// Whether the destination at this position has all the calls that it may have.
 pub fn is_full<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) -> bool {
-    select::is_full(&View::new(root, set), at)
+    View::new(root, set).is_full(at)
 }

@@ -1,4 +1,4 @@
-//! A request or a reply is at hand: choose a destination, count the call, tell which destination a message comes from.
+//! What happens with a request or a reply: choose a destination, count the call, tell which destination a message comes from.
 
 pub mod call_count;
 pub mod candidates;

@@ -1,6 +1,6 @@
-//! Whether something comes from a destination of a set.
+//! Whether a message comes from a destination of a set (`ds_is_from_list`).
 
-use crate::select::Pool;
+use crate::select::Candidates;
 use crate::service::routing::candidates::View;
 use crate::shm::Alloc;
 use crate::state::{Member, Root, Set};
@@ -23,9 +23,9 @@ impl Mode {
     }
 }
 
-/// Where something comes from.
+/// Where a message comes from.
 #[derive(Debug, Clone, Copy)]
-pub struct Source {
+pub struct Sender {
     /// Address.
     pub address: IpAddr,
     /// Port.
@@ -34,14 +34,14 @@ pub struct Source {
     pub protocol: u16,
 }
 
-/// The first destination of the set that matches. A destination whose name was not looked up matches nothing; one without
-/// a port matches any.
-pub fn find<'a, A: Alloc>(root: &Root<A>, set: &'a Set<A>, mode: Mode, source: Source) -> Option<Member<'a>> {
+/// The first destination of the set that matches. A destination without known addresses matches nothing; one without a port matches
+/// any port.
+pub fn find<'a, A: Alloc>(root: &Root<A>, set: &'a Set<A>, mode: Mode, sender: Sender) -> Option<Member<'a>> {
     let view = View::new(root, set);
     let matches = |at: usize, one: Member<'_>| {
-        one.addresses().contains(&source.address)
-            && (mode.has(Mode::NO_PORT) || one.port == 0 || one.port == source.port)
-            && (mode.has(Mode::NO_PROTOCOL) || one.proto == source.protocol)
+        one.addresses().contains(&sender.address)
+            && (mode.has(Mode::NO_PORT) || one.port == 0 || one.port == sender.port)
+            && (mode.has(Mode::NO_PROTOCOL) || one.proto == sender.protocol)
             && (!mode.has(Mode::ACTIVE) || view.usable(at))
     };
     set.iter().enumerate().find(|(at, one)| matches(*at, *one)).map(|(_, one)| one)

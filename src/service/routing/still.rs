@@ -1,12 +1,12 @@
-//! A set as it was at one look: for who must say why a choice is what it is.
+//! A copy of a set's state at one moment, to explain a choice with the values that it was made of.
 
 use crate::dest::Flags;
-use crate::select::Pool;
+use crate::select::Candidates;
 use crate::service::routing::candidates::View;
 use crate::shm::Alloc;
 
 /// What was seen of one destination.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct One {
     flags: Flags,
     load: u32,
@@ -41,48 +41,49 @@ impl Still {
         Self((0..view.len()).map(one).collect())
     }
 
-    fn get<T>(&self, at: usize, field: impl Fn(&One) -> T) -> Option<T> {
-        self.0.get(at).map(field)
+    /// What was seen at this position; behind the end an unusable destination.
+    fn at(&self, at: usize) -> One {
+        self.0.get(at).copied().unwrap_or(One { flags: Flags::DISABLED, ..One::default() })
     }
 
     /// State and options.
     pub fn flags(&self, at: usize) -> Flags {
-        self.get(at, |one| one.flags).unwrap_or_default()
+        self.at(at).flags
     }
 }
 
-impl Pool for Still {
+impl Candidates for Still {
     fn len(&self) -> usize {
         self.0.len()
     }
     fn usable(&self, at: usize) -> bool {
-        self.get(at, |one| one.flags.usable()).unwrap_or(false)
+        self.at(at).flags.usable()
     }
     fn load(&self, at: usize) -> u32 {
-        self.get(at, |one| one.load).unwrap_or(0)
+        self.at(at).load
     }
     fn maxload(&self, at: usize) -> u32 {
-        self.get(at, |one| one.maxload).unwrap_or(0)
+        self.at(at).maxload
     }
     fn last_chosen(&self, at: usize) -> u64 {
-        self.get(at, |one| one.last_chosen).unwrap_or(0)
+        self.at(at).last_chosen
     }
     fn priority(&self, at: usize) -> i32 {
-        self.get(at, |one| one.priority).unwrap_or(0)
+        self.at(at).priority
     }
     fn weight(&self, at: usize) -> u32 {
-        self.get(at, |one| one.weight).unwrap_or(0)
+        self.at(at).weight
     }
     fn rweight(&self, at: usize) -> u32 {
-        self.get(at, |one| one.rweight).unwrap_or(0)
+        self.at(at).rweight
     }
     fn latency(&self, at: usize) -> u32 {
-        self.get(at, |one| one.latency).unwrap_or(0)
+        self.at(at).latency
     }
     fn congestion(&self, at: usize) -> Option<u32> {
-        self.get(at, |one| one.congestion)?
+        self.at(at).congestion
     }
     fn overloaded(&self, at: usize) -> bool {
-        self.get(at, |one| one.overloaded).unwrap_or(false)
+        self.at(at).overloaded
     }
 }

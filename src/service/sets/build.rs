@@ -5,13 +5,13 @@
 
 use crate::dest::Flags;
 use crate::service::sets::carry_over;
-use crate::service::sets::plan::{Edit, Item, Plan, SetPlan};
+use crate::service::sets::plan::{Edit, Plan, Planned, SetPlan};
 use crate::service::sets::resolve::Resolved;
 use crate::shm::arc::Arc;
 use crate::shm::cow_list::Draft;
 use crate::shm::snapshot::Ready;
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::block::Parts;
+use crate::state::block::BlockBuilder;
 use crate::state::generation::Sets;
 use crate::state::set::Turns;
 use crate::state::{Block, Destination, Generation, Keep, Member, Ranks, Registry, Rings, Root, Set};
@@ -51,11 +51,11 @@ impl<A: Alloc> Drop for Held<'_, A> {
     }
 }
 
-/// Numbers of records.
+/// RecordSet of records.
 #[derive(Default)]
-pub(super) struct Numbers(Vec<bool>);
+pub(super) struct RecordSet(Vec<bool>);
 
-impl Numbers {
+impl RecordSet {
     /// Whether it was not there.
     pub fn insert(&mut self, number: u32) -> bool {
         let at = number as usize;
@@ -82,16 +82,16 @@ pub(super) struct Changes {
     /// Of edits: set and record of each destination that comes or goes.
     pub changed: Vec<(i32, u32)>,
     /// Records that are used again: their destinations did not serve.
-    pub back: Numbers,
+    pub back: RecordSet,
     /// Records that are made for this generation.
-    made: Numbers,
+    made: RecordSet,
     /// Of a whole plan: records that served, once somebody asks.
-    serving: OnceCell<Numbers>,
+    serving: OnceCell<RecordSet>,
 }
 
 impl Changes {
     fn new(whole: bool, keep: Keep) -> Self {
-        let (back, made) = (Numbers::default(), Numbers::default());
+        let (back, made) = (RecordSet::default(), RecordSet::default());
         let (sets, changed) = (Vec::new(), Vec::new());
         Self { whole, keep, sets, changed, back, made, serving: OnceCell::new() }
     }
@@ -130,8 +130,8 @@ impl Changes {
 }
 
 /// The records of all destinations of a generation.
-fn records<A: Alloc>(generation: Option<&Generation<A>>) -> Numbers {
-    let mut numbers = Numbers::default();
+fn records<A: Alloc>(generation: Option<&Generation<A>>) -> RecordSet {
+    let mut numbers = RecordSet::default();
     let blocks = generation.into_iter().flat_map(Generation::sets).flat_map(|set| set.blocks.runs());
     for one in blocks.flat_map(|(_, block)| block.destinations()) {
         numbers.insert(one.record);
@@ -208,7 +208,7 @@ struct Builder<'r, 'g, A: Alloc> {
     held: Held<'r, A>,
     changes: Changes,
     /// The block that is built.
-    parts: Parts,
+    parts: BlockBuilder,
     /// Records of this set that were searched for, and whether they were there before.
     new: Vec<(u32, bool)>,
 }
@@ -216,7 +216,7 @@ struct Builder<'r, 'g, A: Alloc> {
 impl<'r, 'g, A: Alloc> Builder<'r, 'g, A> {
     fn new(root: &'r Root<A>, serving: Option<&'g Generation<A>>, changes: Changes) -> Self {
         let held = Held { registry: &root.registry, numbers: Vec::new() };
-        let (parts, new) = (Parts::default(), Vec::new());
+        let (parts, new) = (BlockBuilder::default(), Vec::new());
         Self { root, serving, boards: None, last: None, held, changes, parts, new }
     }
 
@@ -264,12 +264,12 @@ impl<'r, 'g, A: Alloc> Builder<'r, 'g, A> {
     }
 
     /// A block of these destinations.
-    fn block(&mut self, set: i32, items: Vec<Item<'_>>) -> Result<Block<A>, OutOfMemory> {
+    fn block(&mut self, set: i32, items: Vec<Planned<'_>>) -> Result<Block<A>, OutOfMemory> {
         for item in items {
             match item {
-                Item::New(one, old) => self.put(set, &one, old)?,
-                Item::Stays(one) => self.put_again(one, *one, one.addresses()),
-                Item::Readdressed(one, meaning) => {
+                Planned::New(one, old) => self.put(set, &one, old)?,
+                Planned::Stays(one) => self.put_again(one, *one, one.addresses()),
+                Planned::Readdressed(one, meaning) => {
                     let mut fields = *one;
                     (fields.port, fields.proto) =
                         meaning.port_and_proto.unwrap_or((fields.port, fields.proto));

@@ -10,7 +10,7 @@
 //! A transaction that is dropped before its commit changes nothing: the records that were held for it are let go, and its
 //! blocks are freed.
 
-use crate::service::sets::build::{Built, Changes, Numbers, build};
+use crate::service::sets::build::{Built, Changes, RecordSet, build};
 use crate::service::sets::carry_over;
 use crate::service::sets::plan::Plan;
 use crate::shm::lock::Guard;
@@ -64,7 +64,7 @@ impl<'r, A: Alloc> Transaction<'r, A> {
 /// Makes the lines that now serve count in their records. Where several lines have one identity the first counts. Says whether
 /// all lines were looked at and some have one.
 fn configure<A: Alloc>(root: &Root<A>, serving: &Generation<A>, changes: &Changes) -> bool {
-    let (mut seen, mut shared) = (Numbers::default(), false);
+    let (mut seen, mut shared) = (RecordSet::default(), false);
     let mut configure = |position: usize, one: &Destination| {
         if !seen.insert(one.record) {
             shared = true;

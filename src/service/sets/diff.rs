@@ -8,14 +8,14 @@
 //! A line without a scheme and one with a name that stands for many destinations serve under other words, and are checked
 //! each time.
 
-use crate::dest::{Written, attrs};
+use crate::dest::{SourceLine, attrs};
 use crate::shm::Alloc;
 use crate::state::{Generation, Member, NameTag, Set};
 
 /// A set of the source beside the one that serves.
 pub(super) enum SetDiff<'g> {
     /// It serves line for line, at this position of the generation.
-    Unchanged(usize, &'g [&'g Written<'g>]),
+    Unchanged(usize, &'g [&'g SourceLine<'g>]),
     /// The set of this id has these lines.
     Changed(i32, Vec<LineDiff<'g>>),
 }
@@ -23,18 +23,18 @@ pub(super) enum SetDiff<'g> {
 /// A line of the source beside what serves.
 pub(super) enum LineDiff<'g> {
     /// It serves word for word, at this position of its set.
-    Same(&'g Written<'g>, usize, Member<'g>),
+    Same(&'g SourceLine<'g>, usize, Member<'g>),
     /// It is new or has other words. With the destination of the same URI that serves, where there is one.
-    New(&'g Written<'g>, Option<Member<'g>>),
+    New(&'g SourceLine<'g>, Option<Member<'g>>),
 }
 
 /// Compares all lines, which are in the order of [`crate::dest::arranged`], with the sets that serve.
 pub(super) fn diff<'g, A: Alloc>(
     serving: Option<&'g Generation<A>>,
-    lines: &'g [&'g Written<'g>],
+    lines: &'g [&'g SourceLine<'g>],
 ) -> Vec<SetDiff<'g>> {
     let sets = lines.chunk_by(|one, next| one.set == next.set);
-    let set = |lines: &'g [&'g Written<'g>]| {
+    let set = |lines: &'g [&'g SourceLine<'g>]| {
         let id = lines.first()?.set;
         Some(set_diff(serving.and_then(|serving| serving.find(id)), id, lines))
     };
@@ -44,7 +44,7 @@ pub(super) fn diff<'g, A: Alloc>(
 fn set_diff<'g, A: Alloc>(
     serving: Option<(usize, &'g Set<A>)>,
     id: i32,
-    lines: &'g [&'g Written<'g>],
+    lines: &'g [&'g SourceLine<'g>],
 ) -> SetDiff<'g> {
     let Some((position, set)) = serving else {
         return SetDiff::Changed(id, lines.iter().map(|line| LineDiff::New(line, None)).collect());
@@ -70,14 +70,14 @@ struct Finder<'g, A: Alloc> {
 
 impl<'g, A: Alloc> Finder<'g, A> {
     /// What serves of this line. Lines are best asked for in their order.
-    fn find(&mut self, line: &'g Written<'g>) -> LineDiff<'g> {
+    fn find(&mut self, line: &'g SourceLine<'g>) -> LineDiff<'g> {
         let Some((at, one)) = self.with_uri(line) else { return LineDiff::New(line, None) };
         self.next = at + 1;
         if says(one, line) { LineDiff::Same(line, at, one) } else { LineDiff::New(line, Some(one)) }
     }
 
     /// The expected one, if it has this URI; else one that has it, preferably with the same words.
-    fn with_uri(&mut self, line: &Written<'_>) -> Option<(usize, Member<'g>)> {
+    fn with_uri(&mut self, line: &SourceLine<'_>) -> Option<(usize, Member<'g>)> {
         let set = self.set;
         let with_uri =
             |at: usize| set.get(at).filter(|one| one.text(one.uri) == &*line.uri).map(|one| (at, one));
@@ -99,7 +99,7 @@ impl<'g, A: Alloc> Finder<'g, A> {
 
 /// Whether the destination with the URI of this line is all that the line says. One of those that a name stands for is not:
 /// its words are not the line's.
-fn says(one: Member<'_>, line: &Written<'_>) -> bool {
+fn says(one: Member<'_>, line: &SourceLine<'_>) -> bool {
     // What was corrected is read again, so that the operator is told again.
     !one.mended
         && one.text(one.body) == attrs::body(&line.attrs)

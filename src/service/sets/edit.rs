@@ -1,5 +1,5 @@
-//! Adding, changing and removing one destination while the server runs, without the source. The next reload mirrors the
-//! source again.
+//! Adding, changing and removing one destination by RPC, without the source. The next reload undoes it, since it makes the sets
+//! equal to the source again.
 
 use crate::dest::problem::shown;
 use crate::dest::{Attrs, Entry, Flags, Problem};
@@ -8,7 +8,7 @@ use crate::service::sets::commit::Transaction;
 use crate::service::sets::plan::{Edit, Exchange, Plan};
 use crate::service::sets::resolve::Resolved;
 use crate::service::sets::source::Source;
-use crate::service::sets::srv_targets::{self, Line};
+use crate::service::sets::srv_targets::{self, NamedLine};
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Root};
 
@@ -31,7 +31,7 @@ impl From<OutOfMemory> for NotEdited {
     }
 }
 
-/// How soon after the last one a change may come: `reload_delta` and the time, in seconds.
+/// How soon a change may follow the last one: `reload_delta` and the time, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Seconds; 0 is no limit.
@@ -40,8 +40,8 @@ pub struct Pace {
     pub now: u32,
 }
 
-/// Adds a destination, as if it were the last line of its source; what was mended of it. A name is looked up by the process
-/// for names.
+/// Adds a destination as if it were the last line of the source; returns what was corrected. A name is looked up by the resolver
+/// process.
 pub fn add<A: Alloc>(
     root: &Root<A>,
     source: &dyn Source,
@@ -68,7 +68,7 @@ fn addition<'g, A: Alloc>(serving: Option<&'g Generation<A>>, new: Resolved<'g>)
     edit
 }
 
-/// Removes all destinations of a set whose URI, as it is or as it was written, is this.
+/// Removes all destinations of a set with this URI, in the set or in the source.
 pub fn remove<A: Alloc>(root: &Root<A>, id: i32, uri: &[u8], pace: Pace) -> Result<(), NotEdited> {
     in_turn(root, pace, || {
         let mut transaction = Transaction::begin(root);
@@ -91,19 +91,19 @@ fn removal<'g, A: Alloc>(
     if positions.is_empty() { Err(NotEdited::NotThere) } else { Ok(edit) }
 }
 
-/// What is to be another for a destination; `None` stays as it is.
+/// New values for a destination; `None` stays as it is.
 #[derive(Debug, Clone, Default)]
 pub struct Update<'t> {
-    /// State and options. If they are others than before, they count; if not, the state stays.
+    /// State and options. If they equal those configured before, the state stays.
     pub flags: Option<Flags>,
     /// Priority.
     pub priority: Option<i32>,
-    /// Attributes, all of them. The `duid` must be the same: it is who the destination is.
+    /// Attributes, all of them. The `duid` must be the same: it is the destination's identity.
     pub attrs: Option<Attrs<'t>>,
 }
 
-/// Changes the lines of a set with this URI: one destination each, or all that a name stands for. Counts, and states unless
-/// the flags are others, do not change.
+/// Changes the lines of a set with this URI: one destination each, or all that a name stands for. Loads stay, and states too unless
+/// the flags change.
 pub fn update<A: Alloc>(
     root: &Root<A>,
     source: &dyn Source,
@@ -127,7 +127,7 @@ fn updated<'g, A: Alloc>(
     update: &'g Update<'_>,
 ) -> Result<Edit<'g, A>, NotEdited> {
     let set = serving.and_then(|sets| sets.set(id)).ok_or(NotEdited::NotThere)?;
-    let mut done: Vec<Option<Line>> = Vec::new();
+    let mut done: Vec<Option<NamedLine>> = Vec::new();
     let mut changes: Vec<Exchange<'g>> = Vec::new();
     let mut in_rank = true;
     for (at, one) in set.named(uri) {
@@ -138,7 +138,7 @@ fn updated<'g, A: Alloc>(
             return Err(NotEdited::Wrong(Problem::error(resolved.entry.place, text)));
         }
         in_rank &= update.priority.is_none_or(|priority| priority == one.priority);
-        let line = (!resolved.written.is_empty()).then(|| Line::of(id, one));
+        let line = (!resolved.written.is_empty()).then(|| NamedLine::of(id, one));
         // All that a line stands for are changed with the first of them.
         let there = done.iter().position(|there| line.is_some() && *there == line);
         if let Some(change) = there.and_then(|there| changes.get_mut(there)) {
@@ -162,7 +162,7 @@ fn updated<'g, A: Alloc>(
     Ok(edit)
 }
 
-/// A line with what is to be another. What its name means is known already, or is known of its targets.
+/// A line with its new values. The addresses of its name are taken over.
 fn changed<'t>(
     source: &dyn Source,
     line: Resolved<'t>,

@@ -1,11 +1,11 @@
 //! A reload: the destinations are read again, from wherever they come, and serve in the place of those before.
 
-use crate::dest::{self, Place, Problem, Severity, Written, problem::shown};
+use crate::dest::{self, Place, Problem, Severity, SourceLine, problem::shown};
 use crate::service::housekeeping;
 use crate::service::sets::commit::Transaction;
 use crate::service::sets::diff::{LineDiff, SetDiff, diff};
 use crate::service::sets::name_cache::Names;
-use crate::service::sets::plan::{Item, Line, Plan, Wanted};
+use crate::service::sets::plan::{Plan, Planned, PlannedLine, Wanted};
 use crate::service::sets::source::Source;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::{Generation, Keep, Root};
@@ -91,7 +91,7 @@ fn load<A: Alloc>(
     policy: Policy,
 ) -> Result<Vec<Problem>, NotLoaded> {
     let mut text = Vec::new();
-    let Read { lines, mut problems, count } = read(source, &mut text, policy)?;
+    let SourceText { lines, mut problems, count } = read(source, &mut text, policy)?;
     let lines = dest::arranged(&lines);
 
     let mut transaction = Transaction::begin(root);
@@ -122,20 +122,20 @@ fn load<A: Alloc>(
 }
 
 /// What a source says, before anybody looks at attributes or asks the host.
-struct Read<'t> {
-    lines: Vec<Written<'t>>,
+struct SourceText<'t> {
+    lines: Vec<SourceLine<'t>>,
     problems: Vec<Problem>,
     /// How many lines or rows there are, those with errors too.
     count: usize,
 }
 
-fn read<'t>(source: &dyn Source, text: &'t mut Vec<u8>, policy: Policy) -> Result<Read<'t>, NotLoaded> {
+fn read<'t>(source: &dyn Source, text: &'t mut Vec<u8>, policy: Policy) -> Result<SourceText<'t>, NotLoaded> {
     let (mut lines, problems) = source.read(text).map_err(NotLoaded::Unreadable)?;
     let count = lines.len() + dest::problem::lost(&problems);
     if policy.attrs_none {
-        lines.iter_mut().for_each(Written::none_if_empty);
+        lines.iter_mut().for_each(SourceLine::or_none);
     }
-    Ok(Read { lines, problems, count })
+    Ok(SourceText { lines, problems, count })
 }
 
 /// Checks what does not serve as it stands and asks the host about it. What cannot be loaded is left out.
@@ -151,20 +151,20 @@ fn resolve_lines<'g>(
     source: &dyn Source,
     lines: Vec<LineDiff<'g>>,
     problems: &mut Vec<Problem>,
-) -> Vec<Line<'g>> {
+) -> Vec<PlannedLine<'g>> {
     let mut resolved = Vec::with_capacity(lines.len());
     for line in lines {
         let (line, old) = match line {
             LineDiff::New(line, old) => (line, old),
             LineDiff::Same(line, at, member) => {
-                resolved.push(Line::stays(line.place, at, member));
+                resolved.push(PlannedLine::stays(line.place, at, member));
                 continue;
             }
         };
         match line.entry().and_then(|entry| source.locate(entry)) {
             Ok(one) => {
                 problems.extend(one.entry.findings.iter().cloned());
-                resolved.push(Line::new(one, old));
+                resolved.push(PlannedLine::new(one, old));
             }
             Err(problem) => problems.push(problem),
         }
@@ -179,11 +179,11 @@ fn with_names<'g>(
     mut names: Names<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Wanted<'g>> {
-    let is_named = |line: &Line<'_>| matches!(&line.item, Item::New(one, _) if one.named);
-    let mut line = |line: Line<'g>| match line.item {
-        Item::New(one, _) if one.named => {
+    let is_named = |line: &PlannedLine<'_>| matches!(&line.item, Planned::New(one, _) if one.named);
+    let mut line = |line: PlannedLine<'g>| match line.item {
+        Planned::New(one, _) if one.named => {
             let all = names.mean(source, *one, problems);
-            all.into_iter().map(|one| Line::new(one, None)).collect()
+            all.into_iter().map(|one| PlannedLine::new(one, None)).collect()
         }
         _ => vec![line],
     };

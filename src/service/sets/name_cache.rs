@@ -1,10 +1,10 @@
-//! What names mean while a source is read.
+//! The addresses of names while a source is read: at start from the DNS, later from the sets that serve.
 
 use crate::dest::Problem;
 use crate::dest::problem::shown;
 use crate::service::sets::resolve::{Meaning, Resolved};
 use crate::service::sets::source::{Found, Source};
-use crate::service::sets::srv_targets::{self, Line, Target};
+use crate::service::sets::srv_targets::{self, NamedLine, Target};
 use crate::shm::Alloc;
 use crate::state::Generation;
 use core::cell::LazyCell;
@@ -12,36 +12,39 @@ use core::net::IpAddr;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Where that comes from.
+/// Where addresses come from.
 pub(super) enum Names<'g> {
-    /// From the DNS, since then: nothing serves yet, and nobody waits.
+    /// From the DNS, since this time: at start no call waits.
     Asked(Instant),
-    /// From the sets that serve: a worker may wait. A new name has no addresses until the process for names has looked it up,
-    /// at once. Most lists are of addresses, and need nothing of it.
-    Serving(LazyCell<Known, Box<dyn FnOnce() -> Known + 'g>>),
+    /// From the sets that serve, since a worker may be waiting. A new name has no addresses until the resolver process has looked it
+    /// up, which it does at once. The cache is made at the first name: most lists have only addresses.
+    Serving(LazyCell<KnownNames, Box<dyn FnOnce() -> KnownNames + 'g>>),
 }
 
-/// What names mean in the sets that serve.
+/// The names in the sets that serve.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct KnownNames {
     meanings: HashMap<(i32, Vec<u8>), Meaning>,
-    /// By host, for the same name in another line or set: addresses alone, until it is looked up for that.
+    /// Addresses by host, for the same name in another line or set.
     hosts: HashMap<Vec<u8>, Vec<IpAddr>>,
-    lines: HashMap<Line, Vec<Target>>,
+    lines: HashMap<NamedLine, Vec<Target>>,
 }
 
-/// How long looking up all names at start may take; the rest is left to the process for names.
+/// How long looking up all names at start may take; the rest is left to the resolver process.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl<'g> Names<'g> {
     /// From these sets.
     pub fn serving<A: Alloc>(before: Option<&'g Generation<A>>) -> Self {
-        let known =
-            |sets| Known { meanings: meanings(sets), hosts: hosts(sets), lines: srv_targets::lines(sets) };
+        let known = |sets| KnownNames {
+            meanings: meanings(sets),
+            hosts: hosts(sets),
+            lines: srv_targets::lines(sets),
+        };
         Self::Serving(LazyCell::new(Box::new(move || before.map(known).unwrap_or_default())))
     }
 
-    /// The destinations that one with a name is.
+    /// A destination with its addresses; the many that it stands for, if its name does.
     pub fn mean<'t>(
         &mut self,
         source: &dyn Source,
@@ -69,8 +72,11 @@ impl<'g> Names<'g> {
                     let addresses = known.hosts.get(&host.to_ascii_lowercase());
                     one.addresses = addresses.cloned().unwrap_or_default();
                 }
-                let found =
-                    if one.written.is_empty() { None } else { known.lines.get(&Line::of_resolved(&one)) };
+                let found = if one.written.is_empty() {
+                    None
+                } else {
+                    known.lines.get(&NamedLine::of_resolved(&one))
+                };
                 return srv_targets::expand(one, found.map_or(&[], Vec::as_slice));
             }
         }
@@ -84,7 +90,7 @@ fn hosts<A: Alloc>(sets: &Generation<A>) -> HashMap<Vec<u8>, Vec<IpAddr>> {
     named.map(|(_, _, one)| (one.text(one.host).to_ascii_lowercase(), one.addresses().to_vec())).collect()
 }
 
-/// What the names that serve mean.
+/// The answers for the names that serve.
 fn meanings<A: Alloc>(sets: &Generation<A>) -> HashMap<(i32, Vec<u8>), Meaning> {
     let named = sets.sets().flat_map(|set| {
         let named = set.iter().filter(|one| one.named);

@@ -3,7 +3,7 @@
 //! A reload plans all sets ([`Plan::mirror`]). Every other change is an [`Edit`] of one set or a few. Either way what stays is
 //! taken over as it is.
 
-use crate::dest::{Place, Written};
+use crate::dest::{Place, SourceLine};
 use crate::service::sets::resolve::{Meaning, Resolved};
 use crate::shm::Alloc;
 use crate::shm::cow_list::Draft;
@@ -26,7 +26,7 @@ pub enum SetPlan<'g, A: Alloc> {
 }
 
 /// A destination of a set that changes.
-pub(super) enum Item<'g> {
+pub(super) enum Planned<'g> {
     /// As it serves already.
     Stays(Member<'g>),
     /// The same at other addresses.
@@ -35,8 +35,8 @@ pub(super) enum Item<'g> {
     New(Box<Resolved<'g>>, Option<Member<'g>>),
 }
 
-fn open<A: Alloc>(block: &Block<A>) -> Vec<Item<'_>> {
-    block.iter().map(Item::Stays).collect()
+fn open<A: Alloc>(block: &Block<A>) -> Vec<Planned<'_>> {
+    block.iter().map(Planned::Stays).collect()
 }
 
 /// Destinations in the place of others. Positions are those of before the edit.
@@ -53,7 +53,7 @@ pub struct Exchange<'g> {
 pub struct Edit<'g, A: Alloc> {
     /// The id of the set.
     pub(super) id: i32,
-    pub(super) draft: Draft<'g, Block<A>, Item<'g>, A>,
+    pub(super) draft: Draft<'g, Block<A>, Planned<'g>, A>,
     /// Records of destinations that it takes out. Other lines may mean the same ones.
     pub(super) out: Vec<u32>,
 }
@@ -67,12 +67,12 @@ impl<'g, A: Alloc> Edit<'g, A> {
 
     /// Puts a destination before the one at this position.
     pub fn insert(&mut self, at: usize, new: Resolved<'g>) {
-        self.draft.insert(at, Item::New(Box::new(new), None));
+        self.draft.insert(at, Planned::New(Box::new(new), None));
     }
 
     /// Takes out the destination at this position.
     pub fn remove(&mut self, at: usize) {
-        if let Some(Item::Stays(member) | Item::Readdressed(member, _)) = self.draft.remove(at) {
+        if let Some(Planned::Stays(member) | Planned::Readdressed(member, _)) = self.draft.remove(at) {
             self.out.push(member.record);
         }
     }
@@ -92,36 +92,36 @@ impl<'g, A: Alloc> Edit<'g, A> {
 
     /// Gives the destination at this position other addresses.
     pub fn readdress(&mut self, at: usize, one: Member<'g>, meaning: Meaning) {
-        self.draft.replace(at, Item::Readdressed(one, Box::new(meaning)));
+        self.draft.replace(at, Planned::Readdressed(one, Box::new(meaning)));
     }
 }
 
 /// A set as a source wants it.
 pub enum Wanted<'g> {
     /// It serves line for line, at this position of the generation.
-    Unchanged(usize, &'g [&'g Written<'g>]),
+    Unchanged(usize, &'g [&'g SourceLine<'g>]),
     /// The set of this id, with these destinations in the order of [`crate::dest::arranged`].
-    Lines(i32, Vec<Line<'g>>),
+    Lines(i32, Vec<PlannedLine<'g>>),
 }
 
 /// A destination that a source wants.
-pub struct Line<'g> {
+pub struct PlannedLine<'g> {
     /// Where its line stands in the source.
     pub(super) place: Place,
     /// The position in its set, where it serves already.
     pub(super) stands: Option<usize>,
-    pub(super) item: Item<'g>,
+    pub(super) item: Planned<'g>,
 }
 
-impl<'g> Line<'g> {
+impl<'g> PlannedLine<'g> {
     /// The one that serves at this position of its set.
     pub(super) fn stays(place: Place, at: usize, member: Member<'g>) -> Self {
-        Self { place, stands: Some(at), item: Item::Stays(member) }
+        Self { place, stands: Some(at), item: Planned::Stays(member) }
     }
 
     /// A new one, or one with other attributes. `old` serves in its place: it is probably the same one.
     pub fn new(one: Resolved<'g>, old: Option<Member<'g>>) -> Self {
-        Self { place: one.entry.place, stands: None, item: Item::New(Box::new(one), old) }
+        Self { place: one.entry.place, stands: None, item: Planned::New(Box::new(one), old) }
     }
 }
 

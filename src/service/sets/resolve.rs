@@ -1,19 +1,19 @@
-//! A destination on its way into the sets: what its source says, with what only the host knows of it.
+//! A destination that is to be loaded: what its source says and what the host knows about it.
 
-use crate::dest::attrs::Values;
+use crate::dest::attrs::AttrValues;
 use crate::dest::{Attrs, Entry, Place};
 use crate::shm::Foreign;
-use crate::state::{Destination, Member, block::Parts};
+use crate::state::{Destination, Member, block::BlockBuilder};
 use core::net::IpAddr;
 use core::ops::Range;
 use std::borrow::Cow;
 
-/// An entry with what only the host knows of it.
+/// An entry with what the host knows about it.
 #[derive(Debug, Clone)]
 pub struct Resolved<'t> {
     /// The entry; its URI has a scheme by now.
     pub entry: Entry<'t>,
-    /// The URI as written, if it is a name that stands for many destinations; else empty.
+    /// The URI in the source, if its name stands for many destinations (`ds_dns_mode` 16); else empty.
     pub written: Cow<'t, [u8]>,
     /// Where the host is in the URI.
     pub host: Range<usize>,
@@ -25,7 +25,7 @@ pub struct Resolved<'t> {
     pub named: bool,
     /// Whether the name is looked up for its addresses.
     pub looked_up: bool,
-    /// What it means, as far as that is known.
+    /// Its addresses, as far as they are known.
     pub addresses: Vec<IpAddr>,
     /// The weight of its SRV record, if it is one of the destinations that a name stands for.
     pub srv_weight: u32,
@@ -36,13 +36,13 @@ pub struct Resolved<'t> {
 }
 
 impl<'t> Resolved<'t> {
-    /// The line of a destination that serves, in the set of this id: for one of many that a name stands for, the line with
-    /// that name.
+    /// A destination that serves as if it were read again, in the set of this id. If it is one of many that a name stands for, the
+    /// line with that name.
     pub fn line_of(set: i32, one: Member<'t>) -> Self {
-        // Read once already, when it was loaded; the server has said meanwhile which addresses are good.
+        // They were read without an error when it was loaded. The server may have corrected addresses since then.
         let attrs = Attrs::parse(one.text(one.body)).unwrap_or_default();
         let [obproxy, ping_from] = [one.obproxy, one.ping_from].map(|text| Cow::Borrowed(one.text(text)));
-        let attrs = Attrs { values: Values { obproxy, ping_from, ..attrs.values }, ..attrs };
+        let attrs = Attrs { values: AttrValues { obproxy, ping_from, ..attrs.values }, ..attrs };
         let uri = Cow::Borrowed(one.text(if one.is_target() { one.written } else { one.uri }));
         let (flags, priority) = (one.flags, one.priority);
         Self {
@@ -65,12 +65,12 @@ impl<'t> Resolved<'t> {
         self.entry.attrs.values.local_socket(|text| text)
     }
 
-    /// Whether its name is looked up, and nobody knows yet what it means.
+    /// Whether its name is looked up, and its addresses are not known yet.
     pub fn unresolved(&self) -> bool {
         self.looked_up && self.addresses.is_empty()
     }
 
-    /// Whether it is this one, of the same set, to the letter.
+    /// Whether it has the identity of this one, which is of the same set: `duid`, or else URI and socket.
     pub fn is(&self, other: Member<'_>) -> bool {
         let same = |mine: &[u8], of_other| mine == other.text(of_other);
         let duid = &self.entry.attrs.duid;
@@ -78,8 +78,8 @@ impl<'t> Resolved<'t> {
             && (!duid.is_empty() || same(&self.entry.uri, other.uri) && self.socket() == other.local_socket())
     }
 
-    /// Puts it into a block. `record` is the number of its runtime record, `asked` tells what is probed.
-    pub fn put(&self, parts: &mut Parts, record: u32, asked: u64) {
+    /// Puts it into a block. `record` is the number of its runtime record, `asked` the hash of what is probed.
+    pub fn put(&self, parts: &mut BlockBuilder, record: u32, asked: u64) {
         let Entry { uri, flags, priority, attrs, findings, .. } = &self.entry;
         let span = parts.text(uri);
         let destination = Destination {
@@ -105,7 +105,7 @@ impl<'t> Resolved<'t> {
     }
 }
 
-/// What a name was found to mean.
+/// The answer of the DNS for a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meaning {
     /// Addresses, the first answer first.
@@ -115,7 +115,7 @@ pub struct Meaning {
 }
 
 impl Meaning {
-    /// Makes it what a destination's name means.
+    /// Gives a destination these addresses.
     pub fn give_to(self, one: &mut Resolved<'_>) {
         one.addresses = self.addresses;
         (one.port, one.proto) = self.port_and_proto.unwrap_or((one.port, one.proto));

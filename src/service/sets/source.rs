@@ -1,6 +1,6 @@
 //! Where destinations come from, as seen from here: what a reload and an edit ask the host.
 
-use crate::dest::{Entry, Problem, Written};
+use crate::dest::{Entry, Problem, SourceLine};
 use crate::service::sets::resolve::{Meaning, Resolved};
 use crate::service::sets::srv_targets::Target;
 
@@ -8,7 +8,7 @@ use crate::service::sets::srv_targets::Target;
 pub trait Source {
     /// All destinations that can be read, and what is wrong with them and the others; or why nothing can be read. `text` is
     /// where their words may be kept.
-    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<Written<'t>>, Vec<Problem>), String>;
+    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<SourceLine<'t>>, Vec<Problem>), String>;
     /// What the host knows of an entry, except what its name means. What it corrects is added to the entry's findings.
     fn locate<'t>(&self, entry: Entry<'t>) -> Result<Resolved<'t>, Problem>;
     /// What the name of a destination means. Only at start, since it may take long.

@@ -1,8 +1,8 @@
-//! A name as many destinations (`ds_dns_mode` 16): each target of its SRV records, or each of its addresses, is a
-//! destination of its own, with its own state, load and probes, in the place of the line that names them all.
+//! A name that stands for many destinations (`ds_dns_mode` 16): each target of its SRV records, or each of its addresses, is a
+//! destination of its own, with its own state, load and probes.
 //!
-//! Which targets there are is known from the sets themselves: each says what was written for it. So a reload needs no
-//! look-up, and the process for names no source.
+//! The sets themselves say which targets there are: each destination has the URI of its line. So a reload needs no look-up, and
+//! the resolver process needs no source.
 
 use crate::service::sets::resolve::Resolved;
 use crate::shm::Alloc;
@@ -15,7 +15,7 @@ use std::collections::HashMap;
 /// One of the destinations that a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The written URI with the target's address in the place of the name.
+    /// The URI of the line with the target's address instead of the name.
     pub uri: Vec<u8>,
     /// Where the address is in it.
     pub host: Range<usize>,
@@ -29,10 +29,9 @@ pub struct Target {
     pub weight: u32,
 }
 
-/// A line with a name that stands for many destinations: what tells it from others. Letters of names and `duid`s count the
-/// same in either case.
+/// The identity of a line with a name that stands for many destinations. Names and `duid`s are compared without regard to case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Line {
+pub struct NamedLine {
     /// The set.
     pub set: i32,
     /// The URI as written.
@@ -41,7 +40,7 @@ pub struct Line {
     socket: Vec<u8>,
 }
 
-impl Line {
+impl NamedLine {
     fn new(set: i32, written: &[u8], duid: &[u8], socket: &[u8]) -> Self {
         let [written, duid] = [written, duid].map(<[u8]>::to_ascii_lowercase);
         Self { set, written, duid, socket: socket.to_vec() }
@@ -57,16 +56,16 @@ impl Line {
         Self::new(set, one.text(one.written), duid, one.local_socket())
     }
 
-    /// The same of one that is read.
+    /// The line of a destination that is read.
     pub fn of_resolved(one: &Resolved<'_>) -> Self {
         Self::new(one.entry.set, &one.written, &one.entry.attrs.duid, one.socket())
     }
 }
 
-/// The destinations that a line stands for; while its name means nothing, one that waits for it.
+/// The destinations that a line stands for; while its name does not resolve, one that waits for it.
 ///
-/// The `duid` gets the target's address behind it, so that each is known apart. Where the line has no weight, that of the
-/// SRV record counts.
+/// The target's address is appended to the `duid`, so that each has its own. If the line has no weight, that of the SRV record
+/// counts.
 pub fn expand<'t>(one: Resolved<'t>, targets: &[Target]) -> Vec<Resolved<'t>> {
     if targets.is_empty() {
         return vec![one];
@@ -94,14 +93,14 @@ pub fn expand<'t>(one: Resolved<'t>, targets: &[Target]) -> Vec<Resolved<'t>> {
 /// The destinations of a line, in their order, with their positions.
 pub fn of_line<'g, A: Alloc>(
     set: &'g Set<A>,
-    line: &'g Line,
+    line: &'g NamedLine,
 ) -> impl Iterator<Item = (usize, Member<'g>)> + 'g {
     let set_id = set.id;
-    set.named(&line.written).filter(move |(_, one)| Line::of(set_id, *one) == *line)
+    set.named(&line.written).filter(move |(_, one)| NamedLine::of(set_id, *one) == *line)
 }
 
-/// The targets that serve for a line; none while its name means nothing.
-pub fn serving<A: Alloc>(set: &Set<A>, line: &Line) -> Vec<Target> {
+/// The targets that serve for a line; none while its name does not resolve.
+pub fn serving<A: Alloc>(set: &Set<A>, line: &NamedLine) -> Vec<Target> {
     of_line(set, line).filter_map(|(_, one)| target(one)).collect()
 }
 
@@ -118,10 +117,10 @@ fn target(one: Member<'_>) -> Option<Target> {
 }
 
 /// All lines of a generation, with their targets.
-pub fn lines<A: Alloc>(sets: &Generation<A>) -> HashMap<Line, Vec<Target>> {
-    let mut lines = HashMap::<Line, Vec<Target>>::new();
+pub fn lines<A: Alloc>(sets: &Generation<A>) -> HashMap<NamedLine, Vec<Target>> {
+    let mut lines = HashMap::<NamedLine, Vec<Target>>::new();
     for (_, set, one) in sets.all().filter(|(_, _, one)| !one.text(one.written).is_empty()) {
-        let targets = lines.entry(Line::of(set.id, one)).or_default();
+        let targets = lines.entry(NamedLine::of(set.id, one)).or_default();
         // A line that is written twice has them twice.
         let new = target(one).filter(|new| targets.iter().all(|there| there.uri != new.uri));
         targets.extend(new);

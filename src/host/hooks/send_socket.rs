@@ -8,9 +8,9 @@
 //! was relayed and gives a copy of it to each failure route, in any process. What is noted in a failure route ends with the
 //! copy, and is kept in the process until the next route of its kind begins.
 //!
-//! Not here: which socket a destination names.
+//! Not here: which socket a destination wants.
 
-use super::{ffi, guard::guard, message::Message, text, uri, xavp};
+use crate::host::{ffi, guard::guard, message::Message, text, uri, xavp};
 use crate::shm::Foreign;
 use core::ffi::{c_int, c_uint, c_void};
 use core::ptr::{NonNull, null_mut};
@@ -91,7 +91,7 @@ fn comes_in() -> bool {
 
 impl Message {
     /// The socket for a request to `uri` that goes to a destination without one, if the host is not to choose.
-    pub(super) fn socket_for(&self, uri: &[u8]) -> Option<Foreign> {
+    pub(in crate::host) fn socket_for(&self, uri: &[u8]) -> Option<Foreign> {
         self.undone(self.own_socket(), uri)
     }
 
@@ -140,7 +140,7 @@ impl Message {
 
     /// Sends the request to `uri` from this socket, or without one as if the module had never set any. False if the host has no
     /// memory to note it.
-    pub(super) fn send_from(&mut self, socket: Option<Foreign>, uri: &[u8]) -> bool {
+    pub(in crate::host) fn send_from(&mut self, socket: Option<Foreign>, uri: &[u8]) -> bool {
         if socket.is_none() && self.raw().force_send_socket.is_null() && LOCAL.is_empty() && comes_in() {
             return true; // nothing was ever set
         }

@@ -1,5 +1,5 @@
-//! One destination as its source writes it, not yet checked as a whole: most lines of a reload serve already, and those
-//! are known by their words.
+//! One destination as it stands in its source, attributes not yet read: most lines of a reload serve already, and their text
+//! is enough to see that.
 
 use super::attrs::Finding;
 use super::problem::shown;
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 /// A line of a list file or a row of a table.
 #[derive(Debug, Clone)]
-pub struct Written<'t> {
+pub struct SourceLine<'t> {
     /// Where it stands; a finding about the destination as a whole points there.
     pub place: Place,
     /// Set (group) id.
@@ -26,11 +26,11 @@ pub struct Written<'t> {
     pub attrs_column: usize,
 }
 
-impl Written<'_> {
-    /// Where there are no attributes, `none=yes` (`ds_attrs_none`).
-    pub fn none_if_empty(&mut self) {
-        if let Some(none) = attrs::none(&self.attrs) {
-            self.attrs = Cow::Borrowed(none);
+impl SourceLine<'_> {
+    /// Where there are no attributes, `none=yes` is in effect (`ds_attrs_none`).
+    pub fn or_none(&mut self) {
+        if attrs::or_none(&self.attrs, true) != &*self.attrs {
+            self.attrs = Cow::Borrowed(attrs::or_none(&[], true));
         }
     }
 
@@ -59,8 +59,8 @@ impl Written<'_> {
 ///
 /// Among equal priorities the *last* line of the file comes first. That is how the stock module orders them, and hashes
 /// pick by position.
-pub fn arranged<'a, 't>(lines: &'a [Written<'t>]) -> Vec<&'a Written<'t>> {
-    let key = |(at, line): (usize, &Written<'_>)| (line.set, Reverse(line.priority), Reverse(at));
+pub fn arranged<'a, 't>(lines: &'a [SourceLine<'t>]) -> Vec<&'a SourceLine<'t>> {
+    let key = |(at, line): (usize, &SourceLine<'_>)| (line.set, Reverse(line.priority), Reverse(at));
     let mut order: Vec<_> = lines.iter().enumerate().map(key).collect();
     order.sort_unstable();
     order.into_iter().filter_map(|(_, _, Reverse(at))| lines.get(at)).collect()

@@ -1,7 +1,7 @@
-//! The end of a script: what it has, and has not, done with the request.
+//! The end of a script: the module looks whether the script has sent the request.
 
-use super::message::Message;
-use super::{ffi, guard::guard, transaction};
+use crate::host::message::Message;
+use crate::host::{ffi, guard::guard, transaction};
 use core::ffi::{c_int, c_uint, c_void};
 use core::ptr::null_mut;
 use std::sync::OnceLock;

@@ -88,8 +88,8 @@ test: check unit model sanitize fuzzcheck it ## all of the above, but the long f
 demo: build ## the main job, live: three gateways, calls of mixed fate, even load
 	$(CARGO) run --release --locked --example demo
 
-bench: build ## the cost of a selection, and of a change of the sets, beside the stock module's; what work on all calls holds up
-	$(CARGO) bench --locked --bench choices --bench selection --bench changes --bench waits
+bench: build ## what selections, calls and changes cost, beside the stock module; writes docs/benchmarks.md. ONLY= for some groups, or `list`
+	$(CARGO) bench --locked --bench bench -- $(ONLY)
 
 # Builds only what is not built yet: under sudo there may be no cargo.
 install: $(if $(shell find src build.rs Cargo.toml Cargo.lock -newer build/dispatcher.so 2>&1 | head -1),build) ## copy the module to /usr/local/lib/kamailio/dispatcher, or to MODULES=

@@ -1,26 +1,40 @@
-//! What a change of the sets costs beside the stock module: `make bench`.
+//! What a change of the sets costs beside the stock module.
 //!
 //! Both modules run in servers of their own with the same list, and are asked in turn by RPC to add a destination, to
 //! change it (ours only), to remove it, and to read the list again: unchanged, with other attributes in every line, and with
-//! other destinations in all lines. A command that does nothing shows what the way there and back costs. The best of the turns
-//! and their median count. Only ratios mean something: ours to the stock module's, and ours with many destinations to ours
-//! with few.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! other destinations in all lines. A command that does nothing shows what the way there and back costs.
 
-#[path = "../tests/it/support/mod.rs"]
-mod support;
-
+use crate::Group;
+use crate::servers::Kamailio;
+use crate::support::figures::{Figures, OURS, Row, STOCK};
+use crate::support::modules::{ALLOCATORS, Module};
+use crate::support::plot::{Ink, Plot, Series, Shape};
+use crate::support::turns::Times;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use support::Kamailio;
+
+pub const GROUP: Group = Group {
+    name: "changes",
+    title: "A change of the sets",
+    unit: "milliseconds",
+    size: "destinations",
+    about: "By RPC, the way there and back included (`nothing` is that alone). The list has one set of all destinations, or sets of \
+            ten. `reload, other words` changes an attribute in each line, `reload, all others` has other destinations in each line. \
+            The stock module cannot change a destination. Where it takes seconds one turn must do, by `fm`.",
+    measure,
+    plots,
+};
 
 /// Destinations in all, and how many of them are in one set.
-const SIZES: [(usize, usize); 4] = [(100, 10), (3_000, 3_000), (30_000, 30_000), (30_000, 10)];
-const TURNS: usize = 30;
-/// The stock module takes seconds for a change of a set of this size: two turns show it.
+const SIZES: [(usize, usize); 6] =
+    [(100, 10), (3_000, 10), (30_000, 10), (100, 100), (3_000, 3_000), (30_000, 30_000)];
+const TURNS: usize = 11;
+/// The stock module takes seconds for a change of a set of this size: one turn shows it.
 const LARGE: usize = 10_000;
-const FEW: usize = 2;
+const FEW: usize = 1;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The size of a small set.
+const IN_SMALL: usize = 10;
 const NOTHING: &str = "core.version";
 const SHM: u32 = 512;
 
@@ -41,15 +55,13 @@ const CHANGES: [&str; 7] =
 
 struct Side {
     server: Kamailio,
-    stock: bool,
+    module: Module,
 }
 
 impl Side {
-    fn start(stock: bool, list: &str, fast: bool) -> Side {
-        let builder = Kamailio::builder().list(list).shm_megabytes(SHM);
-        let builder = builder.modparam("modparam(\"dispatcher\", \"reload_delta\", 0)");
-        let builder = if stock { builder.stock() } else { builder };
-        Side { server: if fast { builder.fast_allocator() } else { builder }.start(), stock }
+    fn start(module: Module, list: &str, allocator: &str) -> Side {
+        let builder = module.server(allocator).list(list).shm_megabytes(SHM);
+        Side { server: builder.modparam("modparam(\"dispatcher\", \"reload_delta\", 0)").start(), module }
     }
 
     /// Milliseconds.
@@ -62,11 +74,11 @@ impl Side {
     }
 
     /// Adds milliseconds to those of each of [`CHANGES`].
-    fn turn(&self, lists: &[String; 3], took: &mut [Vec<f64>; CHANGES.len()]) {
+    fn turn(&self, lists: &[String; 3], took: &mut [Times; CHANGES.len()]) {
         let uri = "sip:10.99.99.99:5060";
         took[0].push(self.ask(NOTHING, json!([])));
         took[1].push(self.ask("dispatcher.add", json!([1, uri, 0, 0, "duid=new"])));
-        if !self.stock {
+        if self.module != Module::Stock {
             took[2].push(self.ask("dispatcher.update", json!([1, uri, -1, -1, "duid=new;maxload=5"])));
         }
         took[3].push(self.ask("dispatcher.remove", json!([1, uri])));
@@ -80,50 +92,60 @@ impl Side {
     }
 }
 
-/// The best and the median.
-fn summary(took: &mut [f64]) -> [f64; 2] {
-    took.sort_by(f64::total_cmp);
-    [0, took.len() / 2].map(|at| took.get(at).copied().unwrap_or(f64::NAN))
+/// The case of a row.
+pub fn case(change: &str, in_set: usize) -> String {
+    if in_set == IN_SMALL { format!("{change}; sets of {IN_SMALL}") } else { format!("{change}; one set") }
 }
 
-fn main() {
-    println!(
-        "a change, milliseconds (best and median of {TURNS}; of {FEW} where one takes long); ratio = ours / stock\n"
-    );
-    println!(
-        "{:<10}{:>7}{:>10}  {:<20}{:>9}{:>9}{:>10}{:>10}{:>8}{:>8}{:>20}",
-        "allocator", "size", "in a set", "change", "ours", "", "stock", "", "ratio", "", "ours / ours of 100"
-    );
-    for fast in [true, false] {
-        let mut of_few = [f64::NAN; CHANGES.len()];
+fn measure() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for allocator in ALLOCATORS {
         for (size, in_set) in SIZES {
             let lists = lists(size, in_set);
-            let sides = [false, true].map(|stock| Side::start(stock, &lists[0], fast));
-            let mut took = [const { [const { Vec::new() }; CHANGES.len()] }; 2];
+            let at_all = |module: &Module| match module {
+                Module::Stock => allocator == "fm" || in_set < LARGE,
+                module => *module != Module::Copy,
+            };
+            let modules = Module::all().into_iter().filter(at_all);
+            let sides: Vec<Side> = modules.map(|module| Side::start(module, &lists[0], allocator)).collect();
+            let mut took: Vec<[Times; CHANGES.len()]> = sides.iter().map(|_| Default::default()).collect();
             for turn in 0..TURNS {
                 for (side, took) in sides.iter().zip(&mut took) {
-                    if turn < FEW || in_set < LARGE || !side.stock {
+                    if turn < FEW || in_set < LARGE || side.module != Module::Stock {
                         side.turn(&lists, took);
                     }
                 }
             }
             for (at, change) in CHANGES.into_iter().enumerate() {
-                let [mine, theirs] = [0, 1].map(|side| summary(&mut took[side][at]));
-                if size == 100 {
-                    of_few[at] = mine[0];
+                let mut row = Row::new(allocator, &case(change, in_set), None, size);
+                for (side, took) in sides.iter().zip(&took).filter(|(_, took)| !took[at].is_empty()) {
+                    row = row.with(side.module.name(), &took[at]);
                 }
-                println!(
-                    "{:<10}{size:>7}{in_set:>10}  {change:<20}{:>9.3}{:>9.3}{:>10.3}{:>10.3}{:>8.2}{:>8.2}{:>20.2}",
-                    if fast { "fm" } else { "qm" },
-                    mine[0],
-                    mine[1],
-                    theirs[0],
-                    theirs[1],
-                    mine[0] / theirs[0],
-                    mine[1] / theirs[1],
-                    mine[0] / of_few[at]
-                );
+                rows.push(row);
             }
         }
     }
+    rows
+}
+
+fn plots(figures: &Figures) -> Vec<Plot> {
+    let plot = |in_set: usize, called: &str| {
+        let mut series = Vec::new();
+        for (change, dashed) in [("add", false), ("reload, other words", true)] {
+            for (who, ink) in [(STOCK, Ink::Stock), (OURS, Ink::Ours)] {
+                let point = |size: u64| {
+                    figures.get("fm", &case(change, in_set), None, size, who).map(|s| (size as f64, s.best))
+                };
+                let points = [100, 3_000, 30_000].into_iter().filter_map(point).collect();
+                let change = change.split(',').next().unwrap_or_default();
+                series.push(Series { name: format!("{who}, {change}"), ink, dashed, points });
+            }
+        }
+        Plot {
+            file: format!("changes-{called}").replace(' ', "-"),
+            title: format!("Adding one destination, and a reload: {called}, allocator fm"),
+            shape: Shape::Lines { x: "destinations".into(), y: "milliseconds".into(), series },
+        }
+    };
+    vec![plot(IN_SMALL, "sets of ten"), plot(0, "one set")]
 }

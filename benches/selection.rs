@@ -1,257 +1,262 @@
-//! What a selection costs beside the stock module: `make bench`.
+//! What a selection costs in a script, beside the stock module's.
 //!
-//! Both modules run in servers of their own at the same time, with the same list and the same script, and are measured
-//! in turn: a loop inside the script selects `ROUNDS` times for one request, and the same loop without the selection is
-//! taken off. The best of `TURNS` counts, so that what the machine does besides is left out. Only ratios mean something.
-//!
-//! Nearly all of the cost is the host's allocator, and `qm` is ten times slower while it has no small free blocks. So both
-//! servers are aged first, in the same way: a table is filled and every other entry taken out.
-//!
-//! The loop clears both xavps, as a script that selects once leaves them to the end of the transaction; for algorithm 10
-//! it also releases the call, because the stock module counts a Call-ID once.
-//!
-//! In the same way one of our servers that probes is measured beside one that does not: see [`probing`].
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! Servers of both modules, and of a copy of ours, run at the same time with the same list and the same script, and loop
+//! in turn over the same selection.
 
-#[path = "../tests/it/support/mod.rs"]
-mod support;
+use crate::support::figures::{COPY, Figures, OURS, Row, STOCK, Summary};
+use crate::support::modules::{ALLOCATORS, Module};
+use crate::support::plot::{Bar, Ink, Plot, Series, Shape};
+use crate::support::script_loop::{Looping, NOTHING, select, selection};
+use crate::support::table::algorithm;
+use crate::support::turns::{Times, in_turns};
+use crate::{Group, destinations};
+use std::time::Duration;
 
-use std::time::{Duration, Instant};
-use support::server_config::Builder;
-use support::{Agent, Kamailio, Probed};
+pub const GROUP: Group = Group {
+    name: "selection",
+    title: "A selection in the script",
+    unit: "microseconds a selection",
+    size: "destinations",
+    about: "One request loops over `ds_select_dst` (for algorithm 10 with `ds_load_unset`, for 12 with `clear_branches`), and the \
+            empty loop is taken off. Each round clears both xavps. `no list` is `flags` 0, `limit 1` is `flags` 2 with a limit of \
+            1, `full list` is `flags` 2 without. `lean 1` and `lean 2` are `ds_lean_failover` with the whole set for failover; \
+            their rows stand once beside the stock module's full list and once beside its limit 1. `copy` is our own module again, \
+            from another file in another server: how far it is from 1 is the noise.",
+    measure,
+    plots,
+};
 
-const TURNS: usize = 9;
-/// Probed meanwhile, in a set of their own, and how often in seconds.
-const OTHERS: usize = 2_000;
-const INTERVAL: u64 = 10;
-/// More turns there: what is looked for is small.
-const TURNS_BESIDE_PROBES: usize = 41;
-/// Entries of the table that ages the allocator.
-const AGE: u32 = 40_000;
-/// What is measured beside probes.
-const ALGORITHMS: [u32; 4] = [0, 4, 8, 10];
+const SIZES: [usize; 4] = [3, 30, 300, 3_000];
+/// The stock module needs no comparison here: what counts is that a lean selection stays as it is.
+const LARGEST: usize = 30_000;
+const TURNS: usize = 15;
+/// How long a request loops.
+const TURN: Duration = Duration::from_millis(25);
+const SHM: u32 = 512;
 
-fn name(algorithm: u32) -> &'static str {
-    match algorithm {
-        0 => "hash",
-        4 => "round robin",
-        8 => "priority",
-        9 => "weight",
-        10 => "call load",
-        11 => "rel. weight",
-        _ => "",
-    }
+/// How a server leaves alternatives, by its parameters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    NoList,
+    List,
+    Lean(u32),
 }
 
-/// What a selection leaves for failover.
-#[derive(Clone, Copy, PartialEq)]
-enum List {
-    /// `flags` 0: nothing.
-    Off,
-    /// `flags` 2 and a limit of 1: the chosen one.
-    One,
-    /// `flags` 2: the whole set.
-    All,
-}
-
-impl List {
-    fn name(self) -> &'static str {
+impl Mode {
+    pub fn parameters(self) -> String {
         match self {
-            List::Off => "off",
-            List::One => "limit 1",
-            List::All => "all",
+            Mode::NoList => "modparam(\"dispatcher\", \"flags\", 0)".into(),
+            Mode::List => "modparam(\"dispatcher\", \"flags\", 2)".into(),
+            Mode::Lean(mode) => format!(
+                "modparam(\"dispatcher\", \"flags\", 2)\nmodparam(\"dispatcher\", \"ds_lean_failover\", {mode})"
+            ),
         }
     }
 }
 
-/// What is measured, over sets of which sizes. Without failover the stock module cannot release in a loop.
-const ROWS: [(List, &[u32], &[usize]); 3] = [
-    (List::Off, &[0, 4, 8], &[3, 30, 300]),
-    (List::One, &[0, 4, 9, 10, 11], &[3, 30, 300, 3_000]),
-    (List::All, &ALGORITHMS, &[3, 30, 300]),
-];
+pub const NO_LIST: &str = "no list";
+pub const LIMIT: &str = "limit 1";
+pub const ALL: &str = "full list";
 
-fn route(list: List) -> String {
-    let mut text = String::from(
-        "request_route {\n\
-         \tif (is_method(\"ACK\")) exit;\n\
-         \t$var(i) = 0; $var(n) = $(rU{s.int});\n\
-         \tif ($hdr(X-Algorithm) == \"age\") {\n\
-         \t\twhile ($var(i) < $var(n)) { $sht(age=>$var(i)) = \"0123456789012345678901234567890123456789\"; $var(i) = $var(i) + 1; }\n\
-         \t\twhile ($var(i) > 0) { $var(i) = $var(i) - 2; $sht(age=>$var(i)) = $null; } }\n",
-    );
-    for algorithm in [0, 4, 8, 9, 10, 11] {
-        let release = if algorithm == 10 { "ds_load_unset();" } else { "" };
-        let limit = if list == List::One { ", \"1\"" } else { "" };
-        text.push_str(&format!(
-            "\tif ($hdr(X-Algorithm) == \"{algorithm}\") {{ while ($var(i) < $var(n)) {{\n\
-             \t\tif (!ds_select_dst(\"1\", \"{algorithm}\"{limit})) {{ sl_send_reply(\"500\", \"No\"); exit; }} {release}\n\
-             \t\t$xavp(_dsdst_[*]) = $null; $xavp(_dsctx_[*]) = $null; $var(i) = $var(i) + 1; }} }}\n"
-        ));
-    }
-    text.push_str(
-        "\tif ($hdr(X-Algorithm) == \"none\") { while ($var(i) < $var(n)) {\n\
-         \t\t$xavp(_dsdst_[*]) = $null; $xavp(_dsctx_[*]) = $null; $var(i) = $var(i) + 1; } }\n\
-         \tsl_send_reply(\"200\", \"OK\");\n}\n",
-    );
-    text
+/// Whole sets for failover in a lean mode, beside one of the stock module's ways.
+pub fn lean(mode: u32, beside: &str) -> String {
+    format!("lean {mode}, beside {beside}")
 }
 
-/// A server of one of the two modules and its caller.
-struct Side {
-    server: Kamailio,
-    agent: Agent,
+/// What is measured of each mode. In parallel forking a request has 12 branches at most.
+fn algorithms(mode: Mode, limit: Option<u32>, size: usize) -> &'static [u32] {
+    match (mode, limit) {
+        (Mode::NoList, _) if size <= 10 => &[0, 4, 8, 12],
+        // Without failover the stock module cannot release a call in a loop.
+        (Mode::NoList, _) => &[0, 4, 8],
+        (Mode::List, Some(_)) => &[0, 4, 8, 9, 10, 11, 13],
+        (Mode::List, None) => &[0, 4, 8, 10],
+        (Mode::Lean(_), _) => &[0, 4, 10],
+    }
+}
+
+/// One loop on one server.
+struct Subject {
+    server: usize,
+    name: String,
     rounds: u32,
 }
 
-/// A set of this size to select from.
-fn destinations(size: usize, flags: u32) -> String {
-    (0..size)
-        .map(|n| {
-            format!(
-                "1 sip:127.200.{}.{}:5060 {flags} 0 duid=gw{n};weight={};rweight={}\n",
-                n / 250,
-                n % 250 + 1,
-                1 + n % 9,
-                1 + n % 9
-            )
-        })
-        .collect()
+/// A server and what is asked of it.
+struct Kind {
+    module: Module,
+    mode: Mode,
+    limits: &'static [Option<u32>],
 }
 
-impl Side {
-    fn start(stock: bool, size: usize, list: List, fast: bool) -> Side {
-        let builder = Kamailio::builder().list(destinations(size, 0));
-        Side::of(if stock { builder.stock() } else { builder }, size, list, fast)
-    }
-
-    fn of(builder: Builder, size: usize, list: List, fast: bool) -> Side {
-        let mut builder = builder
-            .module("htable")
-            .modparam("modparam(\"htable\", \"htable\", \"age=>size=12;\")")
-            .globals("max_while_loops=1000000")
-            .modparam(&format!(
-                "modparam(\"dispatcher\", \"flags\", {})",
-                if list == List::Off { 0 } else { 2 }
-            ))
-            .route(&route(list));
-        if fast {
-            builder = builder.fast_allocator();
+impl Kind {
+    /// The selections that it is asked for, by algorithm and limit.
+    fn asked(&self, size: usize) -> Vec<(u32, Option<u32>)> {
+        let mut asked = Vec::new();
+        for &limit in self.limits {
+            asked.extend(algorithms(self.mode, limit, size).iter().map(|algorithm| (*algorithm, limit)));
         }
-        let server = builder.start();
-        let agent = server.agent();
-        let mut side = Side { server, agent, rounds: AGE };
-        side.once("age");
-        // Long enough for the way there and back to be nothing beside it.
-        side.rounds = match (list, size) {
-            (List::Off, _) => 50_000,
-            (List::One, ..1_000) => 20_000,
-            (List::One, _) => 5_000,
-            (List::All, ..100) => 2_000,
-            (List::All, _) => 300,
-        };
-        side
-    }
-
-    /// Seconds of one request that loops `rounds` times.
-    fn once(&mut self, algorithm: &str) -> f64 {
-        let mut call = self.agent.call();
-        call.uri = format!("sip:{}@{}", self.rounds, self.server.address());
-        let invite = call.invite().with("X-Algorithm", algorithm);
-        let start = Instant::now();
-        self.agent.send(&invite);
-        let answer = self.agent.receive(Duration::from_secs(60)).expect("an answer");
-        let seconds = start.elapsed().as_secs_f64();
-        assert_eq!(answer.status(), Some(200), "algorithm {algorithm}:\n{}", self.server.log());
-        seconds
+        asked
     }
 }
 
-/// Microseconds of a selection in each of the two: the best and the median of all turns.
-fn measure(sides: [&mut Side; 2], algorithm: u32, turns: usize) -> [[f64; 2]; 2] {
-    let (mut with, mut without) =
-        (sides.each_ref().map(|_| Vec::new()), sides.each_ref().map(|_| Vec::new()));
-    let rounds = f64::from(sides[0].rounds);
-    let [one, other] = sides;
-    for _ in 0..turns {
-        for (all, algorithm) in [(&mut with, algorithm.to_string()), (&mut without, "none".into())] {
-            all[0].push(one.once(&algorithm));
-            all[1].push(other.once(&algorithm));
+fn kinds(size: usize) -> Vec<Kind> {
+    let lean = [1, 2].map(|mode| Kind { module: Module::Ours, mode: Mode::Lean(mode), limits: &[None] });
+    let mut kinds: Vec<Kind> = lean.into();
+    if size < LARGEST {
+        for module in Module::all() {
+            kinds.push(Kind { module, mode: Mode::NoList, limits: &[None] });
+            kinds.push(Kind { module, mode: Mode::List, limits: &[Some(1), None] });
         }
     }
-    let at = |times: &mut Vec<f64>, place: usize| {
-        times.sort_by(f64::total_cmp);
-        times[place]
+    kinds
+}
+
+fn measure() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for allocator in ALLOCATORS {
+        for size in SIZES.into_iter().chain([LARGEST]) {
+            rows.extend(at(allocator, size));
+        }
+    }
+    rows
+}
+
+/// What there is to measure by one allocator over a set of this size, all of it in turns.
+fn at(allocator: &str, size: usize) -> Vec<Row> {
+    let kinds = kinds(size);
+    let start = |kind: &Kind| {
+        let asked = kind.asked(size).into_iter();
+        let statements: Vec<_> = asked.map(|(algorithm, limit)| select(1, algorithm, limit)).collect();
+        let builder = kind.module.server(allocator).list(destinations(1, size)).shm_megabytes(SHM);
+        Looping::start(builder.modparam(&kind.mode.parameters()), &statements, 1)
     };
-    [0, 1].map(|side| {
-        [0, turns / 2]
-            .map(|place| (at(&mut with[side], place) - at(&mut without[side], place)).max(0.0) / rounds * 1e6)
-    })
-}
-
-/// The same lists in two of our servers, of which one probes the others. The best shows what probing does to the data that
-/// a selection reads, the median also the processor time that it takes.
-fn probing(list: List) {
-    let gateways = Probed::start();
-    // Nothing answers at the addresses of the first set: they have the flag for no probes.
-    let lists = destinations(30, 32) + &gateways.list(2, OTHERS, "");
-    let quiet = Kamailio::builder().workers(2).list(&lists);
-    let probing = Kamailio::builder().workers(2).list(&lists).modparam(&format!(
-        "modparam(\"dispatcher\", \"ds_ping_interval\", {INTERVAL})\nmodparam(\"dispatcher\", \"ds_probing_mode\", 1)"
-    ));
-    let (mut probing, mut quiet) = (Side::of(probing, 30, list, true), Side::of(quiet, 30, list, true));
-    gateways.wait_for(OTHERS, Duration::from_secs(INTERVAL * 3));
-    gateways.forget();
-    let begun = Instant::now();
-    for algorithm in ALGORITHMS {
-        let [with, without] = measure([&mut probing, &mut quiet], algorithm, TURNS_BESIDE_PROBES);
-        let ratio = |at: usize| with[at] / without[at];
-        println!(
-            "{:<10}{:<12}{:>9.3}{:>9.3}{:>8.2}{:>18.2}",
-            list.name(),
-            name(algorithm),
-            with[0],
-            without[0],
-            ratio(0),
-            ratio(1)
-        );
+    let mut servers: Vec<Looping> = kinds.iter().map(start).collect();
+    let mut subjects = Vec::new();
+    for (server, kind) in kinds.iter().enumerate() {
+        let names = kind.asked(size).into_iter().map(|(algorithm, limit)| selection(1, algorithm, limit));
+        for name in names.chain([NOTHING.into()]) {
+            let rounds = servers[server].rounds(&name, TURN);
+            subjects.push(Subject { server, name, rounds });
+        }
     }
-    let rate = gateways.count("OPTIONS") as f64 / begun.elapsed().as_secs_f64();
-    println!("{rate:.0} probes a second meanwhile");
+    let times = in_turns(TURNS, &subjects, |subject| {
+        let seconds = servers[subject.server].alone(&subject.name, subject.rounds);
+        seconds / f64::from(subject.rounds) * 1e6
+    });
+    let found = Found { kinds: &kinds, subjects: &subjects, times: &times };
+    found.rows(allocator, size)
 }
 
-fn main() {
-    beside_stock();
-    println!("\nof 30, while {OTHERS} others are probed every {INTERVAL} s; ratio = probing / not probing\n");
-    println!(
-        "{:<10}{:<12}{:>9}{:>9}{:>8}{:>18}",
-        "failover", "algorithm", "probing", "not", "ratio", "ratio of medians"
-    );
-    [List::Off, List::All].into_iter().for_each(probing);
+/// The times of all loops, by what they are of.
+struct Found<'a> {
+    kinds: &'a [Kind],
+    subjects: &'a [Subject],
+    times: &'a [Times],
 }
 
-fn beside_stock() {
-    println!("a selection, microseconds (best of {TURNS}); ratio = stock / ours, more is better\n");
-    println!(
-        "{:<10}{:<10}{:>6}  {:<12}{:>9}{:>9}{:>8}",
-        "allocator", "failover", "size", "algorithm", "ours", "stock", "ratio"
-    );
-    for fast in [true, false] {
-        for (list, algorithms, sizes) in ROWS {
-            for &size in sizes {
-                let (mut ours, mut stock) =
-                    (Side::start(false, size, list, fast), Side::start(true, size, list, fast));
-                for &algorithm in algorithms {
-                    let [[mine, _], [theirs, _]] = measure([&mut ours, &mut stock], algorithm, TURNS);
-                    println!(
-                        "{:<10}{:<10}{size:>6}  {:<12}{mine:>9.2}{theirs:>9.2}{:>8.2}",
-                        if fast { "fm" } else { "qm" },
-                        list.name(),
-                        name(algorithm),
-                        theirs / mine
-                    );
+impl Found<'_> {
+    fn times(&self, server: usize, name: &str) -> Option<&Times> {
+        let at = self.subjects.iter().position(|subject| subject.server == server && subject.name == name)?;
+        self.times.get(at)
+    }
+
+    /// What this selection takes beyond the empty loop.
+    fn of(&self, module: Module, mode: Mode, algorithm: u32, limit: Option<u32>) -> Option<Summary> {
+        let server = self.kinds.iter().position(|kind| kind.module == module && kind.mode == mode)?;
+        let with = self.times(server, &selection(1, algorithm, limit))?;
+        Some(Summary::beyond(with, self.times(server, NOTHING)?))
+    }
+
+    fn rows(&self, allocator: &str, size: usize) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (case, mode, limit) in
+            [(NO_LIST, Mode::NoList, None), (LIMIT, Mode::List, Some(1)), (ALL, Mode::List, None)]
+        {
+            for &algorithm in algorithms(mode, limit, size) {
+                let mut row = Row::new(allocator, case, Some(algorithm), size);
+                for module in Module::all() {
+                    let summary = self.of(module, mode, algorithm, limit);
+                    row.figures.extend(summary.map(|summary| (module.name().to_owned(), summary)));
+                }
+                rows.push(row);
+            }
+        }
+        for (lean_mode, mode) in [1, 2].map(|mode| (mode, Mode::Lean(mode))) {
+            for &algorithm in algorithms(mode, None, size) {
+                let Some(ours) = self.of(Module::Ours, mode, algorithm, None) else { continue };
+                for (beside, limit) in [(ALL, None), (LIMIT, Some(1))] {
+                    let row = Row::new(allocator, &lean(lean_mode, beside), Some(algorithm), size);
+                    let row = row.with(OURS, ours);
+                    rows.push(match self.of(Module::Stock, Mode::List, algorithm, limit) {
+                        Some(stock) => row.with(STOCK, stock),
+                        None => row,
+                    });
                 }
             }
         }
+        rows.retain(|row| !row.figures.is_empty());
+        rows
     }
+}
+
+fn plots(figures: &Figures) -> Vec<Plot> {
+    let by_size = |allocator: &str| {
+        let line = |name: &str, case: &str, who: &str, ink, dashed| Series {
+            name: name.into(),
+            ink,
+            dashed,
+            points: SIZES
+                .into_iter()
+                .chain([LARGEST])
+                .filter_map(|size| {
+                    figures.get(allocator, case, Some(10), size as u64, who).map(|s| (size as f64, s.best))
+                })
+                .collect(),
+        };
+        let series = vec![
+            line("stock, full list", ALL, STOCK, Ink::Stock, true),
+            line("ours, full list", ALL, OURS, Ink::Ours, true),
+            line("stock, limit 1", LIMIT, STOCK, Ink::Stock, false),
+            line("ours, limit 1", LIMIT, OURS, Ink::Ours, false),
+            line("lean 1, whole set", &lean(1, ALL), OURS, Ink::LeanOne, false),
+            line("lean 2, whole set", &lean(2, ALL), OURS, Ink::LeanTwo, false),
+        ];
+        let series = series.into_iter().filter(|line| !line.points.is_empty()).collect();
+        Plot {
+            file: format!("selection-{allocator}"),
+            title: format!("Algorithm 10 in the script, allocator {allocator}"),
+            shape: Shape::Lines { x: "destinations in the set".into(), y: "µs a selection".into(), series },
+        }
+    };
+    let by_algorithm = |allocator: &str| {
+        let mut bars = Vec::new();
+        for row in figures
+            .rows
+            .iter()
+            .filter(|row| row.allocator == allocator && row.size == 30 && row.case == LIMIT)
+        {
+            for (who, ink) in [(OURS, Ink::Ours), (STOCK, Ink::Stock)] {
+                let name = format!("{}, {who}", row.algorithm.map_or_else(String::new, algorithm));
+                bars.extend(row.of(who).map(|summary| Bar { name, ink, value: summary.best }));
+            }
+        }
+        Plot {
+            file: format!("algorithms-{allocator}"),
+            title: format!("Limit 1 of 30, allocator {allocator}"),
+            shape: Shape::Bars { unit: "µs a selection".into(), bars, mark: None },
+        }
+    };
+    ALLOCATORS.into_iter().flat_map(|allocator| [by_size(allocator), by_algorithm(allocator)]).collect()
+}
+
+/// How far the copy is from the module, in one half of the rows and in the worst of all.
+pub fn noise(figures: &Figures) -> Option<[f64; 2]> {
+    let off = |row: &Row| {
+        let ratio = row.of(COPY)?.best / row.of(OURS)?.best;
+        Some(ratio.max(1.0 / ratio) - 1.0)
+    };
+    let mut off: Vec<f64> = figures.rows.iter().filter_map(off).collect();
+    off.sort_by(f64::total_cmp);
+    Some([*off.get(off.len() / 2)?, *off.last()?])
 }

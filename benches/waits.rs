@@ -1,12 +1,14 @@
-//! How long the work on all calls keeps one call waiting: `make bench`.
+//! How long the work on all calls keeps one call waiting.
 //!
 //! The module's own code on calls in this process's memory, without a server, so the stock module is not here: it has no
 //! audit. For each piece of work: how long it takes in all, and how long a process that asks for one call after the other waits
 //! meanwhile. What it waits when nothing is done is the machine's share.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
+use crate::Group;
+use crate::support::figures::{Figures, Row};
+use crate::support::in_process::{key, serving};
+use crate::support::plot::Plot;
+use crate::support::turns::Times;
 use dispatcher::load::Expiry;
 use dispatcher::service::housekeeping;
 use dispatcher::service::report::audit;
@@ -17,7 +19,18 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::{key, serving};
+
+pub const GROUP: Group = Group {
+    name: "waits",
+    title: "Work on all calls",
+    unit: "milliseconds",
+    size: "live calls",
+    about: "The module's code without a server. While a piece of work on all calls is done another process asks for one call after the other: \
+            `took` is the work, `longest` the longest that it waited, `999/1000` what it waited at most in 999 of 1 000 times. \
+            `nothing` shows the machine's share.",
+    measure,
+    plots,
+};
 
 const SIZES: [u32; 2] = [1_000_000, 10_000_000];
 const GATEWAYS: u32 = 30;
@@ -66,26 +79,27 @@ fn timed(root: &Root<Heap>, size: u32, work: impl FnOnce()) -> [Duration; 3] {
     })
 }
 
-fn tell(size: u32, work: &str, turns: &[[Duration; 3]]) {
-    let best =
-        |at: usize| turns.iter().map(|turn| turn[at].as_secs_f64() * 1e3).fold(f64::INFINITY, f64::min);
-    println!("{size:>9}  {work:<32} {:>9.2} {:>9.3} {:>9.3}", best(0), best(1), best(2));
+fn row(size: u32, work: &str, turns: &[[Duration; 3]]) -> Row {
+    let mut row = Row::new("", work, None, size);
+    for (at, who) in ["took", "longest", "999/1000"].into_iter().enumerate() {
+        let mut times = Times::default();
+        turns.iter().for_each(|turn| times.push(turn[at].as_secs_f64() * 1e3));
+        row = row.with(who, &times);
+    }
+    row
 }
 
-fn main() {
-    println!("milliseconds; best of {TURNS} turns\n");
-    println!(
-        "{:>9}  {:<32} {:>9} {:>9} {:>9}",
-        "calls", "work on all of them", "took", "longest", "999/1000"
-    );
+fn measure() -> Vec<Row> {
+    let mut rows = Vec::new();
     for size in SIZES {
+        let mut tell = |work: &str, turns: &[[Duration; 3]]| rows.push(row(size, work, turns));
         let root = filled(size, 0);
         root.counters.placed.bump();
         let turns = |work: &dyn Fn()| -> Vec<_> { (0..TURNS).map(|_| timed(&root, size, work)).collect() };
-        tell(size, "nothing", &turns(&|| std::thread::sleep(Duration::from_millis(100))));
-        tell(size, "audit", &turns(&|| drop(audit::audit(&root))));
-        tell(size, "sweep, none is over", &turns(&|| assert_eq!(housekeeping::expire(&root, EXPIRY, 1), 0)));
-        tell(size, "room ahead of need", &turns(&|| housekeeping::make_room(&root).unwrap()));
+        tell("nothing", &turns(&|| std::thread::sleep(Duration::from_millis(100))));
+        tell("audit", &turns(&|| drop(audit::audit(&root))));
+        tell("sweep, none is over", &turns(&|| assert_eq!(housekeeping::expire(&root, EXPIRY, 1), 0)));
+        tell("room ahead of need", &turns(&|| housekeeping::make_room(&root).unwrap()));
         drop(root);
         let mut ends = [Vec::new(), Vec::new()];
         for _ in 0..TURNS {
@@ -94,7 +108,12 @@ fn main() {
             ends[0].push(timed(&root, size, over));
             ends[1].push(timed(&root, size, || (0..30).for_each(|_| housekeeping::give_back(&root))));
         }
-        tell(size, "sweep, all are over", &ends[0]);
-        tell(size, "memory of all given back", &ends[1]);
+        tell("sweep, all are over", &ends[0]);
+        tell("memory of all given back", &ends[1]);
     }
+    rows
+}
+
+fn plots(_: &Figures) -> Vec<Plot> {
+    Vec::new()
 }

@@ -39,6 +39,7 @@ pub struct Builder {
     route: String,
     debug: u32,
     stock: bool,
+    module: Option<PathBuf>,
     tcp: bool,
     tm: Tm,
     rpc_udp: Option<SocketAddr>,
@@ -69,6 +70,7 @@ impl Default for Builder {
             route: "request_route {\n}\n".into(),
             debug: 2,
             stock: false,
+            module: None,
             tcp: false,
             tm: Tm::Before,
             rpc_udp: None,
@@ -144,6 +146,12 @@ impl Builder {
     /// The distribution's dispatcher in the place of ours: the judge where both must do the same.
     pub fn stock(mut self) -> Builder {
         self.stock = true;
+        self
+    }
+
+    /// The module of this file in the place of the one under test.
+    pub fn module_at(mut self, file: impl Into<PathBuf>) -> Builder {
+        self.module = Some(file.into());
         self
     }
 
@@ -241,7 +249,11 @@ impl Builder {
             std::fs::write(dir.join(name), text).expect("the file can be written");
         }
         let stock = self.stock || std::env::var_os("DISPATCHER_SO").is_some_and(|so| so == "stock");
-        let module = if stock { "dispatcher.so".into() } else { dispatcher_so() };
+        let module = match &self.module {
+            Some(file) => file.display().to_string(),
+            None if stock => "dispatcher.so".into(),
+            None => dispatcher_so(),
+        };
         let (file, defines) = match &self.file {
             Some(file) => (
                 if stock { for_stock(file, &dir) } else { file.clone() },
@@ -321,7 +333,7 @@ fn for_stock(file: &Path, dir: &Path) -> PathBuf {
 }
 
 /// The module under test: what `make build` leaves, or DISPATCHER_SO (a path, or `stock`).
-fn dispatcher_so() -> String {
+pub fn dispatcher_so() -> String {
     let path = match std::env::var_os("DISPATCHER_SO") {
         Some(path) => PathBuf::from(path),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("build/dispatcher.so"),

@@ -53,7 +53,9 @@ fn here<T>(msg: &Message, read: impl FnOnce(&Here) -> T) -> Option<T> {
 
 /// Keeps those of a new selection, on top of what an earlier one has left.
 pub fn begin(module: &Module, msg: &Message, new: Attempts, listed: &Listed<'_>) -> Result<(), NoMemory> {
-    let attempts = match of(module, msg) {
+    // What this process keeps is taken, not copied: it is replaced.
+    let taken = HERE.lock().take_if(|here| here.request == msg.id() && !attached::has_transaction());
+    let attempts = match taken.map(|here| here.attempts).or_else(|| of(module, msg)) {
         Some(earlier) => new.on_top_of(earlier, transaction::failed(msg).is_some()),
         None => new,
     };
@@ -65,13 +67,10 @@ pub fn keep(module: &Module, msg: &Message, attempts: Attempts, listed: &Listed<
     match module.conf.failover {
         Failover::Off | Failover::List => Ok(()),
         Failover::Record => {
-            let name = &module.conf.xavp_dst;
-            let mut text = Vec::with_capacity(64);
-            attempts.write(&mut text);
-            let mut before = xavp::List::of(name);
+            let mut before = xavp::List::of(&module.conf.xavp_dst);
             while before.remove_front() {}
             let mut list = xavp::Writer::new(&module.xavp_dst);
-            list::add(&mut list, &module.conf, listed, Some(&text)).map_err(|_| NoMemory)
+            list::add(&mut list, &module.conf, listed, Some(&attempts.write())).map_err(|_| NoMemory)
         }
         Failover::Transaction if attached::has_transaction() => {
             let bytes = bytes(&attempts, Some((listed.set, listed.at)), listed.counted);
@@ -113,8 +112,7 @@ const DSTID: usize = 3;
 
 /// The attempts with the texts of the destination in use, which may be gone when somebody asks.
 fn bytes(attempts: &Attempts, in_use: Option<(&Set<Pool>, usize)>, counted: bool) -> Vec<u8> {
-    let mut written = Vec::with_capacity(64);
-    attempts.write(&mut written);
+    let written = attempts.write();
     let one = in_use.and_then(|(set, at)| set.get(at));
     let dstid = one.filter(|_| counted).map(list::dstid);
     let texts = [

@@ -36,6 +36,9 @@ pub struct Attempts {
     tried: SmallVec<[Tried; 2]>,
 }
 
+/// Attempts as a text: long enough for those of most requests, without an allocation.
+pub type Text = SmallVec<[u8; 96]>;
+
 /// Attempts without a limit.
 pub const NO_LIMIT: u32 = u32::MAX;
 
@@ -50,6 +53,9 @@ impl Attempts {
     /// as it is of other rules. If the request `was_sent`, the destination that was in use has been tried.
     pub fn on_top_of(mut self, mut earlier: Self, was_sent: bool) -> Self {
         let unsent = if was_sent { None } else { earlier.tried.pop() };
+        if earlier.tried.is_empty() && earlier.rules == self.rules {
+            return self;
+        }
         earlier.rules.retain(|rule| !self.rules.contains(rule));
         if !earlier.rules.is_empty() {
             let more = earlier.left.saturating_add(unsent.map_or(0, |_| 1));
@@ -97,7 +103,9 @@ impl Attempts {
     }
 
     /// As a text: `left;at;set=algorithm,…;record.serial,…`. Without a limit `left` is empty.
-    pub fn write(&self, text: &mut Vec<u8>) {
+    pub fn write(&self) -> Text {
+        let mut all = Text::new();
+        let text = &mut all;
         if self.left != NO_LIMIT {
             digits(text, self.left);
         }
@@ -115,6 +123,7 @@ impl Attempts {
             text.push(b'.');
             digits(text, *serial);
         }
+        all
     }
 
     /// Reads what [`Attempts::write`] wrote.
@@ -141,7 +150,7 @@ fn separators() -> impl Iterator<Item = u8> {
     core::iter::once(b';').chain(core::iter::repeat(b','))
 }
 
-fn digits(text: &mut Vec<u8>, number: u32) {
+fn digits(text: &mut Text, number: u32) {
     let (mut digits, mut rest, mut at) = ([0; 10], number, 10);
     loop {
         at -= 1;
@@ -156,7 +165,7 @@ fn digits(text: &mut Vec<u8>, number: u32) {
     text.extend_from_slice(digits.get(at..).unwrap_or_default());
 }
 
-fn signed(text: &mut Vec<u8>, number: i32) {
+fn signed(text: &mut Text, number: i32) {
     if number < 0 {
         text.push(b'-');
     }
@@ -172,13 +181,9 @@ mod tests {
     fn a_first_attempt_in_words() {
         let rule = Rule { set: 100, algorithm: 10 };
         let mut one = Attempts::first([rule].into_iter(), NO_LIMIT, Tried { record: 7, serial: 31 }, 3);
-        let mut text = Vec::new();
-        one.write(&mut text);
-        assert_eq!(text, b";3;100=10;7.31");
+        assert_eq!(one.write().as_slice(), b";3;100=10;7.31");
         one.go_on(0, Tried { record: 9, serial: 2 }, 4);
-        text.clear();
-        one.write(&mut text);
-        assert_eq!(text, b";4;100=10;7.31,9.2");
+        assert_eq!(one.write().as_slice(), b";4;100=10;7.31,9.2");
     }
 
     #[test]
@@ -189,9 +194,7 @@ mod tests {
         assert_eq!(attempts.left(), 1);
         attempts.go_on(1, other, 5);
         assert_eq!((attempts.left(), attempts.rules()), (0, &rules[1..]));
-        let mut text = Vec::new();
-        attempts.write(&mut text);
-        assert_eq!(text, b"0;5;2=8;1.1,2.2");
+        assert_eq!(attempts.write().as_slice(), b"0;5;2=8;1.1,2.2");
     }
 
     #[test]
@@ -228,9 +231,7 @@ mod tests {
             let mut all = tried.into_iter().map(|(record, serial)| Tried { record, serial });
             let mut attempts = Attempts::first(rules, limit, all.next().unwrap(), at as usize);
             all.for_each(|one| attempts.go_on(0, one, 3));
-            let mut text = Vec::new();
-            attempts.write(&mut text);
-            prop_assert_eq!(Attempts::read(&text), Some(attempts));
+            prop_assert_eq!(Attempts::read(&attempts.write()), Some(attempts));
         }
     }
 }

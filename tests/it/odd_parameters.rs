@@ -68,6 +68,7 @@ fn server_starts_with_values_of_parameters_that_are_ours_or_of_later_releases() 
         ("ds_latency_estimator_alpha", "0", "100, the default, is in effect"),
         ("ds_hash_size", "-1", "the call table grows by itself"),
         ("ds_probing_mode", "5", "3 is in effect"),
+        ("ds_lean_failover", "7", "0 is in effect"),
     ];
     let all: Vec<_> = odd.iter().map(|&(name, value, _)| (name, value)).collect();
     let server = Kamailio::builder().list("1 sip:127.0.1.1\n").modparam(&parameters(&all)).start();

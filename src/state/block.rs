@@ -107,7 +107,8 @@ impl Destination {
 pub struct Member<'g> {
     fields: &'g Destination,
     texts: &'g [u8],
-    addresses: &'g [IpAddr],
+    /// Those of the block, and which of them are its own.
+    addresses: (&'g [IpAddr], Span),
 }
 
 impl Deref for Member<'_> {
@@ -130,7 +131,8 @@ impl<'g> Member<'g> {
 
     /// The addresses of its host, the first answer first; empty while they are not known.
     pub fn addresses(self) -> &'g [IpAddr] {
-        self.addresses
+        let (all, own) = self.addresses;
+        own.of(all)
     }
 }
 
@@ -206,7 +208,7 @@ impl<A: Alloc> Block<A> {
     }
 
     fn member<'g>(&'g self, fields: &'g Destination, place: &Extent) -> Member<'g> {
-        Member { fields, texts: place.texts.of(&self.texts), addresses: place.addresses.of(&self.addresses) }
+        Member { fields, texts: place.texts.of(&self.texts), addresses: (&self.addresses, place.addresses) }
     }
 
     /// The position of the first one with this record.

@@ -51,14 +51,13 @@ impl<'a, A: Alloc> View<'a, A> {
         Self { tried, ..self }
     }
 
-    /// Whether the destination at this position was tried.
-    fn was_tried(&self, at: usize) -> bool {
-        let is_it = |record: &Record, number| is_among(self.tried, number, record);
-        !self.tried.is_empty()
-            && self
-                .destination(at)
-                .zip(self.record(at))
-                .is_some_and(|(one, record)| is_it(record, one.record))
+    /// Whether the destination at this position was tried, or the call counts there.
+    #[inline(never)] // a choice for a new request leaves out none
+    fn is_left_out(&self, at: usize) -> bool {
+        let Some(one) = self.destination(at) else { return false };
+        let is_it = |record: &Record| is_among(self.tried, one.record, record);
+        self.without.is_some_and(|call| call.counts_at(one.record))
+            || !self.tried.is_empty() && self.record(at).is_some_and(is_it)
     }
 
     /// The record of the destination at this position.
@@ -100,10 +99,8 @@ impl<A: Alloc> Candidates for View<'_, A> {
     }
     #[inline]
     fn usable(&self, at: usize) -> bool {
-        let left_out = self
-            .without
-            .is_some_and(|call| self.configured(at, |one| call.counts_at(one.record)).unwrap_or(false));
-        !left_out && !self.was_tried(at) && self.record(at).is_some_and(|record| record.flags().usable())
+        let all = self.without.is_none() && self.tried.is_empty();
+        (all || !self.is_left_out(at)) && self.record(at).is_some_and(|record| record.flags().usable())
     }
     fn load(&self, at: usize) -> u32 {
         self.record(at).map_or(u32::MAX, |record| record.load.get())

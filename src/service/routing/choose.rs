@@ -143,6 +143,7 @@ impl<A: Alloc> Inputs for Take<'_, A> {
 }
 
 /// Chooses a destination.
+#[inline(always)] // what is asked for and what was chosen then need not go through memory
 pub fn select<'g, A: Alloc>(
     root: &Root<A>,
     generation: &'g Generation<A>,

@@ -36,6 +36,8 @@ in_both_modes! {
     call_that_comes_back_to_the_proxy_has_attempts_of_its_own,
     memory_of_attempts_ends_with_the_transaction,
     marks_are_of_the_destination_in_use,
+    branch_and_reply_routes_see_the_destination_in_use,
+    parallel_rules_send_to_all_at_once,
     without_a_list_there_is_no_next,
 }
 
@@ -598,6 +600,48 @@ fn marks_are_of_the_destination_in_use(mode: u32) {
     let states: Vec<_> = server.list().iter().map(|one| format!("{} {}", one.duid, one.flags)).collect();
     assert_eq!(states, ["a IX", "b IX", "c IX", "d AX"]);
     server.stop();
+}
+
+/// A branch route tells where the request goes, a reply route takes out whoever refused.
+const ELSEWHERE: &str = r#"
+request_route {
+	if (is_method("ACK")) { if (t_check_trans()) t_relay(); exit; }
+	ds_select_dst("100", "8");
+	route(SEND);
+}
+route[SEND] { t_on_branch("BRANCH"); t_on_reply("REPLY"); t_on_failure("FAILED"); t_relay(); exit; }
+branch_route[BRANCH] { append_hf("X-Try: $dsv(uri) $dsv(left)\r\n"); }
+onreply_route[REPLY] { if (status == "503" && $dsv(uri) != $null) ds_mark_dst("i"); }
+failure_route[FAILED] { if (ds_next_dst()) route(SEND); }
+"#;
+
+fn branch_and_reply_routes_see_the_destination_in_use(mode: u32) {
+    let gateways = refusing(3);
+    let server = server(lines(&gateways, plain), mode).route(ELSEWHERE).start();
+    let mut agent = server.agent();
+    assert_eq!(tour(&mut agent, &gateways, &[]), [2, 1, 0]);
+    let wanted: Vec<_> = [2, 1, 0].map(|n| format!("{} {n}", gateways.uri(n))).into();
+    assert_eq!(told(&gateways, "X-Try"), wanted);
+    assert!(server.list().iter().all(|one| one.flags == "IX"), "{:?}", server.list());
+    assert_quiet(&server.stop());
+}
+
+fn parallel_rules_send_to_all_at_once(mode: u32) {
+    let gateways = refusing(5);
+    let line = |set: u32, n: usize| format!("{set} {} 0 {} duid=gw{n}\n", gateways.uri(n), 9 - n);
+    let list: String = [(1, 0), (1, 1), (2, 2), (2, 3), (3, 4)].map(|(set, n)| line(set, n)).concat();
+    let [full, lean] = [0, mode].map(|mode| server(&*list, mode).start());
+    for rules in ["2=12", "1=8;2=12;3=8", "2=12;1=8"] {
+        let tours = [&full, &lean].map(|server| {
+            gateways.forget_received();
+            let mut tour = tour(&mut server.agent(), &gateways, &[("X-Rules", rules)]);
+            tour.sort_unstable();
+            tour
+        });
+        assert_eq!(tours[1], tours[0], "{rules}");
+    }
+    full.stop();
+    assert_quiet(&lean.stop());
 }
 
 fn without_a_list_there_is_no_next(mode: u32) {

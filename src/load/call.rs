@@ -4,7 +4,6 @@
 //! however many legs it has there, once.
 
 use super::leg::{self, Branch, Leg, MAX_MORE, Phase, Transaction, Way};
-use smallvec::SmallVec;
 
 /// The request for which a destination is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,31 +30,64 @@ pub enum Unsent {
 /// Legs of a call, at most.
 pub(super) const MOST: usize = MAX_MORE + 1;
 
+/// Legs that a call has room for in itself: nearly all calls.
+const FEW: usize = 2;
+
 /// A call: its legs in the order in which they were chosen. One without any is not known.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Call {
-    /// At most [`MOST`].
-    legs: SmallVec<[Leg; 2]>,
+    len: usize,
+    few: [Leg; FEW],
+    /// All of them, where there are more, or were.
+    many: Option<Box<[Leg; MOST]>>,
+}
+
+impl Clone for Call {
+    #[inline]
+    fn clone(&self) -> Self {
+        match (self.legs(), &self.many) {
+            ([leg], None) => Self::of_one(*leg),
+            (_, many) => Self { many: many.clone(), ..*self },
+        }
+    }
+}
+
+impl PartialEq for Call {
+    fn eq(&self, other: &Self) -> bool {
+        self.legs() == other.legs()
+    }
 }
 
 impl Call {
     /// A call with these legs; legs beyond the maximum are left out.
     pub fn of(legs: impl IntoIterator<Item = Leg>) -> Self {
-        Self { legs: legs.into_iter().take(MOST).collect() }
+        let mut call = Self::default();
+        legs.into_iter().take(MOST).for_each(|leg| call.push(leg));
+        call
+    }
+
+    /// One with this leg.
+    #[inline]
+    pub fn of_one(leg: Leg) -> Self {
+        Self { len: 1, few: [leg, Leg::default()], many: None }
     }
 
     /// Its legs.
+    #[inline]
     pub fn legs(&self) -> &[Leg] {
-        &self.legs
+        let room = self.many.as_ref().map_or(&self.few[..], |many| &many[..]);
+        room.get(..self.len).unwrap_or_default()
     }
 
+    #[inline]
     pub(super) fn legs_mut(&mut self) -> &mut [Leg] {
-        &mut self.legs
+        let room = self.many.as_mut().map_or(&mut self.few[..], |many| &mut many[..]);
+        room.get_mut(..self.len).unwrap_or_default()
     }
 
     /// Whether nothing is known of it.
     pub fn is_empty(&self) -> bool {
-        self.legs.is_empty()
+        self.len == 0
     }
 
     /// The records that its legs name, leg by leg.
@@ -79,21 +111,38 @@ impl Call {
     }
 
     /// Keeps the legs for which `keep` says so; it may change them. Whether any went.
-    pub fn retain(&mut self, keep: impl FnMut(&mut Leg) -> bool) -> bool {
-        let before = self.legs.len();
-        self.legs.retain(keep);
-        self.legs.len() < before
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut Leg) -> bool) -> bool {
+        let legs = self.legs_mut();
+        let (len, mut kept) = (legs.len(), 0);
+        for at in 0..len {
+            let Some(leg) = legs.get_mut(at) else { break };
+            if keep(leg) {
+                if kept < at {
+                    legs.swap(kept, at);
+                }
+                kept += 1;
+            }
+        }
+        self.len = kept;
+        kept < len
     }
 
     /// Adds a leg.
     pub fn push(&mut self, leg: Leg) {
-        if self.legs.len() == MOST {
+        if self.len == MOST {
             // The one that means least: what does not count, else what is not answered, else the oldest.
             let least = self.legs().iter().position(|leg| !leg.counts());
             let least = least.or_else(|| self.legs().iter().position(|leg| leg.is_open())).unwrap_or(0);
-            self.legs.remove(least);
+            self.legs_mut().get_mut(least..).into_iter().for_each(|legs| legs.rotate_left(1));
+            self.len -= 1;
         }
-        self.legs.push(leg);
+        if self.len == FEW && self.many.is_none() {
+            let mut many = Box::new([Leg::default(); MOST]);
+            many.iter_mut().zip(self.few).for_each(|(place, leg)| *place = leg);
+            self.many = Some(many);
+        }
+        self.len += 1;
+        self.legs_mut().last_mut().into_iter().for_each(|place| *place = leg);
     }
 
     /// A destination was chosen for it. What was chosen before and not sent is forgotten; legs of the transaction that

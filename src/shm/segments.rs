@@ -17,6 +17,8 @@ const SMALLEST: usize = 4;
 
 /// A growing sequence. `CHUNK` elements are allocated at a time.
 pub struct Segments<T: Shared, A: Alloc, const CHUNK: usize> {
+    /// The first element of the first chunk, if that exists: most sequences are short, and need no look at the directory.
+    first: AtomicPtr<T>,
     /// The chunks' first elements; at least as many entries as there are chunks.
     directory: AtomicPtr<*mut T>,
     /// Entries of the directory.
@@ -36,8 +38,8 @@ unsafe impl<T: Shared, A: Alloc, const CHUNK: usize> Sync for Segments<T, A, CHU
 impl<T: Shared, A: Alloc, const CHUNK: usize> Segments<T, A, CHUNK> {
     /// No elements, no memory.
     pub fn new_in(alloc: A) -> Self {
-        let (directory, chunks) = (AtomicPtr::new(null_mut()), AtomicUsize::new(0));
-        Self { directory, capacity: 0, chunks, alloc }
+        let (first, directory) = (AtomicPtr::new(null_mut()), AtomicPtr::new(null_mut()));
+        Self { first, directory, capacity: 0, chunks: AtomicUsize::new(0), alloc }
     }
 
     /// Elements that exist.
@@ -57,6 +59,10 @@ impl<T: Shared, A: Alloc, const CHUNK: usize> Segments<T, A, CHUNK> {
     fn place(&self, number: usize) -> Option<*mut T> {
         if number / CHUNK >= self.chunks() {
             return None;
+        }
+        if number < CHUNK {
+            // SAFETY: the first chunk exists, has `CHUNK` elements, and begins there.
+            return Some(unsafe { self.first.load(Ordering::Acquire).add(number) });
         }
         let directory = self.directory.load(Ordering::Acquire);
         // SAFETY: the directory has an entry for each chunk that exists, and a chunk has `CHUNK` elements.
@@ -130,9 +136,12 @@ impl<T: Shared + Default, A: Alloc, const CHUNK: usize> Segments<T, A, CHUNK> {
         if chunks == self.capacity {
             self.change_directory((self.capacity * 2).max(SMALLEST))?;
         }
-        let chunk = core::mem::ManuallyDrop::new(chunk);
+        let first = core::mem::ManuallyDrop::new(chunk).as_ptr().cast_mut();
         // SAFETY: there is room for one entry more.
-        unsafe { self.directory.load(Ordering::Relaxed).add(chunks).write(chunk.as_ptr().cast_mut()) };
+        unsafe { self.directory.load(Ordering::Relaxed).add(chunks).write(first) };
+        if chunks == 0 {
+            self.first.store(first, Ordering::Release);
+        }
         self.chunks.store(chunks + 1, Ordering::Release);
         Ok(chunks * CHUNK)
     }

@@ -40,8 +40,10 @@ impl Node {
         self.0.iter().fold(NONE, |least, &one| least.min(one))
     }
 
+    /// The first place of this number. Without a branch a number: where it is cannot be foretold.
     fn place_of(&self, number: u64) -> Option<usize> {
-        self.0.iter().position(|&one| one == number)
+        let places = self.0.iter().rev().fold(0u32, |places, &one| places << 1 | u32::from(one == number));
+        (places != 0).then_some(places.trailing_zeros() as usize)
     }
 }
 
@@ -89,11 +91,20 @@ impl<A: Alloc> Tournament<A> {
         for level in 0..self.height {
             let Some(node) = self.node_mut(level, at / WIDTH) else { return };
             let Some(place) = node.0.get_mut(at % WIDTH) else { return };
-            if *place == number {
+            let before = core::mem::replace(place, number);
+            at /= WIDTH;
+            // The least of the node before. Nothing is above the last one.
+            let above = self.node(level + 1, at / WIDTH).filter(|_| level + 1 < self.height);
+            let Some(&least) = above.and_then(|node| node.0.get(at % WIDTH)) else { return };
+            if number > least {
+                if before != least {
+                    return;
+                }
+                number = self.node(level, at).map_or(NONE, Node::least);
+            }
+            if number == least {
                 return;
             }
-            *place = number;
-            (at, number) = (at / WIDTH, node.least());
         }
     }
 

@@ -153,9 +153,10 @@ impl<A: Alloc> Set<A> {
     /// The position of this line.
     pub fn position_of(&self, line: Line, record: &Record) -> Option<usize> {
         let is_it = |one: &Destination| one.record == line.record && one.maxload == line.maxload;
-        let likely = self.place_of(line.record, record)?;
-        if self.destination(likely).is_some_and(is_it) {
-            return Some(likely);
+        let stands = |at: usize| self.destination(at).is_some_and(is_it).then_some(at);
+        let found = stands(record.place()).or_else(|| stands(self.place_of(line.record, record)?));
+        if found.is_some() {
+            return found;
         }
         // Several lines mean one destination, with limits of their own.
         self.places().find(|(_, one)| is_it(one)).map(|(at, _)| at)

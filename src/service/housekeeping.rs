@@ -146,7 +146,7 @@ impl Sweep {
             *place = shard.sweep_some(left, LOOKS, |before| {
                 let mut after = before.clone();
                 change(&mut after).then(|| {
-                    call_count::settle(root, before, &after, None, audited);
+                    call_count::settle(root, before, &after, audited);
                     after
                 })
             });

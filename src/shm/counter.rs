@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 
 /// How many users something has now. It never goes below zero and never overflows: an attempt is a fault of this module, which
 /// leaves the gauge as it is and is reported ([`on_fault`]).
+///
+/// One process at a time changes it, behind a lock; any may read it at any time.
 #[derive(Default)]
 pub struct Gauge(AtomicU32);
 
@@ -29,22 +31,23 @@ fn fault() {
 }
 
 impl Gauge {
-    /// One more.
+    /// One more. The caller holds the lock.
     pub fn take(&self) {
         self.step(Ordering::Relaxed, |now| now.checked_add(1));
     }
 
-    /// One less. For what was taken; what was not is no less than none.
+    /// One less. For what was taken; what was not is no less than none. The caller holds the lock.
     ///
     /// Sync point `left`: whoever then sees zero ([`Gauge::is_zero`]) also sees all that was done before.
     pub fn give(&self) {
         self.step(Ordering::Release, |now| now.checked_sub(1));
     }
 
-    /// One step: it never shows an intermediate value, as adding and then correcting would.
+    /// A store is enough where nobody else stores.
     fn step(&self, order: Ordering, next: impl Fn(u32) -> Option<u32>) {
-        if self.0.fetch_update(order, Ordering::Relaxed, next).is_err() {
-            fault();
+        match next(self.0.load(Ordering::Relaxed)) {
+            Some(next) => self.0.store(next, order),
+            None => fault(),
         }
     }
 
@@ -70,6 +73,8 @@ pub enum Audited {
 }
 
 /// Calls that count for a destination. Never below zero; under a limit it goes up only from the value that was compared with it.
+///
+/// One process at a time changes it, behind a lock; any may read it at any time.
 ///
 /// The same word, changed in the same step, has the account of an audit: by how much the load changed in shards that the audit has
 /// passed. So load minus account is what the audit must have counted, at whatever moment it reads.
@@ -102,39 +107,37 @@ impl Load {
         load_of(self.0.load(Ordering::Relaxed))
     }
 
-    /// One more, if there are still `seen`: so a limit that was checked against `seen` holds.
+    /// One more, if there are still `seen`: so a limit that was checked against `seen` holds. The caller holds the lock.
     pub fn take_if(&self, seen: u32, audited: Audited) -> bool {
-        if seen == u32::MAX {
-            fault();
-            return true;
+        let is_seen = self.get() == seen;
+        if is_seen {
+            self.take(audited);
         }
-        let one_more = |word| {
-            let more = seen.checked_add(1).filter(|_| load_of(word) == seen);
-            changed(word, more, audited)
-        };
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+        is_seen
     }
 
-    /// One more, whatever the limit.
+    /// One more, whatever the limit. The caller holds the lock.
     pub fn take(&self, audited: Audited) {
         self.step(|load| load.checked_add(1), audited);
     }
 
-    /// One less. For what was taken; what was not is no less than none.
+    /// One less. For what was taken; what was not is no less than none. The caller holds the lock.
     pub fn give(&self, audited: Audited) {
         self.step(|load| load.checked_sub(1), audited);
     }
 
+    /// A store is enough where nobody else stores.
     fn step(&self, next: impl Fn(u32) -> Option<u32>, audited: Audited) {
-        let next = |word| changed(word, next(load_of(word)), audited);
-        if self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_err() {
-            fault();
+        let word = self.0.load(Ordering::Relaxed);
+        match changed(word, next(load_of(word)), audited) {
+            Some(next) => self.0.store(next, Ordering::Relaxed),
+            None => fault(),
         }
     }
 
-    /// Begins an account, while no shard is marked as passed.
+    /// Begins an account, while no shard is marked as passed. The caller holds the lock.
     pub fn open_account(&self) {
-        self.0.fetch_and(u64::from(u32::MAX), Ordering::Relaxed);
+        self.0.store(self.0.load(Ordering::Relaxed) & u64::from(u32::MAX), Ordering::Relaxed);
     }
 
     /// The load, and by how much it changed in shards that the audit has passed, both of one moment.

@@ -114,7 +114,8 @@ impl<V: Shared + Copy + Default, A: Alloc> Table<V, A> {
         }
     }
 
-    fn find(&self, key: &Key) -> Option<u32> {
+    /// The number of this key's entry: until another one is taken out, for [`Table::entry_mut`] and [`Table::remove_entry`].
+    pub fn find(&self, key: &Key) -> Option<u32> {
         if self.buckets == 0 {
             return None;
         }
@@ -139,12 +140,38 @@ impl<V: Shared + Copy + Default, A: Alloc> Table<V, A> {
         self.nodes.get_mut(at as usize).map(|node| &mut node.value)
     }
 
+    /// The value of this key, if its entry still has this number.
+    pub fn entry(&self, number: u32, key: &Key) -> Option<&V> {
+        // Behind the last entry there may be what is left of this one.
+        let is_there = (number as usize) < self.len();
+        let node = self.nodes.get(number as usize).filter(|node| is_there && node.key == *key);
+        node.map(|node| &node.value)
+    }
+
+    /// The same, to change.
+    pub fn entry_mut(&mut self, number: u32, key: &Key) -> Option<&mut V> {
+        let is_there = (number as usize) < self.len();
+        let node = self.nodes.get_mut(number as usize).filter(|node| is_there && node.key == *key);
+        node.map(|node| &mut node.value)
+    }
+
+    /// Takes this key out, if its entry still has this number.
+    pub fn remove_entry(&mut self, number: u32, key: &Key) -> Option<V> {
+        self.entry(number, key)?;
+        self.take(number)
+    }
+
     /// Sets the value of this key. Allocates only when there is no room left.
     pub fn insert(&mut self, key: Key, value: V) -> Result<(), OutOfMemory> {
         if let Some(there) = self.get_mut(&key) {
             *there = value;
             return Ok(());
         }
+        self.add(key, value)
+    }
+
+    /// Puts in a key that is not there. Allocates only when there is no room left.
+    pub fn add(&mut self, key: Key, value: V) -> Result<(), OutOfMemory> {
         let at = self.len();
         if at == self.nodes.len() {
             self.nodes.grow()?;
@@ -356,6 +383,8 @@ mod tests {
         Remove(u64),
         Retain(u32),
         RetainSome(usize, u32),
+        Change(u64, u64, u32),
+        RemoveEntry(u64, u64),
         TakeWhere(usize, u32),
         MakeRoom(usize, usize),
         GiveBack(usize, usize),
@@ -369,6 +398,8 @@ mod tests {
             30 => name().prop_map(Step::Remove),
             1 => (2..5u32).prop_map(Step::Retain),
             4 => (0..300usize, 2..5u32).prop_map(|(most, part)| Step::RetainSome(most, part)),
+            4 => (name(), name(), value()).prop_map(|(name, gone, value)| Step::Change(name, gone, value)),
+            4 => (name(), name()).prop_map(|(name, gone)| Step::RemoveEntry(name, gone)),
             4 => (0..1000usize, value()).prop_map(|(from, value)| Step::TakeWhere(from, value)),
             4 => (0..300usize, 1..5usize).prop_map(|(spare, chunks)| Step::MakeRoom(spare, chunks)),
             8 => (0..100usize, 1..5usize).prop_map(|(spare, chunks)| Step::GiveBack(spare, chunks)),
@@ -412,6 +443,27 @@ mod tests {
                         prop_assert!(looks <= most);
                         model.retain(|key, _| !out.contains(key));
                         if end == 0 { end = usize::MAX }
+                    }
+                    Step::Change(name, gone, value) => {
+                        let found = table.find(&key(name));
+                        prop_assert_eq!(found.is_some(), model.contains_key(&key(name)));
+                        if let Some(place) = found.and_then(|found| table.entry_mut(found, &key(name))) {
+                            *place = value;
+                            model.insert(key(name), value);
+                        }
+                        // Another one goes: the entry may have moved, and is found where it was or not at all.
+                        prop_assert_eq!(table.remove(&key(gone)), model.remove(&key(gone)));
+                        if let Some(there) = found.and_then(|found| table.entry(found, &key(name))) {
+                            prop_assert_eq!(Some(there), model.get(&key(name)));
+                        }
+                    }
+                    Step::RemoveEntry(name, gone) => {
+                        let found = table.find(&key(name));
+                        prop_assert_eq!(table.remove(&key(gone)), model.remove(&key(gone)));
+                        let removed = found.and_then(|found| table.remove_entry(found, &key(name)));
+                        if removed.is_some() {
+                            prop_assert_eq!(removed, model.remove(&key(name)));
+                        }
                     }
                     Step::TakeWhere(from, value) => {
                         let any = model.values().any(|held| *held > value);

@@ -41,16 +41,23 @@ unsafe impl<A: Alloc> Shared for Shard<A> {}
 // SAFETY: legible tables, and numbers.
 unsafe impl<A: Alloc> Legible for Shard<A> {}
 
+/// Where the first leg of a call is in its table, most likely; none where the call is not known. As long as the shard is locked.
+#[derive(Debug, Clone, Copy)]
+pub struct Place(Option<u32>);
+
 /// The key of the leg at this place of the call.
 fn place(key: &Key, at: usize) -> Key {
     [key[0].wrapping_add(at as u64), key[1]]
 }
 
 /// The call with this first leg.
+#[inline]
 fn whole<A: Alloc>(more: &Table<Leg, A>, key: &Key, first: &Leg) -> Call {
-    if first.more() == 0 {
-        return Call::of([*first]);
-    }
+    if first.more() == 0 { Call::of_one(*first) } else { several(more, key, first) }
+}
+
+#[cold]
+fn several<A: Alloc>(more: &Table<Leg, A>, key: &Key, first: &Leg) -> Call {
     let rest = (1..=first.more()).filter_map(|at| more.get(&place(key, at)).copied());
     Call::of(core::iter::once(*first).chain(rest))
 }
@@ -78,26 +85,54 @@ impl<A: Alloc> Shard<A> {
 
     /// The call of this key; an empty one if it is not known.
     pub fn get(&self, key: &Key) -> Call {
-        self.first.get(key).map_or_else(Call::default, |first| whole(&self.more, key, first))
+        self.at(key, self.place(key))
     }
 
-    /// Replaces the call `before`, which is in the table now, by `after`. If memory runs out the call stays as it is.
-    pub fn put(&mut self, key: &Key, before: &Call, after: &Call) -> Result<(), OutOfMemory> {
-        let done = self.write(key, before.legs().len(), after);
+    /// Where the call of this key is.
+    pub fn place(&self, key: &Key) -> Place {
+        Place(self.first.find(key))
+    }
+
+    /// The call of this key, which is at this place; an empty one if it is not known.
+    pub fn at(&self, key: &Key, place: Place) -> Call {
+        match place.0.and_then(|at| self.first.entry(at, key)) {
+            Some(first) => whole(&self.more, key, first),
+            None => Call::default(),
+        }
+    }
+
+    /// Replaces the call `before`, which is in the table now, by `after`: at `place`, if no other call was taken out since. If
+    /// memory runs out the call stays as it is.
+    pub fn put(&mut self, key: &Key, place: Place, before: &Call, after: &Call) -> Result<(), OutOfMemory> {
+        if self.put_over(key, place, before, after) {
+            return Ok(());
+        }
+        let done = self.write(key, place, before.legs().len(), after);
         // What was there before has its place still.
-        done.or_else(|error| self.write(key, after.legs().len(), before).and(Err(error)))
+        done.or_else(|error| self.write(key, place, after.legs().len(), before).and(Err(error)))
+    }
+
+    /// The same where both have one leg, which needs no memory; else nothing is done. Says whether it is.
+    pub fn put_over(&mut self, key: &Key, place: Place, before: &Call, after: &Call) -> bool {
+        let ([_], [leg]) = (before.legs(), after.legs()) else { return false };
+        let Some(there) = place.0.and_then(|at| self.first.entry_mut(at, key)) else { return false };
+        *there = leg.with_more(0);
+        self.none &= leg.counts();
+        true
     }
 
     /// Writes a call over one that has at most so many legs.
-    fn write(&mut self, key: &Key, legs: usize, call: &Call) -> Result<(), OutOfMemory> {
+    fn write(&mut self, key: &Key, at: Place, legs: usize, call: &Call) -> Result<(), OutOfMemory> {
         let more = call.legs().len().saturating_sub(1);
         self.none &= more > 0 || call.counts();
         for (at, leg) in call.legs().iter().enumerate().skip(1) {
             self.more.insert(place(key, at), *leg)?;
         }
-        match call.legs().first() {
-            Some(first) => self.first.insert(*key, first.with_more(more))?,
-            None => drop(self.first.remove(key)),
+        match (call.legs().first(), at.0) {
+            (Some(first), None) if legs == 0 => self.first.add(*key, first.with_more(more))?,
+            (Some(first), _) => self.first.insert(*key, first.with_more(more))?,
+            (None, Some(at)) if self.first.remove_entry(at, key).is_some() => (),
+            (None, _) => drop(self.first.remove(key)),
         }
         for at in more + 1..legs {
             self.more.remove(&place(key, at));
@@ -156,7 +191,7 @@ impl<A: Alloc> Shard<A> {
         });
         for (key, before, after) in several {
             // Not more legs than there were: nothing is allocated.
-            let _ = self.put(&key, &before, &after);
+            let _ = self.put(&key, self.place(&key), &before, &after);
         }
         begin
     }
@@ -173,7 +208,7 @@ impl<A: Alloc> Shard<A> {
         self.none = taken.is_none() && !self.first.get(but).is_some_and(forgettable);
         let (at, leg) = taken?;
         self.hand = at;
-        Some(Call::of([leg]))
+        Some(Call::of_one(leg))
     }
 
     /// Makes room for so many calls more; at most by so many chunks. Says whether it is done.

@@ -38,7 +38,7 @@ pub use counters::Counters;
 pub use generation::{Generation, Position};
 pub use health::Health;
 pub use ranks::Ranks;
-pub use record::{Change, Configured, Keep, Record, Totals};
+pub use record::{Change, Configured, Keep, Record, Shift, Totals};
 pub use registry::Registry;
 pub use rings::Rings;
 pub use set::Set;

@@ -11,12 +11,12 @@
 //! All generations of a set share one board. A commit gives it the lines of the next generation just before that serves, so
 //! a choice may find a line that its own generation does not have yet.
 
-use super::record::Record;
+use super::record::{Record, Shift};
 use super::registry::Registry;
 use crate::select::is_full;
 use crate::shm::atomic::{AtomicU64, Ordering};
 use crate::shm::counter::Audited;
-use crate::shm::lock::Mutex;
+use crate::shm::lock::{Guard, Mutex};
 use crate::shm::slice::Slice;
 use crate::shm::tournament::{NONE, Tournament, WIDTH};
 use crate::shm::{Alloc, OutOfMemory, Shared};
@@ -141,6 +141,16 @@ impl<A: Alloc> Ranks<A> {
         self.board.lock().patch(registry, patch)
     }
 
+    /// Locks the board.
+    pub fn hold(&self) -> Held<'_, A> {
+        Held { ranks: self, board: self.board.lock() }
+    }
+
+    /// What a call does to a record, which changes its ranks, as one step.
+    pub fn shift(&self, record: &Record, shift: Shift, audited: Audited) {
+        self.board.lock().shift(record, shift, audited);
+    }
+
     /// Changes the record's load by `change` and the ranks of its lines, in one step.
     pub fn count<T>(&self, record: &Record, change: impl FnOnce(&Record) -> T) -> T {
         let mut board = self.board.lock();
@@ -182,7 +192,7 @@ impl<A: Alloc> Ranks<A> {
     /// Counts a call at this record, if it still has the load that was `seen`, and says that it was chosen.
     pub fn take_if(&self, registry: &Registry<A>, record: &Record, seen: u32, audited: Audited) -> bool {
         let mut board = self.board.lock();
-        let taken = record.load.take_if(seen, audited);
+        let taken = record.take_if(seen, audited);
         if taken {
             board.chosen(registry, record);
         }
@@ -190,22 +200,37 @@ impl<A: Alloc> Ranks<A> {
         taken
     }
 
+    /// How many lines have a wrong rank, or stand where a search for the best would miss them. The caller holds the writer's lock.
+    /// Not 0 is a fault of this module.
+    pub fn faults(&self, registry: &Registry<A>) -> usize {
+        self.board.lock().faults(registry)
+    }
+}
+
+/// A locked board: what is done with it is one step.
+pub struct Held<'a, A: Alloc> {
+    ranks: &'a Ranks<A>,
+    board: Guard<'a, Board<A>>,
+}
+
+impl<A: Alloc> Held<'_, A> {
     /// Chooses the line with the fewest calls; among equals the one that was chosen longest ago, then the first of the set. Counts a
     /// call there in the same step, and returns what `find` returns for it.
     ///
     /// Leaves out lines of the records `but`, and those for which `find` returns nothing. With `spare_last` the last line of the
     /// set is chosen only if there is no other. A `first` look that finds no room is counted as refused.
     pub fn take_best<T>(
-        &self,
+        &mut self,
         registry: &Registry<A>,
         but: impl Iterator<Item = u32>,
         spare_last: bool,
         first: bool,
         audited: Audited,
-        find: impl Fn(Line) -> Option<T>,
+        find: impl Fn(Line, &Record) -> Option<T>,
     ) -> Result<T, NotTaken> {
-        let is_ours = |number: &u32| registry.ranks(*number).is_some_and(|ranks| core::ptr::eq(ranks, self));
-        let board = &mut *self.board.lock();
+        let is_ours =
+            |number: &u32| registry.ranks(*number).is_some_and(|ranks| core::ptr::eq(ranks, self.ranks));
+        let board = &mut *self.board;
         let mut usable = board.usable;
         // What is left out has no rank while we look.
         let mut left_out = Vec::new();
@@ -241,10 +266,14 @@ impl<A: Alloc> Ranks<A> {
         })
     }
 
-    /// How many lines have a wrong rank, or stand where a search for the best would miss them. The caller holds the writer's lock.
-    /// Not 0 is a fault of this module.
-    pub fn faults(&self, registry: &Registry<A>) -> usize {
-        self.board.lock().faults(registry)
+    /// What a call does to the record of this number, if that has its lines on this board.
+    pub fn shift(&mut self, registry: &Registry<A>, number: u32, shift: Shift, audited: Audited) -> bool {
+        let Some((record, ranks)) = registry.ranked(number) else { return false };
+        let is_ours = core::ptr::eq(ranks, self.ranks);
+        if is_ours {
+            self.board.shift(record, shift, audited);
+        }
+        is_ours
     }
 }
 
@@ -304,6 +333,13 @@ impl<A: Alloc> Board<A> {
     fn set_rank(&mut self, at: usize, rank: u64) {
         self.open = self.open + usize::from(rank != NONE) - usize::from(self.best.get(at) != NONE);
         self.best.set(at, rank);
+    }
+
+    fn shift(&mut self, record: &Record, shift: Shift, audited: Audited) {
+        record.shift(shift, audited);
+        if shift.load != 0 {
+            self.refresh(record);
+        }
     }
 
     fn refresh(&mut self, record: &Record) {
@@ -468,7 +504,7 @@ impl<A: Alloc> Board<A> {
         &mut self,
         registry: &Registry<A>,
         audited: Audited,
-        find: impl Fn(Line) -> Option<T>,
+        find: impl Fn(Line, &Record) -> Option<T>,
         unknown: &mut Vec<u32>,
     ) -> Option<T> {
         loop {
@@ -481,12 +517,12 @@ impl<A: Alloc> Board<A> {
                 self.rerank(at as u32, record);
                 continue;
             }
-            let Some(found) = find(place.line) else {
+            let Some(found) = find(place.line, record) else {
                 self.set_rank(at, NONE);
                 unknown.push(at as u32);
                 continue;
             };
-            if record.load.take_if(seen, audited) {
+            if record.take_if(seen, audited) {
                 self.chosen(registry, record);
                 self.refresh(record);
                 return Some(found);

@@ -6,7 +6,7 @@ use crate::dest::Flags;
 use crate::health::latency::Latency;
 use crate::shm::Shared;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::shm::counter::{Counter, Gauge, Load};
+use crate::shm::counter::{Audited, Counter, Gauge, Load};
 use crate::shm::lock::{Guard, Mutex};
 
 /// The runtime record of a destination. All fields change while calls run, from any process.
@@ -18,7 +18,7 @@ use crate::shm::lock::{Guard, Mutex};
 #[derive(Default)]
 #[repr(C)]
 pub struct Record {
-    /// Calls that count for it.
+    /// Calls that count for it. Changed with the board of its set locked.
     pub load: Load,
     /// When call load last chose it, in choices of its set.
     last_chosen: AtomicU64,
@@ -28,7 +28,7 @@ pub struct Record {
     line: AtomicU32,
     /// Where its destination was last seen in the set that serves.
     place: AtomicU32,
-    /// Entries of the call table that name it, counting or not.
+    /// Legs in the call table that name it, counting or not. Changed with the board of its set locked.
     pub entries: Gauge,
     /// How long its replies take and how much longer than usual, in milliseconds; 0 where it is not known.
     latency: AtomicU32,
@@ -63,6 +63,32 @@ pub struct Totals {
     pub failed_over: Counter,
     /// Probes that failed.
     pub failed_probes: Counter,
+}
+
+/// By how much what calls do to a record changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shift {
+    /// The load, by one at most.
+    pub load: i32,
+    /// Legs that name it.
+    pub legs: i32,
+}
+
+impl Shift {
+    /// A leg comes, and with it the call counts.
+    pub const TAKE: Self = Self { load: 1, legs: 1 };
+    /// It goes again.
+    pub const GIVE: Self = Self { load: -1, legs: -1 };
+
+    /// What is left of it where so much was done.
+    pub fn less(self, done: Self) -> Self {
+        Self { load: self.load - done.load, legs: self.legs - done.legs }
+    }
+
+    /// Whether nothing changes.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
 }
 
 /// A change of state.
@@ -238,6 +264,27 @@ impl Record {
         waiting.give_up();
         *health = Health { waiting, last: Report::by_source(flags), ..Health::default() };
         self.show(&health.latency);
+    }
+
+    /// What a call does. With the board of its set locked.
+    pub(super) fn shift(&self, shift: Shift, audited: Audited) {
+        // Whoever sees no leg that names it sees its load as it is then.
+        match shift.load.signum() {
+            1 => self.load.take(audited),
+            -1 => self.load.give(audited),
+            _ => (),
+        }
+        (0..shift.legs).for_each(|_| self.entries.take());
+        (shift.legs..0).for_each(|_| self.entries.give());
+    }
+
+    /// A call more, with a leg that names it, if the load is what was `seen`. With the board of its set locked.
+    pub(super) fn take_if(&self, seen: u32, audited: Audited) -> bool {
+        let taken = self.load.take_if(seen, audited);
+        if taken {
+            self.entries.take();
+        }
+        taken
     }
 
     /// How long its replies take, in milliseconds; 0 where it is not known.

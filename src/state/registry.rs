@@ -9,7 +9,7 @@
 
 use super::health::Health;
 use super::ranks::Ranks;
-use super::record::{Change, Configured, Keep, Record};
+use super::record::{Change, Configured, Keep, Record, Shift};
 use crate::dest::Flags;
 use crate::load::key::Key;
 use crate::load::leg::MAX_RECORD;
@@ -167,6 +167,12 @@ impl<A: Alloc> Registry<A> {
         self.entries.get(number)?.board()
     }
 
+    /// The record of this number with that board.
+    pub(super) fn ranked(&self, number: u32) -> Option<(&Record, &Ranks<A>)> {
+        let entry = self.entries.get(number)?;
+        Some((&entry.record, entry.board()?))
+    }
+
     /// The boards of all sets of which a record is there.
     pub fn boards(&self) -> HashMap<i32, Arc<Ranks<A>, A>> {
         let index = self.index.lock();
@@ -198,19 +204,21 @@ impl<A: Alloc> Registry<A> {
         })
     }
 
-    /// A call more counts at the destination of this record, if the load is still what was `seen`.
+    /// A leg goes to the destination of this record, with which its call counts there, if the load is still what was `seen`.
     pub fn take_if(&self, number: u32, seen: u32, audited: Audited) -> bool {
-        self.count(number, |record| record.load.take_if(seen, audited)) == Some(true)
+        self.count(number, |record| record.take_if(seen, audited)) == Some(true)
     }
 
-    /// A call more counts at the destination of this record, whatever the limit.
-    pub fn take(&self, number: u32, audited: Audited) {
-        self.count(number, |record| record.load.take(audited));
+    /// What a call does to this record.
+    pub fn shift(&self, number: u32, shift: Shift, audited: Audited) {
+        if let Some((record, ranks)) = self.ranked(number) {
+            ranks.shift(record, shift, audited);
+        }
     }
 
-    /// A call less.
-    pub fn give(&self, number: u32, audited: Audited) {
-        self.count(number, |record| record.load.give(audited));
+    /// An audit begins, see [`Load::open_account`](crate::shm::counter::Load::open_account).
+    pub fn open_account(&self, number: u32) {
+        self.count(number, |record| record.load.open_account());
     }
 
     /// Changes the state of this record: see [`Record::change`].

@@ -139,18 +139,39 @@ fn the_lock_lets_in_one_at_a_time_and_loses_no_wake_up() {
     });
 }
 
+/// A load with the lock under which it changes.
+struct Board {
+    lock: Futex,
+    load: Load,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self { lock: Futex::new(), load: Load::default() }
+    }
+}
+
+impl Board {
+    fn locked<T>(&self, change: impl FnOnce(&Load) -> T) -> T {
+        self.lock.acquire();
+        let done = change(&self.load);
+        self.lock.release();
+        done
+    }
+}
+
 #[test]
 fn two_that_saw_one_free_place_do_not_both_take_it() {
     loom::model(|| {
-        let load = Arc::new(Load::default());
-        let attempt = |load: &Load| {
-            // The loop of a selection with maxload 1.
+        let load = Arc::new(Board::default());
+        let attempt = |board: &Board| {
+            // The loop of a selection with maxload 1, which looks before it has the lock.
             loop {
-                let seen = load.get();
+                let seen = board.load.get();
                 if seen >= 1 {
                     return false;
                 }
-                if load.take_if(seen, Audited::NotYet) {
+                if board.locked(|load| load.take_if(seen, Audited::NotYet)) {
                     return true;
                 }
             }
@@ -161,7 +182,7 @@ fn two_that_saw_one_free_place_do_not_both_take_it() {
         };
         let here = attempt(&load);
         assert!(here != other.join().unwrap(), "exactly one gets the place");
-        assert_eq!(load.get(), 1);
+        assert_eq!(load.load.get(), 1);
     });
 }
 
@@ -174,18 +195,18 @@ fn a_gauge_that_is_given_back_too_often_stays_within_its_range_and_tells_it_once
     });
     loom::model(|| {
         TOLD.store(0, std::sync::atomic::Ordering::Relaxed);
-        let load = Arc::new(Load::default());
+        let board = Arc::new(Board::default());
         let other = {
-            let load = load.clone();
-            thread::spawn(move || load.give(Audited::NotYet))
+            let board = board.clone();
+            thread::spawn(move || board.locked(|load| load.give(Audited::NotYet)))
         };
-        load.take(Audited::NotYet);
-        assert!(load.get() <= 1);
-        load.give(Audited::NotYet);
+        board.locked(|load| load.take(Audited::NotYet));
+        assert!(board.load.get() <= 1);
+        board.locked(|load| load.give(Audited::NotYet));
         other.join().unwrap();
-        assert_eq!((load.get(), TOLD.load(std::sync::atomic::Ordering::Relaxed)), (0, 1));
-        assert!(load.take_if(0, Audited::NotYet));
-        assert_eq!(load.get(), 1);
+        assert_eq!((board.load.get(), TOLD.load(std::sync::atomic::Ordering::Relaxed)), (0, 1));
+        assert!(board.locked(|load| load.take_if(0, Audited::NotYet)));
+        assert_eq!(board.load.get(), 1);
     });
 }
 
@@ -194,8 +215,8 @@ fn a_gauge_that_is_given_back_too_often_stays_within_its_range_and_tells_it_once
 fn an_audit_that_nobody_waits_for_finds_each_call_that_a_load_counts() {
     loom::model(|| {
         let shards = || [0, 1].map(|_| (Futex::new(), UnsafeCell::new((Audited::NotYet, 1u32))));
-        let shared = Arc::new((Load::default(), shards()));
-        (0..2).for_each(|_| shared.0.take(Audited::NotYet));
+        let shared = Arc::new((Board::default(), shards()));
+        (0..2).for_each(|_| shared.0.load.take(Audited::NotYet));
         // SAFETY: the checker fails the test if two are inside at once.
         let inside = |(lock, shard): &(Futex, UnsafeCell<(Audited, u32)>),
                       work: &mut dyn FnMut(&mut (Audited, u32))| {
@@ -209,11 +230,11 @@ fn an_audit_that_nobody_waits_for_finds_each_call_that_a_load_counts() {
             thread::spawn(move || {
                 // One goes from the first shard, one comes to the second.
                 inside(&shared.1[0], &mut |(audited, calls)| {
-                    shared.0.give(*audited);
+                    shared.0.locked(|load| load.give(*audited));
                     *calls -= 1;
                 });
                 inside(&shared.1[1], &mut |(audited, calls)| {
-                    shared.0.take(*audited);
+                    shared.0.locked(|load| load.take(*audited));
                     *calls += 1;
                 });
             })
@@ -225,10 +246,10 @@ fn an_audit_that_nobody_waits_for_finds_each_call_that_a_load_counts() {
                 *audited = Audited::Already;
             });
         }
-        let (load, since) = shared.0.account();
+        let (load, since) = shared.0.load.account();
         assert_eq!(i64::from(load), i64::from(found) + i64::from(since));
         calls.join().unwrap();
-        assert_eq!(shared.0.get(), 2);
+        assert_eq!(shared.0.load.get(), 2);
     });
 }
 

@@ -55,7 +55,7 @@ pub fn audit<A: Alloc>(root: &Root<A>) -> Audit {
     }
     let mut numbers = Vec::new();
     root.registry.for_each(|named| {
-        named.record.load.open_account();
+        root.registry.open_account(named.number);
         numbers.push(named.number);
         audit.accounts.push(Account {
             set: named.set,

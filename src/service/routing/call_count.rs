@@ -7,8 +7,9 @@ use crate::service::routing::candidates::View;
 use crate::shm::counter::Audited;
 use crate::shm::table::CHUNK;
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::ranks::{Line, NotTaken};
-use crate::state::{Generation, Root, Set, calls::Shard};
+use crate::state::calls::{Place, Shard};
+use crate::state::ranks::{Held, Line, NotTaken};
+use crate::state::{Generation, Record, Root, Set, Shift};
 
 /// Why a call was not counted.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,33 +63,40 @@ pub enum Choosing<'a, A: Alloc> {
     By(&'a dyn Fn(&View<'_, A>) -> Result<Choice, Refusal>),
 }
 
+/// Where a call counts now, though no leg of it goes there yet.
+struct Taken<'a, A: Alloc> {
+    at: usize,
+    record: u32,
+    /// The board of the set, where it is locked still.
+    board: Option<Held<'a, A>>,
+}
+
 impl<A: Alloc> Choosing<'_, A> {
-    /// Counts a call at a destination where `call` does not count: its position and record.
-    fn take(
+    /// Counts a call at a destination where `call` does not count.
+    fn take<'a>(
         &self,
         root: &Root<A>,
-        set: &Set<A>,
+        set: &'a Set<A>,
         call: &Call,
         audited: Audited,
-    ) -> Result<(usize, u32), NotPlaced> {
+    ) -> Result<Taken<'a, A>, NotPlaced> {
         let choose = match self {
             Self::FewestCalls { spare_last, tried } => {
-                let find = |line: Line| {
-                    let record = root.registry.record(line.record)?;
-                    Some((set.position_of(line, record)?, line.record))
-                };
+                let find = |line: Line, record: &Record| Some((set.position_of(line, record)?, line.record));
                 let first = tried.is_empty();
                 let is_there = |one: &&Tried| {
                     root.registry.record(one.record).is_some_and(|record| record.serial() == one.serial)
                 };
                 let tried = tried.iter().filter(is_there).map(|one| one.record);
                 let but = call.counted().chain(tried);
-                let taken = set.ranks.take_best(&root.registry, but, *spare_last, first, audited, find);
-                return taken.map_err(|not| match not {
+                let mut board = set.ranks.hold();
+                let taken = board.take_best(&root.registry, but, *spare_last, first, audited, find);
+                let (at, record) = taken.map_err(|not| match not {
                     NotTaken::NoneUsable => NotPlaced::Refused(Refusal::NoneActive),
                     NotTaken::Full => NotPlaced::Refused(Refusal::NoRoom),
                     NotTaken::Outdated => NotPlaced::Outdated,
-                });
+                })?;
+                return Ok(Taken { at, record, board: Some(board) });
             }
             Self::By(choose) => choose,
         };
@@ -100,7 +108,7 @@ impl<A: Alloc> Choosing<'_, A> {
             };
             // Another process may have counted a call there since the look: look again.
             if set.ranks.take_if(&root.registry, record, choice.load, audited) {
-                return Ok((choice.at, destination.record));
+                return Ok(Taken { at: choice.at, record: destination.record, board: None });
             }
         }
     }
@@ -120,23 +128,28 @@ pub fn place<A: Alloc>(
 ) -> Result<Placed, NotPlaced> {
     // Held to the end: a second copy of the INVITE in another process waits here and then finds the call.
     let mut shard = root.calls.shard(&key);
-    let before = shard.get(&key);
+    let place = shard.place(&key);
+    let before = shard.at(&key, place);
     let mut after = before.clone();
     if let Some((at, record)) = counts_in(root, set, &before).filter(|_| may_stay) {
         let own = after.stay(record, invite);
-        put(root, &mut shard, &key, &before, &after, invite.now)?;
-        settle(root, &before, &after, None, shard.audited);
+        put(root, &mut shard, &key, place, &before, &after, invite.now)?;
+        settle(root, &before, &after, shard.audited);
         return Ok(Placed { at, new: false, own });
     }
     // Where it may not stay it does not return to either.
-    let (at, number) = choosing.take(root, set, &before, shard.audited)?;
-    after.choose(number, invite);
-    if let Err(error) = put(root, &mut shard, &key, &before, &after, invite.now) {
-        root.registry.give(number, shard.audited);
-        return Err(error.into());
+    let Taken { at, record, mut board } = choosing.take(root, set, &before, shard.audited)?;
+    after.choose(record, invite);
+    if !shard.put_over(&key, place, &before, &after) {
+        // Memory may be needed, and for that other calls may have to go.
+        board = None;
+        if let Err(error) = put(root, &mut shard, &key, place, &before, &after, invite.now) {
+            root.registry.shift(record, Shift::GIVE, shard.audited);
+            return Err(error.into());
+        }
     }
+    settle_all(root, &before, &after, Some(record), board, shard.audited);
     root.counters.placed.bump();
-    settle(root, &before, &after, Some(number), shard.audited);
     Ok(Placed { at, new: true, own: true })
 }
 
@@ -151,45 +164,102 @@ fn put<A: Alloc>(
     root: &Root<A>,
     shard: &mut Shard<A>,
     key: &Key,
+    place: Place,
     before: &Call,
     after: &Call,
     now: u32,
 ) -> Result<(), OutOfMemory> {
-    let mut done = shard.put(key, before, after);
+    let done = shard.put(key, place, before, after);
+    done.or_else(|full| put_for_another(root, shard, key, (before, after), now, full))
+}
+
+#[cold]
+fn put_for_another<A: Alloc>(
+    root: &Root<A>,
+    shard: &mut Shard<A>,
+    key: &Key,
+    (before, after): (&Call, &Call),
+    now: u32,
+    full: OutOfMemory,
+) -> Result<(), OutOfMemory> {
+    let mut done = Err(full);
     for gone in [1, CHUNK, CHUNK] {
         let Err(full) = done else { break };
         root.short.tell(now);
         for _ in 0..gone {
             let gone = shard.take_forgettable(key).ok_or(full)?;
-            settle(root, &gone, &Call::default(), None, shard.audited);
+            settle(root, &gone, &Call::default(), shard.audited);
         }
         shard.give_back(0, 1);
-        done = shard.put(key, before, after);
+        let place = shard.place(key);
+        done = shard.put(key, place, before, after);
     }
     done
 }
 
-/// Gives the records what the change of a call makes of their loads. With the call's shard locked. `taken` has its call
-/// already.
-pub(in crate::service) fn settle<A: Alloc>(
+/// Gives the records what the change of a call makes of their loads. With the call's shard locked.
+pub(in crate::service) fn settle<A: Alloc>(root: &Root<A>, before: &Call, after: &Call, audited: Audited) {
+    settle_all(root, before, after, None, None, audited);
+}
+
+/// The same, where the record `taken` has its call already, with the leg that it came by, and a `board` may be locked.
+fn settle_all<A: Alloc>(
     root: &Root<A>,
     before: &Call,
     after: &Call,
     taken: Option<u32>,
+    mut board: Option<Held<'_, A>>,
     audited: Audited,
 ) {
-    for number in after.counted().filter(|&number| !before.counts_at(number) && taken != Some(number)) {
-        root.registry.take(number, audited);
+    shifts(before.legs(), after.legs(), taken, |number, shift| {
+        let held = board.as_mut();
+        if !held.is_some_and(|board| board.shift(&root.registry, number, shift, audited)) {
+            // One at a time.
+            board = None;
+            root.registry.shift(number, shift, audited);
+        }
+    });
+}
+
+/// What the change of a call does to each record. Those to which it goes come first, so that it counts somewhere all the time.
+fn shifts(before: &[Leg], after: &[Leg], taken: Option<u32>, mut each: impl FnMut(u32, Shift)) {
+    let mut one = |number: u32, before: Shift, after: Shift| {
+        let taken = if taken == Some(number) { Shift::TAKE } else { Shift::default() };
+        let shift = after.less(before).less(taken);
+        if !shift.is_none() {
+            each(number, shift);
+        }
+    };
+    let of = |leg: &Leg| Shift { load: leg.counts().into(), legs: 1 };
+    let none = Shift::default();
+    // Nearly always.
+    if before.len() <= 1 && after.len() <= 1 {
+        let (before, after) = (before.first(), after.first());
+        match (before, after) {
+            (Some(before), Some(after)) if before.record() == after.record() => {
+                one(after.record(), of(before), of(after));
+            }
+            _ => {
+                after.into_iter().for_each(|leg| one(leg.record(), none, of(leg)));
+                before.into_iter().for_each(|leg| one(leg.record(), of(leg), none));
+            }
+        }
+        return;
     }
-    for number in before.counted().filter(|&number| !after.counts_at(number) || taken == Some(number)) {
-        root.registry.give(number, audited);
-    }
-    if !before.records().eq(after.records()) {
-        // Taken first, so that what stays is held all the time.
-        let entries = |number| root.registry.record(number).map(|record| &record.entries);
-        after.records().filter_map(entries).for_each(|entries| entries.take());
-        before.records().filter_map(entries).for_each(|entries| entries.give());
-    }
+    let all = |legs: &[Leg], number: u32| {
+        let named = legs.iter().filter(|leg| leg.record() == number).map(of);
+        named.fold(none, |all, leg| Shift { load: all.load | leg.load, legs: all.legs + 1 })
+    };
+    let names = |legs: &[Leg], number: u32| legs.iter().any(|leg| leg.record() == number);
+    let firsts = |legs: &'_ [Leg]| -> Vec<u32> {
+        let is_first = |(at, leg): &(usize, &Leg)| !names(legs.get(..*at).unwrap_or_default(), leg.record());
+        legs.iter().enumerate().filter(is_first).map(|(_, leg)| leg.record()).collect()
+    };
+    let left = firsts(before).into_iter().filter(|number| !names(after, *number));
+    firsts(after)
+        .into_iter()
+        .chain(left)
+        .for_each(|number| one(number, all(before, number), all(after, number)));
 }
 
 /// Changes a call, and the loads with it, as one step. What needs more memory than there is does not happen.
@@ -200,12 +270,13 @@ fn change<A: Alloc, R>(
     act: impl FnOnce(&mut Call) -> R,
 ) -> Result<R, OutOfMemory> {
     let mut shard = root.calls.shard(key);
-    let before = shard.get(key);
+    let place = shard.place(key);
+    let before = shard.at(key, place);
     let mut after = before.clone();
     let result = act(&mut after);
     if after != before {
-        put(root, &mut shard, key, &before, &after, now)?;
-        settle(root, &before, &after, None, shard.audited);
+        put(root, &mut shard, key, place, &before, &after, now)?;
+        settle(root, &before, &after, shard.audited);
     }
     Ok(result)
 }
@@ -243,7 +314,8 @@ pub fn go_on<A: Alloc>(
     let uncounted = || if view.usable(at) { Ok(false) } else { Err(NotPlaced::Refused(Refusal::NoneActive)) };
     let Some(key) = key.filter(|_| root.counters.placed.get() > 0) else { return uncounted() };
     let mut shard = root.calls.shard(key);
-    let before = shard.get(key);
+    let place = shard.place(key);
+    let before = shard.at(key, place);
     if !before.counts() {
         return uncounted();
     }
@@ -258,11 +330,11 @@ pub fn go_on<A: Alloc>(
     };
     let (mut after, invite) = (before.clone(), invite());
     after.choose(number, invite);
-    if let Err(error) = put(root, &mut shard, key, &before, &after, invite.now) {
-        taken.into_iter().for_each(|number| root.registry.give(number, shard.audited));
+    if let Err(error) = put(root, &mut shard, key, place, &before, &after, invite.now) {
+        taken.into_iter().for_each(|number| root.registry.shift(number, Shift::GIVE, shard.audited));
         return Err(error.into());
     }
-    settle(root, &before, &after, taken, shard.audited);
+    settle_all(root, &before, &after, taken, None, shard.audited);
     Ok(true)
 }
 

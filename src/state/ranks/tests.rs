@@ -4,6 +4,7 @@ use super::*;
 use crate::dest::Flags;
 use crate::shm::Heap;
 use crate::shm::arc::Arc;
+use crate::state::Shift;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -96,8 +97,14 @@ impl Model {
     fn take(&mut self, but: Option<u64>, spare_last: bool) -> Result<(), TestCaseError> {
         let expected = self.best(but, spare_last);
         let number = but.and_then(|name| self.records.get(&name)).map(|record| record.0);
-        let taken =
-            self.ranks.take_best(&self.registry, number.into_iter(), spare_last, true, Audited::NotYet, Some);
+        let taken = self.ranks.hold().take_best(
+            &self.registry,
+            number.into_iter(),
+            spare_last,
+            true,
+            Audited::NotYet,
+            |line, _| Some(line),
+        );
         // Of two lines of one destination either is right.
         let record = |line: Line| line.record;
         prop_assert_eq!(taken.map(record), expected.map(|one| self.line(one).record));
@@ -129,7 +136,7 @@ impl Model {
             Step::Give(name) => {
                 if let Some(record) = self.records.get_mut(&name).filter(|record| record.1 > 0) {
                     record.1 -= 1;
-                    self.registry.give(record.0, Audited::NotYet);
+                    self.registry.shift(record.0, Shift::GIVE, Audited::NotYet);
                 }
             }
             Step::State(name, usable) => {
@@ -167,9 +174,12 @@ fn a_line_that_its_generation_does_not_have_is_passed_over() {
     let mut model = Model::new();
     model.exchange(0, 0, &[(1, 0), (2, 0)]);
     let first = model.line((1, 0)).record;
-    let find = |known: &'static [u32]| move |line: Line| known.contains(&line.record).then_some(line.record);
+    let find = |known: &'static [u32]| {
+        move |line: Line, _: &Record| known.contains(&line.record).then_some(line.record)
+    };
     let take = |known| {
-        model.ranks.take_best(&model.registry, [].into_iter(), false, true, Audited::NotYet, find(known))
+        let mut board = model.ranks.hold();
+        board.take_best(&model.registry, [].into_iter(), false, true, Audited::NotYet, find(known))
     };
     assert_eq!(take(&[1]), Ok(1));
     assert_eq!(take(&[1]), Ok(1), "though the other is empty");

@@ -71,6 +71,21 @@ pub struct Slots {
     at: u32,
 }
 
+impl Slots {
+    /// Words that it is written as.
+    pub const WORDS: usize = 2;
+
+    /// Its words.
+    pub fn words(self) -> [u64; Self::WORDS] {
+        [self.end, self.at.into()]
+    }
+
+    /// From its words.
+    pub fn of_words([end, at]: [u64; Self::WORDS]) -> Self {
+        Self { end, at: at as u32 }
+    }
+}
+
 /// The ring of those in play.
 #[derive(Debug, Clone, Default)]
 pub struct Ring {
@@ -103,7 +118,7 @@ impl Ring {
 
     /// The position at which the `n`th selection ends up.
     pub fn at(&self, n: u64) -> Option<usize> {
-        self.round.at(&self.slots, n)
+        self.round.find(self.slots.len(), |at| self.slots.get(at).copied(), n)
     }
 }
 
@@ -118,12 +133,26 @@ impl Round {
         Self { sum, step }
     }
 
-    /// The position at which the `n`th selection ends up, of the ring with these slots.
-    pub fn at(self, slots: &[Slots], n: u64) -> Option<usize> {
+    /// The position at which the `n`th selection ends up, of the ring with so many slots, which `slots` finds.
+    pub fn find(self, len: usize, slots: impl Fn(usize) -> Option<Slots>, n: u64) -> Option<usize> {
         let turn = n.checked_rem(self.sum)?;
         let slot = (u128::from(turn) * u128::from(self.step) % u128::from(self.sum)) as u64;
-        let place = slots.partition_point(|slots| slots.end <= slot);
-        slots.get(place).map(|slots| slots.at as usize)
+        let (mut low, mut high) = (0, len);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if slots(middle)?.end <= slot { low = middle + 1 } else { high = middle }
+        }
+        (low < len).then(|| slots(low))?.map(|slots| slots.at as usize)
+    }
+
+    /// Its words.
+    pub fn words(self) -> [u64; 2] {
+        [self.sum, self.step]
+    }
+
+    /// From its words.
+    pub fn of_words([sum, step]: [u64; 2]) -> Self {
+        Self { sum, step }
     }
 }
 

@@ -22,6 +22,7 @@ pub mod counter;
 pub mod cow_list;
 pub mod lock;
 pub mod segments;
+pub mod sheet;
 pub mod slice;
 pub mod snapshot;
 pub mod table;

@@ -1,41 +1,61 @@
 //! The rings on which weighted algorithms choose, kept until a state or a congestion of the set changes.
+//!
+//! A choice reads them without a lock. Who finds none, or an old one, makes it anew under the lock of its row.
 
 use super::set::ROWS;
 use crate::select::weight::{Ring, Round, Slots};
 use crate::shm::lock::Mutex;
-use crate::shm::slice::Slice;
+use crate::shm::sheet::{Sheet, Words};
 use crate::shm::{Alloc, Shared};
 
 /// One ring for each row of tickets of a set, in one generation.
-pub struct Rings<A: Alloc>([Mutex<Kept<A>>; ROWS]);
+pub struct Rings<A: Alloc>([Row<A>; ROWS]);
 
-// SAFETY: shared rings behind locks between processes.
+// SAFETY: shared rings with locks between processes.
 unsafe impl<A: Alloc> Shared for Rings<A> {}
 
-struct Kept<A: Alloc> {
+struct Row<A: Alloc> {
+    /// The words of a [`Kept`], and of each of its slots.
+    sheet: Sheet<A>,
+    /// Held by whoever writes.
+    writer: Mutex<()>,
+}
+
+/// What is known of a ring that is kept.
+struct Kept {
     /// Changes of states so far when it was made, and one; 0 is that there is none.
     made_after: u64,
     /// How many positions were in play.
     field: usize,
     round: Round,
-    slots: Slice<Slots, A>,
+    /// How many slots it has.
     len: usize,
-    alloc: A,
 }
 
-// SAFETY: numbers.
-unsafe impl Shared for Slots {}
-// SAFETY: numbers and a shared slice.
-unsafe impl<A: Alloc> Shared for Kept<A> {}
+impl Kept {
+    const WORDS: usize = 5;
+
+    fn words(&self) -> [u64; Self::WORDS] {
+        let [sum, step] = self.round.words();
+        [self.made_after, self.field as u64, sum, step, self.len as u64]
+    }
+
+    fn read(words: &Words<'_>) -> Option<Self> {
+        let [made_after, field, sum, step, len] = [0, 1, 2, 3, 4].map(|at| words.get(at));
+        let round = Round::of_words([sum?, step?]);
+        Some(Self { made_after: made_after?, field: field? as usize, round, len: len? as usize })
+    }
+
+    fn slot(words: &Words<'_>, at: usize) -> Option<Slots> {
+        let first = Self::WORDS + at * Slots::WORDS;
+        Some(Slots::of_words([words.get(first)?, words.get(first + 1)?]))
+    }
+}
 
 impl<A: Alloc> Rings<A> {
     /// None yet.
     pub fn new_in(alloc: A) -> Self {
-        let none = |_| {
-            let (slots, round) = (Slice::empty_in(alloc), Round::default());
-            Mutex::new(Kept { made_after: 0, field: 0, round, slots, len: 0, alloc })
-        };
-        Self(core::array::from_fn(none))
+        Self(core::array::from_fn(|_| Row { sheet: Sheet::new_in(alloc), writer: Mutex::new(()) }))
     }
 
     /// The position at which the `n`th selection ends up on this row's ring. `changes` counts those of states; it is asked
@@ -45,36 +65,45 @@ impl<A: Alloc> Rings<A> {
         row: usize,
         field: usize,
         n: u64,
-        changes: impl FnOnce() -> u64,
+        changes: impl Fn() -> u64,
         make: &dyn Fn() -> Ring,
     ) -> Option<usize> {
-        let mut kept = self.0.get(row)?.lock();
-        let now = changes().wrapping_add(1);
-        if kept.made_after != now || kept.field != field {
-            let ring = make();
-            if !kept.keep(&ring) {
-                return ring.at(n);
-            }
-            (kept.made_after, kept.field) = (now, field);
+        let row = self.0.get(row)?;
+        if let Some(found) = row.at(changes().wrapping_add(1), field, n) {
+            return found;
         }
-        kept.round.at(kept.slots.get(..kept.len)?, n)
+        let _writer = row.writer.lock();
+        let made_after = changes().wrapping_add(1);
+        // Another may have made it while we waited.
+        if let Some(found) = row.at(made_after, field, n) {
+            return found;
+        }
+        let ring = make();
+        row.keep(made_after, field, &ring);
+        ring.at(n)
     }
 }
 
-impl<A: Alloc> Kept<A> {
-    /// Takes a ring over, if there is memory for it.
-    fn keep(&mut self, ring: &Ring) -> bool {
-        let len = ring.slots.len();
-        if len > self.slots.len() {
-            self.made_after = 0;
-            match Slice::try_copy_in(&ring.slots, self.alloc) {
-                Ok(slots) => self.slots = slots,
-                Err(_) => return false,
-            }
-        } else if let Some(slots) = self.slots.get_mut(..len) {
-            slots.copy_from_slice(&ring.slots);
+impl<A: Alloc> Row<A> {
+    /// Where this selection ends up, if the ring that is kept is of this state.
+    fn at(&self, made_after: u64, field: usize, n: u64) -> Option<Option<usize>> {
+        let look = |words: &Words<'_>| {
+            let kept =
+                Kept::read(words).filter(|kept| (kept.made_after, kept.field) == (made_after, field))?;
+            Some(kept.round.find(kept.len, |at| Kept::slot(words, at), n))
+        };
+        self.sheet.read(look)?
+    }
+
+    /// Keeps a ring, if there is memory for it. There is room for all positions of the set, with which no ring has more slots: of
+    /// those in play it may have fewer now, and they are one fewer where the last one is spared.
+    fn keep(&self, made_after: u64, field: usize, ring: &Ring) {
+        let kept = Kept { made_after, field, round: ring.round, len: ring.slots.len() };
+        let wanted = |slots: usize| Kept::WORDS + slots * Slots::WORDS;
+        let room = self.sheet.make_room(wanted(field + 1)).unwrap_or(0);
+        if wanted(kept.len) <= room {
+            self.sheet
+                .write(kept.words().into_iter().chain(ring.slots.iter().flat_map(|slots| slots.words())));
         }
-        (self.round, self.len) = (ring.round, len);
-        true
     }
 }

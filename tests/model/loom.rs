@@ -9,6 +9,7 @@ use dispatcher::shm::arena::{Arena, Gone};
 use dispatcher::shm::atomic::{AtomicU32, Ordering};
 use dispatcher::shm::counter::{self, Audited, Gauge, Load};
 use dispatcher::shm::lock::Futex;
+use dispatcher::shm::sheet::Sheet;
 use dispatcher::shm::snapshot::{Retired, Snapshot};
 use dispatcher::shm::{Heap, Shared};
 use loom::cell::UnsafeCell;
@@ -250,6 +251,33 @@ fn an_audit_that_nobody_waits_for_finds_each_call_that_a_load_counts() {
         assert_eq!(i64::from(load), i64::from(found) + i64::from(since));
         calls.join().unwrap();
         assert_eq!(shared.0.load.get(), 2);
+    });
+}
+
+#[test]
+fn words_that_are_read_are_of_one_write() {
+    loom::model(|| {
+        let sheet = Arc::new(Sheet::new_in(Heap));
+        let reader = {
+            let sheet = sheet.clone();
+            thread::spawn(move || {
+                let mut last = 0;
+                for _ in 0..2 {
+                    let seen = sheet.read(|words| [words.get(0), words.get(1)]);
+                    if let Some([one, other]) = seen {
+                        assert_eq!(one, other, "torn");
+                        assert!(one.unwrap_or(0) >= last, "older than before");
+                        last = one.unwrap_or(0);
+                    }
+                }
+            })
+        };
+        sheet.make_room(2).unwrap();
+        for word in 1..3 {
+            sheet.write([word, word].into_iter());
+        }
+        reader.join().unwrap();
+        assert_eq!(sheet.read(|words| words.get(1)), Some(Some(2)));
     });
 }
 

@@ -94,7 +94,7 @@ fn measure() -> Vec<Row> {
     for size in SIZES {
         let mut tell = |work: &str, turns: &[[Duration; 3]]| rows.push(row(size, work, turns));
         let root = filled(size, 0);
-        root.counters.placed.bump();
+        root.counters.placed.bump(&key(&root, 0));
         let turns = |work: &dyn Fn()| -> Vec<_> { (0..TURNS).map(|_| timed(&root, size, work)).collect() };
         tell("nothing", &turns(&|| std::thread::sleep(Duration::from_millis(100))));
         tell("audit", &turns(&|| drop(audit::audit(&root))));

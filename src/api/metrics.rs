@@ -10,7 +10,6 @@ use crate::host::rpc::Rpc;
 use crate::host::script::{Values, Verdict};
 use crate::host::{log, xhttp};
 use crate::service::report::metrics::{self, FIGURES, Seen};
-use crate::shm::counter::Counter;
 use crate::state::{Counters, Generation, Set};
 use core::ffi::CStr;
 use std::ffi::CString;
@@ -81,42 +80,42 @@ struct OfModule {
 
 /// All of them.
 const OF_MODULE: [OfModule; 8] = [
-    OfModule { name: c"placed", about: c"Calls counted.", read: || count(|all| &all.placed) },
+    OfModule { name: c"placed", about: c"Calls counted.", read: || count(|all| all.placed.get()) },
     OfModule {
         name: c"unknown",
         about: c"Releases of a call that is not known.",
-        read: || count(|all| &all.unknown),
+        read: || count(|all| all.unknown.get()),
     },
     OfModule {
         name: c"late",
         about: c"Releases that came twice or too late.",
-        read: || count(|all| &all.late),
+        read: || count(|all| all.late.get()),
     },
     OfModule {
         name: c"crossed",
         about: c"Calls counted again for a 2xx that crossed their CANCEL.",
-        read: || count(|all| &all.crossed),
+        read: || count(|all| all.crossed.get()),
     },
     OfModule {
         name: c"expired",
         about: c"Calls that nobody ended in time.",
-        read: || count(|all| &all.expired),
+        read: || count(|all| all.expired.get()),
     },
-    OfModule { name: c"probes", about: c"Probes begun.", read: || count(|all| &all.probes) },
+    OfModule { name: c"probes", about: c"Probes begun.", read: || count(|all| all.probes.get()) },
     OfModule {
         name: c"failed_probes",
         about: c"Probes that failed.",
-        read: || count(|all| &all.failed_probes),
+        read: || count(|all| all.failed_probes.get()),
     },
     OfModule {
         name: c"stale_probes",
         about: c"Answers to probes that meant nothing any more.",
-        read: || count(|all| &all.stale_probes),
+        read: || count(|all| all.stale_probes.get()),
     },
 ];
 
-fn count(of: fn(&Counters) -> &Counter) -> u64 {
-    module().map_or(0, |module| of(&module.root.counters).get())
+fn count(of: fn(&Counters) -> u64) -> u64 {
+    module().map_or(0, |module| of(&module.root.counters))
 }
 
 /// Makes the server's counters.

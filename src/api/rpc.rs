@@ -270,17 +270,17 @@ pub fn load_audit(rpc: &Rpc) {
         top.int(c"RELEASED", audit.released as i32)?;
         top.int(c"DRIFT", audit.accounts.iter().filter(|account| account.drift != 0).count() as i32)?;
         top.int(c"MISPLACED", audit.misplaced as i32)?;
-        for (name, counter) in [
-            (c"PLACED", &counters.placed),
-            (c"UNKNOWN", &counters.unknown),
-            (c"LATE", &counters.late),
-            (c"CROSSED", &counters.crossed),
-            (c"EXPIRED", &counters.expired),
-            (c"PROBES", &counters.probes),
-            (c"FAILED_PROBES", &counters.failed_probes),
-            (c"STALE_PROBES", &counters.stale_probes),
+        for (name, count) in [
+            (c"PLACED", counters.placed.get()),
+            (c"UNKNOWN", counters.unknown.get()),
+            (c"LATE", counters.late.get()),
+            (c"CROSSED", counters.crossed.get()),
+            (c"EXPIRED", counters.expired.get()),
+            (c"PROBES", counters.probes.get()),
+            (c"FAILED_PROBES", counters.failed_probes.get()),
+            (c"STALE_PROBES", counters.stale_probes.get()),
         ] {
-            top.unsigned_long(name, counter.get())?;
+            top.unsigned_long(name, count)?;
         }
         let destinations = top.array(c"DESTINATIONS")?;
         for account in part.take(&audit.accounts) {

@@ -170,6 +170,11 @@ impl Counter {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
+    /// Once more, where nobody else changes it meanwhile.
+    pub fn bump_alone(&self) {
+        self.0.store(self.get().wrapping_add(1), Ordering::Relaxed);
+    }
+
     /// Starts again, for a new purpose.
     pub fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);

@@ -95,6 +95,10 @@ impl Futex {
 
     /// Takes the lock, asleep while another process has it.
     pub fn acquire(&self) {
+        // A look first would fetch the word twice, where another process had it last.
+        if self.try_acquire() {
+            return;
+        }
         for _ in 0..SPINS {
             // A look takes the word from nobody, an attempt does.
             if self.word.load(Ordering::Relaxed) == FREE && self.try_acquire() {

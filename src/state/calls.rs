@@ -231,6 +231,12 @@ impl<A: Alloc> Shard<A> {
     }
 }
 
+/// The number of the shard of this call.
+pub fn shard_of(key: &Key) -> usize {
+    // The table's buckets use the low half of the key.
+    key[1] as usize % SHARDS
+}
+
 /// All calls.
 pub struct Calls<A: Alloc> {
     shards: Slice<Mutex<Shard<A>>, A>,
@@ -248,8 +254,7 @@ impl<A: Alloc> Calls<A> {
 
     /// Locks the shard of this call.
     pub fn shard(&self, key: &Key) -> Guard<'_, Shard<A>> {
-        // The table's buckets use the low half of the key.
-        let at = key[1] as usize % SHARDS;
+        let at = shard_of(key);
         #[allow(clippy::indexing_slicing)] // below SHARDS, which is the length
         self.shards[at].lock()
     }
@@ -266,7 +271,7 @@ impl<A: Alloc> Calls<A> {
             let mut seen = std::collections::HashSet::new();
             left_by_the_dead(mutex, alone).for_each_leg(|key, leg| {
                 // In the middle of a change a key may be anybody's, and a leg may be there twice.
-                let own = key[1] as usize % SHARDS == at;
+                let own = shard_of(key) == at;
                 if own && (!mutex.is_locked() || seen.insert((*key, leg.record(), leg.mark()))) {
                     each(key, leg);
                 }

@@ -6,7 +6,7 @@
 //! first of its lines, and each line the next one of the same record.
 //!
 //! Invariant: each change of a load or a state also changes the ranks of the record's lines, under the same lock
-//! ([`Ranks::count`], [`Ranks::step`]). A choice still reads the record again before it counts.
+//! ([`Ranks::shift`], [`Ranks::count`], [`Ranks::step`]). A choice still reads the record again before it counts.
 //!
 //! All generations of a set share one board. A commit gives it the lines of the next generation just before that serves, so
 //! a choice may find a line that its own generation does not have yet.

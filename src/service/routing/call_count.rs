@@ -149,7 +149,7 @@ pub fn place<A: Alloc>(
         }
     }
     settle_all(root, &before, &after, Some(record), board, shard.audited);
-    root.counters.placed.bump();
+    root.counters.placed.bump(&key);
     Ok(Placed { at, new: true, own: true })
 }
 
@@ -289,7 +289,7 @@ pub fn follow<A: Alloc>(
     invite: impl FnOnce() -> Invite,
 ) -> Result<bool, OutOfMemory> {
     // Where nothing was ever counted this costs nothing.
-    let Some(key) = (root.counters.placed.get() > 0).then(key).flatten() else { return Ok(false) };
+    let Some(key) = root.counters.placed.any().then(key).flatten() else { return Ok(false) };
     let invite = invite();
     change(root, &key, invite.now, |call| {
         let counts = call.counts();
@@ -312,7 +312,7 @@ pub fn go_on<A: Alloc>(
     let view = View::new(root, set);
     let number = set.get(at).ok_or(NotPlaced::Refused(Refusal::NoSet))?.record;
     let uncounted = || if view.usable(at) { Ok(false) } else { Err(NotPlaced::Refused(Refusal::NoneActive)) };
-    let Some(key) = key.filter(|_| root.counters.placed.get() > 0) else { return uncounted() };
+    let Some(key) = key.filter(|_| root.counters.placed.any()) else { return uncounted() };
     let mut shard = root.calls.shard(key);
     let place = shard.place(key);
     let before = shard.at(key, place);
@@ -413,7 +413,8 @@ pub fn restore<A: Alloc>(root: &Root<A>, key: &Key, leg: Leg) -> Result<bool, Ou
         leg.counts() && !counted
     })?;
     if more {
-        root.counters.placed.bump();
+        let _locked = root.calls.shard(key);
+        root.counters.placed.bump(key);
     }
     Ok(more)
 }

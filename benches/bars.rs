@@ -231,10 +231,15 @@ fn flat(mode: u32) -> Bar {
 fn contending() -> Vec<Bar> {
     use two_workers::{ALONE, ONE_SET, TWO_SETS};
     let together = |what: &str, callers: &'static str, bound: f64| {
-        plain(what, Bound::AtLeast(bound), "", FM, move |m, allocator| {
+        let mut bar = plain(what, Bound::AtLeast(bound), "", FM, move |m, allocator| {
             let of = |callers| m.workers(allocator, "lean 2", callers, OURS);
             Some(2.0 * of(ALONE)? / of(callers)?)
-        })
+        });
+        bar.made_of = Box::new(move |m, allocator| {
+            let of = |callers| m.workers(allocator, "lean 2", callers, OURS);
+            Some(format!("{} µs alone, {} µs each of two", number(of(ALONE)?), number(of(callers)?)))
+        });
+        bar
     };
     vec![
         plain(
@@ -279,44 +284,65 @@ fn calls() -> Vec<Bar> {
     vec![of(FM, 30, 5.0), of(QM, 30, 10.0)]
 }
 
+/// A figure of each algorithm and size, of which the greatest must hold; in words it is told which that is.
+fn greatest(
+    what: &str,
+    bound: f64,
+    unit: &'static str,
+    algorithms: &[u32],
+    sizes: &[u64],
+    figure: fn(&Measured, u32, u64) -> Option<f64>,
+) -> Bar {
+    let pairs: Vec<(u32, u64)> =
+        algorithms.iter().flat_map(|a| sizes.iter().map(move |s| (*a, *s))).collect();
+    let found = move |m: &Measured| {
+        let figures = pairs.iter().filter_map(|(a, s)| Some((figure(m, *a, *s)?, *a, *s)));
+        figures.max_by(|one, other| one.0.total_cmp(&other.0))
+    };
+    let same = found.clone();
+    let mut bar = plain(what, Bound::AtMost(bound), unit, NEITHER, move |m, _| Some(found(m)?.0));
+    bar.made_of = Box::new(move |m, _| {
+        let (_, of, size) = same(m)?;
+        Some(format!("it is {} of {}", algorithm(of), whole(size)))
+    });
+    bar
+}
+
 fn own_part() -> Vec<Bar> {
     const UP_TO_3_000: &[u64] = &[3, 30, 300, 3_000];
-    let worst = |what: &str, algorithms: &'static [u32], sizes: &'static [u64], bound: f64| {
-        plain(what, Bound::AtMost(bound), " ns", NEITHER, move |m, _| {
-            let pairs = algorithms.iter().flat_map(|a| sizes.iter().map(move |s| (*a, *s)));
-            pairs.filter_map(|(a, s)| m.own(a, s, choices::ALONE)).reduce(f64::max)
-        })
-    };
+    const OLD: &[u32] = &[0, 4, 8, 9, 10, 11];
+    let alone = |m: &Measured, algorithm, size| m.own(algorithm, size, choices::ALONE);
+    let all_sizes = choices::SIZES.map(u64::from);
     vec![
-        worst("own part alone, algorithms 0 to 9 and 11, up to 3 000", &[0, 4, 8, 9, 11], UP_TO_3_000, 100.0),
-        worst("own part alone, algorithm 10, up to 3 000", &[10], UP_TO_3_000, 150.0),
-        worst("own part alone, algorithms 0 to 11, 30 000", &[0, 4, 8, 9, 10, 11], &[30_000], 250.0),
-        plain(
-            "own part: two contending ÷ alone, the worst of algorithms 0 to 11",
-            Bound::AtMost(3.0),
-            "",
-            NEITHER,
-            |m, _| {
-                let pairs = [0, 4, 8, 9, 10, 11]
-                    .into_iter()
-                    .flat_map(|a| choices::SIZES.map(|size| (a, u64::from(size))));
-                let ratio = |(a, s)| Some(m.own(a, s, choices::CONTENDING)? / m.own(a, s, choices::ALONE)?);
-                pairs.filter_map(ratio).reduce(f64::max)
-            },
+        greatest(
+            "own part alone, algorithms 0 to 9 and 11, up to 3 000",
+            100.0,
+            " ns",
+            &[0, 4, 8, 9, 11],
+            UP_TO_3_000,
+            alone,
         ),
-        plain(
-            "instructions of 30 000 ÷ of 3 (log 30 000 ÷ log 3 is 9.4), the worst of all",
-            Bound::AtMost(9.4),
+        greatest("own part alone, algorithm 10, up to 3 000", 150.0, " ns", &[10], UP_TO_3_000, alone),
+        greatest("own part alone, algorithms 0 to 11, 30 000", 250.0, " ns", OLD, &[30_000], alone),
+        greatest(
+            "own part: two contending ÷ alone, algorithms 0 to 11",
+            3.0,
             "",
-            NEITHER,
-            |m, _| {
-                let of = |a, size| {
+            OLD,
+            &all_sizes,
+            |m, a, size| Some(m.own(a, size, choices::CONTENDING)? / m.own(a, size, choices::ALONE)?),
+        ),
+        greatest(
+            "instructions of 30 000 ÷ of 3 (log 30 000 ÷ log 3 is 9.4), all algorithms",
+            9.4,
+            "",
+            &choices::ALGORITHMS,
+            &[30_000],
+            |m, a, size| {
+                let of = |size| {
                     m.best(instructions::GROUP.name, "", choices::CASE, Some(a), size, instructions::WHO)
                 };
-                choices::ALGORITHMS
-                    .into_iter()
-                    .filter_map(|a| Some(of(a, 30_000)? / of(a, 3)?))
-                    .reduce(f64::max)
+                Some(of(size)? / of(3)?)
             },
         ),
     ]

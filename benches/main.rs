@@ -71,7 +71,7 @@ fn measure(group: &Group) {
     let begun = Instant::now();
     println!("{} ({}): {}, best and median of all turns", group.title, group.name, group.unit);
     let (when, machine) = (machine::now(), machine::machine());
-    let figures = Figures { when, machine, rows: (group.measure)() };
+    let figures = Figures { when, commit: machine::commit(), machine, rows: (group.measure)() };
     print!("{}", Table::of(&figures.rows, group.size).text());
     println!("{:.0} s\n", begun.elapsed().as_secs_f64());
     // A group that was left out here does not take the place of what was measured elsewhere.

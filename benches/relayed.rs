@@ -12,6 +12,7 @@ use crate::support::machine;
 use crate::support::modules::{ALLOCATORS, Module};
 use crate::support::plot::{Bar, Ink, Plot, Shape};
 use crate::support::processes::{pin, processor_time, workers, working};
+use crate::support::table::whole;
 use crate::support::traffic::Ends;
 use crate::support::turns::in_turns;
 use serde_json::json;
@@ -161,6 +162,7 @@ fn plots(figures: &Figures) -> Vec<Plot> {
         };
         let mut bars = Vec::new();
         for (case, size, who, ink) in [
+            (FIXED, 0, OURS, Ink::Plain),
             (FIXED, 0, STOCK, Ink::Plain),
             (LIMIT, 30, STOCK, Ink::Stock),
             (LIMIT, 30, OURS, Ink::Ours),
@@ -173,16 +175,17 @@ fn plots(figures: &Figures) -> Vec<Plot> {
             ("lean 2", 30, OURS, Ink::LeanTwo),
             ("lean 2", 3_000, OURS, Ink::LeanTwo),
         ] {
-            let name = if size == 0 { case.into() } else { format!("{who}, {case} of {size}") };
+            let of_size = if size == 0 { String::new() } else { format!(" of {}", whole(size)) };
+            let name = format!("{who}, {case}{of_size}");
             bars.extend(of(case, size, who).map(|value| Bar { name, ink, value }));
         }
         Plot {
             file: format!("relayed-{allocator}"),
             title: format!("Processor time of a relayed call, allocator {allocator}"),
             shape: Shape::Bars {
-                unit: "µs a call; the line is a fixed $du".into(),
+                unit: "µs a call; the line is a fixed $du with our module loaded".into(),
                 bars,
-                mark: of(FIXED, 0, STOCK),
+                mark: of(FIXED, 0, OURS),
             },
         }
     };

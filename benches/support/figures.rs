@@ -77,10 +77,12 @@ impl Row {
     }
 }
 
-/// The rows of one group, and when and where they were measured.
+/// The rows of one group, and when, of what and where they were measured.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     pub when: String,
+    /// Of the source.
+    pub commit: String,
     pub machine: String,
     pub rows: Vec<Row>,
 }
@@ -115,7 +117,7 @@ impl Figures {
             })
         };
         let rows: Vec<Value> = self.rows.iter().map(row).collect();
-        let all = json!({ "when": self.when, "machine": self.machine, "rows": rows });
+        let all = json!({ "when": self.when, "commit": self.commit, "machine": self.machine, "rows": rows });
         let file = file(group);
         fs::create_dir_all(file.parent().expect("a folder")).expect("the folder of figures");
         fs::write(&file, format!("{all:#}\n")).expect("the file of figures");
@@ -136,6 +138,7 @@ impl Figures {
             figures: row["figures"].as_array().into_iter().flatten().map(summary).collect(),
         };
         let rows = all["rows"].as_array()?.iter().map(row).collect();
-        Some(Figures { when: text(&all["when"]), machine: text(&all["machine"]), rows })
+        let [when, commit, machine] = ["when", "commit", "machine"].map(|name| text(&all[name]));
+        Some(Figures { when, commit, machine, rows })
     }
 }

@@ -41,7 +41,11 @@ pub fn write(groups: &[Group]) {
             let _ = writeln!(page, "![{title}](benchmarks/{file}.svg)\n");
         }
         let table = Table::of(&figures.rows, group.size).markdown();
-        let _ = writeln!(page, "{table}\n`make bench ONLY={}`; {}.\n", group.name, figures.when);
+        let _ = writeln!(
+            page,
+            "{table}\n`make bench ONLY={}`: {}, at {}.\n",
+            group.name, figures.when, figures.commit
+        );
     }
     let file = docs.join("benchmarks.md");
     fs::write(&file, page.trim_end().to_owned() + "\n").expect("the page");
@@ -56,10 +60,9 @@ fn head(measured: &Measured) -> String {
     machines.dedup();
     let _ = writeln!(
         page,
-        "Kamailio {}, dispatcher (Rust) {} at {}. {}.\n\n{HOW}",
+        "Kamailio {}, dispatcher (Rust) {}. {}.\n\n{HOW}",
         machine::release(),
         env!("CARGO_PKG_VERSION"),
-        machine::commit(),
         machines.first().unwrap_or(&"?")
     );
     let noise = measured.0.get(selection::GROUP.name).and_then(selection::noise);

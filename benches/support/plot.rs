@@ -139,7 +139,7 @@ fn lines(x_name: &str, y_name: &str, series: &[Series]) -> (f64, String) {
     let mut text = format!("<text class=\"soft\" x=\"16\" y=\"{}\">{}</text>\n", TOP + 8.0, escaped(y_name));
     for power in low..=high {
         let (value, y) = (10f64.powi(power), at_y(10f64.powi(power)));
-        let label = if power >= 0 { whole(value as u64) } else { number(value) };
+        let label = if power >= 0 { whole(value as u64) } else { value.to_string() };
         let _ = writeln!(text, "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{RIGHT}\"/>");
         let _ = writeln!(
             text,

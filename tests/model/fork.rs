@@ -8,6 +8,7 @@
 mod branches;
 mod deaths;
 mod edits;
+mod failover;
 mod limits;
 mod listed;
 mod mapping;

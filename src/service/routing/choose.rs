@@ -168,6 +168,8 @@ pub fn select<'g, A: Alloc>(
         Call::Goes { key, invite, may_stay } if choosing.counts() => {
             let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
             let fewest = Choosing::FewestCalls { spare_last: ask.spare_last, tried };
+            // Whoever asks for the next one does not stay.
+            let may_stay = may_stay && ask.retry.is_none();
             (call_count::place(root, set, key, invite(), may_stay, &fewest)?, true)
         }
         Call::Goes { key, invite, .. } if from.is_some() => {

@@ -69,11 +69,9 @@ fn in_use(module: &Module, msg: &Message, act: impl FnOnce(&Root<Pool>, &Set<Poo
 /// A call that counts goes to the first destination of the list, and its count with it.
 fn follow_front(module: &Module, msg: &Message) -> Option<()> {
     let key = call_key(module, msg)?;
-    let sets = module.sets()?;
-    let (set, at) = attempts::place(module, msg, &sets)?;
-    let record = set.get(at)?.record;
-    follow(module, msg, key, record);
-    Some(())
+    in_use(module, msg, |_, set, at| {
+        set.destination(at).into_iter().for_each(|one| follow(module, msg, key, one.record));
+    })
 }
 
 /// The key of the call that the request starts, if it starts one.

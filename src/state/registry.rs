@@ -162,6 +162,11 @@ impl<A: Alloc> Registry<A> {
         self.entries.get(number).map(|entry| &entry.record)
     }
 
+    /// The same, if it is still that of the destination that had this serial number.
+    pub fn record_of(&self, number: u32, serial: u32) -> Option<&Record> {
+        self.record(number).filter(|record| record.serial() == serial)
+    }
+
     /// The board on which the lines of this record are: for who may ask for the record.
     pub fn ranks(&self, number: u32) -> Option<&Ranks<A>> {
         self.entries.get(number)?.board()

@@ -84,9 +84,7 @@ impl<A: Alloc> Choosing<'_, A> {
             Self::FewestCalls { spare_last, tried } => {
                 let find = |line: Line, record: &Record| Some((set.position_of(line, record)?, line.record));
                 let first = tried.is_empty();
-                let is_there = |one: &&Tried| {
-                    root.registry.record(one.record).is_some_and(|record| record.serial() == one.serial)
-                };
+                let is_there = |one: &&Tried| root.registry.record_of(one.record, one.serial).is_some();
                 let tried = tried.iter().filter(is_there).map(|one| one.record);
                 let but = call.counted().chain(tried);
                 let mut board = set.ranks.hold();

@@ -89,7 +89,7 @@ impl<'a, A: Alloc> View<'a, A> {
 }
 
 /// Whether the destination of this record is one of these.
-pub fn is_among(tried: &[Tried], number: u32, record: &Record) -> bool {
+fn is_among(tried: &[Tried], number: u32, record: &Record) -> bool {
     tried.iter().any(|one| one.record == number && one.serial == record.serial())
 }
 

@@ -164,6 +164,10 @@ pub fn select<'g, A: Alloc>(
         None => choosing.needs(&view).number(&mut inputs).map_err(NoRoute::NoText)?,
     };
     let draw = Draw { number, spare_last: ask.spare_last };
+    let pick = |view: &View<'_, A>| {
+        let choice = if from.is_some() { choosing.next(view, draw) } else { choosing.choose(view, draw) };
+        choice.map(|choice| choice.at)
+    };
     let placed = match ask.call {
         Call::Goes { key, invite, may_stay } if choosing.counts() => {
             let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
@@ -173,14 +177,11 @@ pub fn select<'g, A: Alloc>(
             (call_count::place(root, set, key, invite(), may_stay, &fewest)?, true)
         }
         Call::Goes { key, invite, .. } if from.is_some() => {
-            let next = |view: &View<'_, A>| choosing.next(view, draw).map(|choice| choice.at);
-            let (at, counts) = go_on(root, set, tried, key().as_ref(), invite, &next)?;
+            let (at, counts) = go_on(root, set, tried, key().as_ref(), invite, &pick)?;
             (Placed { at, new: false, own: true }, counts)
         }
         call => {
-            let choice =
-                if from.is_some() { choosing.next(&view, draw) } else { choosing.choose(&view, draw) };
-            let at = choice?.at;
+            let at = pick(&view)?;
             let counts = match (call, view.destination(at)) {
                 (Call::Goes { key, invite, .. }, Some(chosen)) => {
                     call_count::follow(root, key, chosen.record, invite)?

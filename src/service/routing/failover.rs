@@ -4,9 +4,9 @@
 use super::choose::{self, Ask, NoRoute, Retry, Selection};
 use crate::select::attempts::{Attempts, NO_LIMIT, Rule, Tried};
 use crate::select::{CALL_LOAD, Candidates, Refusal};
-use crate::service::routing::candidates::{View, is_among};
+use crate::service::routing::candidates::View;
 use crate::shm::Alloc;
-use crate::state::{Generation, Member, Root, Set};
+use crate::state::{Generation, Root, Set};
 
 /// The destination in use, in the sets that serve: its set and its position. `None` where it is gone.
 pub fn in_use<'g, A: Alloc>(
@@ -18,18 +18,8 @@ pub fn in_use<'g, A: Alloc>(
     Some((set, position(root, set, attempts.in_use()?)?))
 }
 
-/// The same with its texts.
-pub fn destination<'g, A: Alloc>(
-    root: &Root<A>,
-    sets: &'g Generation<A>,
-    attempts: &Attempts,
-) -> Option<Member<'g>> {
-    in_use(root, sets, attempts).and_then(|(set, at)| set.get(at))
-}
-
 fn position<A: Alloc>(root: &Root<A>, set: &Set<A>, one: Tried) -> Option<usize> {
-    let record = root.registry.record(one.record).filter(|record| record.serial() == one.serial)?;
-    set.place_of(one.record, record)
+    set.place_of(one.record, root.registry.record_of(one.record, one.serial)?)
 }
 
 /// Chooses the next destination, by the rule of the one that failed or, when that has none left, by the rules after it. The
@@ -45,8 +35,7 @@ pub fn next<'g, A: Alloc>(
         return Err(last);
     }
     for (place, rule) in attempts.rules().iter().enumerate() {
-        let from =
-            if place == 0 { sets.set(rule.set).map(|set| after(root, set, attempts, ask)) } else { None };
+        let from = sets.set(rule.set).filter(|_| place == 0).map(|set| after(root, set, attempts, ask));
         let retry = Some(Retry { tried: attempts.tried(), from });
         match choose::select(root, sets, &Ask { set: rule.set, algorithm: rule.algorithm, retry, ..*ask }) {
             Ok(selection) => return Ok((place, selection)),
@@ -87,8 +76,7 @@ pub fn left<A: Alloc>(root: &Root<A>, sets: &Generation<A>, attempts: &Attempts)
 /// The record of the destination in use, if it is the same one still.
 pub fn record_in_use<A: Alloc>(root: &Root<A>, attempts: &Attempts) -> Option<u32> {
     let one = attempts.in_use()?;
-    let record = root.registry.record(one.record)?;
-    is_among(&[one], one.record, record).then_some(one.record)
+    root.registry.record_of(one.record, one.serial).map(|_| one.record)
 }
 
 /// Whether the destination at this position has all the calls that it may have.

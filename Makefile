@@ -39,6 +39,7 @@ check: headers ## format and clippy, warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) -- -D warnings
 
 unit: headers ## tests without a server
 	$(CARGO) test --locked --lib --test structure --test states

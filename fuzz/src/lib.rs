@@ -61,8 +61,8 @@ pub fn attributes(text: &[u8]) {
     assert_eq!(read.body, attrs::body(text));
     assert_eq!(unfit(&read.obproxy).or(unfit(uri_of(&read.ping_from))), None);
     assert!(!read.body.iter().chain(&*read.ping_from).any(u8::is_ascii_control));
-    let again = Attrs::parse(read.body).expect("read once, read again");
-    assert_eq!((again.duid, again.maxload, again.cc), (read.duid, read.maxload, read.cc));
+    let again = Attrs::parse(&read.body).expect("read once, read again");
+    assert_eq!((&again.duid, again.maxload, again.cc), (&read.duid, read.maxload, read.cc));
 }
 
 /// Reply codes: a 2xx is always good, a code that is none never is.

@@ -174,7 +174,7 @@ fn send_on(
         attempts::keep(module, msg, tried, &entry).ok()?;
         choose::count_selected(module.root, next.set, next.at);
         failed.into_iter().for_each(|record| choose::count_failed_over(module.root, record));
-        if let Some((key, record)) = call_key(module, msg).zip(next.tracked) {
+        if let Some((key, record)) = next.tracked {
             tracking::chosen(module, msg, key, record, next.own);
         }
         Some(())

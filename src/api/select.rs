@@ -15,6 +15,7 @@ use crate::service::routing::call_count;
 use crate::service::routing::choose::{self, Ask, Call, NoRoute, Selection};
 use crate::service::routing::failover;
 use crate::service::sets::commit;
+use core::cell::OnceCell;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// The codes of a false answer, by cause.
@@ -231,7 +232,8 @@ pub(super) fn with_ask<T>(
     waits: bool,
     act: impl FnOnce(&Ask<'_>) -> T,
 ) -> T {
-    let key = || msg.call_id().map(|call_id| module.root.secret.call(call_id));
+    let made = OnceCell::new();
+    let key = || *made.get_or_init(|| msg.call_id().map(|call_id| module.root.secret.call(call_id)));
     let invite = || tracking::invite(msg);
     act(&Ask {
         set: rule.set,
@@ -266,13 +268,11 @@ fn apply(
     // What only goes to the list is for later. Call load counts even then, as in the stock module.
     let waits = written.sent || target == Target::ListOnly && rule.algorithm != CALL_LOAD;
     let chosen = with_ask(module, msg, rule, waits, |ask| choose::select(module.root, &sets, ask))?;
-    let key = || msg.call_id().map(|call_id| module.root.secret.call(call_id));
-    let tracked = chosen.tracked.and_then(|record| Some((key()?, record)));
     let written = write(module, msg, (rule, later), &chosen, target, written, list);
     if written.is_none() {
         log::error(format_args!("selection: the host has no more memory for the destination or its list"));
     }
-    match tracked {
+    match chosen.tracked {
         Some((key, record)) if written.is_some() => tracking::chosen(module, msg, key, record, chosen.own),
         // The script is told that there is no destination: the call does not go there.
         Some((key, _)) if chosen.new => {

@@ -122,6 +122,9 @@ impl Message {
     }
 
     fn parse(&self, header: ffi::_hdr_types_t) -> bool {
+        if self.raw().parsed_flag & 1 << header != 0 {
+            return true;
+        }
         // SAFETY: the message is valid; parsing fills its header list, to which no reference is held here.
         unsafe { ffi::parse_headers(self.0.as_ptr(), 1 << header, 0) == 0 }
     }

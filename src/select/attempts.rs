@@ -150,19 +150,12 @@ fn separators() -> impl Iterator<Item = u8> {
     core::iter::once(b';').chain(core::iter::repeat(b','))
 }
 
+/// Most numbers here are short, so digit by digit is the fastest way.
 fn digits(text: &mut Text, number: u32) {
-    let (mut digits, mut rest, mut at) = ([0; 10], number, 10);
-    loop {
-        at -= 1;
-        if let Some(digit) = digits.get_mut(at) {
-            *digit = b'0' + (rest % 10) as u8;
-        }
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+    if number > 9 {
+        digits(text, number / 10);
     }
-    text.extend_from_slice(digits.get(at..).unwrap_or_default());
+    text.push(b'0' + (number % 10) as u8);
 }
 
 fn signed(text: &mut Text, number: i32) {

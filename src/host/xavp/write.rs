@@ -121,7 +121,8 @@ fn record<const N: usize>(
 ) -> Result<*mut ffi::sr_xavp_t, NoMemory> {
     let (record, blocks) = blocks(name, fields)?;
     let mut list = null_mut();
-    for ((field, value), block) in fields.iter().flatten().zip(blocks) {
+    for (field, block) in fields.iter().zip(blocks) {
+        let Some((field, value)) = field else { continue };
         // SAFETY: ours, and made for this name and value.
         unsafe { fill(block, field, *value, list) };
         list = block;
@@ -143,9 +144,13 @@ fn blocks<const N: usize>(
         *block = memory.alloc(size).cast();
         !block.is_null()
     };
-    let mut wanted = fields.iter().flatten().zip(&mut blocks);
-    let all =
-        wanted.all(|((name, value), block)| get(name, value.behind(), block)) && get(name, None, &mut record);
+    // In the order in which the host frees them, which then are neighbours upwards: `fm` joins a block with the free one behind
+    // it, and would cut it again for the next record.
+    let mut wanted = fields.iter().zip(&mut blocks).rev();
+    let mut field = |(field, block): (&Option<Field<'_>>, &mut _)| {
+        field.as_ref().is_none_or(|(name, value)| get(name, value.behind(), block))
+    };
+    let all = wanted.all(&mut field) && get(name, None, &mut record);
     drop(memory);
     if all {
         return Ok((record, blocks));

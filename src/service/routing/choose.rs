@@ -71,8 +71,8 @@ pub struct Selection<'g, A: Alloc> {
     pub at: usize,
     /// Whether the algorithm counts calls.
     pub counted: bool,
-    /// The record of the destination, if the call counts there.
-    pub tracked: Option<u32>,
+    /// The call and the record of the destination, if it counts there.
+    pub tracked: Option<(Key, u32)>,
     /// Whether it came to count there by this selection.
     pub new: bool,
     /// Whether it was chosen for this request, not only for another copy of it.
@@ -192,7 +192,10 @@ pub fn select<'g, A: Alloc>(
         }
     };
     let (Placed { at, new, own }, counts) = placed;
-    let tracked = counts.then(|| view.destination(at)).flatten().map(|chosen| chosen.record);
+    let tracked = match ask.call {
+        Call::Goes { key, .. } if counts => key().zip(view.destination(at).map(|chosen| chosen.record)),
+        _ => None,
+    };
     if let Some(turn) = inputs.turn {
         set.settle_turn(turn, at);
     }

@@ -1,10 +1,16 @@
 #!/bin/sh
-# Install the named packages that are missing. Does nothing, and needs no root, when all are there.
+# See to a compiler that is new enough, and install the named packages that are missing. Does nothing, and needs no root, when all
+# are there.
 set -eu
 
 fail() { echo "deps: $*" >&2; exit 1; }
 
-command -v cargo >/dev/null || fail "no cargo: install Rust 1.85 or later (apt-get install cargo, or rustup)"
+wanted=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' "$(dirname "$0")/../Cargo.toml")
+compiler=$(${RUSTC:-rustc} -V 2>/dev/null | cut -d ' ' -f 2)
+{ command -v "${CARGO:-cargo}" && [ -n "$compiler" ]; } >/dev/null ||
+    fail "no Rust compiler, $wanted or later is needed (Debian 13: apt-get install cargo; before that: https://rustup.rs)"
+[ "$(printf '%s\n' "$wanted" "${compiler%%-*}" | sort -V | head -1)" = "$wanted" ] ||
+    fail "Rust $compiler is too old, $wanted or later is needed (Debian 13 has it; before that: https://rustup.rs)"
 missing=
 for package in "$@"; do
     case $package in

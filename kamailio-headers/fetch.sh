@@ -48,7 +48,9 @@ apt() {
 }
 # A third-party archive that does not answer is no obstacle: the next step tells whether the right one did.
 apt update >"$work/log" 2>&1 || true
-(cd "$work" && apt source --download-only "$package=$version" >>"$work/log" 2>&1) ||
+# Some mirrors lack a file that nothing here needs, the upstream signature, and that stops the whole: then part by part.
+source_package() { (cd "$work" && apt source --download-only "$@" "$package=$version" >>"$work/log" 2>&1); }
+source_package || { source_package --dsc-only && source_package --tar-only && source_package --diff-only; } ||
     { cat "$work/log" >&2; fail "no source package $package=$version; set KAMAILIO_SRC= to a source tree"; }
 dpkg-source --no-check -x "$work"/*.dsc "$work/tree" >>"$work/log" 2>&1 ||
     { cat "$work/log" >&2; fail "the source package cannot be unpacked"; }

@@ -14,11 +14,11 @@ PACKAGES = kamailio kamailio-extra-modules kamailio-lua-modules kamailio-python3
 SERVERS = kamailio-sqlite-modules kamailio-mysql-modules kamailio-postgres-modules kamailio-tls-modules \
     sqlite3 mariadb-server mariadb-client postgresql prometheus openssl
 
-.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it test demo bench install uninstall clean
+.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it test demo bench matrix install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 deps: ## install what is needed through apt-get (the first time only)
 	@sh kamailio-headers/deps.sh $(PACKAGES)
@@ -91,6 +91,10 @@ demo: build ## the main job, live: three gateways, calls of mixed fate, even loa
 
 bench: build ## what selections, calls and changes cost, beside the stock module; writes docs/benchmarks.md. ONLY= for some groups, or `list`
 	$(CARGO) bench --locked --bench bench -- $(ONLY)
+
+# Each release in a folder of its own, made with debootstrap; nothing of this machine is changed.
+matrix: ## build and test in each Debian release with its own Kamailio, or in RELEASE= only; STAGES= for some columns
+	packaging/matrix.sh $(RELEASE)
 
 # Builds only what is not built yet: under sudo there may be no cargo.
 install: $(if $(shell find src build.rs Cargo.toml Cargo.lock -newer build/dispatcher.so 2>&1 | head -1),build) ## copy the module to /usr/local/lib/kamailio/dispatcher, or to MODULES=

@@ -1,5 +1,7 @@
 # Everything that is done with this repository. `make help` lists it.
 
+# The server that the module is for, its source tree, and its modules where they are not in the folder that it says. All three count for
+# everything below.
 KAMAILIO ?= kamailio
 export KAMAILIO
 CARGO ?= cargo
@@ -42,7 +44,7 @@ check: headers ## format and clippy, warnings denied
 	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) -- -D warnings
 
 unit: headers ## tests without a server
-	$(CARGO) test --locked --lib --test structure --test states
+	$(CARGO) test --locked --lib --test structure --test states --test host
 
 model: headers ## lock-free pieces under the model checker, shared types in forked processes
 	$(CARGO) test --locked --test fork
@@ -100,7 +102,7 @@ matrix: ## build and test in each Debian release with its own Kamailio, or in RE
 install: $(if $(shell find src build.rs Cargo.toml Cargo.lock -newer build/dispatcher.so 2>&1 | head -1),build) ## copy the module to /usr/local/lib/kamailio/dispatcher, or to MODULES=
 	install -d $(DESTDIR)$(MODULES)
 	install -m 644 build/dispatcher.so $(DESTDIR)$(MODULES)/dispatcher.so
-	@stock=$$($(KAMAILIO) -I | sed -n 's/.*paths to modules: //p'); \
+	@stock=$(or $(KAMAILIO_MODULES),$$($(KAMAILIO) -I | sed -n 's/.*paths to modules: //p')); \
 	echo "In kamailio.cfg, before loadmodule \"dispatcher.so\":"; \
 	echo "    mpath=\"$(MODULES)/:$$stock/\""
 

@@ -1,13 +1,23 @@
-//! Makes the bindings to exactly the Kamailio that is installed.
+//! Makes the bindings to exactly the Kamailio that the module is for.
 //!
-//! The server's own words (`kamailio -v`) are the truth: its version and flags become the symbols that its loader
-//! compares, and every define of the source tree is switched to match the flags before a header is read.
+//! The server's own modules are the truth: the version and the flags that are compiled into them become the symbols that its
+//! loader compares, and every define of the source tree is switched to match the flags before a header is read.
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::{env, fs};
+
+use facts::{FACTS, Sign};
+use server::Server;
+
+#[path = "kamailio-headers/facts.rs"]
+mod facts;
+#[path = "kamailio-headers/server.rs"]
+mod server;
+#[path = "kamailio-headers/stock_module.rs"]
+mod stock_module;
+#[path = "kamailio-headers/tree.rs"]
+mod tree;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -19,25 +29,29 @@ fn main() {
 }
 
 fn build() -> Result<()> {
-    for name in ["KAMAILIO", "KAMAILIO_SRC"] {
+    for name in ["KAMAILIO", "KAMAILIO_MODULES", "KAMAILIO_SRC"] {
         println!("cargo:rerun-if-env-changed={name}");
     }
     for path in ["build.rs", "src/host/ffi/wrapper.h", "src/host/ffi/shim.c", "src/host/ffi/shim.h"] {
         println!("cargo:rerun-if-changed={path}");
     }
+    for part in ["facts", "server", "stock_module", "tree"] {
+        println!("cargo:rerun-if-changed=kamailio-headers/{part}.rs");
+    }
     let server = Server::ask()?;
     // An upgraded server is another server.
-    println!("cargo:rerun-if-changed={}", server.path.display());
-    // The database interface; only the module is linked to it, tests without a server are not.
-    let database = server.libraries.join("libsrdb1.so.1");
-    println!("cargo:rustc-cdylib-link-arg={}", database.display());
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-rpath,{}", server.libraries.display());
-    let tree = source_tree()?;
+    println!("cargo:rerun-if-changed={}", server.program.display());
+    println!("cargo:rerun-if-changed={}", server.module.display());
+    // What tests, demonstration and benchmark start.
+    println!("cargo:rustc-env=KAMAILIO_PROGRAM={}", server.program.display());
+    println!("cargo:rustc-env=KAMAILIO_FOLDER={}", server.modules.display());
+    let tree = tree::find()?;
     println!("cargo:rerun-if-changed={}", tree.join("config.mak").display());
-    let defines = defines(&tree, &server)?;
+    link_database(&server, &tree);
+    let defines = tree::defines(&tree, &server)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
-    bindgen::Builder::default()
+    let bindings = bindgen::Builder::default()
         .header("src/host/ffi/wrapper.h")
         .clang_args(&defines)
         .clang_arg(format!("-I{}", tree.display()))
@@ -68,7 +82,17 @@ fn build() -> Result<()> {
         .rust_target(bindgen::RustTarget::stable(85, 0).map_err(|error| error.to_string())?)
         .rust_edition(bindgen::RustEdition::Edition2024)
         .generate()?
-        .write_to_file(out.join("bindings.rs"))?;
+        .to_string();
+    fs::write(out.join("bindings.rs"), &bindings)?;
+    for fact in FACTS {
+        println!("cargo:rustc-check-cfg=cfg({})", fact.cfg);
+        let seen = match fact.sign {
+            Sign::Bindings(word) => facts::has_word(&bindings, word),
+        };
+        if seen {
+            println!("cargo:rustc-cfg={}", fact.cfg);
+        }
+    }
 
     let mut shim = cc::Build::new();
     shim.file("src/host/ffi/shim.c").include(&tree).warnings(false).flag("-ffunction-sections");
@@ -83,164 +107,22 @@ fn build() -> Result<()> {
             "/// The version that the server's loader compares.\npub const VERSION: &::core::ffi::CStr = c{:?};\n\
              /// The compile flags that the server's loader compares.\npub const FLAGS: &::core::ffi::CStr = c{:?};\n\
              /// Where the server keeps its configuration.\npub const CFG_DIR: &str = {:?};\n",
-            server.version, server.flags, server.cfg_dir
+            server.stamp.version, server.stamp.flags, server.cfg_dir
         ),
     )?;
     Ok(())
 }
 
-/// What the installed server says of itself.
-struct Server {
-    path: PathBuf,
-    version: String,
-    flags: String,
-    cfg_dir: String,
-    /// Where its libraries are: the folder above that of its modules.
-    libraries: PathBuf,
-}
-
-impl Server {
-    fn ask() -> Result<Self> {
-        let program = env::var("KAMAILIO").unwrap_or_else(|_| "kamailio".into());
-        let words = |option: &str| -> Result<String> {
-            let output = Command::new(&program).arg(option).output().map_err(|error| {
-                format!(
-                    "cannot run '{program}' ({error}): install Kamailio with 'make deps' or set KAMAILIO="
-                )
-            })?;
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned()
-                + &String::from_utf8_lossy(&output.stderr))
-        };
-        let about = words("-v")?;
-        let field = |name: &str| {
-            about
-                .lines()
-                .find_map(|line| line.strip_prefix(name))
-                .ok_or_else(|| format!("'{program} -v' says no '{name}':\n{about}"))
-        };
-        // "version: kamailio 5.6.3 (x86_64/linux) <revision>"
-        let version = field("version: ")?;
-        let end = version.find(')').ok_or("the server's version has no '(architecture/system)'")?;
-        let help = words("-h")?;
-        let cfg = help
-            .split("(default: ")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next())
-            .find(|path| path.ends_with("/kamailio.cfg"))
-            .ok_or("'kamailio -h' names no default configuration file")?;
-        let modules = help
-            .lines()
-            .find(|line| line.contains("Modules search path"))
-            .and_then(|line| line.split("(default: ").nth(1)?.split([')', ':']).next())
-            .ok_or("'kamailio -h' names no folder of modules")?;
-        let libraries = Path::new(modules.trim_end_matches('/')).parent().unwrap_or(Path::new("/"));
-        Ok(Self {
-            path: in_path(&program).ok_or_else(|| format!("'{program}' is nowhere in PATH"))?,
-            version: version[..=end].to_string(),
-            flags: field("flags: ")?.trim_end().to_string(),
-            cfg_dir: cfg.trim_end_matches("kamailio.cfg").to_string(),
-            libraries: libraries.to_path_buf(),
-        })
-    }
-
-    fn flag_set(&self) -> BTreeSet<&str> {
-        self.flags.split(", ").collect()
-    }
-}
-
-fn in_path(program: &str) -> Option<PathBuf> {
-    let folders = env::var_os("PATH")?;
-    env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
-}
-
-/// The `src` folder of a configured source tree: `KAMAILIO_SRC`, or the one that `kamailio-headers/fetch.sh` left.
-fn source_tree() -> Result<PathBuf> {
-    let root = match env::var("KAMAILIO_SRC") {
-        Ok(path) => PathBuf::from(path),
-        Err(_) => {
-            let version = Command::new("dpkg-query").args(["-W", "-f", "${Version}", "kamailio"]).output();
-            let version =
-                version.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
-            Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("kamailio-headers/source").join(version)
-        }
+/// The database interface is a library in some servers and a part of the program in others. Only the module is linked to it, tests
+/// without a server are not.
+fn link_database(server: &Server, tree: &Path) {
+    let installed = server.modules.parent().map(|above| above.join("libsrdb1.so.1"));
+    let built = tree.join("lib/srdb1/libsrdb1.so.1");
+    let Some(library) = installed.into_iter().chain([built]).find(|library| library.is_file()) else {
+        return;
     };
-    let src = if root.join("src/config.mak").exists() { root.join("src") } else { root };
-    if !src.join("config.mak").exists() {
-        return Err(format!(
-            "no configured Kamailio source in {}: run 'make headers', or set KAMAILIO_SRC= to a tree in which \
-             'make cfg' was run",
-            src.display()
-        )
-        .into());
+    println!("cargo:rustc-cdylib-link-arg={}", library.display());
+    if let Some(folder) = library.parent() {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-rpath,{}", folder.display());
     }
-    Ok(src)
-}
-
-/// The defines of the tree, each that the server reports as a flag switched to what the server says.
-fn defines(tree: &Path, server: &Server) -> Result<Vec<String>> {
-    let config = fs::read_to_string(tree.join("config.mak"))?;
-    let line = config
-        .lines()
-        .find_map(|line| line.strip_prefix("C_DEFS="))
-        .ok_or_else(|| format!("no C_DEFS in {}/config.mak", tree.display()))?;
-    let mut all = shlex::split(line).ok_or("C_DEFS in config.mak has an open quote")?;
-
-    let version = all.iter().find_map(|define| define.strip_prefix("-DVERSION=")).unwrap_or_default();
-    let version = version.trim_matches('"');
-    if !server.version.split_whitespace().any(|word| word == version) {
-        return Err(format!(
-            "the source tree is of Kamailio {version}, the server says '{}': run 'make headers', or set KAMAILIO_SRC= \
-             to the tree that the server was built from",
-            server.version
-        )
-        .into());
-    }
-
-    let reported = fs::read_to_string(tree.join("core/ver_defs.h"))?;
-    let flags = server.flag_set();
-    let lock =
-        flags.iter().find_map(|flag| flag.strip_prefix("FAST_LOCK")).map(|kind| kind.trim_start_matches('-'));
-    for name in reported.lines().filter_map(|line| line.strip_prefix("#ifdef ")).map(str::trim) {
-        let on = match name {
-            "FAST_LOCK" => lock.is_some(),
-            "BUSY_WAIT" | "ADAPTIVE_WAIT" => lock == Some(name),
-            "KSR_PTHREAD_MUTEX_SHARED" => flags.contains("TLS_PTHREAD_MUTEX_SHARED"),
-            // Not in the list of flags: stays as the tree has it.
-            "MEM_JOIN_FREE" | "NOSMP" => continue,
-            name => flags.contains(name),
-        };
-        let define = format!("-D{name}");
-        all.retain(|one| one != &define);
-        if on {
-            all.push(define);
-        }
-    }
-    all.push("-DMOD_NAME=\"dispatcher\"".into());
-
-    let tree_flags = flags_of_tree(tree, &all)?;
-    if tree_flags != server.flags {
-        return Err(format!(
-            "the source tree does not fit the server\n  server: {}\n  tree:   {tree_flags}",
-            server.flags
-        )
-        .into());
-    }
-    Ok(all)
-}
-
-/// What a server built from this tree with these defines would print as its flags.
-fn flags_of_tree(tree: &Path, defines: &[String]) -> Result<String> {
-    let probe = PathBuf::from(env::var("OUT_DIR")?).join("flags.c");
-    fs::write(&probe, "#include \"core/ver_defs.h\"\nDISPATCHER_FLAGS SER_COMPILE_FLAGS\n")?;
-    let mut cc = cc::Build::new();
-    cc.file(&probe).include(tree);
-    for define in defines {
-        cc.flag(define);
-    }
-    let text = String::from_utf8(cc.try_expand()?)?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("DISPATCHER_FLAGS "))
-        .ok_or("the preprocessor left no flags")?;
-    Ok(line.split('"').skip(1).step_by(2).collect())
 }

@@ -14,8 +14,8 @@ compiler=$(${RUSTC:-rustc} -V 2>/dev/null | cut -d ' ' -f 2)
 missing=
 for package in "$@"; do
     case $package in
-        # A server of one's own needs no package of it.
-        kamailio) [ "${KAMAILIO:-kamailio}" = kamailio ] || continue ;;
+        # A server of one's own needs no package of it, and brings its modules.
+        kamailio | kamailio-*) [ "${KAMAILIO:-kamailio}" = kamailio ] || continue ;;
     esac
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
 done

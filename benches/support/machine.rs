@@ -4,6 +4,8 @@ use std::fs;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::servers::host;
+
 /// What a command prints; nothing where there is no such command.
 fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
@@ -14,8 +16,8 @@ fn said(program: &str, arguments: &[&str]) -> String {
 pub fn release() -> &'static str {
     static RELEASE: OnceLock<String> = OnceLock::new();
     RELEASE.get_or_init(|| {
-        let version = said("kamailio", &["-v"]);
-        version.split_whitespace().skip_while(|word| *word != "kamailio").nth(1).unwrap_or("?").to_owned()
+        // "kamailio 5.6.3 (x86_64/linux)"
+        host::version().split_whitespace().nth(1).unwrap_or("?").to_owned()
     })
 }
 

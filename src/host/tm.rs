@@ -97,7 +97,7 @@ pub fn send(request: &Request<'_>, word: u64) -> Handed {
     let mut uac: ffi::uac_req_t = unsafe { core::mem::zeroed() };
     uac.method = &raw mut method;
     uac.ssock = socket.as_mut().map_or(core::ptr::null_mut(), |socket| &raw mut *socket);
-    uac.cb_flags = (ffi::TMCB_LOCAL_COMPLETED | ffi::TMCB_REQUEST_SENT) as c_int;
+    uac.cb_flags = (ffi::TMCB_LOCAL_COMPLETED | ffi::TMCB_REQUEST_SENT) as _; // signed in older servers
     uac.cb = Some(completed);
     uac.cbp = word as usize as *mut c_void;
     SENT.store(0, Ordering::Relaxed);

@@ -78,7 +78,7 @@ pub unsafe fn parse(spec: *mut RawSpec, name: *mut RawText, names: &[&str]) -> c
     };
     spec.pvp.pvn.type_ = ffi::PV_NAME_INTSTR as c_int;
     spec.pvp.pvn.u.isname.type_ = 0;
-    spec.pvp.pvn.u.isname.name.n = place as c_int;
+    spec.pvp.pvn.u.isname.name.n = place as _; // an `int` or a `long`
     0
 }
 

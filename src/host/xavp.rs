@@ -26,9 +26,47 @@ fn text_value(text: &[u8]) -> ffi::sr_xval_t {
     held
 }
 
-fn int_value(number: i32) -> ffi::sr_xval_t {
-    let mut held = value(ffi::SR_XTYPE_INT);
-    held.v.i = number;
+/// The tag of a number, and the number. Older servers keep an `int`, newer ones a `long`.
+#[cfg(xavp_int)]
+mod number {
+    use super::ffi;
+
+    pub const TAG: ffi::sr_xtype_t = ffi::SR_XTYPE_INT;
+
+    pub fn put(number: i32, into: &mut ffi::sr_xval_t) {
+        into.v.i = number;
+    }
+
+    /// # Safety
+    /// The tag of the value is [`TAG`].
+    pub unsafe fn get(value: &ffi::sr_xval_t) -> i64 {
+        // SAFETY: as above.
+        unsafe { value.v.i }.into()
+    }
+}
+
+/// As above.
+#[cfg(not(xavp_int))]
+mod number {
+    use super::ffi;
+
+    pub const TAG: ffi::sr_xtype_t = ffi::SR_XTYPE_LONG;
+
+    pub fn put(number: i32, into: &mut ffi::sr_xval_t) {
+        into.v.l = number.into();
+    }
+
+    /// # Safety
+    /// The tag of the value is [`TAG`].
+    pub unsafe fn get(value: &ffi::sr_xval_t) -> i64 {
+        // SAFETY: as above.
+        unsafe { value.v.l }
+    }
+}
+
+fn int_value(given: i32) -> ffi::sr_xval_t {
+    let mut held = value(number::TAG);
+    number::put(given, &mut held);
     held
 }
 
@@ -142,7 +180,8 @@ impl<'a> Record<'a> {
     /// A number of the record.
     pub fn int(&self, name: &[u8]) -> Option<i32> {
         // SAFETY: the tag says that it is a number.
-        self.field(name, ffi::SR_XTYPE_INT).map(|value| unsafe { value.v.i })
+        let number = self.field(name, number::TAG).map(|value| unsafe { number::get(value) })?;
+        i32::try_from(number).ok()
     }
 
     /// A socket of the record.

@@ -1,10 +1,9 @@
 //! The first contact with the module: the first lines of the log, usage texts, error messages.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::support::Kamailio;
+use crate::support::host;
 use crate::support::transports::{Http, kamcmd};
 
 /// The usage of each command that has arguments.
@@ -113,13 +112,13 @@ fn start_is_told_in_one_line_and_dispatcher_version_says_the_same() {
     let (version, file) = (env!("CARGO_PKG_VERSION"), server.list_file());
     let due = format!(
         "INFO: dispatcher: dispatcher (Rust) {version} for {}: 2 sets, 3 destinations from {}",
-        kamailio_version(),
+        host::version(),
         file.display()
     );
     assert!(line.ends_with(&due), "{line}\n{due}");
     let told = server.rpc("dispatcher.version", json!([])).unwrap();
     let due = json!({
-        "MODULE": "dispatcher (Rust)", "VERSION": version, "KAMAILIO": kamailio_version(),
+        "MODULE": "dispatcher (Rust)", "VERSION": version, "KAMAILIO": host::version(),
         "SETS": 2, "DESTINATIONS": 3, "SOURCE": file.display().to_string(),
     });
     assert_eq!(told, due);
@@ -133,14 +132,6 @@ fn start_is_told_in_one_line_and_dispatcher_version_says_the_same() {
     let stock = Kamailio::builder().list(list).stock().start();
     assert!(stock.rpc("dispatcher.version", json!([])).is_err(), "this is how both are told apart");
     stock.stop();
-}
-
-/// What the server says of itself, as its loader compares it.
-fn kamailio_version() -> String {
-    let output = Command::new("kamailio").arg("-v").output().expect("kamailio is installed");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().find_map(|line| line.strip_prefix("version: ")).expect("a version");
-    format!("{})", line.split_once(')').expect("a system").0)
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The start with probing: what it needs, and parameters that make no sense.
 
 use std::fs::File;
-use std::path::Path;
-use std::process::Command;
 
 use crate::calls::assert_quiet;
 use crate::support::child::ChildGuard;
+use crate::support::host::kamailio;
+use crate::support::server_config::dispatcher_so;
 use crate::support::{Kamailio, net};
 use crate::watch::{SOON, choices, flags, probing};
 
@@ -68,14 +68,12 @@ fn refusal(text: &str) -> String {
     let path = |name: &str| dir.path().join(name);
     std::fs::write(path("dispatcher.list"), "1 sip:127.0.0.9:9\n").unwrap();
     std::fs::write(path("kamailio.cfg"), text).unwrap();
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/dispatcher.so");
-    let module = std::env::var_os("DISPATCHER_SO").map_or(built, Into::into);
     let log = File::create(path("log")).unwrap();
-    let mut command = Command::new("kamailio");
-    command.arg("-f").arg(path("kamailio.cfg")).args(["-DD", "-E"]).arg("-Y").arg(dir.path());
+    let mut command = kamailio(&path("kamailio.cfg"));
+    command.args(["-DD", "-E"]).arg("-Y").arg(dir.path());
     for define in [
         format!("LISTEN_ADDR=udp:{}", net::free_port(net::address())),
-        format!("DISPATCHER_MODULE=\"{}\"", module.display()),
+        format!("DISPATCHER_MODULE=\"{}\"", dispatcher_so()),
         format!("DISPATCHER_LIST=\"{}\"", path("dispatcher.list").display()),
         format!("RPC_SOCKET=\"{}\"", path("rpc").display()),
     ] {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::host;
+use crate::support::server_config::dispatcher_so;
 use crate::support::transports::Http;
 use crate::support::{Agent, Call, Gateways, Kamailio};
 
@@ -71,8 +73,10 @@ fn written(dir: &Path, config: &str, more: &str) -> PathBuf {
     const FOLDER: &str = "/usr/local/lib/kamailio/dispatcher/";
     const LIST: &str = "\"/etc/kamailio/dispatcher.list\"";
     assert!(config.contains(FOLDER) && config.contains(LIST), "{config}");
-    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("build");
-    let config = config.replace(FOLDER, &format!("{}/", build.display())).replace(LIST, "DISPATCHER_LIST");
+    const MODULES: &str = "/usr/lib/x86_64-linux-gnu/kamailio/modules/";
+    fs::copy(dispatcher_so(), dir.join("dispatcher.so")).expect("a copy of the module");
+    let config = config.replace(FOLDER, &format!("{}/", dir.display())).replace(LIST, "DISPATCHER_LIST");
+    let config = config.replace(MODULES, &format!("{}/", host::folder()));
     let before = format!(
         "#!KAMAILIO\nlisten=LISTEN_ADDR\nauto_aliases=no\ndebug=2\nchildren=2\n{more}\n\
          loadmodule \"jsonrpcs.so\"\nloadmodule \"kex.so\"\n\
@@ -237,7 +241,7 @@ fn every_command_that_a_page_shows_can_be_given() {
     for (page, line) in commands() {
         seen.push(line.split(' ').take(2).collect::<Vec<_>>().join(" "));
         let (status, output) = if let Some(arguments) = line.strip_prefix("kamcmd ") {
-            run("sh", &["-c", &format!("kamcmd -s {socket} {arguments}")])
+            run("sh", &["-c", &format!("{} -s {socket} {arguments}", host::kamcmd_path().display())])
         } else {
             // What it would do: that the target is there.
             let targets = line

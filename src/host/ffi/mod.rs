@@ -2,7 +2,16 @@
 //!
 //! Private to `host`: nothing outside can name what is in here.
 
-#![allow(missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, dead_code, clippy::all)]
+#![allow(
+    missing_docs,
+    unknown_lints,
+    unnecessary_transmutes,
+    non_camel_case_types,
+    non_snake_case,
+    non_upper_case_globals,
+    dead_code,
+    clippy::all
+)]
 #![allow(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks, clippy::indexing_slicing)]
 
 include!(concat!(env!("OUT_DIR"), "/bindings.rs"));

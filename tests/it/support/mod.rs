@@ -18,6 +18,7 @@ pub mod child;
 pub mod database;
 pub mod dns;
 pub mod gateway;
+pub mod host;
 pub mod malformed;
 pub mod message;
 pub mod net;

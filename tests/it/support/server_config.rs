@@ -2,11 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tempfile::TempDir;
 
 use super::dns::Dns;
+use super::host::{self, kamailio};
 use super::net;
 use super::resolver::{QUICK_DNS, write_resolv_conf};
 use super::server::Kamailio;
@@ -220,8 +220,8 @@ impl Builder {
     #[track_caller]
     pub fn refused(self) -> String {
         let (config, run_dir) = self.write();
-        let mut command = Command::new("kamailio");
-        command.args(["-DD", "-E", "-m", "64", "-f"]).arg(&config.file).arg("-Y").arg(run_dir.path());
+        let mut command = kamailio(&config.file);
+        command.args(["-DD", "-E", "-m", "64"]).arg("-Y").arg(run_dir.path());
         let output = command.output().expect("kamailio is installed");
         assert!(!output.status.success(), "kamailio ran and ended well");
         String::from_utf8_lossy(&output.stderr).into_owned()
@@ -231,8 +231,8 @@ impl Builder {
     #[track_caller]
     pub fn check(self) -> (bool, String, String) {
         let (config, run_dir) = self.write();
-        let mut command = Command::new("kamailio");
-        command.args(["-c", "-E", "-f"]).arg(&config.file).arg("-Y").arg(run_dir.path());
+        let mut command = host::checker(&config.file);
+        command.arg("-Y").arg(run_dir.path());
         let output = command.output().expect("kamailio is installed");
         let text = std::fs::read_to_string(&config.file).expect("the configuration can be read");
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned(), text)
@@ -251,7 +251,7 @@ impl Builder {
         let stock = self.stock || std::env::var_os("DISPATCHER_SO").is_some_and(|so| so == "stock");
         let module = match &self.module {
             Some(file) => file.display().to_string(),
-            None if stock => "dispatcher.so".into(),
+            None if stock => host::stock_module().display().to_string(),
             None => dispatcher_so(),
         };
         let (file, defines) = match &self.file {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::agent::token;
+use super::host;
 use super::wait::until;
 
 /// A busy machine, and an answer of 86 MB.
@@ -112,7 +113,7 @@ impl Http {
 /// `unixd:/path`, `tcp:host:port`, `udp:host:port`.
 #[track_caller]
 pub fn kamcmd(socket: &str, dir: &Path, commands: &str) -> (String, String) {
-    let mut command = Command::new("kamcmd");
+    let mut command = Command::new(host::kamcmd_path());
     command.args(["-D", dir.to_str().expect("a path of text"), "-s", socket]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("kamcmd is installed");

@@ -8,15 +8,17 @@ CARGO ?= cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 # Where the module goes: a folder of its own, put before the stock one in mpath.
-MODULES ?= /usr/local/lib/kamailio/dispatcher
+MODULES ?= /usr/local/lib/kamailio/dispatcher-rs
 
 PACKAGES = kamailio kamailio-extra-modules kamailio-lua-modules kamailio-python3-modules sip-tester \
     clang libclang-dev gcc g++ libc6-dev make dpkg-dev patch
 # The servers that the tests start beside Kamailio, each with its own data folder, and what it needs to talk to them.
 SERVERS = kamailio-sqlite-modules kamailio-mysql-modules kamailio-postgres-modules kamailio-tls-modules \
     sqlite3 mariadb-server mariadb-client postgresql prometheus openssl
+# What packages are made with, beside cargo-deb, which is installed into target/tools.
+PACKAGING = lowdown binutils lintian file
 
-.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it test demo bench matrix install uninstall clean
+.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it test demo bench matrix deb deb-test tarball install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -98,8 +100,21 @@ bench: build ## what selections, calls and changes cost, beside the stock module
 matrix: ## build and test in each Debian release with its own Kamailio, or in RELEASE= only; STAGES= for some columns
 	packaging/matrix.sh $(RELEASE)
 
+deb: build ## target/package/*.deb for the installed Kamailio, with cargo-deb
+	@sh kamailio-headers/deps.sh $(PACKAGING)
+	packaging/package.sh deb
+
+deb-test: deb tarball ## install, use, upgrade and remove both in a folder with a fresh Debian
+	lintian --allow-root --fail-on error,warning target/package/*.deb
+	$(CARGO) build --release --locked --example demo
+	packaging/deb-test.sh
+
+tarball: build ## target/package/*.tar.gz with install.sh, for a server that is not from a package
+	@sh kamailio-headers/deps.sh lowdown binutils
+	packaging/package.sh tarball
+
 # Builds only what is not built yet: under sudo there may be no cargo.
-install: $(if $(shell find src build.rs Cargo.toml Cargo.lock -newer build/dispatcher.so 2>&1 | head -1),build) ## copy the module to /usr/local/lib/kamailio/dispatcher, or to MODULES=
+install: $(if $(shell find src kamailio-headers/*.rs build.rs Cargo.toml Cargo.lock -newer build/dispatcher.so 2>&1 | head -1),build) ## copy the module to /usr/local/lib/kamailio/dispatcher-rs, or to MODULES=
 	install -d $(DESTDIR)$(MODULES)
 	install -m 644 build/dispatcher.so $(DESTDIR)$(MODULES)/dispatcher.so
 	@stock=$(or $(KAMAILIO_MODULES),$$($(KAMAILIO) -I | sed -n 's/.*paths to modules: //p')); \

@@ -40,7 +40,7 @@ in_root() {
 # The folder of the release: up to date where the mirror answers, with a compiler.
 prepare() {
     [ -d "$root" ] || unpack "$release" "$root" || return 1
-    in_root 'apt-get -q update && apt-get -q -y dist-upgrade' || echo "the mirror is out of reach: $release stays as it is"
+    in_root 'timeout 180 apt-get -q update && apt-get -q -y dist-upgrade' || echo "the mirror is out of reach: $release stays as it is"
     in_root 'apt-get -q -y install --no-install-recommends make' || return 1
     local wanted own
     wanted=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' "$tree/Cargo.toml")
@@ -90,7 +90,9 @@ stage() {
         demo) in_root 'make demo' ;;
         unit) in_root 'make unit' ;;
         server) in_root 'make it' ;;
-        package) in_root 'make deb' && aside "$tree/packaging/deb-test.sh" "$release" "$root$inside" "$inside" ;;
+        package) in_root "DEBFULLNAME='$(git -C "$tree" config user.name)' DEBEMAIL='$(git -C "$tree" config user.email)' make deb &&
+            lintian --allow-root --fail-on error,warning target/package/*.deb" &&
+            aside "$tree/packaging/deb-test.sh" "$release" "$root$inside" "$inside" ;;
         *) fail "no stage $1" ;;
     esac >"$log" 2>&1 </dev/null || status=1
     case $1 in

@@ -70,7 +70,7 @@ fn with_gateways(list: &str, gateways: &Gateways) -> String {
 
 /// The configuration in a file, with what the top of this page says.
 fn written(dir: &Path, config: &str, more: &str) -> PathBuf {
-    const FOLDER: &str = "/usr/local/lib/kamailio/dispatcher/";
+    const FOLDER: &str = "/usr/local/lib/kamailio/dispatcher-rs/";
     const LIST: &str = "\"/etc/kamailio/dispatcher.list\"";
     assert!(config.contains(FOLDER) && config.contains(LIST), "{config}");
     const MODULES: &str = "/usr/lib/x86_64-linux-gnu/kamailio/modules/";

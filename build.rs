@@ -88,6 +88,13 @@ fn build() -> Result<()> {
         println!("cargo:rustc-check-cfg=cfg({})", fact.cfg);
         let seen = match fact.sign {
             Sign::Bindings(word) => facts::has_word(&bindings, word),
+            Sign::Tree(file, word) => {
+                let path = tree.join(file);
+                println!("cargo:rerun-if-changed={}", path.display());
+                let text =
+                    fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                facts::has_word(&text, word)
+            }
         };
         if seen {
             println!("cargo:rustc-cfg={}", fact.cfg);

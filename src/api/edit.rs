@@ -9,6 +9,7 @@ use crate::host::clock;
 use crate::host::rpc::Rpc;
 use crate::select::hash;
 use crate::service::sets::edit::{self, NotEdited, Pace, Update};
+use crate::state::{Member, overload::Wish};
 use std::borrow::Cow;
 
 fn pace(module: &Module) -> Pace {
@@ -148,6 +149,12 @@ pub fn hash(rpc: &Rpc) {
     });
 }
 
+/// What it asked to be left out of, or what its line says where it never asked.
+pub fn overload_rate(one: Member<'_>, wish: Wish) -> u32 {
+    let (least, most) = one.overload_limits();
+    if wish.until == 0 { u32::from(one.ocrate).clamp(least, most) } else { wish.rate }
+}
+
 /// `dispatcher.oclist group`: overload control of each destination.
 pub fn oclist(rpc: &Rpc) {
     with_module(rpc, |module| {
@@ -157,18 +164,19 @@ pub fn oclist(rpc: &Rpc) {
         for one in set.iter() {
             let Some(record) = module.root.registry.record(one.record) else { continue };
             let (wish, sequence) = record.wished();
+            let (least, most) = one.overload_limits();
             let entry = rpc.structure()?;
             entry.int(c"group", group)?;
             entry.text(c"uri", one.text(one.uri))?;
             entry.int(c"flags", record.flags().without(Flags::UNRESOLVED).0 as i32)?;
             entry.int(c"priority", one.priority)?;
-            entry.unsigned(c"ocrate", wish.rate)?;
+            entry.unsigned(c"ocrate", overload_rate(one, wish))?;
             entry.unsigned(c"ocidx", record.overload.asked() % 100)?;
             entry.unsigned(c"ocseq", sequence as u32)?;
             entry.unsigned_long(c"octime_sec", wish.until / 1000)?;
             entry.unsigned_long(c"octime_usec", wish.until % 1000 * 1000)?;
-            entry.unsigned(c"ocmin", one.ocmin)?;
-            entry.unsigned(c"ocmax", 100)?;
+            entry.unsigned(c"ocmin", least)?;
+            entry.unsigned(c"ocmax", most)?;
         }
         Ok(())
     });

@@ -1,7 +1,7 @@
 //! `ds_is_from_list`, `ds_is_active`, `ds_list_exists`: questions about sets.
 
 use crate::context::{Module, module};
-use crate::dest::problem::shown;
+use crate::dest::{address, problem::shown};
 use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
 use crate::host::{log, mem::Pool, uri};
@@ -37,7 +37,7 @@ pub fn is_from_list(msg: &mut Message, values: &Values<'_>) -> Verdict {
     let set = if values.is_empty() { ANY_SET } else { values.int(0) };
     let mode = if values.len() < 2 { Mode::WITHOUT_PROTOCOL } else { Mode(values.int(1)) };
     let uri = values.text(2);
-    let source = if uri.is_empty() { from_message(msg) } else { from_uri(uri) };
+    let source = if uri.is_empty() { from_message(msg) } else { from_uri(uri, msg) };
     let Some(source) = source else { return Verdict::FALSE };
     search(module, msg, set, mode, source)
 }
@@ -47,10 +47,11 @@ const ANY_SET: i32 = -1;
 
 fn from_message(msg: &Message) -> Option<Sender> {
     let from = msg.source()?;
-    Some(Sender { address: from.ip(), port: from.port(), protocol: msg.transport() })
+    let came_to = msg.came_to();
+    Some(Sender { address: from.ip(), port: from.port(), protocol: msg.transport(), came_to })
 }
 
-fn from_uri(text: &[u8]) -> Option<Sender> {
+fn from_uri(text: &[u8], msg: &Message) -> Option<Sender> {
     let Some(parsed) = uri::parse(text).filter(|parsed| !parsed.host.is_empty()) else {
         log::error(format_args!(
             "ds_is_from_list: argument 'uri': {} is no SIP URI with a host",
@@ -63,7 +64,12 @@ fn from_uri(text: &[u8]) -> Option<Sender> {
         log::error(format_args!("ds_is_from_list: argument 'uri': {} does not resolve", shown(host)));
         return None;
     };
-    Some(Sender { address, port: parsed.port, protocol: parsed.proto })
+    let literal = uri::literal(host).is_some();
+    let protocol = match parsed.proto {
+        0 => address::usual_transport(text, literal, parsed.port),
+        proto => proto,
+    };
+    Some(Sender { address, port: parsed.port, protocol, came_to: msg.came_to() })
 }
 
 fn search(module: &Module, msg: &Message, set: i32, mode: Mode, source: Sender) -> Verdict {
@@ -71,12 +77,20 @@ fn search(module: &Module, msg: &Message, set: i32, mode: Mode, source: Sender) 
     let one = sets.set(set);
     let searched: &mut dyn Iterator<Item = &Set<Pool>> =
         if set == ANY_SET { &mut sets.sets() } else { &mut one.into_iter() };
+    let mut best = None;
     for candidate in searched {
-        if let Some(found) = source_match::find(module.root, candidate, mode, source) {
-            return tell(module, msg, candidate, found, set == ANY_SET);
+        let Some((found, closeness)) = source_match::find(module.root, candidate, mode, source) else {
+            continue;
+        };
+        if best.is_none_or(|(_, _, before)| before < closeness) {
+            best = Some((candidate, found, closeness));
+        }
+        if closeness == source_match::CLOSEST {
+            break;
         }
     }
-    Verdict::FALSE
+    let Some((candidate, found, _)) = best else { return Verdict::FALSE };
+    tell(module, msg, candidate, found, set == ANY_SET)
 }
 
 /// Sets the variables that the parameters name.

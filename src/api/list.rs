@@ -1,6 +1,6 @@
 //! The list of destinations that a selection leaves for failover: records of the xavp named by `xavp_dst`.
 //!
-//! Scripts read these fields: `uri`, `grp`, `attrs`, `sock`, `socket`, `sockname`, `dstid`.
+//! Scripts read these fields: `uri`, `grp`, `dstidx`, `attrs`, `sock`, `socket`, `sockname`, `dstid`.
 
 use crate::conf::Conf;
 use crate::host::mem::Pool;
@@ -25,6 +25,7 @@ mod field {
     use crate::host::xavp::Name;
     pub static URI: Name = Name::new(b"uri");
     pub static GRP: Name = Name::new(b"grp");
+    pub static DSTIDX: Name = Name::new(b"dstidx");
     pub static ATTRS: Name = Name::new(b"attrs");
     pub static SOCK: Name = Name::new(b"sock");
     pub static SOCKET: Name = Name::new(b"socket");
@@ -52,6 +53,7 @@ pub fn add(
     list.add(&[
         Some((&field::URI, Value::text(destination.text(destination.uri)))),
         Some((&field::GRP, Value::int(set.id))),
+        cfg!(stock_dstidx).then(|| (&field::DSTIDX, Value::int(i32::try_from(entry.at).unwrap_or(i32::MAX)))),
         text(mode.attrs, destination.body).map(|attrs| (&field::ATTRS, attrs)),
         sock.map(|sock| (&field::SOCK, Value::socket(sock))),
         text(mode.socket && sock.is_some(), destination.socket).map(|socket| (&field::SOCKET, socket)),

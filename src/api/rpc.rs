@@ -1,8 +1,9 @@
 //! The RPC commands. Field names and order are those of the stock module: tools read them.
 
+use super::edit::overload_rate;
 use super::reload::{self, Findings};
 use crate::context::{Module, module};
-use crate::dest::Flags;
+use crate::dest::{Attrs, Flags};
 use crate::host::clock;
 use crate::host::mem::Pool;
 use crate::host::rpc::{Broken, Rpc, Struct};
@@ -108,40 +109,77 @@ pub fn list(rpc: &Rpc) {
                 entry.int(c"SIZE", set.len() as i32)?;
             }
             let targets = entry.array(c"TARGETS")?;
-            for destination in part.take(set.iter()) {
-                show(module, destination, detail, &targets.structure(c"DEST")?)?;
+            for (at, destination) in part.take(set.iter().enumerate()) {
+                show(module, (set.id, at, destination), detail, &targets.structure(c"DEST")?)?;
             }
         }
         Ok(())
     });
 }
 
-fn show(module: &Module, destination: Member<'_>, detail: Detail, to: &Struct<'_>) -> Result<(), Broken> {
+/// The destination at this position of a set.
+fn show(
+    module: &Module,
+    (set, at, destination): (i32, usize, Member<'_>),
+    detail: Detail,
+    to: &Struct<'_>,
+) -> Result<(), Broken> {
     let record = module.root.registry.record(destination.record);
     let (flags, health) = record.map_or_else(|| (destination.flags, Health::default()), Record::state);
+    if cfg!(stock_iuid) {
+        to.int(c"IDX", i32::try_from(at).unwrap_or(i32::MAX))?;
+    }
     to.text(c"URI", destination.text(destination.uri))?;
     to.text(c"FLAGS", flags.letters().as_bytes())?;
     to.int(c"PRIORITY", destination.priority)?;
+    if cfg!(stock_iuid) {
+        to.text(c"IUID", unique_id(module, set, record).as_bytes())?;
+    }
     if detail == Detail::Full {
         to.text(c"HOST", destination.text(destination.host))?;
         let first = destination.addresses().first();
         to.text(c"IPADDR", first.copied().map_or_else(String::new, address).as_bytes())?;
         to.int(c"PORT", destination.port.into())?;
-        to.int(c"PROTOID", destination.proto.into())?;
+        to.int(c"PROTOID", destination.transport().into())?;
         to.unsigned_long(c"DNSTIME_SEC", health.name.looked_up / 1000)?;
         to.unsigned_long(c"DNSTIME_USEC", health.name.looked_up % 1000 * 1000)?;
     }
+    if detail == Detail::Full && cfg!(stock_overload) {
+        let (wish, sequence) = record.map_or_else(Default::default, Record::wished);
+        let asked = record.map_or(0, |record| record.overload.asked() % 100);
+        to.unsigned(c"OCRATE", overload_rate(destination, wish))?;
+        to.unsigned(c"OCIDX", asked)?;
+        to.unsigned(c"OCSEQ", sequence as u32)?;
+        to.unsigned_long(c"OCTIME_SEC", wish.until / 1000)?;
+        to.unsigned_long(c"OCTIME_USEC", wish.until % 1000 * 1000)?;
+    }
     let body = destination.text(destination.body);
-    if detail != Detail::Short && !body.is_empty() {
+    let always = cfg!(stock_overload) && detail == Detail::Full;
+    if detail != Detail::Short && !body.is_empty() || always {
         let attrs = to.structure(c"ATTRS")?;
-        attrs.text(c"BODY", body)?;
+        // Where they are shown always, none are as good as null.
+        attrs.text_or_null(c"BODY", body)?;
         attrs.text_or_null(c"DUID", destination.text(destination.duid))?;
+        if cfg!(stock_probing_count) {
+            let streak = if health.failures > 0 { health.failures } else { health.successes };
+            attrs.int(c"PROBING_COUNT", i32::try_from(streak).unwrap_or(i32::MAX))?;
+        }
         attrs.int(c"MAXLOAD", destination.maxload as i32)?;
         attrs.int(c"WEIGHT", destination.weight as i32)?;
         attrs.int(c"RWEIGHT", destination.rweight as i32)?;
         attrs.text_or_null(c"SOCKET", destination.text(destination.socket))?;
         attrs.text_or_null(c"SOCKNAME", destination.text(destination.sockname))?;
+        if cfg!(stock_ping_socket) {
+            // Where it serves only the socket is kept, not its text.
+            let socket = Attrs::parse(body).map_or(&[][..], |attrs| attrs.ping_socket);
+            attrs.text_or_null(c"PING_SOCKET", socket)?;
+        }
         attrs.text_or_null(c"OBPROXY", destination.text(destination.obproxy))?;
+        if cfg!(stock_overload) {
+            let (least, most) = destination.overload_limits();
+            attrs.unsigned(c"OCMIN", least)?;
+            attrs.unsigned(c"OCMAX", most)?;
+        }
     }
     if module.conf.latency_alpha.is_some() {
         let latency = to.structure(c"LATENCY")?;
@@ -159,6 +197,14 @@ fn show(module: &Module, destination: Member<'_>, detail: Detail, to: &Struct<'_
         show_health(module, destination, (flags, &health), &to.structure(c"HEALTH")?)?;
     }
     Ok(())
+}
+
+/// An id of its own for a destination as long as its record lives, in the form of the stock module's: other servers and other starts
+/// have others.
+fn unique_id(module: &Module, set: i32, record: Option<&Record>) -> String {
+    let serial = record.map_or(0, Record::serial);
+    let (second, process) = module.origin;
+    format!("dspt-{second:x}-{process:x}-{serial:x}-{set:x}")
 }
 
 /// Why the state is what it is. Times are seconds of the wall clock; 0 is never.

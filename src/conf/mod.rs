@@ -112,7 +112,7 @@ pub struct Probing {
     pub from: Vec<u8>,
     /// `ds_ping_interval`, seconds.
     pub interval: u32,
-    /// `ds_ping_fr_timer`, milliseconds; 0 leaves it to tm.
+    /// `ds_ping_fr_timer` or `ds_ping_fr_timeout`, milliseconds; 0 leaves it to tm.
     pub timeout: u32,
     /// `ds_ping_socket`; empty is none.
     pub socket: Vec<u8>,
@@ -211,7 +211,10 @@ impl Conf {
                 read.address("ds_ping_from", &raw.ds_ping_from, Use::From, (DEFAULT_FROM, &instead))
             },
             interval: read.whole("ds_ping_interval", raw.ds_ping_interval, 0),
-            timeout: read.whole("ds_ping_fr_timer", raw.ds_ping_fr_timer, 0),
+            timeout: match read.whole("ds_ping_fr_timeout", raw.ds_ping_fr_timeout, 0) {
+                0 => read.whole("ds_ping_fr_timer", raw.ds_ping_fr_timer, 0),
+                timeout => timeout,
+            },
             socket: raw.ds_ping_socket,
             outbound_proxy: match raw.outbound_proxy.as_slice() {
                 [] => Vec::new(),

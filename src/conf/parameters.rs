@@ -33,6 +33,8 @@ macro_rules! parameters {
             Text ds_ping_from = c"sip:dispatcher@localhost";
             Int ds_ping_interval = 0;
             Int ds_ping_fr_timer = 0;
+            /// Another name for it.
+            Int ds_ping_fr_timeout = 0;
             Text ds_ping_reply_codes = c"";
             Text ds_ping_socket = c"";
             Int ds_probing_mode = 0;
@@ -42,7 +44,8 @@ macro_rules! parameters {
             Int event_callback_mode = 0;
             Int ds_ping_latency_stats = 0;
             Int ds_latency_estimator_alpha = 100;
-            Int ds_retain_latency_stats = 1;
+            /// Where the stock module has it, its default is the old way.
+            Int ds_retain_latency_stats = if cfg!(stock_retain_latency) { 0 } else { 1 };
             Int ds_retain_state = 1;
             Int ds_dns_mode = 1;
             Int ds_dns_interval = 600;

@@ -84,6 +84,7 @@ fn numbers_without_sense_are_in_effect_as_in_the_stock_module() {
     number!(ds_inactive_threshold, -3, |conf| conf.inactive_threshold, 1);
     number!(ds_ping_interval, -1, |conf| conf.probing.is_none(), true);
     number!(ds_ping_fr_timer, -1, |conf| conf.probing.as_ref().unwrap().timeout, 0);
+    number!(ds_ping_fr_timeout, -1, |conf| conf.probing.as_ref().unwrap().timeout, 0);
     number!(ds_probing_mode, 5, |conf| conf.probing_mode, Mode::Flagged);
     number!(ds_probing_mode, -1, |conf| conf.probing_mode, Mode::Flagged);
     number!(ds_timer_mode, 2, |conf| conf.secondary_timer, false);

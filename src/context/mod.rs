@@ -13,7 +13,7 @@ use crate::dest::ReplyCodes;
 use crate::health::mark::Thresholds;
 use crate::host::variable::{Format, Settable};
 use crate::host::xavp::Name;
-use crate::host::{log, mem::Pool, process, runtime, uri};
+use crate::host::{clock, log, mem::Pool, process, runtime, uri};
 use crate::service::health::dns as names_service;
 use crate::service::health::probe;
 use crate::shm::Foreign;
@@ -44,6 +44,8 @@ pub struct Module {
     pub default_socket: Option<Foreign>,
     /// The socket to send probes from where a destination names none.
     pub ping_socket: Option<Foreign>,
+    /// When the server started, in seconds, and its first process.
+    pub origin: (u64, u32),
     /// What names are looked up for.
     pub name_rules: names_service::Rules,
     /// The handlers of events.
@@ -151,6 +153,7 @@ impl Module {
             attrs_variable: named("attrs_pvname", &conf.attrs_pvname, Settable::parse, settable)?,
             default_socket: socket,
             ping_socket,
+            origin: (clock::wall_millis() / 1000, std::process::id()),
             name_rules: names_service::Rules {
                 addresses: conf.dns.on,
                 all: conf.dns.match_all,

@@ -63,10 +63,8 @@ impl Destinations<'_> {
         let mark = if conf.database.is_some() { ", " } else { ":" };
         Self::source_name(conf) + mark
     }
-}
 
-impl Source for Destinations<'_> {
-    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<SourceLine<'t>>, Vec<Problem>), String> {
+    fn lines<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<SourceLine<'t>>, Vec<Problem>), String> {
         match &self.conf.database {
             Some(database) => {
                 let table = String::from_utf8_lossy(&database.table);
@@ -80,7 +78,24 @@ impl Source for Destinations<'_> {
         }
     }
 
+    /// Where nothing is probed some stock modules drop the flag that asks for it.
+    fn in_effect(&self, flags: Flags) -> Flags {
+        let dropped = cfg!(stock_drops_probing) && self.conf.probing.is_none();
+        if dropped { flags.without(Flags::PROBING) } else { flags }
+    }
+}
+
+impl Source for Destinations<'_> {
+    fn read<'t>(&self, text: &'t mut Vec<u8>) -> Result<(Vec<SourceLine<'t>>, Vec<Problem>), String> {
+        let (mut lines, problems) = self.lines(text)?;
+        for line in &mut lines {
+            line.flags = self.in_effect(line.flags);
+        }
+        Ok((lines, problems))
+    }
+
     fn locate<'t>(&self, mut entry: Entry<'t>) -> Result<Resolved<'t>, Problem> {
+        entry.flags = self.in_effect(entry.flags);
         let place = entry.place;
         let wrong = |text: String| Problem::error(place, text);
         let as_written = entry.uri.clone();

@@ -172,6 +172,28 @@ pub fn is_host_name(host: &[u8]) -> bool {
         && !labels.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
 }
 
+/// UDP, as the host numbers transports.
+const UDP: u16 = 1;
+/// TCP, as the host numbers transports.
+const TCP: u16 = 2;
+
+/// The transport that a URI without one has (RFC 3263 section 4.1), as the stock module of this server sees it: 0 where it leaves
+/// that open, as for a name without a port, whose SRV records may say it.
+pub fn usual_transport(uri: &[u8], literal: bool, port: u16) -> u16 {
+    let plain = uri.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sip:"));
+    match (cfg!(stock_default_transport), literal, port) {
+        (false, ..) | (true, false, 0) => 0,
+        (true, true, _) => UDP,
+        (true, false, _) => {
+            if plain {
+                UDP
+            } else {
+                TCP
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

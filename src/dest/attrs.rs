@@ -34,7 +34,11 @@ pub struct AttrValues<T> {
     /// Calls at the same time at most; 0 is no limit.
     pub maxload: u32,
     /// Overload control leaves it out of at least this percentage of selections, when it leaves it out of any.
-    pub ocmin: u32,
+    pub ocmin: u8,
+    /// And of at most this one.
+    pub ocmax: u8,
+    /// What it is said to be left out of until it says so itself.
+    pub ocrate: u8,
     /// Share for algorithm 9.
     pub weight: u32,
     /// Share for algorithm 11.
@@ -57,7 +61,10 @@ impl<T: Default> Default for AttrValues<T> {
             ping_timeout: 0,
             latency: 0,
             maxload: 0,
-            ocmin: 10,
+            // The manual says 10; where the stock module knows the attribute it has 0.
+            ocmin: if cfg!(stock_overload) { 0 } else { 10 },
+            ocmax: MOST_LEFT_OUT,
+            ocrate: 0,
             weight: 0,
             rweight: 0,
             cc: false,
@@ -81,10 +88,20 @@ impl<T> AttrValues<T> {
             latency: self.latency,
             maxload: self.maxload,
             ocmin: self.ocmin,
+            ocmax: self.ocmax,
+            ocrate: self.ocrate,
             weight: self.weight,
             rweight: self.rweight,
             cc: self.cc,
         }
+    }
+
+    /// The least and the largest percentage that overload control leaves out. Limits that contradict one another are as if not there,
+    /// as in the stock module.
+    pub fn overload_limits(&self) -> (u32, u32) {
+        let most = if self.ocmax == 0 { MOST_LEFT_OUT } else { self.ocmax };
+        let least = if self.ocmin > most { 0 } else { self.ocmin };
+        (least.into(), most.into())
     }
 
     /// The local socket that it names, by name or else by address; `text` reads a text. Empty where it names none.
@@ -126,6 +143,9 @@ pub struct Finding {
     pub instead: String,
 }
 
+/// Everything, in percent.
+const MOST_LEFT_OUT: u8 = 100;
+
 /// Largest value of a number attribute: what fits the answer of `dispatcher.list`.
 pub const MAX_NUMBER: u32 = i32::MAX as u32;
 
@@ -154,6 +174,8 @@ enum Known {
     Latency,
     Maxload,
     Ocmin,
+    Ocmax,
+    Ocrate,
     Weight,
     Rweight,
     Cc,
@@ -161,7 +183,7 @@ enum Known {
 
 impl Known {
     /// Names of any length, each once.
-    const NAMES: [(&[u8], Self); 15] = [
+    const NAMES: [(&[u8], Self); 17] = [
         (b"duid", Self::Duid),
         (b"socket", Self::Socket),
         (b"sockname", Self::Sockname),
@@ -174,6 +196,8 @@ impl Known {
         (b"latency", Self::Latency),
         (b"maxload", Self::Maxload),
         (b"ocmin", Self::Ocmin),
+        (b"ocmax", Self::Ocmax),
+        (b"ocrate", Self::Ocrate),
         (b"weight", Self::Weight),
         (b"rweight", Self::Rweight),
         (b"cc", Self::Cc),
@@ -226,6 +250,7 @@ impl<'t> Attrs<'t> {
         quoted: bool,
     ) -> Result<(), Wrong> {
         let (findings, ocmin) = (&mut self.findings, self.values.ocmin);
+        let percent = |number: u32| u8::try_from(number).unwrap_or(MOST_LEFT_OUT);
         let mut number = |most: u32, missing: u32| {
             let found = leading(value);
             let Some(number) = found.number else {
@@ -248,7 +273,9 @@ impl<'t> Attrs<'t> {
             Known::PingTimeout => self.values.ping_timeout = number(MAX_NUMBER, 0),
             Known::Latency => self.values.latency = number(MAX_NUMBER, 0),
             Known::Maxload => self.values.maxload = number(MAX_NUMBER, 0),
-            Known::Ocmin => self.values.ocmin = number(100, ocmin),
+            Known::Ocmin => self.values.ocmin = percent(number(MOST_LEFT_OUT.into(), ocmin.into())),
+            Known::Ocmax => self.values.ocmax = percent(number(MOST_LEFT_OUT.into(), MOST_LEFT_OUT.into())),
+            Known::Ocrate => self.values.ocrate = percent(number(MOST_LEFT_OUT.into(), 0)),
             Known::Weight => self.values.weight = number(MAX_NUMBER, 0),
             Known::Rweight => self.values.rweight = number(MAX_NUMBER, 0),
             Known::Cc => self.values.cc = self.switch(at, name, value),
@@ -400,7 +427,9 @@ mod tests {
             assert_eq!(mended(text, |attrs| attrs.rweight), (value, vec![]), "{text}");
         }
         assert_eq!(mended("ocmin=150", |attrs| attrs.ocmin), (100, vec!["100 is in effect".to_owned()]));
-        assert_eq!(mended("ocmin=x", |attrs| attrs.ocmin).0, 10);
+        assert_eq!(mended("ocmin=x", |attrs| attrs.ocmin).0, Attrs::default().ocmin);
+        assert_eq!(mended("ocmax=150", |attrs| attrs.ocmax).0, 100);
+        assert_eq!(mended("ocrate=x", |attrs| attrs.ocrate).0, 0);
     }
 
     #[test]

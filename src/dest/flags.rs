@@ -46,19 +46,25 @@ impl Flags {
         self.0 & (Self::INACTIVE.0 | Self::DISABLED.0 | Self::UNRESOLVED.0) == 0
     }
 
-    /// The two letters of `dispatcher.list`: A, I, D or T, then P for probing or X.
-    pub const fn letters(self) -> &'static str {
-        let probing = self.has(Self::PROBING);
+    /// The two letters of `dispatcher.list`: A, I, D or T, then P for probing, N for never, or X.
+    pub fn letters(self) -> &'static str {
+        let of = |[probed, never, other]: [&'static str; 3]| {
+            if self.has(Self::PROBING) {
+                probed
+            } else if cfg!(stock_no_ping) && self.has(Self::NO_PING) {
+                never
+            } else {
+                other
+            }
+        };
         if self.has(Self::INACTIVE) || self.has(Self::UNRESOLVED) && !self.has(Self::DISABLED) {
-            if probing { "IP" } else { "IX" }
+            of(["IP", "IN", "IX"])
         } else if self.has(Self::DISABLED) {
-            if probing { "DP" } else { "DX" }
+            of(["DP", "DN", "DX"])
         } else if self.has(Self::TRYING) {
-            if probing { "TP" } else { "TX" }
-        } else if probing {
-            "AP"
+            of(["TP", "TN", "TX"])
         } else {
-            "AX"
+            of(["AP", "AN", "AX"])
         }
     }
 
@@ -101,6 +107,10 @@ mod tests {
         assert_eq!(Flags(1 | 2 | 4 | 8).letters(), "IP");
         assert_eq!(Flags(2 | 4).letters(), "DX");
         assert_eq!(Flags(2 | 8).letters(), "TP");
+        // A letter that tools of a server without it do not know.
+        assert_eq!(Flags(32).letters(), if cfg!(stock_no_ping) { "AN" } else { "AX" });
+        assert_eq!(Flags(4 | 32).letters(), if cfg!(stock_no_ping) { "DN" } else { "DX" });
+        assert_eq!(Flags(8 | 32).letters(), "AP");
         let unresolved = [0, 2 | 8, 4].map(|flags| Flags(flags).with(Flags::UNRESOLVED));
         assert_eq!(unresolved.map(Flags::letters), ["IX", "IP", "DX"]);
         assert!(unresolved.iter().all(|flags| !flags.usable()));

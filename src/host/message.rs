@@ -322,6 +322,11 @@ impl Message {
         self.raw().rcv.proto as u16
     }
 
+    /// The local socket that it came to.
+    pub fn came_to(&self) -> Option<Foreign> {
+        NonNull::new(self.raw().rcv.bind_address).map(|socket| Foreign(socket.cast()))
+    }
+
     pub(super) fn as_ptr(&self) -> *mut ffi::sip_msg {
         self.0.as_ptr()
     }

@@ -5,8 +5,8 @@
 //! pointer has to change when a destination moves to another block.
 
 use super::ranks::Line;
-use crate::dest::Flags;
 use crate::dest::attrs::AttrValues;
+use crate::dest::{Flags, address};
 use crate::shm::cow_list::Run;
 use crate::shm::slice::Slice;
 use crate::shm::{Alloc, Foreign, OutOfMemory, Shared};
@@ -122,6 +122,14 @@ impl<'g> Member<'g> {
     /// The bytes of one of its texts.
     pub fn text(self, span: Span) -> &'g [u8] {
         span.of(self.texts)
+    }
+
+    /// Its transport, as the host numbers them. Where the stock module gives a URI without one the usual one, that; else 0.
+    pub fn transport(self) -> u16 {
+        match self.proto {
+            0 => address::usual_transport(self.text(self.uri), !self.named, self.port),
+            proto => proto,
+        }
     }
 
     /// The local socket that it names, by name or else by address; empty where it names none.

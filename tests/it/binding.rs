@@ -1,7 +1,7 @@
 //! The C interface (`bind_dispatcher`), through the one module of the distribution that binds to it: app_lua_sr, whose
 //! `sr.dispatcher` calls it. (The module keepalive includes the header, but does not bind.)
 
-use crate::support::{Agent, Kamailio};
+use crate::support::{Agent, Kamailio, host};
 
 /// Answers with what `X-Do` evaluates to, and with the destination.
 const SCRIPT: &str = r#"
@@ -65,8 +65,12 @@ fn told(stock: bool) -> Vec<String> {
     told
 }
 
+/// Newer servers have no module that binds.
 #[test]
 fn bound_module_gets_the_same_as_from_the_stock_module() {
+    if !host::has_module("app_lua_sr") {
+        return eprintln!("no module of this server binds to dispatcher");
+    }
     let ours = told(false);
     assert!(ours[0].starts_with("1 sip:127.0.0.11:5060 "), "{ours:?}");
     assert!(ours.contains(&"sip:127.0.0.11:5060 IP".into()), "{ours:?}");

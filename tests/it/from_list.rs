@@ -76,6 +76,11 @@ pub fn about(set: i64, uri: &str) -> Message {
     plain("MESSAGE").with("X-Set", set.to_string()).with("X-Uri", uri)
 }
 
+/// The transport of an address that names none.
+fn usual(transport: &str) -> &str {
+    if cfg!(stock_default_transport) && transport.is_empty() { ";transport=udp" } else { transport }
+}
+
 /// A destination alone in its set, and alone at its host.
 #[derive(Clone)]
 struct Form {
@@ -104,7 +109,7 @@ impl Form {
     fn matches(&self, mode: u32, port: &str, transport: &str) -> bool {
         self.flags & 16 == 0
             && (mode & 1 != 0 || self.port.is_empty() || self.port == port)
-            && (mode & 2 != 0 || self.transport == transport)
+            && (mode & 2 != 0 || usual(self.transport) == usual(transport))
             && (mode & 4 == 0 || self.flags & 5 == 0)
     }
 
@@ -223,4 +228,71 @@ fn source_of_a_message_is_matched_as_the_stock_module_does() {
         assert_rows(&answer, &form.rows(&modes, ":5060", ";transport=udp"), &form.line());
     }
     pair.stop();
+}
+
+/// Bits 8 and 16: the local socket, and the closest of those that match in part. The stock module of the oldest servers ignores both.
+#[test]
+fn socket_and_closeness_count_where_they_are_asked_for() {
+    const ROUTE: &str = r#"
+request_route {
+	route(CLEAR);
+	$var(code) = ds_is_from_list("$(hdr(X-Set){s.int})", "$(hdr(X-Mode){s.int})");
+	append_to_reply("X-Row: $var(code) $var(attrs)\r\n");
+	sl_send_reply("200", "OK");
+}
+route[CLEAR] {
+	$var(attrs) = "unset";
+}
+"#;
+    let params = "modparam(\"dispatcher\", \"attrs_pvname\", \"$var(attrs)\")";
+    let other = crate::support::net::free_port(crate::support::net::address());
+    let side = |stock: bool| {
+        let builder = crate::support::Kamailio::builder().route(ROUTE).modparam(params);
+        let builder = builder.modparam("modparam(\"dispatcher\", \"reload_delta\", 0)");
+        let builder = builder.globals(&format!("listen=udp:{other} name \"other\""));
+        let builder = builder.list("1 sip:127.0.0.1\n");
+        if stock { builder.stock().start() } else { builder.start() }
+    };
+    let seen = |server: &crate::support::Kamailio| {
+        let mut agent = server.agent();
+        let (own, main) = (agent.local(), server.address());
+        let (host, port) = (own.ip(), own.port());
+        server.write_list(&format!(
+            "1 sip:{host}:{port};transport=udp 0 9 socket=udp:{other};note=elsewhere\n\
+             1 sip:{host}:{port};transport=udp 0 8 socket=udp:{main};note=here\n\
+             2 sip:{host} 0 9 note=host\n2 sip:{host}:{port} 0 8 note=port\n\
+             2 sip:{host}:{port};transport=udp 0 7 note=both\n2 sip:{host}:9;transport=tcp 0 6 note=none\n\
+             3 sip:{host}:9;transport=tcp 0 9 note=far\n3 sip:{host} 0 8 note=any\n"
+        ));
+        server.rpc("dispatcher.reload", serde_json::json!([])).unwrap();
+        let mut rows = Vec::new();
+        for set in ["1", "2", "3"] {
+            for mode in ["2", "10", "16", "24", "18"] {
+                let mut call = agent.call();
+                call.extra.push(("X-Set".into(), set.into()));
+                call.extra.push(("X-Mode".into(), mode.into()));
+                agent.send(&call.within("MESSAGE"));
+                let answer = agent.answer(&call, "MESSAGE");
+                let note = answer.header("X-Row").unwrap();
+                let note = note.rsplit("note=").next().unwrap().to_owned();
+                rows.push(format!("{set} {mode} {note}"));
+            }
+        }
+        rows
+    };
+    let [ours, stock] = [side(false), side(true)];
+    let told = seen(&ours);
+    for row in ["1 2 elsewhere", "1 10 here", "1 16 here", "1 24 here", "2 2 host"] {
+        assert!(told.iter().any(|found| found == row), "{row}: {told:?}");
+    }
+    // With 16 something that differs in port and transport may still be the closest.
+    let udp = cfg!(stock_default_transport);
+    for closest in if udp { ["2 16 port", "3 16 any"] } else { ["2 16 both", "3 16 far"] } {
+        assert!(told.iter().any(|found| found == closest), "{closest}: {told:?}");
+    }
+    if cfg!(stock_probing_count) {
+        assert_eq!(told, seen(&stock));
+    }
+    ours.stop();
+    stock.stop();
 }

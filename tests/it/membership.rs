@@ -82,10 +82,25 @@ fn first_destination_of_the_set_that_matches_gives_its_attributes() {
     let told = ["4 0", "4 1", "4 2", "4 4", "4 5", "4 6", "4 7", "-1 0"].map(|asked| row(&udp, asked));
     let inactive = "1 -7 note=inactive";
     let due = [inactive, inactive, inactive, "-1 -7 unset", "-1 -7 unset", "1 -7 note=tcp", "1 -7 note=port"];
+    // Where an address without transport is UDP there are more to match.
+    let due = if cfg!(stock_default_transport) {
+        [
+            inactive,
+            "1 -7 note=port",
+            inactive,
+            "1 -7 unset",
+            "1 -7 note=port",
+            "1 -7 note=tcp",
+            "1 -7 note=port",
+        ]
+    } else {
+        due
+    };
     assert_eq!((&told[..7], told[7]), (&due[..], "1 4 note=inactive"));
     let none = pair.same(&about(4, &format!("{host}:5060")));
     let told = ["4 0", "4 2", "4 4"].map(|asked| row(&none, asked));
-    assert_eq!(told, ["1 -7 unset", inactive, "1 -7 unset"]);
+    let due = if cfg!(stock_default_transport) { inactive } else { "1 -7 unset" };
+    assert_eq!(told, [due, inactive, "1 -7 unset"]);
     assert_eq!(row(&pair.same(&about(4, &format!("{host}:5080"))), "4 0"), "1 -7 note=later");
     pair.stop();
 }
@@ -143,8 +158,8 @@ fn source_may_have_an_ipv6_address() {
         assert_eq!(own(&ours), own(&stock));
         let told = ["0", "1", "2", "3"].map(|mode| row(&ours, &format!("{set} {mode}")).starts_with("1 "));
         let due = match set {
-            1 | 3 => [false, false, true, true],
-            2 => [true; 4],
+            1 | 3 if !cfg!(stock_default_transport) => [false, false, true, true],
+            1..4 => [true; 4],
             4 => [false, true, false, true],
             _ => [false; 4],
         };

@@ -15,7 +15,7 @@ pub const ROUTE: &str = r#"
 request_route {
 	if (is_method("MESSAGE")) {
 		$var(uri) = $hdr(X-Uri);
-		if (ds_is_from_list("1", "1", "$var(uri)")) sl_send_reply("200", "From The List");
+		if (ds_is_from_list("1", "3", "$var(uri)")) sl_send_reply("200", "From The List");
 		else sl_send_reply("403", "A Stranger");
 		exit;
 	}

@@ -34,6 +34,7 @@ const ALL: &[(&str, &str)] = &[
     ("ds_inactive_threshold", "10"),
     ("ds_ping_reply_codes", "\"class=2;code=403;code=488;class=3\""),
     ("ds_ping_fr_timer", "3000"),
+    ("ds_ping_fr_timeout", "3000"),
     ("ds_probing_mode", "1"),
     ("ds_hash_size", "9"),
     ("ds_hash_expire", "3600"),

@@ -150,7 +150,7 @@ fn time_of_a_probe_is_that_of_its_destination() {
     let lines = ["", ";ping_timeout=200", ";ping_timeout=1500", ";ping_timeout=0"];
     let line = |(n, more): (usize, &&str)| format!("1 {} 0 0 duid=gw{n}{more}\n", gateways.uri_of(n));
     let list: String = lines.iter().enumerate().map(line).collect();
-    let server = set(probing(1, list), "ds_ping_fr_timer", 1000).start();
+    let server = set(probing(1, list), "ds_ping_fr_timeout", 1000).start();
     become_all(&server, &["AP", "IP", "AP", "AP"]);
     no_failure_but_at(&server, 1);
     server.stop();

@@ -87,12 +87,18 @@ fn answer_after_the_end_of_probing_is_dropped() {
     }
 }
 
-/// One gateway is down, the other up, and both have answered often.
+/// One gateway is down, the other up, and both have answered often. A reload keeps latencies unless `builder` says otherwise.
 fn with_history(builder: impl FnOnce(Builder) -> Builder) -> (Kamailio, Probed, Vec<Value>) {
+    by_default(|given| builder(set(given, "ds_retain_latency_stats", 1)))
+}
+
+/// The same with the server's own default for latencies.
+fn by_default(builder: impl FnOnce(Builder) -> Builder) -> (Kamailio, Probed, Vec<Value>) {
     let gateways = Probed::start();
     gateways.behave_at("gw0", BAD);
     let list = gateways.list(1, 2, "latency=90");
-    let server = builder(set(probing(1, list), "ds_ping_latency_stats", 1)).start();
+    let builder = builder(set(probing(1, list), "ds_ping_latency_stats", 1));
+    let server = builder.start();
     become_all(&server, &["IP", "AP"]);
     more_probes(&gateways, 4);
     freeze(&server);
@@ -142,6 +148,18 @@ fn without_retain_state_a_reload_takes_states_from_the_file() {
         assert_eq!(after["LATENCY"], before["LATENCY"]);
     }
     told_so_many(&server, 1);
+    server.stop();
+}
+
+/// Where the stock module has the parameter its default is 0.
+#[test]
+fn whether_a_reload_keeps_latencies_follows_the_release_where_nothing_is_said() {
+    let (server, _gateways, before) = by_default(|builder| builder);
+    reload(&server);
+    for (after, before) in all(&server).iter().zip(&before) {
+        let anew = after["LATENCY"]["EST"] == 90.0;
+        assert_eq!(anew, cfg!(stock_retain_latency), "{before} {after}");
+    }
     server.stop();
 }
 

@@ -78,9 +78,10 @@ fn written(dir: &Path, config: &str, more: &str) -> PathBuf {
     let config = config.replace(FOLDER, &format!("{}/", dir.display())).replace(LIST, "DISPATCHER_LIST");
     let config = config.replace(MODULES, &format!("{}/", host::folder()));
     let before = format!(
-        "#!KAMAILIO\nlisten=LISTEN_ADDR\nauto_aliases=no\ndebug=2\nchildren=2\n{more}\n\
+        "#!KAMAILIO\nmpath=\"{}/\"\nlisten=LISTEN_ADDR\nauto_aliases=no\ndebug=2\nchildren=2\n{more}\n\
          loadmodule \"jsonrpcs.so\"\nloadmodule \"kex.so\"\n\
-         modparam(\"jsonrpcs\", \"transport\", 4)\nmodparam(\"jsonrpcs\", \"dgram_socket\", RPC_SOCKET)\n"
+         modparam(\"jsonrpcs\", \"transport\", 4)\nmodparam(\"jsonrpcs\", \"dgram_socket\", RPC_SOCKET)\n",
+        host::folder()
     );
     let file = dir.join("kamailio.cfg");
     fs::write(&file, before + &config).expect("a file");

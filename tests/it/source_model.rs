@@ -22,7 +22,7 @@ impl Row {
     pub fn random(n: usize, random: &mut Random) -> Row {
         let maxload = random.of(&[50, 60, 70]);
         Row {
-            flags: random.of(&[0, 8]),
+            flags: random.of(&[0, 2]),
             priority: random.of(&[0, 5, 9]),
             attrs: format!("duid=gw{n};maxload={maxload};note=n{}", random.below(1000)),
         }
@@ -30,7 +30,7 @@ impl Row {
 
     /// The state that it says: as `set_state` takes it, and as a list shows it.
     pub fn state(&self) -> (&'static str, &'static str) {
-        if self.flags == 8 { ("ap", "AP") } else { ("a", "AX") }
+        if self.flags == 2 { ("t", "TX") } else { ("a", "AX") }
     }
 }
 

@@ -91,7 +91,7 @@ pub fn set<A: Alloc>(root: &Root<A>, destinations: &[Member<'_>], state: Flags, 
 }
 
 /// A destination asks to be left out of some selections. False if there is no such destination, or a newer wish is in force. A rate
-/// below the configured minimum is raised to it; 0 ends the overload.
+/// outside of the configured limits is the nearest one inside; 0 ends the overload.
 pub fn wish<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
@@ -103,7 +103,8 @@ pub fn wish<A: Alloc>(
     let mut taken = false;
     for (_, destination) in set.with_uri(uri) {
         if let Some(record) = root.registry.record(destination.record) {
-            let rate = if rate == 0 { 0 } else { rate.max(destination.ocmin) };
+            let (least, most) = destination.overload_limits();
+            let rate = if rate == 0 { 0 } else { rate.clamp(least, most) };
             taken |= record.wish(Wish { rate, until }, sequence);
         }
     }

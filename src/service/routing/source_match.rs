@@ -2,7 +2,7 @@
 
 use crate::select::Candidates;
 use crate::service::routing::candidates::View;
-use crate::shm::Alloc;
+use crate::shm::{Alloc, Foreign};
 use crate::state::{Member, Root, Set};
 use core::net::IpAddr;
 
@@ -14,6 +14,8 @@ impl Mode {
     const NO_PORT: i32 = 1;
     const NO_PROTOCOL: i32 = 2;
     const ACTIVE: i32 = 4;
+    const SOCKET: i32 = 8;
+    const CLOSEST: i32 = 16;
 
     /// Address and port; the mode where none is given.
     pub const WITHOUT_PROTOCOL: Self = Self(Self::NO_PROTOCOL);
@@ -32,17 +34,46 @@ pub struct Sender {
     pub port: u16,
     /// Transport, as the host numbers them.
     pub protocol: u16,
+    /// The local socket that it came to.
+    pub came_to: Option<Foreign>,
 }
 
-/// The first destination of the set that matches. A destination without known addresses matches nothing; one without a port matches
-/// any port.
-pub fn find<'a, A: Alloc>(root: &Root<A>, set: &'a Set<A>, mode: Mode, sender: Sender) -> Option<Member<'a>> {
+/// How much of a destination matches, besides its address: the sum of 2 for the port, 4 for the transport, 8 for the local socket.
+type Closeness = u8;
+
+/// With mode 16 no destination is closer.
+pub const CLOSEST: Closeness = 2 + 4 + 8;
+
+/// The first destination of the set that matches; with mode 16 the first one of those that match best, and how well. A destination
+/// without known addresses matches nothing; one without a port matches any port.
+pub fn find<'a, A: Alloc>(
+    root: &Root<A>,
+    set: &'a Set<A>,
+    mode: Mode,
+    sender: Sender,
+) -> Option<(Member<'a>, Closeness)> {
     let view = View::new(root, set);
+    let closest = mode.has(Mode::CLOSEST);
     let matches = |at: usize, one: Member<'_>| {
         one.addresses().contains(&sender.address)
-            && (mode.has(Mode::NO_PORT) || one.port == 0 || one.port == sender.port)
-            && (mode.has(Mode::NO_PROTOCOL) || one.proto == sender.protocol)
+            && (closest || mode.has(Mode::NO_PORT) || one.port == 0 || one.port == sender.port)
+            && (closest || mode.has(Mode::NO_PROTOCOL) || one.transport() == sender.protocol)
             && (!mode.has(Mode::ACTIVE) || view.usable(at))
+            && (!mode.has(Mode::SOCKET) || one.send_from.is_none() || one.send_from == sender.came_to)
     };
-    set.iter().enumerate().find(|(at, one)| matches(*at, *one)).map(|(_, one)| one)
+    let mut matching = set.iter().enumerate().filter(|(at, one)| matches(*at, *one)).map(|(_, one)| one);
+    if !closest {
+        return matching.next().map(|one| (one, CLOSEST));
+    }
+    let mut best: Option<(Member<'a>, Closeness)> = None;
+    for one in matching {
+        let of = |same: bool, worth: Closeness| if same { worth } else { 0 };
+        let closeness = of(one.port != 0 && one.port == sender.port, 2)
+            + of(one.transport() != 0 && one.transport() == sender.protocol, 4)
+            + of(one.send_from.is_some() && one.send_from == sender.came_to, 8);
+        if best.is_none_or(|(_, before)| before < closeness) {
+            best = Some((one, closeness));
+        }
+    }
+    best
 }

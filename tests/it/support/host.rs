@@ -50,6 +50,11 @@ pub fn has_module(name: &str) -> bool {
     folder.join(&file).is_file() || folder.join(name).join(file).is_file()
 }
 
+/// The letters of a destination that asks to be probed, where nothing is: some servers drop that flag.
+pub fn unprobed(letters: &str) -> String {
+    if cfg!(stock_drops_probing) { letters.replace('P', "X") } else { letters.into() }
+}
+
 /// Where its own dispatcher is.
 pub fn stock_module() -> PathBuf {
     let folder = Path::new(folder());

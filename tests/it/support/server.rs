@@ -25,7 +25,7 @@ const ALARMS: &[&str] = &["exited by a signal", "CRITICAL:", "BUG:"];
 
 /// Except that the main process of TCP calls it critical when the others have ended before it, and that some servers count how
 /// long TCP takes in an end that they call critical.
-const NO_ALARM: &[&str] = &["receive_fd(): EOF"];
+const NO_ALARM: &[&str] = &["receive_fd(): EOF", "tcp_timer_check_connections(): message processing timeout"];
 
 pub struct Kamailio {
     child: ChildGuard,

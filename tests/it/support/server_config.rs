@@ -286,9 +286,10 @@ impl Builder {
         let tcp = if self.tcp { format!("listen=tcp:{address}") } else { "disable_tcp=yes".into() };
         let rpc = self.rpc_udp.map_or_else(|| format!("{dir}/rpc"), |address| format!("udp:{address}"));
         let quick = self.resolver.map_or("", |_| QUICK_DNS);
+        let limit = if cfg!(message_limit) { "msg_recv_max_size=65535\n" } else { "" };
         let mut text = format!(
             "#!KAMAILIO\n#!substdef \"!RUN_DIR!{dir}!g\"\n\
-             debug={}\nchildren={}\nlisten=udp:{address}\n{tcp}\nauto_aliases=no\ndns=no\nrev_dns=no\n{quick}{}\n",
+             debug={}\nchildren={}\nlisten=udp:{address}\n{tcp}\nauto_aliases=no\ndns=no\nrev_dns=no\n{limit}{quick}{}\n",
             self.debug, self.workers, self.globals
         );
         let transactions = TRANSACTIONS.iter().filter(|_| self.tm != Tm::Never);

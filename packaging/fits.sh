@@ -2,7 +2,7 @@
 # Whether the installed server is the one that the module is built for: its loader compares two texts, which each module of that
 # server has in its file. (@…@ is filled in when the package is made.)
 fits() { # FOLDER: where the server's own modules are
-    for stock in "$1/pv.so" "$1/tm.so" "$1/sl.so"; do
+    for stock in "$1/pv.so" "$1/pv/pv.so" "$1/tm.so" "$1/sl.so"; do
         [ ! -f "$stock" ] || break
     done
     if [ ! -f "$stock" ]; then

@@ -21,10 +21,12 @@ modules=${modules%/}
 number=$(sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)
 
 # The two texts that the loader compares, from a module of that server; ours must have them as well.
-texts() { tr '\0' '\n' <"$modules/pv.so" | grep -aE -m 1 "$1"; }
-[ -f "$modules/pv.so" ] || fail "no pv.so in $modules: set KAMAILIO_MODULES= to where the server's modules are"
-version=$(texts '^kamailio [0-9].*\(.*\)$') || fail "$modules/pv.so names no version"
-flags=$(texts '^[A-Z][A-Z0-9_]+(-[A-Z0-9_]+)?(, [A-Z][A-Z0-9_]+(-[A-Z0-9_]+)?){3,}$') || fail "$modules/pv.so names no flags"
+stock=$modules/pv.so
+[ -f "$stock" ] || stock=$modules/pv/pv.so # as in a tree that is not installed
+[ -f "$stock" ] || fail "no pv.so in $modules: set KAMAILIO_MODULES= to where the server's modules are"
+texts() { tr '\0' '\n' <"$stock" | grep -aE -m 1 "$1"; }
+version=$(texts '^kamailio [0-9].*\(.*\)$') || fail "$stock names no version"
+flags=$(texts '^[A-Z][A-Z0-9_]+(-[A-Z0-9_]+)?(, [A-Z][A-Z0-9_]+(-[A-Z0-9_]+)?){3,}$') || fail "$stock names no flags"
 for text in "$version" "$flags"; do
     grep -aqF -e "$text" build/dispatcher.so || fail "build/dispatcher.so is not for this server ('$text'): run make build"
 done

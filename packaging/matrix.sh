@@ -113,7 +113,7 @@ stage() {
     return "$status"
 }
 
-table=$logs/table.md
+table=$logs/$(IFS=+; echo "${releases[*]}").md
 {
     printf '| release | Kamailio | Rust |'
     for name in $stages; do printf ' %s |' "$name"; done

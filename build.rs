@@ -66,7 +66,7 @@ fn build() -> Result<()> {
         .allowlist_function("dns_set_local_ttl|get_record|free_rdata_list|cfg_declare|counter_register|db_bind_mod|db_table_version")
         .allowlist_function("route_lookup|run_top_route|register_script_cb|parse_msg|free_sip_msg|inc_msg_no|ksr_msg_env_reset")
         .allowlist_function("sr_kemi_(eng_get|act_ctx_get|act_ctx_set|route)")
-        .allowlist_var("CFG_(VAR_INT|VAR_STR|ATOMIC)|ns_t_srv|event_rt|route_type|EVENT_ROUTE|PROC_(TIMER|MAIN)|TMCB_(LOCAL_COMPLETED|REQUEST_IN|REQUEST_SENT|REQUEST_FWDED|DESTROY)|TYPE_REQUEST|TMCB_RETR_F|(PRE|POST)_SCRIPT_CB|mhomed|sendipv[46]")
+        .allowlist_var("CFG_(VAR_INT|VAR_STR|ATOMIC)|ns_t_srv|event_rt|route_type|EVENT_ROUTE|PROC_(TIMER|MAIN)|TMCB_(LOCAL_COMPLETED|LOCAL_REQUEST_IN|REQUEST_IN|RESPONSE_IN|ON_FAILURE|RESPONSE_SENT|E2ECANCEL_IN|REQUEST_SENT|REQUEST_FWDED|DESTROY)|TYPE_REQUEST|TMCB_RETR_F|(PRE|POST)_SCRIPT_CB|mhomed|sendipv[46]")
         .allowlist_type("xhttp_api_t|db_func_t|db1_con_t|db1_res_t|db_val_t|db_type_t|cfg_def_t|tm_binds|srv_rdata|__ns_type|uac_req_t|tmcb_params|transaction_cb|run_act_ctx|sip_protos")
         .opaque_type("cell|dlg|dlg_t")
         .allowlist_var("EQ_T|FPARAM_INT|PVT_OTHER")

@@ -9,7 +9,7 @@ use crate::support::in_process::{key, serving};
 use crate::support::plot::{Ink, Plot, Series, Shape};
 use crate::support::table::algorithm;
 use crate::support::turns::in_turns;
-use dispatcher::load::{About, Event, Invite, News, Tags};
+use dispatcher::load::{About, Event, Invite, News, Tags, Timer};
 use dispatcher::service::routing::call_count;
 use dispatcher::service::routing::choose::{Ask, Call, select};
 use dispatcher::shm::Heap;
@@ -59,12 +59,19 @@ pub fn one(root: &Root<Heap>, worker: usize, algorithm: u32, round: u32) {
         now_ms: &|| 0,
         random: &|| 0,
         spare_last: false,
+        counts_all: false,
         hash: &|_| Some(round.wrapping_mul(0x9e37_79b9)),
         retry: None,
     };
     black_box(select(root, &sets, &ask).unwrap().at);
     if algorithm == 10 {
-        let news = News { event: Event::Unset, about: About::Request, tags: Tags::default(), now: 0 };
+        let news = News {
+            event: Event::Unset,
+            about: About::Request,
+            tags: Tags::default(),
+            now: 0,
+            timer: Timer::Same,
+        };
         assert!(call_count::report(root, &call, &news).unwrap());
     }
 }

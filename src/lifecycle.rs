@@ -114,6 +114,9 @@ pub fn before_fork() -> Result<(), String> {
         tm::load(prober::answered)?;
     }
     tracking::begin()?;
+    if module.conf.load_auto {
+        tracking::follow()?;
+    }
     attempts::follow(module)?;
     Ok(())
 }

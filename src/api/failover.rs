@@ -82,7 +82,13 @@ fn call_key(module: &Module, msg: &Message) -> Option<Key> {
 
 /// If the call counts anywhere, it goes to the destination of this record now.
 fn follow(module: &Module, msg: &Message, key: Key, record: u32) {
-    let counts = call_count::follow(module.root, || Some(key), record, || tracking::invite(msg));
+    let counts = call_count::follow(
+        module.root,
+        || Some(key),
+        record,
+        || tracking::invite(msg),
+        tracking::counts_all(module, msg),
+    );
     if tracking::told(counts) == Some(true) {
         tracking::chosen(module, msg, key, record, true);
     }

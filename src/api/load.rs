@@ -5,13 +5,18 @@ use crate::context::module;
 use crate::host::message::{Kind, Message, Method};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log};
-use crate::load::{About, Event, News, Tags};
+use crate::load::{About, Event, News, Tags, Timer};
 use crate::service::routing::call_count;
 
 /// `ds_load_update()`: a BYE or CANCEL releases the call, a 2xx to its INVITE confirms it, anything else shows that it
 /// is still there.
 pub fn load_update(msg: &mut Message, _: &Values<'_>) -> Verdict {
-    let event = |kind| match kind {
+    report("ds_load_update", msg, goes_on)
+}
+
+/// What a message says that goes its usual way.
+pub(super) fn goes_on(kind: Kind) -> Option<Event> {
+    match kind {
         Kind::Request(Method::Bye) => Some(Event::Ended),
         Kind::Request(Method::Cancel) => Some(Event::Cancelled),
         Kind::Request(_) => Some(Event::Seen),
@@ -19,8 +24,17 @@ pub fn load_update(msg: &mut Message, _: &Values<'_>) -> Verdict {
         Kind::Reply(Method::Bye | Method::Cancel, _) => None,
         Kind::Reply(_, 200..300) => Some(Event::Seen),
         Kind::Reply(..) => None,
-    };
-    report("ds_load_update", msg, event)
+    }
+}
+
+/// What a reply says that refuses a request.
+pub(super) fn refuses(kind: Kind) -> Option<Event> {
+    match kind {
+        Kind::Reply(Method::Invite, 408 | 481) => Some(Event::Lost),
+        Kind::Reply(Method::Invite, 300..) => Some(Event::Refused),
+        Kind::Reply(Method::Bye | Method::Update | Method::Info, 481) => Some(Event::Ended),
+        _ => None,
+    }
 }
 
 /// `ds_load_unset()`: releases the call, unless the message shows that it goes on.
@@ -33,11 +47,8 @@ pub fn load_unset(msg: &mut Message, _: &Values<'_>) -> Verdict {
         Kind::Request(Method::Invite) if in_dialog => Some(Event::Refused),
         Kind::Request(Method::Cancel) => Some(Event::Cancelled),
         Kind::Request(_) => Some(Event::Unset),
-        Kind::Reply(Method::Invite, 408 | 481) => Some(Event::Lost),
-        Kind::Reply(Method::Invite, 300..) => Some(Event::Refused),
         Kind::Reply(Method::Invite, 200..300) => Some(Event::Unset),
-        Kind::Reply(Method::Bye | Method::Update | Method::Info, 481) => Some(Event::Ended),
-        Kind::Reply(..) => None,
+        reply => refuses(reply),
     };
     report("ds_load_unset", msg, event)
 }
@@ -48,7 +59,9 @@ fn report(function: &str, msg: &Message, event: impl Fn(Kind) -> Option<Event>) 
         log::error(format_args!("{function}: the message has no readable Call-ID or CSeq"));
         return Verdict::FALSE;
     };
-    if let Some(event) = event(kind) {
+    // Where calls are followed, the script's word changes nothing: what it says too early (of a BYE that it then refuses) must
+    // not count.
+    if let Some(event) = event(kind).filter(|_| !module.conf.load_auto) {
         let key = module.root.secret.call(call_id);
         let about = match kind {
             Kind::Reply(Method::Invite, _) => tracking::about_reply(msg),
@@ -56,7 +69,7 @@ fn report(function: &str, msg: &Message, event: impl Fn(Kind) -> Option<Event>) 
             Kind::Request(_) => tracking::about_request(msg),
         };
         let tags = if event.is_of_a_dialog() { tracking::tags(module, msg) } else { Tags::default() };
-        let news = News { event, about, tags, now: clock::seconds() };
+        let news = News { event, about, tags, now: clock::seconds(), timer: Timer::Same };
         tracking::told(call_count::report(module.root, &key, &news));
     }
     Verdict::True

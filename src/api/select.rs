@@ -250,6 +250,7 @@ pub(super) fn with_ask<T>(
         now_ms: &clock::wall_millis,
         random: &process::random_number,
         spare_last: module.conf.use_default,
+        counts_all: tracking::counts_all(module, msg),
         hash: &|text| hashed(module, msg, text),
         retry: None,
     })

@@ -56,6 +56,8 @@ pub struct Conf {
     pub setid_pvname: Vec<u8>,
     /// `attrs_pvname`, the variable that it sets to the attributes; empty is none.
     pub attrs_pvname: Vec<u8>,
+    /// `ds_load_auto`: calls are followed without a word in the script.
+    pub load_auto: bool,
     /// `ds_default_socket`, where a destination names none; empty is none.
     pub default_socket: Vec<u8>,
     /// `ds_default_sockname`, which wins over it; empty is none.
@@ -254,6 +256,7 @@ impl Conf {
                 early: read.whole("ds_hash_initexpire", raw.ds_hash_initexpire, 7200),
                 confirmed: read.whole("ds_hash_expire", raw.ds_hash_expire, 7200),
             },
+            load_auto: read.switch("ds_load_auto", raw.ds_load_auto),
             check_interval: read.from(1, "ds_hash_check_interval", raw.ds_hash_check_interval, 30),
             reload_delta: read.whole("reload_delta", raw.reload_delta, 0),
             probing_threshold: read.from(1, "ds_probing_threshold", raw.ds_probing_threshold, 1),

@@ -64,6 +64,7 @@ macro_rules! parameters {
             Int ds_load_mode = 0;
             Text ds_state_file = c"";
             Int ds_lean_failover = 0;
+            Int ds_load_auto = 0;
         }
     };
 }

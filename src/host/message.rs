@@ -165,6 +165,18 @@ impl Message {
         }
     }
 
+    /// The seconds of its Session-Expires (RFC 4028 section 4), if it has one that is right.
+    pub fn session_expires(&self) -> Option<u32> {
+        if !self.parse(ffi::HDR_SESSIONEXPIRES_T) {
+            return None;
+        }
+        // SAFETY: null or a header of the message.
+        let header = unsafe { self.raw().session_expires.as_ref() }?;
+        // SAFETY: the body points into the message's buffer.
+        let text = unsafe { text::bytes(header.body) }.split(|&byte| byte == b';').next()?;
+        core::str::from_utf8(text).ok()?.trim().parse().ok()
+    }
+
     /// The number of its CSeq, as written; empty where it has none.
     pub fn cseq_number(&self) -> &[u8] {
         if !self.parse(ffi::HDR_CSEQ_T) || self.raw().cseq.is_null() {

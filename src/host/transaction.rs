@@ -6,7 +6,7 @@
 //!
 //! A branch that DNS failover adds shares its name with an earlier one, and goes where that went.
 
-use super::message::Message;
+use super::message::{Kind, Message, Method};
 use super::{ffi, guard::guard, process, text, tm};
 use core::ffi::{c_int, c_uint, c_void};
 use core::ptr::{NonNull, null_mut};
@@ -41,11 +41,56 @@ pub struct Watcher {
     pub ended: fn(&Ended<'_>),
 }
 
+/// Who is told of replies, and of what happens inside dialogs, too.
+pub struct Follower {
+    /// A final reply came on a branch. The host has not dealt with it.
+    pub replied: fn(&Replied<'_>),
+    /// All branches have failed so far, or the caller was refused.
+    pub failed: fn(&Ended<'_>),
+    /// The host acts on a CANCEL of the caller.
+    pub cancelled: fn(&Message),
+    /// Whether the outcome of this request, which begins a transaction, matters.
+    pub matters: fn(&Message) -> bool,
+    /// Such a request is about to be sent on. The branch route has run; sending may still fail.
+    pub sent_on: fn(&Message),
+    /// Nobody has answered it.
+    pub timed_out: fn(&Message),
+    /// The host makes a request of its own (a BYE, say): its text.
+    pub made: fn(&[u8]),
+}
+
 static WATCHER: OnceLock<Watcher> = OnceLock::new();
+static FOLLOWER: OnceLock<Follower> = OnceLock::new();
 
 /// Sets the callbacks. Once, before the fork.
 pub fn tell(watcher: Watcher) -> Result<(), &'static str> {
     WATCHER.set(watcher).map_err(|_| "transactions are watched twice")
+}
+
+/// Has replies told as well. Once, before the fork, when `tm` is loaded.
+pub fn follow(follower: Follower) -> Result<(), &'static str> {
+    FOLLOWER.set(follower).map_err(|_| "transactions are followed twice")?;
+    let Some(register) = tm::binds().and_then(|tm| tm.register_tmcb) else { return Ok(()) };
+    let begins: [(_, Callback); 2] = [(ffi::TMCB_LOCAL_REQUEST_IN, made), (ffi::TMCB_REQUEST_IN, begun)];
+    for (types, callback) in begins {
+        // SAFETY: before the fork, as the host wants it for these types; it keeps the address of the callback only.
+        let done =
+            unsafe { register(null_mut(), null_mut(), types as c_int, Some(callback), null_mut(), None) };
+        if done < 0 {
+            return Err("the host has no memory for a callback");
+        }
+    }
+    Ok(())
+}
+
+/// A final reply on a branch.
+pub struct Replied<'a> {
+    /// The reply.
+    pub reply: &'a Message,
+    /// The branch.
+    pub branch: Branch,
+    /// Its status code.
+    pub code: u16,
 }
 
 /// A branch that is about to be sent. The branch route has run; sending may still fail.
@@ -56,10 +101,16 @@ pub struct Sent<'a> {
     pub branch: Branch,
     /// The record that was given to [`watch`], or that was noted since.
     pub noted: Option<u32>,
+    cell: Cell,
     word: &'a AtomicUsize,
 }
 
 impl Sent<'_> {
+    /// Whether the branch of this number has failed: refused, or not answered in time.
+    pub fn has_failed(&self, branch: u16) -> bool {
+        self.cell.has_failed(branch)
+    }
+
     /// Notes a record for the branches to come.
     pub fn note(&self, record: u32) {
         let keep = |word: usize| Some(word & OTHERS | packed(record));
@@ -167,6 +218,10 @@ impl Cell {
         unsafe { ffi::shim_tm_branches(self.0.as_ptr()) }.try_into().unwrap_or(0)
     }
 
+    fn has_failed(self, branch: u16) -> bool {
+        branch < self.branches() && self.status(branch) >= 300
+    }
+
     fn status(self, branch: u16) -> c_int {
         // SAFETY: as above; the branch exists.
         unsafe { ffi::shim_tm_status(self.0.as_ptr(), branch.into()) }
@@ -265,6 +320,11 @@ pub fn is_relayed() -> bool {
     Cell::current().is_some_and(|cell| cell.branches() > 0)
 }
 
+/// Whether the request at hand has a transaction that has sent it on.
+pub fn has_sent() -> bool {
+    Cell::current().is_some_and(|cell| (0..cell.branches()).any(was_sent))
+}
+
 /// The transaction of the request at hand.
 pub fn current() -> Option<Transaction> {
     Cell::current().map(Cell::transaction)
@@ -299,7 +359,14 @@ pub fn watch(request: &Message, record: u32) -> Result<(), Unwatched> {
     if watched {
         return Ok(());
     }
-    let types = (ffi::TMCB_REQUEST_FWDED | ffi::TMCB_REQUEST_SENT | ffi::TMCB_DESTROY) as c_int;
+    let followed = match FOLLOWER.get() {
+        Some(_) => {
+            ffi::TMCB_RESPONSE_IN | ffi::TMCB_ON_FAILURE | ffi::TMCB_RESPONSE_SENT | ffi::TMCB_E2ECANCEL_IN
+        }
+        None => 0,
+    };
+    let watched = ffi::TMCB_REQUEST_FWDED | ffi::TMCB_REQUEST_SENT | ffi::TMCB_DESTROY;
+    let types = (watched | followed) as c_int;
     let word = packed(record) as *mut c_void;
     // SAFETY: the message is valid. The host keeps the address of the callback and the word, and releases nothing.
     if unsafe { register(request.as_ptr(), null_mut(), types, Some(called), word, None) } < 0 {
@@ -329,6 +396,24 @@ unsafe extern "C" fn called(cell: *mut ffi::cell, what: c_int, params: *mut ffi:
         }) else {
             return;
         };
+        if let Some(follower) = FOLLOWER.get() {
+            if is(ffi::TMCB_RESPONSE_IN) {
+                return replied(follower, transaction, params);
+            }
+            if is(ffi::TMCB_ON_FAILURE | ffi::TMCB_RESPONSE_SENT) {
+                if params.code >= 300 {
+                    // SAFETY: it lives for the time of the call.
+                    let request = unsafe { cell.request() };
+                    (follower.failed)(&Ended { request, transaction, cell });
+                }
+                return;
+            }
+            if is(ffi::TMCB_E2ECANCEL_IN) {
+                // SAFETY: the CANCEL, for the time of the call.
+                let cancel = unsafe { Message::from_host(params.req) };
+                return cancel.iter().for_each(follower.cancelled);
+            }
+        }
         let matters = |number: u16| word.load(Ordering::Relaxed) >> number & 1 == 0;
         let branch = |number| Branch { transaction, number };
         if is(ffi::TMCB_REQUEST_SENT) {
@@ -357,8 +442,73 @@ unsafe extern "C" fn called(cell: *mut ffi::cell, what: c_int, params: *mut ffi:
             return; // DNS failover: told when it is sent
         }
         let noted = noted(word.load(Ordering::Relaxed));
-        if !(watcher.sent)(&Sent { request, branch: branch(number), noted, word }) {
+        if !(watcher.sent)(&Sent { request, branch: branch(number), noted, cell, word }) {
             word.fetch_or(1 << number, Ordering::Relaxed);
         }
+    });
+}
+
+/// A reply matched a branch.
+fn replied(follower: &Follower, transaction: Transaction, params: &ffi::tmcb_params) {
+    let Ok(code) = u16::try_from(params.code) else { return };
+    // SAFETY: the reply, for the time of the call, or the host's mark for none.
+    let Some(reply) = (unsafe { Message::from_host(params.rpl) }).filter(|_| code >= 200) else { return };
+    // The answer to a CANCEL of the host's comes on the same branch.
+    if !matches!(reply.kind(), Some(Kind::Reply(Method::Invite, _))) {
+        return;
+    }
+    let (Some(check), mut number) = (tm::binds().and_then(|tm| tm.t_check), -1) else { return };
+    // SAFETY: the message is valid. The host has looked it up already, and only says again what it found.
+    if unsafe { check(reply.as_ptr(), &raw mut number) } < 1 {
+        return;
+    }
+    if let Ok(number) = u16::try_from(number) {
+        let branch = Branch { transaction, number };
+        (follower.replied)(&Replied { reply: &reply, branch, code });
+    }
+}
+
+/// A transaction was made for a request.
+unsafe extern "C" fn begun(cell: *mut ffi::cell, _: c_int, params: *mut ffi::tmcb_params) {
+    guard((), || {
+        // SAFETY: null or the host's, for the time of the call.
+        let Some(params) = (unsafe { params.as_ref() }) else { return };
+        // SAFETY: the request of which the transaction is made.
+        let Some(request) = (unsafe { Message::from_host(params.req) }) else { return };
+        let Some(follower) = FOLLOWER.get().filter(|follower| (follower.matters)(&request)) else { return };
+        let Some(register) = tm::binds().and_then(|tm| tm.register_tmcb) else { return };
+        let types = (ffi::TMCB_REQUEST_FWDED | ffi::TMCB_ON_FAILURE) as c_int;
+        // SAFETY: the message and its transaction are valid. The host keeps the address of the callback, and releases nothing.
+        let done = unsafe { register(request.as_ptr(), cell, types, Some(goes_on), null_mut(), None) };
+        if done < 0 {
+            // Better counted too early than not at all.
+            (follower.sent_on)(&request);
+        }
+    });
+}
+
+/// A request inside a dialog is sent on, or has failed.
+unsafe extern "C" fn goes_on(_: *mut ffi::cell, what: c_int, params: *mut ffi::tmcb_params) {
+    guard((), || {
+        // SAFETY: null or the host's, for the time of the call.
+        let Some((params, follower)) = (unsafe { params.as_ref() }).zip(FOLLOWER.get()) else { return };
+        // SAFETY: the request, or the host's copy of it, for the time of the call.
+        let Some(request) = (unsafe { Message::from_host(params.req) }) else { return };
+        // SAFETY: the shim only compares the pointer.
+        let unanswered = unsafe { ffi::shim_is_faked_reply(params.rpl) } != 0;
+        if what & ffi::TMCB_REQUEST_FWDED as c_int != 0 {
+            (follower.sent_on)(&request);
+        } else if params.code == 408 && unanswered {
+            (follower.timed_out)(&request);
+        }
+    });
+}
+
+/// The host has made a request of its own.
+unsafe extern "C" fn made(cell: *mut ffi::cell, _: c_int, _: *mut ffi::tmcb_params) {
+    guard((), || {
+        let Some((follower, cell)) = FOLLOWER.get().zip(NonNull::new(cell)) else { return };
+        // SAFETY: the host's new transaction, for the time of the call; the text is that of its request.
+        (follower.made)(unsafe { text::bytes(ffi::shim_tm_request(cell.as_ptr())) });
     });
 }

@@ -100,6 +100,12 @@ impl Call {
         leg::counted(self.legs())
     }
 
+    /// The records of the destinations to which this transaction has sent it.
+    pub fn sent_in(&self, transaction: Option<Transaction>) -> impl Iterator<Item = u32> + '_ {
+        let is_of = move |leg: &&Leg| transaction.is_some_and(|transaction| leg.is_of(transaction));
+        self.legs().iter().filter(is_of).map(|leg| leg.record())
+    }
+
     /// Whether it counts at the destination of this record.
     pub fn counts_at(&self, record: u32) -> bool {
         self.legs().iter().any(|leg| leg.counts() && leg.record() == record)
@@ -209,6 +215,17 @@ impl Call {
             Way::On(branch) => !leg.is_open() || is_alive(branch),
             Way::Ahead | Way::Unwatched => true,
         });
+    }
+
+    /// Branches of a transaction that were given up, or refused: their legs count no more. They may still be answered.
+    pub fn given_up(&mut self, transaction: Transaction, now: u32, is_over: impl Fn(Branch) -> bool) {
+        for leg in
+            self.legs_mut().iter_mut().filter(|leg| leg.phase() == Phase::Early && leg.is_of(transaction))
+        {
+            if matches!(leg.way(), Way::On(branch) if is_over(branch)) {
+                *leg = leg.released(now);
+            }
+        }
     }
 
     /// A transaction is gone, whose request was this INVITE: no leg of it will be answered any more, and what was chosen for

@@ -19,7 +19,7 @@
 //! of its own.
 
 use super::call::Call;
-use super::leg::{Branch, Leg, Phase, Transaction};
+use super::leg::{Branch, Leg, Phase, Timer, Transaction};
 
 /// What a message says about its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub struct News {
     pub tags: Tags,
     /// Seconds, as the call table counts them.
     pub now: u32,
+    /// What it says of the dialog's session timer.
+    pub timer: Timer,
 }
 
 /// What came of an event.
@@ -106,16 +108,16 @@ impl Call {
     }
 
     fn answered(&mut self, news: &News) -> bool {
-        let &News { about, tags, now, .. } = news;
+        let &News { about, tags, now, timer, .. } = news;
         let on = |leg: &Leg| matches!(about, About::Branch(branch) if leg.is_on(branch));
         let known = |leg: &Leg| leg.tag() != 0 && [tags.to, tags.from].contains(&leg.tag());
         let legs = self.legs_mut();
         if let Some(leg) = legs.iter_mut().find(|leg| leg.is_open() && on(leg)) {
             // The branch is answered for the first time.
-            *leg = leg.confirmed(tags.to, now);
+            *leg = leg.confirmed(tags.to, now).heard(now, timer);
         } else if let Some(leg) = legs.iter_mut().find(|leg| known(leg)) {
             // Again, or inside the dialog.
-            *leg = leg.seen_at(now);
+            *leg = leg.heard(now, timer);
             return true;
         } else {
             let unwatched =
@@ -126,10 +128,10 @@ impl Call {
             let beside = !leg.is_open() && leg.tag() != 0;
             if !leg.is_open() && (about == About::OtherTransaction || tags.to == 0) {
                 // Inside the dialog, whatever somebody made of the tags.
-                *leg = leg.seen_at(now);
+                *leg = leg.heard(now, timer);
                 return true;
             }
-            let answered = leg.confirmed(tags.to, now);
+            let answered = leg.confirmed(tags.to, now).heard(now, timer);
             if beside { self.push(answered) } else { *leg = answered }
         }
         self.note_forks();
@@ -222,7 +224,7 @@ impl Call {
         let named = dialogs.clone().any(|leg| leg.tag() != 0 && tags.contains(&leg.tag()));
         for leg in self.legs_mut().iter_mut().filter(|leg| !leg.is_open()) {
             if !named || tags.contains(&leg.tag()) {
-                *leg = leg.seen_at(news.now);
+                *leg = leg.heard(news.now, news.timer);
             }
         }
         self.counts()

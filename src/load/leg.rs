@@ -68,6 +68,18 @@ impl Branch {
     }
 }
 
+/// What a message says of the session timer of its dialog (RFC 4028).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Timer {
+    /// Nothing.
+    #[default]
+    Same,
+    /// There is none.
+    Off,
+    /// The session ends at this second, unless it is refreshed.
+    Ends(u32),
+}
+
 /// How far the request of a leg has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -86,21 +98,23 @@ const AHEAD: u16 = 1 << BRANCH_BITS;
 /// A leg in twelve bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Leg {
-    /// From the lowest bit: the record of its destination, in the first leg how many more the call has, whether there was
-    /// another dialog beside this, the phase.
+    /// From the lowest bit: the record of its destination, whether it has a session timer, in the first leg how many more the
+    /// call has, whether there was another dialog beside this, the phase.
     place: u32,
-    /// When its time to expire began.
+    /// When its time to expire began; with a session timer, when it ends.
     seen: u32,
     /// In the low half how far the request has come; in the high half the CSeq number of the INVITE, and after the answer a hash of
     /// its To-tag.
     mark: u32,
 }
 
-const RECORD_BITS: u32 = 25;
+const RECORD_BITS: u32 = 24;
+const TIMED: u32 = 1 << RECORD_BITS;
+const MORE_SHIFT: u32 = RECORD_BITS + 1;
 const MORE_BITS: u32 = 4;
-const FORKED: u32 = 1 << (RECORD_BITS + MORE_BITS);
-const PHASE_SHIFT: u32 = RECORD_BITS + MORE_BITS + 1;
-const MORE: u32 = ((1 << MORE_BITS) - 1) << RECORD_BITS;
+const FORKED: u32 = 1 << (MORE_SHIFT + MORE_BITS);
+const PHASE_SHIFT: u32 = MORE_SHIFT + MORE_BITS + 1;
+const MORE: u32 = ((1 << MORE_BITS) - 1) << MORE_SHIFT;
 /// Largest number of a record that a leg can name.
 pub const MAX_RECORD: u32 = (1 << RECORD_BITS) - 1;
 /// Legs that a call can have beside the first.
@@ -129,7 +143,7 @@ impl Leg {
         Phase::of_code((self.place >> PHASE_SHIFT) as u8)
     }
 
-    /// When its time to expire began, in seconds.
+    /// When its time to expire began, in seconds; with a session timer ([`Leg::is_timed`]), when it ends.
     pub const fn seen(self) -> u32 {
         self.seen
     }
@@ -225,20 +239,34 @@ impl Leg {
         Self { seen: now, ..self.in_phase(Phase::Released) }
     }
 
-    /// The same, seen now.
+    /// The same, seen now. The end that a session timer sets stays.
     pub const fn seen_at(self, now: u32) -> Self {
-        Self { seen: now, ..self }
+        if self.is_timed() { self } else { Self { seen: now, ..self } }
+    }
+
+    /// Whether a session timer says when it ends (RFC 4028).
+    pub const fn is_timed(self) -> bool {
+        self.place & TIMED != 0
+    }
+
+    /// The same, heard of now; `timer` is what that says of its session timer.
+    pub const fn heard(self, now: u32, timer: Timer) -> Self {
+        match timer {
+            Timer::Same => self.seen_at(now),
+            Timer::Off => Self { place: self.place & !TIMED, seen: now, ..self },
+            Timer::Ends(end) => Self { place: self.place | TIMED, seen: end, ..self },
+        }
     }
 
     /// How many more legs the call has, in its first.
     pub const fn more(self) -> usize {
-        ((self.place & MORE) >> RECORD_BITS) as usize
+        ((self.place & MORE) >> MORE_SHIFT) as usize
     }
 
     /// The first leg of a call that has so many more.
     pub const fn with_more(self, more: usize) -> Self {
         let more = if more > MAX_MORE { MAX_MORE } else { more };
-        Self { place: self.place & !MORE | (more as u32) << RECORD_BITS, ..self }
+        Self { place: self.place & !MORE | (more as u32) << MORE_SHIFT, ..self }
     }
 }
 
@@ -281,7 +309,12 @@ mod tests {
                 let up = leg.confirmed(tag, now);
                 let seen = (up.record(), up.more(), up.way(), up.tag(), up.cseq(), up.phase());
                 prop_assert_eq!(seen, (record, more, way, tag, 0, Phase::Confirmed));
-                let gone = leg.released(now);
+                let timed = up.heard(now, Timer::Ends(77));
+                prop_assert_eq!((timed.record(), timed.more(), timed.phase()), (record, more, Phase::Confirmed));
+                prop_assert_eq!((timed.is_timed(), timed.seen(), timed.seen_at(now)), (true, 77, timed));
+                prop_assert_eq!(timed.heard(now, Timer::Off), up);
+                let gone = timed.released(now);
+                prop_assert!(!gone.is_timed());
                 prop_assert_eq!((gone.record(), gone.cseq(), gone.phase()), (record, cseq, Phase::Released));
                 let two = up.forked();
                 prop_assert_eq!((two.record(), two.more(), two.phase()), (record, more, Phase::Confirmed));

@@ -17,7 +17,7 @@ fn invite(cseq: u16) -> Invite {
 }
 
 fn news(event: Event, about: About, to: u16) -> News {
-    News { event, about, tags: Tags { to, from: 0 }, now: 9 }
+    News { event, about, tags: Tags { to, from: 0 }, now: 9, timer: Timer::Same }
 }
 
 /// A call that was sent to the destination of record 5 on branch 0.

@@ -8,7 +8,7 @@
 
 use crate::dest::Flags;
 use crate::load::key::{Key, SECRET_LEN, checksum};
-use crate::load::{Leg, Phase, Secret};
+use crate::load::{Leg, Phase, Secret, Timer};
 use crate::service::routing::call_count;
 use crate::shm::Alloc;
 use crate::shm::lock::LastAlive;
@@ -42,14 +42,16 @@ struct SavedDestination {
 
 /// Beside the phase: there was another dialog beside this one.
 const FORKED: u8 = 4;
+/// Beside the phase: a session timer says when it ends.
+const TIMED: u8 = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct SavedCall {
     key: Key,
     destination: u32,
-    /// The phase, with [`FORKED`].
+    /// The phase, with [`FORKED`] and [`TIMED`].
     phase: u8,
-    /// Seconds since it was seen.
+    /// Seconds since it was seen; with a session timer, until it ends.
     age: u32,
     /// What else is known of the leg ([`Leg::mark`]); not in layout 1.
     mark: u32,
@@ -73,18 +75,22 @@ impl SavedCall {
     }
 
     fn of(key: &Key, leg: &Leg, destination: u32, now: u32) -> Self {
-        // What was noted a moment after `now` was read is new.
-        let age = u32::try_from(now.wrapping_sub(leg.seen()) as i32).unwrap_or(0);
-        let phase = leg.phase().code() | if leg.is_forked() { FORKED } else { 0 };
+        let age = if leg.is_timed() { leg.seen().wrapping_sub(now) } else { now.wrapping_sub(leg.seen()) };
+        // What was noted a moment after `now` was read is new; what is over has no time left.
+        let age = u32::try_from(age as i32).unwrap_or(0);
+        let bit = |is_so: bool, bit: u8| if is_so { bit } else { 0 };
+        let phase = leg.phase().code() | bit(leg.is_forked(), FORKED) | bit(leg.is_timed(), TIMED);
         Self { key: *key, destination, phase, age, mark: leg.mark() }
     }
 
     /// The leg to this record as it is `later` seconds after it was saved.
     fn back(&self, record: u32, now: u32, later: u32) -> Leg {
-        let phase = Phase::of_code(self.phase & !FORKED);
+        let phase = Phase::of_code(self.phase & !(FORKED | TIMED));
         // Ages are compared as signed numbers: an older one is as old as can be.
         let age = self.age.saturating_add(later).min(i32::MAX as u32);
         let leg = Leg::restored(record, phase, now.wrapping_sub(age), self.mark);
+        let end = now.wrapping_add(self.age.saturating_sub(later).min(i32::MAX as u32));
+        let leg = if self.phase & TIMED != 0 { leg.heard(now, Timer::Ends(end)) } else { leg };
         if self.phase & FORKED != 0 { leg.forked() } else { leg }
     }
 }
@@ -392,6 +398,11 @@ mod tests {
         assert_eq!(SavedCall::of(&[3, 4], &back(1001), 0, 1000).age, 0);
         let forked = back(923).forked();
         assert_eq!(SavedCall::of(&[3, 4], &forked, 0, 1000).back(7, 1000, 0), forked);
+        // One with a session timer ends when it was to end.
+        let timed = |end| forked.heard(0, Timer::Ends(end));
+        let saved = SavedCall::of(&[3, 4], &timed(1500), 0, 1000);
+        assert_eq!((saved.age, saved.back(7, 90, 60)), (500, timed(530)));
+        assert_eq!(saved.back(7, 90, 700), timed(90));
     }
 
     proptest! {

@@ -4,11 +4,20 @@ use crate::support::server_config::Builder;
 use crate::support::{Agent, Call, Gateways, Kamailio};
 use serde_json::{Value, json};
 
-/// Makes two tests of each of these functions: at one worker and at eight.
+/// Makes tests of each of these functions: at one worker and at eight, and at eight where the module follows calls by itself,
+/// with and without the script's own counting.
 macro_rules! at_one_and_eight_workers {
     ($($test:ident),+ $(,)?) => {
         mod one_worker { $(#[test] fn $test() { super::$test(1); })+ }
         mod eight_workers { $(#[test] fn $test() { super::$test(8); })+ }
+        mod followed {
+            use crate::support::counting::{Counting, counted};
+            $(#[test] fn $test() { counted(Counting::Followed, || super::$test(8)); })+
+        }
+        mod followed_and_counted {
+            use crate::support::counting::{Counting, counted};
+            $(#[test] fn $test() { counted(Counting::Both, || super::$test(8)); })+
+        }
     };
 }
 pub(crate) use at_one_and_eight_workers;

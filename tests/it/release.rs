@@ -4,6 +4,7 @@ use crate::calls::{
     self, NO_FAILOVER, all_over, assert_no_drift, at_one_and_eight_workers, loads, obedient, ringing, set,
     up, with,
 };
+use crate::support::counting::Counting;
 use crate::support::{Agent, Call, Gateways, Kamailio};
 
 at_one_and_eight_workers! {
@@ -17,6 +18,11 @@ at_one_and_eight_workers! {
 
 fn server(gateways: &Gateways, workers: u32) -> Kamailio {
     calls::relaying(workers, gateways.list(100, "maxload=1000"), NO_FAILOVER).start()
+}
+
+/// Messages about calls that are not known: the script reports them; where the module follows calls they are none of its own.
+fn told(by_script: i64) -> i64 {
+    if Counting::now().is_followed() { 0 } else { by_script }
 }
 
 fn two_byes_release_once(workers: u32) {
@@ -34,7 +40,7 @@ fn two_byes_release_once(workers: u32) {
         assert_eq!(agent.answer(&call, "BYE").status(), Some(200));
         assert_eq!(agent.hang_up(&mut call), 200); // one more, with a number of its own
         let audit = assert_no_drift(&server);
-        assert_eq!((audit.calls, audit.confirmed, audit.unknown + audit.late), (1, 1, 4 * round));
+        assert_eq!((audit.calls, audit.confirmed, audit.unknown + audit.late), (1, 1, told(4 * round)));
     }
     assert_eq!(agent.hang_up(&mut stays), 200);
     all_over(server);
@@ -47,7 +53,7 @@ fn bye_of_an_unknown_call_changes_nothing(workers: u32) {
     let mut stays = up(&mut agent);
     for n in 1..=50 {
         assert_eq!(unknown_bye(&mut agent), 481);
-        assert_eq!(assert_no_drift(&server).unknown, n);
+        assert_eq!(assert_no_drift(&server).unknown, told(n));
     }
     assert_eq!(loads(&server, 2).iter().sum::<i64>(), 1);
     assert_eq!(agent.hang_up(&mut stays), 200);
@@ -157,7 +163,7 @@ fn storm_of_byes_ends_at_zero_in_silence(workers: u32) {
         });
     });
     let audit = assert_no_drift(&server);
-    assert_eq!(audit.unknown + audit.late, 400 * 3); // two copies and one of nobody's, each
+    assert_eq!(audit.unknown + audit.late, told(400 * 3)); // two copies and one of nobody's, each
     // The server still takes calls.
     let mut call = with(agents[0].call(), "X-Answer", "486");
     assert_eq!(agents[0].place(&mut call).status(), Some(486));

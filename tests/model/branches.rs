@@ -1,6 +1,6 @@
 //! Calls with several branches, transactions and dialogs, in forked processes that meet at the same Call-IDs.
 
-use dispatcher::load::{About, Branch, Event, Invite, News, Tags, Transaction, Unsent};
+use dispatcher::load::{About, Branch, Event, Invite, News, Tags, Timer, Transaction, Unsent};
 use dispatcher::service::housekeeping;
 use dispatcher::service::report::audit;
 use dispatcher::service::routing::call_count;
@@ -66,7 +66,10 @@ fn a_storm_of_branches_leaves_no_drift_and_nothing_behind() {
                         call_count::transaction_ended(root, &key, branch.transaction(), invite, answered)
                             .unwrap();
                     }
-                    _ => drop(call_count::report(root, &key, &News { event, about, tags, now }).unwrap()),
+                    _ => drop(
+                        call_count::report(root, &key, &News { event, about, tags, now, timer: Timer::Same })
+                            .unwrap(),
+                    ),
                 }
             }
         },
@@ -89,7 +92,12 @@ fn a_storm_of_branches_leaves_no_drift_and_nothing_behind() {
         }
         for (event, to) in [(Event::Ended, 1), (Event::Ended, 2), (Event::Ended, 3), (Event::Unset, 0)] {
             let tags = Tags { to, from: 0 };
-            call_count::report(root, &key, &News { event, about: About::Request, tags, now: 0 }).unwrap();
+            call_count::report(
+                root,
+                &key,
+                &News { event, about: About::Request, tags, now: 0, timer: Timer::Same },
+            )
+            .unwrap();
         }
     }
     assert_eq!(load_is_right(root, 0), 0);

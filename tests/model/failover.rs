@@ -43,6 +43,7 @@ fn requests_of_all_workers_go_on_to_what_they_have_not_tried_and_pass_no_limit()
                     now_ms,
                     random: random_number,
                     spare_last: false,
+                    counts_all: false,
                     hash,
                     retry: None,
                 };

@@ -23,7 +23,7 @@ use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use dispatcher::dest::{Entry, Place, Problem, Severity, SourceLine};
 use dispatcher::load::key::{Key, SECRET_LEN};
-use dispatcher::load::{About, Event, Expiry, Invite, News, Secret, Tags};
+use dispatcher::load::{About, Event, Expiry, Invite, News, Secret, Tags, Timer};
 use dispatcher::select::Refusal;
 use dispatcher::service::housekeeping;
 use dispatcher::service::report::audit;
@@ -102,6 +102,7 @@ fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32)
         now_ms: &|| 0,
         random: &|| 0,
         spare_last: false,
+        counts_all: false,
         hash: &|_| None,
         retry: None,
     };
@@ -117,7 +118,7 @@ fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32)
 
 /// Without a transaction: the leg that was chosen last is meant.
 fn report<A: Alloc>(root: &Root<A>, key: &Key, event: Event, now: u32) -> bool {
-    let news = News { event, about: About::NoTransaction, tags: Tags::default(), now };
+    let news = News { event, about: About::NoTransaction, tags: Tags::default(), now, timer: Timer::Same };
     call_count::report(root, key, &news).unwrap()
 }
 

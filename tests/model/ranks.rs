@@ -63,7 +63,17 @@ fn choose(root: &Root<Mapping>, algorithm: i32, call: u64) -> Result<u32, Refusa
     };
     let call = if algorithm == 10 { goes } else { Call::None };
     let (now_ms, random, hash) = (&|| 0, &|| 0, &|_| None);
-    let ask = Ask { set: SET, algorithm, call, now_ms, random, spare_last: false, hash, retry: None };
+    let ask = Ask {
+        set: SET,
+        algorithm,
+        call,
+        now_ms,
+        random,
+        spare_last: false,
+        counts_all: false,
+        hash,
+        retry: None,
+    };
     let sets = root.sets.pin(WORKERS).unwrap();
     match select(root, &sets, &ask) {
         Ok(chosen) => Ok(chosen.set.get(chosen.at).unwrap().record),

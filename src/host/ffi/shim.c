@@ -205,6 +205,14 @@ struct cell *shim_tm_known(struct cell *t)
 	return t == T_UNDEFINED ? NULL : t;
 }
 
+/* The text of the request of a transaction that the host has begun. */
+str shim_tm_request(struct cell *t)
+{
+	str text = {t->uac[0].request.buffer, t->uac[0].request.buffer_len};
+
+	return text;
+}
+
 /* Branches that DNS failover adds take the handle of the branch that failed along. */
 int shim_tm_same_name(struct cell *t, int one, int other)
 {

@@ -40,6 +40,7 @@ void shim_tm_identity(struct cell *t, unsigned int *index, unsigned int *label);
 int shim_tm_is_continued(struct cell *t);
 int shim_tm_is_suspended(struct cell *t);
 struct cell *shim_tm_known(struct cell *t);
+str shim_tm_request(struct cell *t);
 int shim_tm_same_name(struct cell *t, int one, int other);
 int shim_tm_status(struct cell *t, int branch);
 int shim_tm_was_sent(struct cell *t, int branch);

@@ -1,5 +1,5 @@
-//! Hooks into what the host does by itself: the end of a script, the choice of a socket to send from, the end of the server.
+//! Hooks into what the host does by itself: routes that begin and end, the choice of a socket to send from, the end of the server.
 
-pub mod script_end;
+pub mod routes;
 pub mod send_socket;
 pub mod stop;

@@ -72,12 +72,12 @@ struct Taken<'a, A: Alloc> {
 }
 
 impl<A: Alloc> Choosing<'_, A> {
-    /// Counts a call at a destination where `call` does not count.
+    /// Counts a call at a destination where `call` does not count, and was not in the transaction that has `failed`.
     fn take<'a>(
         &self,
         root: &Root<A>,
         set: &'a Set<A>,
-        call: &Call,
+        (call, failed): (&Call, Option<Transaction>),
         audited: Audited,
     ) -> Result<Taken<'a, A>, NotPlaced> {
         let choose = match self {
@@ -86,7 +86,7 @@ impl<A: Alloc> Choosing<'_, A> {
                 let first = tried.is_empty();
                 let is_there = |one: &&Tried| root.registry.record_of(one.record, one.serial).is_some();
                 let tried = tried.iter().filter(is_there).map(|one| one.record);
-                let but = call.counted().chain(tried);
+                let but = call.counted().chain(call.sent_in(failed)).chain(tried);
                 let mut board = set.ranks.hold();
                 let taken = board.take_best(&root.registry, but, *spare_last, first, audited, find);
                 let (at, record) = taken.map_err(|not| match not {
@@ -136,7 +136,8 @@ pub fn place<A: Alloc>(
         return Ok(Placed { at, new: false, own });
     }
     // Where it may not stay it does not return to either.
-    let Taken { at, record, mut board } = choosing.take(root, set, &before, shard.audited)?;
+    let Taken { at, record, mut board } =
+        choosing.take(root, set, (&before, invite.failed), shard.audited)?;
     after.choose(record, invite);
     if !shard.put_over(&key, place, &before, &after) {
         // Memory may be needed, and for that other calls may have to go.
@@ -279,19 +280,24 @@ fn change<A: Alloc, R>(
     Ok(result)
 }
 
-/// A call that is sent on by something that does not count: if it counts somewhere, it counts here now. Whether it does.
+/// A call that is sent on by something that does not limit: if it counts somewhere, or must count `anyway`, it counts here now.
+/// Whether it does.
 pub fn follow<A: Alloc>(
     root: &Root<A>,
     key: impl FnOnce() -> Option<Key>,
     number: u32,
     invite: impl FnOnce() -> Invite,
+    anyway: bool,
 ) -> Result<bool, OutOfMemory> {
     // Where nothing was ever counted this costs nothing.
-    let Some(key) = root.counters.placed.any().then(key).flatten() else { return Ok(false) };
+    let Some(key) = (anyway || root.counters.placed.any()).then(key).flatten() else { return Ok(false) };
     let invite = invite();
     change(root, &key, invite.now, |call| {
-        let counts = call.counts();
+        let counts = anyway || call.counts();
         if counts {
+            if call.is_empty() {
+                root.counters.placed.bump(&key);
+            }
             call.choose(number, invite);
         }
         counts
@@ -390,6 +396,17 @@ pub fn script_ended<A: Alloc>(
     is_alive: impl FnMut(Branch) -> bool,
 ) -> Result<(), OutOfMemory> {
     change(root, key, now, |call| call.script_ended(unsent, is_alive))
+}
+
+/// Branches of a transaction that is not over yet were given up: see [`Call::given_up`].
+pub fn given_up<A: Alloc>(
+    root: &Root<A>,
+    key: &Key,
+    transaction: Transaction,
+    now: u32,
+    is_over: impl Fn(Branch) -> bool,
+) -> Result<(), OutOfMemory> {
+    change(root, key, now, |call| call.given_up(transaction, now, is_over))
 }
 
 /// A transaction of the call is gone: see [`Call::transaction_ended`].

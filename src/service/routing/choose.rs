@@ -30,6 +30,8 @@ pub struct Ask<'a> {
     pub random: &'a dyn Fn() -> u64,
     /// `use_default`.
     pub spare_last: bool,
+    /// A call counts where it goes, whatever the algorithm (`ds_load_auto`).
+    pub counts_all: bool,
     /// The hash of a text of the message; `None` where it has no such text.
     pub hash: &'a dyn Fn(Text) -> Option<u32>,
     /// The request comes back: see [`super::failover`].
@@ -176,7 +178,7 @@ pub fn select<'g, A: Alloc>(
             let may_stay = may_stay && ask.retry.is_none();
             (call_count::place(root, set, key, invite(), may_stay, &fewest)?, true)
         }
-        Call::Goes { key, invite, .. } if from.is_some() => {
+        Call::Goes { key, invite, .. } if from.is_some() && !ask.counts_all => {
             let (at, counts) = go_on(root, set, tried, key().as_ref(), invite, &pick)?;
             (Placed { at, new: false, own: true }, counts)
         }
@@ -184,7 +186,7 @@ pub fn select<'g, A: Alloc>(
             let at = pick(&view)?;
             let counts = match (call, view.destination(at)) {
                 (Call::Goes { key, invite, .. }, Some(chosen)) => {
-                    call_count::follow(root, key, chosen.record, invite)?
+                    call_count::follow(root, key, chosen.record, invite, ask.counts_all)?
                 }
                 _ => false,
             };

@@ -15,6 +15,7 @@ pub mod agent;
 pub mod behaviour;
 pub mod blackhole;
 pub mod child;
+pub mod counting;
 pub mod database;
 pub mod dns;
 pub mod gateway;

@@ -1,5 +1,6 @@
 //! The configuration of a test server: made here around a test's own routing, or a given file.
 
+use super::counting::Counting;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -312,6 +313,10 @@ impl Builder {
         if stock {
             text.push_str(STOCK_NEEDS);
         }
+        let counting = Counting::now();
+        if counting.is_followed() && !stock {
+            text.push_str("modparam(\"dispatcher\", \"ds_load_auto\", 1)\n");
+        }
         text.push_str(&self.modparams);
         let ready = "request_route {\n\
                      \tif (is_method(\"OPTIONS\") && $rU == \"ready\") { sl_send_reply(\"200\", \"Ready\"); exit; }\n";
@@ -319,7 +324,7 @@ impl Builder {
             return text;
         }
         assert!(self.route.contains("request_route {"), "the routing has no `request_route {{`");
-        text.push_str(&self.route.replacen("request_route {", ready, 1));
+        text.push_str(&counting.routing(&self.route).replacen("request_route {", ready, 1));
         text.push('\n');
         text
     }

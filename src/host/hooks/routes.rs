@@ -1,4 +1,5 @@
-//! The end of a script: the module looks whether the script has sent the request.
+//! Before and after a script: replies are told before their routes; when a script for a request has ended, the module looks
+//! whether it has sent the request.
 
 use crate::host::message::Message;
 use crate::host::{ffi, guard::guard, transaction};
@@ -20,6 +21,26 @@ pub fn tell(told: fn(&mut Message)) -> Result<(), &'static str> {
     // SAFETY: before the fork, when one process runs; a function of the type that the host calls.
     let done = unsafe { ffi::register_script_cb(Some(ended), routes, null_mut()) };
     if done < 0 { Err("the host has no memory for a callback") } else { Ok(()) }
+}
+
+static REPLY_TOLD: OnceLock<fn(&Message)> = OnceLock::new();
+
+/// Calls `told` whenever a reply comes, before its routes. Once, before the fork.
+pub fn tell_replies(told: fn(&Message)) -> Result<(), &'static str> {
+    REPLY_TOLD.set(told).map_err(|_| "replies are told twice")?;
+    let when = ffi::PRE_SCRIPT_CB | ffi::ONREPLY_CB;
+    // SAFETY: before the fork, when one process runs; a function of the type that the host calls.
+    let done = unsafe { ffi::register_script_cb(Some(reply_came), when, null_mut()) };
+    if done < 0 { Err("the host has no memory for a callback") } else { Ok(()) }
+}
+
+unsafe extern "C" fn reply_came(msg: *mut ffi::sip_msg, _: c_uint, _: *mut c_void) -> c_int {
+    guard((), || {
+        // SAFETY: the host's, for the time of the call.
+        let reply = unsafe { Message::from_host(msg) };
+        reply.iter().zip(REPLY_TOLD.get()).for_each(|(reply, told)| told(reply));
+    });
+    1 // the routes run
 }
 
 unsafe extern "C" fn ended(msg: *mut ffi::sip_msg, _: c_uint, _: *mut c_void) -> c_int {

@@ -102,6 +102,7 @@ fn numbers_without_sense_are_in_effect_as_in_the_stock_module() {
     number!(ds_dns_hold, -2, |conf| conf.dns.hold, None);
     number!(ds_attrs_none, 2, |conf| conf.attrs_none, true);
     number!(ds_load_mode, 2, |conf| conf.strict, false);
+    number!(ds_load_auto, 2, |conf| conf.load_auto, true);
     number!(ds_lean_failover, 3, |conf| conf.failover, Failover::List);
     let (conf, line) = told(Raw { ds_dns_mode: 4, ds_dns_interval: 0, ..raw() });
     assert!(line.ends_with("600 is in effect"), "{line}");

@@ -19,6 +19,7 @@ mod explain;
 mod failover;
 mod first_contact;
 mod flood;
+mod followed;
 mod harness;
 mod harness_dns;
 mod harness_probing;

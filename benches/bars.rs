@@ -281,7 +281,17 @@ fn calls() -> Vec<Bar> {
         });
         bar
     };
-    vec![of(FM, 30, 5.0), of(QM, 30, 10.0)]
+    let followed = plain(
+        "a relayed call, limit 1 of 30: `ds_load_auto` ÷ counted by the script",
+        Bound::AtMost(1.0),
+        "",
+        &["fm", "qm"],
+        move |m, allocator| {
+            let of = |case| m.relayed(allocator, case, 30, OURS);
+            Some(of(relayed::FOLLOWED)? / of(selection::LIMIT)?)
+        },
+    );
+    vec![of(FM, 30, 5.0), of(QM, 30, 10.0), followed]
 }
 
 /// A figure of each algorithm and size, of which the greatest must hold; in words it is told which that is.

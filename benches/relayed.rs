@@ -26,7 +26,7 @@ pub const GROUP: Group = Group {
     about: "INVITE, 200, ACK, BYE and 200 through `tm` with `record_route`, algorithm 10 with `ds_load_update`; caller and gateways \
             are one thread of the benchmark, eight calls at a time, one worker. The processor time of all processes of the server \
             is read from the kernel (`/proc/<pid>/schedstat`) before the calls and after the last transaction is freed. `fixed $du` \
-            does not use the module, which is loaded.",
+            does not use the module, which is loaded. `followed` is limit 1 with `ds_load_auto` and no word of counting in the script.",
     measure,
     plots,
 };
@@ -37,6 +37,7 @@ const AT_ONCE: usize = 8;
 const ALGORITHM: u32 = 10;
 const SHM: u32 = 512;
 pub const FIXED: &str = "fixed $du";
+pub const FOLLOWED: &str = "followed";
 
 /// What a server relays; each does one thing only, so that its memory has that past and no other.
 struct Kind {
@@ -60,6 +61,9 @@ fn kinds() -> Vec<Kind> {
             kinds.push(stock_contract(ALL, "all", 30));
         }
     }
+    for size in [30, 3_000] {
+        kinds.push(Kind { module: Module::Ours, mode: Mode::List, case: FOLLOWED, user: "one", size });
+    }
     for (mode, case) in [(1, "lean 1"), (2, "lean 2")] {
         for size in [30, 3_000] {
             kinds.push(Kind { module: Module::Ours, mode: Mode::Lean(mode), case, user: "all", size });
@@ -70,8 +74,8 @@ fn kinds() -> Vec<Kind> {
 
 /// The configuration of the README, with a choice of how to select. The user of the request URI says it in requests within the
 /// call, too.
-fn route(port: u16) -> String {
-    format!(
+fn route(port: u16, followed: bool) -> String {
+    let text = format!(
         "request_route {{\n\
          \tif (has_totag()) {{\n\
          \t\tif (loose_route()) {{ if (is_method(\"BYE\") && $rU != \"fixed\") ds_load_update(); t_relay(); }}\n\
@@ -90,7 +94,17 @@ fn route(port: u16) -> String {
          onreply_route[COUNTED] {{\n\
          \tif (status =~ \"^2\") ds_load_update();\n\telse if (status =~ \"^[3-7]\") ds_load_unset();\n}}\n\
          failure_route[FAILED] {{\n\tds_load_unset();\n}}\n"
-    )
+    );
+    let words = [
+        " if (is_method(\"BYE\") && $rU != \"fixed\") ds_load_update();",
+        "\tt_on_reply(\"COUNTED\");\n\tt_on_failure(\"FAILED\");\n",
+    ];
+    match text.split_once("onreply_route[COUNTED]") {
+        Some((text, _)) if followed => {
+            words.iter().fold(text.to_owned(), |text, word| text.replace(word, ""))
+        }
+        _ => text,
+    }
 }
 
 /// A server, and what is known of it once it is up.
@@ -107,10 +121,15 @@ impl Relay {
             .server(allocator)
             .list(ends.gateways(1, kind.size))
             .modparam(&kind.mode.parameters())
+            .modparam(if kind.case == FOLLOWED {
+                "modparam(\"dispatcher\", \"ds_load_auto\", 1)"
+            } else {
+                ""
+            })
             // Transactions go soon after their end, so that a turn need not wait for them.
             .modparam("modparam(\"tm\", \"wt_timer\", 100)")
             .shm_megabytes(SHM);
-        let server = aging::start(builder, &route(ends.port()));
+        let server = aging::start(builder, &route(ends.port(), kind.case == FOLLOWED));
         if machine::cores() > 1 {
             workers(&server).into_iter().for_each(|pid| pin(pid, 0));
         }
@@ -166,6 +185,7 @@ fn plots(figures: &Figures) -> Vec<Plot> {
             (FIXED, 0, STOCK, Ink::Plain),
             (LIMIT, 30, STOCK, Ink::Stock),
             (LIMIT, 30, OURS, Ink::Ours),
+            (FOLLOWED, 30, OURS, Ink::Ours),
             (LIMIT, 3_000, STOCK, Ink::Stock),
             (LIMIT, 3_000, OURS, Ink::Ours),
             (ALL, 30, STOCK, Ink::Stock),

@@ -14,6 +14,7 @@ mod watch;
 
 mod crossing;
 mod edits;
+mod examples;
 mod expiry;
 mod explain;
 mod failover;

@@ -48,6 +48,7 @@ pub struct Builder {
     shm_megabytes: u32,
     pkg_megabytes: u32,
     allocator: &'static str,
+    defines: Vec<String>,
     file: Option<PathBuf>,
     files: Vec<(String, String)>,
 }
@@ -80,6 +81,7 @@ impl Default for Builder {
             pkg_megabytes: 8,
             allocator: "qm",
             file: None,
+            defines: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -211,6 +213,12 @@ impl Builder {
         self
     }
 
+    /// One more define for such a file, NAME=VALUE.
+    pub fn define(mut self, define: String) -> Builder {
+        self.defines.push(define);
+        self
+    }
+
     #[track_caller]
     pub fn start(self) -> Kamailio {
         let (config, run_dir) = self.write();
@@ -258,13 +266,17 @@ impl Builder {
         let (file, defines) = match &self.file {
             Some(file) => (
                 if stock { for_stock(file, &dir) } else { file.clone() },
-                vec![
-                    format!("{}_ADDR=tcp:{address}", if self.tcp { "TCP" } else { "NO_TCP" }),
-                    format!("LISTEN_ADDR=udp:{address}"),
-                    format!("DISPATCHER_MODULE=\"{module}\""),
-                    format!("DISPATCHER_LIST=\"{}\"", list.display()),
-                    format!("RPC_SOCKET=\"{}\"", dir.join("rpc").display()),
-                ],
+                [
+                    self.defines.clone(),
+                    vec![
+                        format!("{}_ADDR=tcp:{address}", if self.tcp { "TCP" } else { "NO_TCP" }),
+                        format!("LISTEN_ADDR=udp:{address}"),
+                        format!("DISPATCHER_MODULE=\"{module}\""),
+                        format!("DISPATCHER_LIST=\"{}\"", list.display()),
+                        format!("RPC_SOCKET=\"{}\"", dir.join("rpc").display()),
+                    ],
+                ]
+                .concat(),
             ),
             None => {
                 let file = dir.join("kamailio.cfg");

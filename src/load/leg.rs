@@ -313,8 +313,8 @@ mod tests {
                 prop_assert_eq!((timed.record(), timed.more(), timed.phase()), (record, more, Phase::Confirmed));
                 prop_assert_eq!((timed.is_timed(), timed.seen(), timed.seen_at(now)), (true, 77, timed));
                 prop_assert_eq!(timed.heard(now, Timer::Off), up);
-                let gone = timed.released(now);
-                prop_assert!(!gone.is_timed());
+                prop_assert!(!timed.released(now).is_timed());
+                let gone = leg.released(now);
                 prop_assert_eq!((gone.record(), gone.cseq(), gone.phase()), (record, cseq, Phase::Released));
                 let two = up.forked();
                 prop_assert_eq!((two.record(), two.more(), two.phase()), (record, more, Phase::Confirmed));

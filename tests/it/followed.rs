@@ -30,7 +30,7 @@ request_route {
 failure_route[ELSEWHERE] { if (t_is_canceled()) exit; $du = $hdr(X-Next); t_relay(); }
 "#;
 
-fn proxy(workers: u32, list: impl Into<String>) -> Builder {
+pub fn proxy(workers: u32, list: impl Into<String>) -> Builder {
     let follows = "modparam(\"dispatcher\", \"ds_load_auto\", 1)\nmodparam(\"tm\", \"fr_timer\", 1000)";
     Kamailio::builder().workers(workers).list(list).route(PROXY).modparam(follows)
 }

@@ -27,6 +27,7 @@ mod harness_probing;
 mod identity;
 mod lean_failover;
 mod limits;
+mod lives;
 mod main_job;
 mod memory;
 mod metrics;

@@ -80,6 +80,7 @@ mod from_list;
 mod membership;
 mod overload;
 mod weights;
+mod wide_numbers;
 
 mod bad_arguments;
 mod binding;

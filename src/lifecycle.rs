@@ -1,6 +1,6 @@
 //! The life of the module: start, fork, each second, stop.
 
-use crate::api::{attempts, failover, is_from_list, metrics, reload, select, tracking, version};
+use crate::api::{attempts, failover, followed, is_from_list, metrics, reload, select, tracking, version};
 use crate::conf::{Conf, Raw};
 use crate::context::{self, Module};
 use crate::host::hooks::{send_socket, stop};
@@ -113,9 +113,10 @@ pub fn before_fork() -> Result<(), String> {
     if tm::is_loaded() {
         tm::load(prober::answered)?;
     }
-    tracking::begin()?;
-    if module.conf.load_auto {
-        tracking::follow()?;
+    let follows = module.conf.load_auto;
+    tracking::begin(follows.then_some(followed::request_ended))?;
+    if follows {
+        followed::begin()?;
     }
     attempts::follow(module)?;
     Ok(())

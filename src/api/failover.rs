@@ -2,7 +2,7 @@
 //! the list that a selection left, and when a destination fails.
 
 use super::list::{self, Listed};
-use super::{attempts, select, tracking};
+use super::{attempts, followed, select, tracking};
 use crate::conf::Failover;
 use crate::context::{self, Module, event, module};
 use crate::dest::{Flags, problem::shown};
@@ -87,7 +87,7 @@ fn follow(module: &Module, msg: &Message, key: Key, record: u32) {
         || Some(key),
         record,
         || tracking::invite(msg),
-        tracking::counts_all(module, msg),
+        followed::counts_all(module, msg),
     );
     if tracking::told(counts) == Some(true) {
         tracking::chosen(module, msg, key, record, true);

@@ -7,6 +7,7 @@ pub mod attempts;
 pub mod edit;
 pub mod explain;
 pub mod failover;
+pub mod followed;
 pub mod group;
 pub mod is_from_list;
 pub mod list;

@@ -1,7 +1,7 @@
 //! `ds_select_dst`, `ds_select_domain`, `ds_select`, `ds_select_routes`: choosing a destination for the request at hand.
 
 use super::list::{self, Listed};
-use super::{attempts, tracking};
+use super::{attempts, followed, tracking};
 use crate::conf::{Conf, Failover};
 use crate::context::{Module, module};
 use crate::dest::number::leading;
@@ -250,7 +250,7 @@ pub(super) fn with_ask<T>(
         now_ms: &clock::wall_millis,
         random: &process::random_number,
         spare_last: module.conf.use_default,
-        counts_all: tracking::counts_all(module, msg),
+        counts_all: followed::counts_all(module, msg),
         hash: &|text| hashed(module, msg, text),
         retry: None,
     })

@@ -1,17 +1,17 @@
 //! Where a call is, as far as the server tells: which branch went to which destination, what a script chose and did not send,
-//! and the end of its transactions. `ds_load_update` and `ds_load_unset` tell the rest.
+//! and the end of its transactions. `ds_load_update` and `ds_load_unset` tell the rest, or `followed` does.
 
-use super::load::{goes_on, refuses};
 use crate::context::{Module, module};
-use crate::host::message::{Kind, Message, Method};
-use crate::host::transaction::{self, Ended, Follower, Replied, Request, Sent, SentOn, Unwatched, Watcher};
+use crate::host::message::Message;
+use crate::host::transaction::{self, Ended, Request, Sent, SentOn, Unwatched, Watcher};
 use crate::host::{clock, hooks::routes, log, mem::Pool, uri};
 use crate::load::key::Key;
-use crate::load::{About, Branch, Event, Invite, News, Tags, Timer, Transaction, Unsent};
+use crate::load::{About, Branch, Invite, Tags, Transaction, Unsent};
 use crate::service::routing::call_count;
 use crate::shm::OutOfMemory;
 use crate::state::{Generation, Member};
 use parking_lot::Mutex;
+use std::sync::OnceLock;
 
 /// A call for which a script of this process has chosen a destination, or sent the request, and has not ended yet.
 struct Open {
@@ -32,37 +32,25 @@ const NESTED: usize = 4;
 /// One as a rule; one more where a script runs inside another.
 static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
 
-/// Asks the server to tell. Once, before the fork, when all modules are initialised.
-pub fn begin() -> Result<(), &'static str> {
+/// Who else wants to know that the script for a request has ended.
+static THEN: OnceLock<fn(&Module, &Message)> = OnceLock::new();
+
+/// Asks the server to tell; `then` is told after us when a script has ended. Once, before the fork, when all modules are
+/// initialised.
+pub fn begin(then: Option<fn(&Module, &Message)>) -> Result<(), &'static str> {
+    if let Some(then) = then {
+        THEN.set(then).map_err(|_| "the end of scripts is told twice")?;
+    }
     transaction::tell(Watcher { sent, sent_on, ended })?;
     routes::tell(script_ended)
 }
 
-/// Has the server tell of replies as well (`ds_load_auto`). Once, before the fork, when all modules are initialised.
-pub fn follow() -> Result<(), &'static str> {
-    transaction::follow(Follower {
-        replied,
-        failed,
-        cancelled,
-        matters,
-        sent_on: request_sent_on,
-        timed_out,
-        made,
-    })?;
-    routes::tell_replies(reply_came)
-}
-
-/// Whether the call that this request starts counts where it goes, whatever the algorithm.
-pub fn counts_all(module: &Module, msg: &Message) -> bool {
-    module.conf.load_auto && !msg.in_dialog()
-}
-
 /// A transaction and a branch as the call table has them.
-fn short(transaction: transaction::Transaction) -> Transaction {
+pub(super) fn short(transaction: transaction::Transaction) -> Transaction {
     Transaction::of(transaction.index, transaction.label)
 }
 
-fn short_branch(branch: transaction::Branch) -> Branch {
+pub(super) fn short_branch(branch: transaction::Branch) -> Branch {
     Branch::of(short(branch.transaction), branch.number)
 }
 
@@ -169,134 +157,13 @@ fn script_ended(msg: &mut Message) {
             |branch: Branch| !one.branches.contains(&branch) || transaction::was_sent(branch.number());
         told(call_count::script_ended(module.root, &one.key, clock::seconds(), unsent, is_alive));
     }
-    if module.conf.load_auto {
-        request_ended(module, msg);
+    if let Some(then) = THEN.get() {
+        then(module, msg);
     }
-}
-
-/// The script for a request has ended: what the request says of its call, if it was sent on. One that the script has refused or
-/// dropped says nothing, or anybody could end the calls of others. A BYE that has a transaction was told with that.
-fn request_ended(module: &Module, msg: &Message) {
-    let transaction = transaction::current().is_some();
-    let is_of_call = |kind: &Kind| match kind {
-        Kind::Request(Method::Bye | Method::Cancel) => !transaction,
-        _ => msg.in_dialog(),
-    };
-    let Some(event) = msg.kind().filter(is_of_call).and_then(goes_on) else { return };
-    let sent_on = if transaction { transaction::has_sent() } else { msg.was_forwarded() };
-    if sent_on {
-        report(module, msg, event, About::Request, Timer::Same);
-    }
-}
-
-/// Whether a call is known by this message's Call-ID.
-fn is_known(module: &Module, msg: &Message) -> bool {
-    let known = |call_id| !call_count::get(module.root, &module.root.secret.call(call_id)).is_empty();
-    msg.call_id().is_some_and(known)
-}
-
-/// A transaction begins: a BYE may end its call, a re-INVITE that nobody answers, too.
-fn matters(request: &Message) -> bool {
-    let may_end = |kind| match kind {
-        Kind::Request(Method::Bye) => true,
-        Kind::Request(Method::Invite) => request.in_dialog(),
-        _ => false,
-    };
-    request.kind().is_some_and(may_end) && module().is_some_and(|module| is_known(module, request))
-}
-
-fn request_sent_on(request: &Message) {
-    if let (Some(module), Some(Kind::Request(Method::Bye))) = (module(), request.kind()) {
-        report(module, request, Event::Ended, About::Request, Timer::Same);
-    }
-}
-
-fn timed_out(request: &Message) {
-    if let (Some(module), Some(Kind::Request(Method::Invite))) = (module(), request.kind()) {
-        report(module, request, Event::Lost, About::OtherTransaction, Timer::Same);
-    }
-}
-
-/// Reports what a message says of its call, if that is known.
-fn report(module: &Module, msg: &Message, event: Event, about: About, timer: Timer) {
-    let Some(call_id) = msg.call_id() else { return };
-    let key = module.root.secret.call(call_id);
-    let tags = if event.is_of_a_dialog() { tags(module, msg) } else { Tags::default() };
-    let news = News { event, about, tags, now: clock::seconds(), timer };
-    told(call_count::report(module.root, &key, &news));
-}
-
-/// A reply comes. What answers the first INVITE of a call is told with its transaction; without one, and inside the dialog, it is
-/// told here.
-fn reply_came(reply: &Message) {
-    let (Some(module), Some(Kind::Reply(method, code))) = (module(), reply.kind()) else { return };
-    let kind = Kind::Reply(method, code);
-    let Some(event) = goes_on(kind).or_else(|| refuses(kind)) else { return };
-    if !is_known(module, reply) {
-        return;
-    }
-    let about = if method == Method::Invite { about_reply(reply) } else { About::OtherTransaction };
-    if !matches!(about, About::Branch(_)) {
-        report(module, reply, event, about, session_timer(module, method, reply));
-    }
-}
-
-/// What a reply says of its dialog's session timer: a 2xx to what refreshes one (RFC 4028 section 7.2).
-fn session_timer(module: &Module, method: Method, reply: &Message) -> Timer {
-    let refreshes = matches!(method, Method::Invite | Method::Update)
-        && matches!(reply.kind(), Some(Kind::Reply(_, 200..300)));
-    if !refreshes {
-        return Timer::Same;
-    }
-    module.conf.expiry.session(reply.session_expires(), clock::seconds())
-}
-
-/// A final reply on a branch of a transaction that is watched.
-fn replied(one: &Replied<'_>) {
-    let Some(module) = module() else { return };
-    let about = About::Branch(short_branch(one.branch));
-    let event = if one.code < 300 { Event::Answered } else { Event::Refused };
-    let timer = if one.code < 300 { session_timer(module, Method::Invite, one.reply) } else { Timer::Same };
-    report(module, one.reply, event, about, timer);
-}
-
-/// All branches have failed: none counts any more.
-fn failed(one: &Ended<'_>) {
-    let Some((module, key, invite)) = of_request(&one.request) else { return };
-    told(call_count::given_up(module.root, &key, short(one.transaction), invite.now, |_| true));
-}
-
-fn cancelled(cancel: &Message) {
-    let Some(module) = module() else { return };
-    report(module, cancel, Event::Cancelled, About::Request, Timer::Same);
-}
-
-/// The server makes a request: a BYE of its own ends the call.
-fn made(request: &[u8]) {
-    let Some(module) = module().filter(|_| request.starts_with(b"BYE ")) else { return };
-    let header = |name: &[u8]| {
-        let mut lines = request.split(|&byte| byte == b'\n');
-        let value = lines.find_map(|line| {
-            let (start, value) = line.split_at_checked(name.len())?;
-            start.eq_ignore_ascii_case(name).then_some(value)
-        });
-        value.unwrap_or_default().trim_ascii()
-    };
-    let tag = |value: &[u8]| {
-        let mut parameters =
-            value.rsplit(|&byte| byte == b'>').next().unwrap_or_default().split(|&byte| byte == b';');
-        let tag = parameters.find_map(|one| one.trim_ascii().strip_prefix(b"tag="));
-        module.root.secret.tag(tag.unwrap_or_default())
-    };
-    let (call_id, to, from) = (header(b"Call-ID:"), header(b"To:"), header(b"From:"));
-    let tags = Tags { to: tag(to), from: tag(from) };
-    let news =
-        News { event: Event::Ended, about: About::Request, tags, now: clock::seconds(), timer: Timer::Same };
-    told(call_count::report(module.root, &module.root.secret.call(call_id), &news));
 }
 
 /// The module, the key of the call of this request, and the request as the call table has it.
-fn of_request(request: &Request<'_>) -> Option<(&'static Module, Key, Invite)> {
+pub(super) fn of_request(request: &Request<'_>) -> Option<(&'static Module, Key, Invite)> {
     let module = module().filter(|_| !request.call_id.is_empty())?;
     let invite = Invite { cseq: cseq(request.cseq_number), failed: None, now: clock::seconds() };
     Some((module, module.root.secret.call(request.call_id), invite))

@@ -8,7 +8,7 @@ use crate::support::{Kamailio, eventually, until};
 
 const DESTINATIONS: usize = 3_000;
 const RELOADS: usize = 100;
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// What is given back goes once a second, a part at a time.
 const BACK: Duration = Duration::from_secs(60);
 

@@ -1,7 +1,10 @@
 //! Shared by the tests of call load: the routing, gateways that behave as a header tells them, and the checks at the end.
 
+use std::time::Duration;
+
+use crate::support::counting::Counting;
 use crate::support::server_config::Builder;
-use crate::support::{Agent, Call, Gateways, Kamailio};
+use crate::support::{Agent, Call, Gateways, Kamailio, eventually};
 use serde_json::{Value, json};
 
 /// Makes tests of each of these functions: at one worker and at eight, and at eight where the module follows calls by itself,
@@ -204,6 +207,14 @@ pub fn assert_no_drift(server: &Kamailio) -> Audit {
         crossed: int(&audit, "CROSSED"),
         expired: int(&audit, "EXPIRED"),
         accounts,
+    }
+}
+
+/// Waits until no call is left, where the module follows calls: a BYE without a transaction counts when its script has ended, a
+/// moment after it was sent on. A script that counts has done so before, and nothing is waited for.
+pub fn let_scripts_end(server: &Kamailio) {
+    if Counting::now().is_followed() {
+        eventually("the scripts have ended", Duration::from_secs(5), || assert_no_drift(server).calls == 0);
     }
 }
 

@@ -57,6 +57,7 @@ fn retransmission_gets_the_same_gateway_and_counts_once(workers: u32) {
         agent.settle(&mut call);
         assert_eq!(agent.hang_up(&mut call), 200);
         hang_up_all(&mut agent, &mut others);
+        calls::let_scripts_end(&server);
     }
     all_over(server);
 }

@@ -68,8 +68,8 @@ fn calls_are_counted_without_tm(workers: u32) {
     let mut refused = agent.call();
     assert_eq!(agent.place(&mut refused).status(), Some(404));
     hang_up_all(&mut agent, &mut held);
-    // Without a transaction a BYE is known to be sent on when its script has ended.
-    eventually("both are empty", SOON, || loads(&server, 2) == [0, 0]);
+    calls::let_scripts_end(&server);
+    assert_eq!(loads(&server, 2), [0, 0]);
     for (name, value, status) in [("X-Answer", "486", 486), ("X-Do", "nothing", 480), ("X-Do", "lost", 500)] {
         for _ in 0..5 {
             let mut call = with(agent.call(), name, value);

@@ -75,10 +75,20 @@ fn kinds() -> Vec<Kind> {
 /// The configuration of the README, with a choice of how to select. The user of the request URI says it in requests within the
 /// call, too.
 fn route(port: u16, followed: bool) -> String {
-    let text = format!(
+    let words = |text: &'static str| if followed { "" } else { text };
+    let (ended, armed) = (
+        words("if (is_method(\"BYE\") && $rU != \"fixed\") ds_load_update(); "),
+        words("t_on_reply(\"COUNTED\"); t_on_failure(\"FAILED\"); "),
+    );
+    let routes = words(
+        "onreply_route[COUNTED] {\n\
+         \tif (status =~ \"^2\") ds_load_update();\n\telse if (status =~ \"^[3-7]\") ds_load_unset();\n}\n\
+         failure_route[FAILED] {\n\tds_load_unset();\n}\n",
+    );
+    format!(
         "request_route {{\n\
          \tif (has_totag()) {{\n\
-         \t\tif (loose_route()) {{ if (is_method(\"BYE\") && $rU != \"fixed\") ds_load_update(); t_relay(); }}\n\
+         \t\tif (loose_route()) {{ {ended}t_relay(); }}\n\
          \t\telse if (is_method(\"ACK\") && t_check_trans()) t_relay();\n\
          \t\texit;\n\t}}\n\
          \tt_check_trans();\n\
@@ -88,23 +98,9 @@ fn route(port: u16, followed: bool) -> String {
          \tif ($rU == \"one\") $var(found) = ds_select_dst(\"1\", \"{ALGORITHM}\", \"1\");\n\
          \telse $var(found) = ds_select_dst(\"1\", \"{ALGORITHM}\");\n\
          \tif ($var(found) < 0) {{ sl_send_reply(\"404\", \"No destination\"); exit; }}\n\
-         \tt_on_reply(\"COUNTED\");\n\
-         \tt_on_failure(\"FAILED\");\n\
-         \tt_relay();\n}}\n\
-         onreply_route[COUNTED] {{\n\
-         \tif (status =~ \"^2\") ds_load_update();\n\telse if (status =~ \"^[3-7]\") ds_load_unset();\n}}\n\
-         failure_route[FAILED] {{\n\tds_load_unset();\n}}\n"
-    );
-    let words = [
-        " if (is_method(\"BYE\") && $rU != \"fixed\") ds_load_update();",
-        "\tt_on_reply(\"COUNTED\");\n\tt_on_failure(\"FAILED\");\n",
-    ];
-    match text.split_once("onreply_route[COUNTED]") {
-        Some((text, _)) if followed => {
-            words.iter().fold(text.to_owned(), |text, word| text.replace(word, ""))
-        }
-        _ => text,
-    }
+         \t{armed}t_relay();\n}}\n\
+         {routes}"
+    )
 }
 
 /// A server, and what is known of it once it is up.

@@ -4,7 +4,7 @@
 //! on. What has no transaction, and replies inside the dialog, are seen by the server's callbacks around the routes.
 
 use super::load::{goes_on, refuses};
-use super::tracking::{about_reply, of_request, short, short_branch, tags, told};
+use super::tracking::{about, of_request, report, short, short_branch, told};
 use crate::context::{Module, module};
 use crate::host::clock;
 use crate::host::hooks::routes;
@@ -75,47 +75,38 @@ fn timed_out(request: &Message) {
     }
 }
 
-/// Reports what a message says of its call, if that is known.
-fn report(module: &Module, msg: &Message, event: Event, about: About, timer: Timer) {
-    let Some(call_id) = msg.call_id() else { return };
-    let key = module.root.secret.call(call_id);
-    let tags = if event.is_of_a_dialog() { tags(module, msg) } else { Tags::default() };
-    let news = News { event, about, tags, now: clock::seconds(), timer };
-    told(call_count::report(module.root, &key, &news));
-}
-
 /// A reply comes. What answers the first INVITE of a call is told with its transaction; without one, and inside the dialog, it is
 /// told here.
 fn reply_came(reply: &Message) {
-    let (Some(module), Some(Kind::Reply(method, code))) = (module(), reply.kind()) else { return };
-    let kind = Kind::Reply(method, code);
+    let (Some(module), Some(kind)) = (module(), reply.kind()) else { return };
     let Some(event) = goes_on(kind).or_else(|| refuses(kind)) else { return };
     if !is_known(module, reply) {
         return;
     }
-    let about = if method == Method::Invite { about_reply(reply) } else { About::OtherTransaction };
+    let about = about(kind, reply);
     if !matches!(about, About::Branch(_)) {
-        report(module, reply, event, about, session_timer(module, method, reply));
+        report(module, reply, event, about, session_timer(module, kind, reply));
     }
 }
 
 /// What a reply says of its dialog's session timer: a 2xx to what refreshes one (RFC 4028 section 7.2).
-fn session_timer(module: &Module, method: Method, reply: &Message) -> Timer {
-    let refreshes = matches!(method, Method::Invite | Method::Update)
-        && matches!(reply.kind(), Some(Kind::Reply(_, 200..300)));
-    if !refreshes {
-        return Timer::Same;
+fn session_timer(module: &Module, kind: Kind, reply: &Message) -> Timer {
+    match kind {
+        Kind::Reply(Method::Invite | Method::Update, 200..300) => {
+            module.conf.expiry.session(reply.session_expires(), clock::seconds())
+        }
+        _ => Timer::Same,
     }
-    module.conf.expiry.session(reply.session_expires(), clock::seconds())
 }
 
 /// A final reply on a branch of a transaction that is watched.
 fn replied(one: &Replied<'_>) {
-    let Some(module) = module() else { return };
-    let about = About::Branch(short_branch(one.branch));
+    let kind = Kind::Reply(Method::Invite, one.code);
     let event = if one.code < 300 { Event::Answered } else { Event::Refused };
-    let timer = if one.code < 300 { session_timer(module, Method::Invite, one.reply) } else { Timer::Same };
-    report(module, one.reply, event, about, timer);
+    if let Some(module) = module() {
+        let about = About::Branch(short_branch(one.branch));
+        report(module, one.reply, event, about, session_timer(module, kind, one.reply));
+    }
 }
 
 /// All branches have failed: none counts any more.

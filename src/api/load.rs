@@ -2,11 +2,10 @@
 
 use super::tracking;
 use crate::context::module;
+use crate::host::log;
 use crate::host::message::{Kind, Message, Method};
 use crate::host::script::{Values, Verdict};
-use crate::host::{clock, log};
-use crate::load::{About, Event, News, Tags, Timer};
-use crate::service::routing::call_count;
+use crate::load::{Event, Timer};
 
 /// `ds_load_update()`: a BYE or CANCEL releases the call, a 2xx to its INVITE confirms it, anything else shows that it
 /// is still there.
@@ -55,22 +54,14 @@ pub fn load_unset(msg: &mut Message, _: &Values<'_>) -> Verdict {
 
 fn report(function: &str, msg: &Message, event: impl Fn(Kind) -> Option<Event>) -> Verdict {
     let Some(module) = module() else { return Verdict::FALSE };
-    let (Some(kind), Some(call_id)) = (msg.kind(), msg.call_id()) else {
+    let (Some(kind), Some(_)) = (msg.kind(), msg.call_id()) else {
         log::error(format_args!("{function}: the message has no readable Call-ID or CSeq"));
         return Verdict::FALSE;
     };
     // Where calls are followed, the script's word changes nothing: what it says too early (of a BYE that it then refuses) must
     // not count.
     if let Some(event) = event(kind).filter(|_| !module.conf.load_auto) {
-        let key = module.root.secret.call(call_id);
-        let about = match kind {
-            Kind::Reply(Method::Invite, _) => tracking::about_reply(msg),
-            Kind::Reply(..) => About::OtherTransaction,
-            Kind::Request(_) => tracking::about_request(msg),
-        };
-        let tags = if event.is_of_a_dialog() { tracking::tags(module, msg) } else { Tags::default() };
-        let news = News { event, about, tags, now: clock::seconds(), timer: Timer::Same };
-        tracking::told(call_count::report(module.root, &key, &news));
+        tracking::report(module, msg, event, tracking::about(kind, msg), Timer::Same);
     }
     Verdict::True
 }

@@ -2,11 +2,11 @@
 //! and the end of its transactions. `ds_load_update` and `ds_load_unset` tell the rest, or `followed` does.
 
 use crate::context::{Module, module};
-use crate::host::message::Message;
+use crate::host::message::{Kind, Message, Method};
 use crate::host::transaction::{self, Ended, Request, Sent, SentOn, Unwatched, Watcher};
 use crate::host::{clock, hooks::routes, log, mem::Pool, uri};
 use crate::load::key::Key;
-use crate::load::{About, Branch, Invite, Tags, Transaction, Unsent};
+use crate::load::{About, Branch, Event, Invite, News, Tags, Timer, Transaction, Unsent};
 use crate::service::routing::call_count;
 use crate::shm::OutOfMemory;
 use crate::state::{Generation, Member};
@@ -54,18 +54,29 @@ pub(super) fn short_branch(branch: transaction::Branch) -> Branch {
     Branch::of(short(branch.transaction), branch.number)
 }
 
-/// Which legs of its call a request is about: in a failure route, those that failed.
-pub fn about_request(msg: &Message) -> About {
-    transaction::failed(msg).map_or(About::Request, |failed| About::Failed(short(failed)))
+/// Which legs of its call a message is about: a reply to an INVITE is about the one on whose branch it came, a request in a
+/// failure route about those that failed.
+pub fn about(kind: Kind, msg: &Message) -> About {
+    match kind {
+        Kind::Request(_) => {
+            transaction::failed(msg).map_or(About::Request, |failed| About::Failed(short(failed)))
+        }
+        Kind::Reply(Method::Invite, _) => match transaction::of_reply(msg) {
+            transaction::Reply::On(branch) => About::Branch(short_branch(branch)),
+            transaction::Reply::Unwatched => About::OtherTransaction,
+            transaction::Reply::None => About::NoTransaction,
+        },
+        Kind::Reply(..) => About::OtherTransaction,
+    }
 }
 
-/// Which leg of its call a reply to an INVITE is about: the one on whose branch it came.
-pub fn about_reply(msg: &Message) -> About {
-    match transaction::of_reply(msg) {
-        transaction::Reply::On(branch) => About::Branch(short_branch(branch)),
-        transaction::Reply::Unwatched => About::OtherTransaction,
-        transaction::Reply::None => About::NoTransaction,
-    }
+/// Reports what a message says of its call.
+pub fn report(module: &Module, msg: &Message, event: Event, about: About, timer: Timer) {
+    let Some(call_id) = msg.call_id() else { return };
+    let key = module.root.secret.call(call_id);
+    let tags = if event.is_of_a_dialog() { tags(module, msg) } else { Tags::default() };
+    let news = News { event, about, tags, now: clock::seconds(), timer };
+    told(call_count::report(module.root, &key, &news));
 }
 
 /// What the call table wants to know of the request at hand.
@@ -82,7 +93,7 @@ fn cseq(number: &[u8]) -> u16 {
 }
 
 /// The tags of a message, as the call table has them.
-pub fn tags(module: &Module, msg: &Message) -> Tags {
+fn tags(module: &Module, msg: &Message) -> Tags {
     let hash = |tag: &[u8]| module.root.secret.tag(tag);
     Tags { to: hash(msg.to_tag()), from: hash(msg.from_tag()) }
 }
@@ -192,7 +203,8 @@ fn sent(branch: &Sent<'_>) -> bool {
     let request = &branch.request;
     let (Some(module), Some(call_id)) = (module(), request.call_id()) else { return false };
     let (key, invite) = (module.root.secret.call(call_id), invite(request));
-    if module.conf.load_auto {
+    // The first branch has none before it.
+    if module.conf.load_auto && branch.branch.number > 0 {
         let transaction = short(branch.branch.transaction);
         let failed = |one: Branch| branch.has_failed(one.number());
         told(call_count::given_up(module.root, &key, transaction, clock::seconds(), failed));

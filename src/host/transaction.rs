@@ -450,13 +450,10 @@ unsafe extern "C" fn called(cell: *mut ffi::cell, what: c_int, params: *mut ffi:
 
 /// A reply matched a branch.
 fn replied(follower: &Follower, transaction: Transaction, params: &ffi::tmcb_params) {
-    let Ok(code) = u16::try_from(params.code) else { return };
     // SAFETY: the reply, for the time of the call, or the host's mark for none.
-    let Some(reply) = (unsafe { Message::from_host(params.rpl) }).filter(|_| code >= 200) else { return };
+    let Some(reply) = (unsafe { Message::from_host(params.rpl) }) else { return };
     // The answer to a CANCEL of the host's comes on the same branch.
-    if !matches!(reply.kind(), Some(Kind::Reply(Method::Invite, _))) {
-        return;
-    }
+    let Some(Kind::Reply(Method::Invite, code @ 200..)) = reply.kind() else { return };
     let (Some(check), mut number) = (tm::binds().and_then(|tm| tm.t_check), -1) else { return };
     // SAFETY: the message is valid. The host has looked it up already, and only says again what it found.
     if unsafe { check(reply.as_ptr(), &raw mut number) } < 1 {

@@ -1,6 +1,8 @@
 //! What the server finds when it loads the module: the table of exports, one row each.
 
-use crate::api::{edit, explain, failover, group, is_from_list, load, metrics, reload, rpc, select, version};
+use crate::api::{
+    edit, explain, failover, group, is_from_list, load, metrics, reload, rpc, select, status_page, version,
+};
 use crate::conf::{Raw, parameters};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
 use crate::host::kemi::KemiFunction;
@@ -10,7 +12,7 @@ use crate::lifecycle;
 use crate::{kemi_function, rpc_command, script_function, script_variable};
 use core::ffi::{c_char, c_int, c_uint, c_void};
 
-static FUNCTIONS: [Function; 33] = [
+static FUNCTIONS: [Function; 34] = [
     script_function!(c"ds_select", (int set, int alg), ANY, select::select),
     script_function!(c"ds_select", (int set, int alg, int limit), ANY, select::select),
     script_function!(c"ds_select_dst", (int set, int alg), REQUEST_FAILURE, select::select_dst),
@@ -47,11 +49,12 @@ static FUNCTIONS: [Function; 33] = [
     ),
     script_function!(c"ds_prometheus", (), ANY, metrics::prometheus),
     script_function!(c"ds_prometheus", (int set), ANY, metrics::prometheus),
+    script_function!(c"ds_status_page", (), ANY, status_page::status_page),
     Function::BIND,
     Function::END,
 ];
 
-static KEMI: [KemiFunction; 31] = [
+static KEMI: [KemiFunction; 32] = [
     kemi_function!(c"ds_select", (int set, int alg), select::select),
     kemi_function!(c"ds_select_limit", (int set, int alg, int limit), select::select),
     kemi_function!(c"ds_select_dst", (int set, int alg), select::select_dst),
@@ -86,6 +89,7 @@ static KEMI: [KemiFunction; 31] = [
     ),
     kemi_function!(c"ds_prometheus", (), metrics::prometheus),
     kemi_function!(c"ds_prometheus_set", (int set), metrics::prometheus),
+    kemi_function!(c"ds_status_page", (), status_page::status_page),
     KemiFunction::END,
 ];
 

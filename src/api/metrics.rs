@@ -30,7 +30,8 @@ pub fn prometheus(msg: &mut Message, values: &Values<'_>) -> Verdict {
         Some(text)
     };
     let Some(text) = module().and_then(text) else { return Verdict::FALSE };
-    if xhttp::reply(msg, KIND, text.as_bytes()) {
+    let answer = xhttp::Answer { status: (200, "OK"), kind: KIND, headers: "", body: text.as_bytes() };
+    if xhttp::reply(msg, &answer) {
         return Verdict::True;
     }
     log::error(format_args!(

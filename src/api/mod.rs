@@ -16,5 +16,6 @@ pub mod metrics;
 pub mod reload;
 pub mod rpc;
 pub mod select;
+pub mod status_page;
 pub mod tracking;
 pub mod version;

@@ -214,8 +214,7 @@ fn show_health(
     (flags, health): (Flags, &Health),
     to: &Struct<'_>,
 ) -> Result<(), Broken> {
-    let waits = flags.has(Flags::UNRESOLVED) && flags.without(Flags::UNRESOLVED).usable();
-    let last = if waits { probe::not_resolved_yet() } else { health.last };
+    let last = probe::why(flags, health);
     to.int(c"CODE", last.code.into())?;
     to.text(c"REASON", last.reason.bytes())?;
     to.int(c"FAILURES", health.failures as i32)?;

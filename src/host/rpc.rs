@@ -52,7 +52,7 @@ const TEXT: &CStr = c"%s";
 
 /// A text that every transport can carry: UTF-8 stays as it is; control characters and bytes that are no UTF-8 are written as
 /// `\xff`. The transports put texts into JSON unchecked, except that they escape quotes.
-fn readable(text: &[u8]) -> Cow<'_, [u8]> {
+pub fn readable(text: &[u8]) -> Cow<'_, [u8]> {
     if core::str::from_utf8(text).is_ok_and(|text| !text.contains(char::is_control)) {
         return Cow::Borrowed(text);
     }

@@ -1,7 +1,8 @@
-//! Answers to HTTP requests, through the server's module `xhttp`.
+//! HTTP requests and their answers, through the server's module `xhttp`.
 
 use super::message::Message;
 use super::{ffi, text};
+use core::ffi::c_int;
 use std::sync::OnceLock;
 
 static API: OnceLock<ffi::xhttp_api_t> = OnceLock::new();
@@ -16,10 +17,76 @@ pub fn load() {
     }
 }
 
+/// The HTTP request at hand.
+pub struct Request<'a>(&'a Message);
+
+impl<'a> Request<'a> {
+    /// If the message is one.
+    pub fn of(msg: &'a Message) -> Option<Self> {
+        // SAFETY: a valid message.
+        let is_http = unsafe { ffi::shim_is_http(msg.as_ptr()) } != 0;
+        is_http.then_some(Self(msg))
+    }
+
+    /// Its method.
+    pub fn method(&self) -> &'a [u8] {
+        // SAFETY: the host tags the union with the type, which is that of a request; the text belongs to the message.
+        unsafe { text::bytes(self.0.raw().first_line.u.request.method) }
+    }
+
+    /// Its path, with the query.
+    pub fn uri(&self) -> &'a [u8] {
+        self.0.request_uri()
+    }
+
+    /// The first header of this name.
+    pub fn header(&self, name: &[u8]) -> Option<&'a [u8]> {
+        const ALL: u64 = u64::MAX;
+        // SAFETY: the message is valid; parsing fills its header list, to which no reference is held here. Where a header cannot be
+        // read those before it are there.
+        unsafe { ffi::parse_headers(self.0.as_ptr(), ALL as _, 0) };
+        let mut next = self.0.raw().headers;
+        // SAFETY: null, or a header in the list of the message.
+        while let Some(header) = unsafe { next.as_ref() } {
+            // SAFETY: texts of the message.
+            let (its_name, body) = unsafe { (text::bytes(header.name), text::bytes(header.body)) };
+            if its_name.eq_ignore_ascii_case(name) {
+                return Some(body);
+            }
+            next = header.next;
+        }
+        None
+    }
+}
+
+/// An answer.
+pub struct Answer<'a> {
+    /// Status code and reason phrase.
+    pub status: (u16, &'a str),
+    /// The media type of the body.
+    pub kind: &'a str,
+    /// More headers, each a line with its end.
+    pub headers: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+}
+
 /// Answers the request at hand; false if `xhttp` is not loaded or cannot.
-pub fn reply(msg: &mut Message, kind: &str, body: &[u8]) -> bool {
+pub fn reply(msg: &mut Message, answer: &Answer<'_>) -> bool {
     let Some(reply) = API.get().and_then(|api| api.reply) else { return false };
-    let (mut reason, mut kind, mut body) = (text::lent(b"OK"), text::lent(kind.as_bytes()), text::lent(body));
+    let (code, reason) = answer.status;
+    if !answer.headers.is_empty() {
+        // `xhttp` has no argument for headers: the host adds what hangs at the request to its reply.
+        let headers = text::lent(answer.headers.as_bytes());
+        // SAFETY: the host copies the text.
+        let added =
+            unsafe { ffi::add_lump_rpl2(msg.as_ptr(), headers.s, headers.len, ffi::LUMP_RPL_HDR as c_int) };
+        if added.is_null() {
+            return false;
+        }
+    }
+    let mut reason = text::lent(reason.as_bytes());
+    let (mut kind, mut body) = (text::lent(answer.kind.as_bytes()), text::lent(answer.body));
     // SAFETY: the host only reads the texts, and copies what it keeps.
-    unsafe { reply(msg.as_ptr(), 200, &raw mut reason, &raw mut kind, &raw mut body) >= 0 }
+    unsafe { reply(msg.as_ptr(), code.into(), &raw mut reason, &raw mut kind, &raw mut body) >= 0 }
 }

@@ -81,6 +81,12 @@ impl<A: Alloc> Generation<A> {
         self.sets.runs().flat_map(|(_, sets)| sets.0.iter()).map(|set| &**set)
     }
 
+    /// The sets from this id on.
+    pub fn sets_from(&self, id: i32) -> impl Iterator<Item = &Set<A>> {
+        let runs = self.sets.runs().skip_while(move |(_, sets)| sets.0.last().is_none_or(|set| set.id < id));
+        runs.flat_map(|(_, sets)| sets.0.iter()).map(|set| &**set).skip_while(move |set| set.id < id)
+    }
+
     /// The set of this id.
     pub fn set(&self, id: i32) -> Option<&Set<A>> {
         self.find(id).map(|(_, set)| set)

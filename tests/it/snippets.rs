@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::host;
+use crate::support::net;
 use crate::support::server_config::dispatcher_so;
 use crate::support::transports::Http;
 use crate::support::{Agent, Call, Gateways, Kamailio};
@@ -100,7 +101,7 @@ fn every_snippet_of_the_pages_is_of_a_kind_that_is_run_here() {
     for one in snippets() {
         assert!(["kamailio", "list", "sh"].contains(&one.kind.as_str()), "{one:?}");
     }
-    assert_eq!((of_kind("kamailio").len(), of_kind("list").len(), of_kind("sh").len()), (2, 1, 2));
+    assert_eq!((of_kind("kamailio").len(), of_kind("list").len(), of_kind("sh").len()), (3, 1, 2));
 }
 
 /// INVITE to the server, answer, ACK along the route set.
@@ -209,6 +210,36 @@ fn monitoring_configuration_answers_prometheus() {
     let up = text.lines().filter(|line| line.starts_with("kamailio_dispatcher_destination_up{")).count();
     assert_eq!((status, up), (200, 3), "{text}");
     assert_eq!(Http::ask(server.address(), "/other", "").answer().0, 404);
+    server.stop();
+}
+
+#[test]
+fn status_page_of_its_page_is_shown_to_one_machine_at_one_port() {
+    let gateways = Gateways::answering(3, 200);
+    let (config, list) = first();
+    let page = of_kind("kamailio").remove(2).text;
+    let own = net::free_port(net::address());
+    let config = config.replace("request_route {", "request_route {\n    if ($Rp == 8080) exit;");
+    let config = (config + &page)
+        .replace("192.0.2.1:8080", &own.to_string())
+        .replace("8080", &own.port().to_string())
+        .replace("192.0.2.100", "127.0.0.1");
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = written(dir.path(), &config, "#!ifdef TCP_ADDR\nlisten=TCP_ADDR\n#!endif\n");
+    let server = Kamailio::builder().file(file).tcp().list(with_gateways(&list, &gateways)).start();
+    // What a loopback client comes from by itself is the machine that may.
+    let (status, body) = Http::ask(own, "/status", "").answer();
+    let text = String::from_utf8(body).unwrap();
+    assert_eq!((status, text.matches("sip:").count()), (200, 3), "{text}");
+    assert_eq!(Http::ask(own, "/other", "").answer().0, 404);
+    assert_eq!(Http::ask(server.address(), "/status", "").answer().0, 403, "the SIP port");
+    let (done, text) = run("curl", &["-sS", "--interface", "127.0.0.2", &format!("http://{own}/status")]);
+    assert!(done && text == "not from here\n", "another machine: {text}");
+    // SIP by TCP at that port finds nobody.
+    let mut agent = Agent::connect(own);
+    agent.send(&agent.call().invite());
+    assert!(agent.receive_where(Duration::from_millis(500), |_| true).is_none(), "it is answered");
+    assert_eq!(server.total_load(), 0);
     server.stop();
 }
 

@@ -61,6 +61,11 @@ int shim_is_faked_reply(struct sip_msg *msg)
 	return msg == FAKED_REPLY;
 }
 
+int shim_is_http(struct sip_msg *msg)
+{
+	return IS_HTTP(msg) != 0;
+}
+
 int shim_load_tm(struct tm_binds *tm)
 {
 	return load_tm_api(tm);

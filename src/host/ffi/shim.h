@@ -17,6 +17,7 @@ str shim_from_uri(struct sip_msg *msg);
 int shim_has_tm(void);
 unsigned int shim_hash(const char *text, int len);
 int shim_is_faked_reply(struct sip_msg *msg);
+int shim_is_http(struct sip_msg *msg);
 int shim_load_tm(struct tm_binds *tm);
 void shim_log(int level, const char *text, int len);
 struct hostent *shim_next_hop(str *name, unsigned short *port, char *proto);

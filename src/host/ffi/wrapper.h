@@ -4,6 +4,7 @@
 #include "core/parser/msg_parser.h"
 #include "core/parser/parse_uri.h"
 #include "core/parser/hf.h"
+#include "core/data_lump_rpl.h"
 #include "core/dset.h"
 #include "core/xavp.h"
 #include "core/kemi.h"

@@ -4,7 +4,7 @@
 //! The caller sends it. An answer counts once, for the destination that was probed, and only while that is configured and probed.
 //! Other answers are dropped and counted.
 
-use crate::dest::{ReplyCodes, reply_codes};
+use crate::dest::{Flags, ReplyCodes, reply_codes};
 use crate::health::event::{By, Events};
 use crate::health::mark::Thresholds;
 use crate::health::probe_id::ProbeId;
@@ -144,6 +144,12 @@ pub fn no_name() -> Report {
 /// The report about a destination whose name has not been looked up since it was configured.
 pub fn not_resolved_yet() -> Report {
     Report { code: 478, reason: b"the name has not been resolved yet"[..].into(), received: false }
+}
+
+/// What is said of a destination whose flags and health are these.
+pub fn why(flags: Flags, health: &Health) -> Report {
+    let waits = flags.has(Flags::UNRESOLVED) && flags.without(Flags::UNRESOLVED).usable();
+    if waits { not_resolved_yet() } else { health.last }
 }
 
 /// Ends a probe; returns the event, if the state changes. An answer that comes too late is dropped and counted.

@@ -1,4 +1,5 @@
-//! Reports: the audit and the metrics.
+//! Reports: the audit, the metrics and the state of each destination for the status page.
 
 pub mod audit;
 pub mod metrics;
+pub mod status;

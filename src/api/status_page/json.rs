@@ -1,0 +1,174 @@
+//! A part of the destinations in JSON.
+
+use super::query::{Query, Rows};
+use super::{END, MOST, shown};
+use crate::context::Module;
+use crate::host::mem::Pool;
+use crate::service::report::status::{self, Place, Row};
+use crate::state::{Generation, Set};
+use crate::workers::prober;
+use core::fmt::Write;
+
+/// The part that is asked for.
+pub fn part(module: &Module, sets: &Generation<Pool>, query: &Query, now: u64) -> String {
+    let mut text = String::with_capacity(MOST);
+    let counters = &module.root.counters;
+    // Writing to a string does not fail, here and below.
+    let _ = write!(
+        text,
+        "{{\"now\":{now},\"generation\":{},\"sets\":{},\"placed\":{},\"late\":{},\"expired\":{},\"probes\":{},\
+         \"failed_probes\":{},\"part\":[",
+        sets.number,
+        sets.sets.len(),
+        counters.placed.get(),
+        counters.late.get(),
+        counters.expired.get(),
+        counters.probes.get(),
+        counters.failed_probes.get()
+    );
+    let (mut open, mut left) = (None, query.count);
+    let next = status::show(module.root, sets, query.from, query.set, |set, row| {
+        let before = text.len();
+        if open == Some(set.id) {
+            text.push(',');
+        } else {
+            text.push_str(if open.is_some() { "]}," } else { "" });
+            begin(&mut text, set, row.at);
+        }
+        match query.rows {
+            Rows::Objects => object(&mut text, module, &row),
+            Rows::List => list(&mut text, &row),
+            Rows::Now => at_present(&mut text, &row),
+        }
+        let fits = left > 0 && text.len() <= MOST - END;
+        if fits {
+            (open, left) = (Some(set.id), left - 1);
+        } else {
+            text.truncate(before);
+        }
+        fits
+    });
+    text.push_str(if open.is_some() { "]}]," } else { "]," });
+    let _ = match next {
+        Some(Place { set, at }) => writeln!(text, "\"next\":\"{set}:{at}\"}}"),
+        None => writeln!(text, "\"next\":null}}"),
+    };
+    text
+}
+
+/// The beginning of a set's rows.
+fn begin(text: &mut String, set: &Set<Pool>, from: usize) {
+    let (up, open) = set.ranks.usable_and_open();
+    let _ = write!(
+        text,
+        "{{\"set\":{},\"size\":{},\"up\":{up},\"with_room\":{open},\"from\":{from},\"rows\":[",
+        set.id,
+        set.len()
+    );
+}
+
+/// All of a destination, with names. Times are seconds of the wall clock; 0 is never.
+fn object(text: &mut String, module: &Module, row: &Row<'_>) {
+    let (one, health) = (row.one, &row.health);
+    let _ = write!(text, "{{\"id\":{},\"position\":{}", row.id, row.at);
+    for (name, value) in [
+        ("uri", one.text(one.uri)),
+        ("duid", one.text(one.duid)),
+        ("name", one.text(one.written)),
+        ("socket", one.local_socket()),
+        ("state", row.flags.letters().as_bytes()),
+    ] {
+        let _ = write!(text, ",\"{name}\":");
+        string(text, value);
+    }
+    let _ = write!(text, ",\"up\":{},\"code\":{},\"reason\":", row.flags.usable(), row.why.code);
+    string(text, row.why.reason.bytes());
+    let _ = write!(text, ",\"priority\":{}", one.priority);
+    for (name, value) in [
+        ("weight", one.weight.into()),
+        ("rweight", one.rweight.into()),
+        ("maxload", one.maxload.into()),
+        ("load", row.load.into()),
+        ("selected", row.selected),
+        ("failed_over", row.failed_over),
+        ("refused", row.refused),
+        ("failed_probes", row.failed_probes),
+        ("latency_milliseconds", row.latency.into()),
+        ("changed", health.changed / 1000),
+        ("failures", health.failures.into()),
+        ("successes", health.successes.into()),
+        ("probed", health.probed / 1000),
+        ("dropped", health.dropped / 1000),
+        ("next_probe", prober::next(module, one, row.flags).unwrap_or(0)),
+        ("name_lost", health.name.lost / 1000),
+    ] {
+        let _ = write!(text, ",\"{name}\":{value}");
+    }
+    text.push('}');
+}
+
+/// What is configured: id, URI, duid, the name that was written, maxload, priority, weight.
+fn list(text: &mut String, row: &Row<'_>) {
+    let one = row.one;
+    let _ = write!(text, "[{}", row.id);
+    for value in [one.uri, one.duid, one.written] {
+        text.push(',');
+        string(text, one.text(value));
+    }
+    let _ = write!(text, ",{},{},{}]", one.maxload, one.priority, one.weight);
+}
+
+/// What changes by itself: id, state, load, requests sent to it, sent on from it, refused, failed probes, latency, when the state
+/// changed, code and reason.
+fn at_present(text: &mut String, row: &Row<'_>) {
+    let _ = write!(
+        text,
+        "[{},\"{}\",{},{},{},{},{},{},{},{},",
+        row.id,
+        row.flags.letters(),
+        row.load,
+        row.selected,
+        row.failed_over,
+        row.refused,
+        row.failed_probes,
+        row.latency,
+        row.health.changed / 1000,
+        row.why.code
+    );
+    string(text, row.why.reason.bytes());
+    text.push(']');
+}
+
+/// A text in quotes.
+fn string(text: &mut String, value: &[u8]) {
+    text.push('"');
+    for letter in shown(value).chars() {
+        match letter {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            letter => text.push(letter),
+        }
+    }
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_make_one_json_string() {
+        let quoted = |bytes: &[u8]| {
+            let mut text = String::new();
+            string(&mut text, bytes);
+            text
+        };
+        assert_eq!(quoted(b"a\"b\\c\xff\x01</"), "\"a\\\"b\\\\c\\\\xff\\\\x01</\"");
+        for byte in 0..=u8::MAX {
+            let text = quoted(&[byte]);
+            let inner = text.trim_start_matches('"').strip_suffix('"').unwrap_or("");
+            let escaped = inner.replace("\\\\", "").replace("\\\"", "");
+            assert!(!escaped.contains(['"', '\\']) && !escaped.contains(char::is_control), "{text}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A part of the destinations as plain text, for a terminal.
+
+use super::query::Query;
+use super::{END, MOST, shown};
+use crate::context::Module;
+use crate::host::mem::Pool;
+use crate::service::report::status::{self, Place, Row};
+use crate::state::{Generation, Set};
+use core::fmt::Write;
+
+/// The part that is asked for.
+pub fn part(module: &Module, sets: &Generation<Pool>, query: &Query, now: u64) -> String {
+    let mut text = String::with_capacity(MOST);
+    // Writing to a string does not fail, here and below.
+    let _ = writeln!(
+        text,
+        "dispatcher: {} sets, {} calls counted since the start",
+        sets.sets.len(),
+        module.root.counters.placed.get()
+    );
+    let (mut open, mut left) = (None, query.count);
+    let next = status::show(module.root, sets, query.from, query.set, |set, row| {
+        let before = text.len();
+        if open != Some(set.id) {
+            heading(&mut text, set);
+        }
+        line(&mut text, &row, now);
+        let fits = left > 0 && text.len() <= MOST - END;
+        if fits {
+            (open, left) = (Some(set.id), left - 1);
+        } else {
+            text.truncate(before);
+        }
+        fits
+    });
+    if let Some(Place { set, at }) = next {
+        let only = query.set.map_or_else(String::new, |set| format!("&set={set}"));
+        let _ = writeln!(text, "\nmore: ?from={set}:{at}{only}");
+    }
+    text
+}
+
+fn heading(text: &mut String, set: &Set<Pool>) {
+    let (up, open) = set.ranks.usable_and_open();
+    let _ = writeln!(
+        text,
+        "\nset {}: {} destinations, {up} up, {open} with room\n\
+         ST   LOAD/LIMIT    REQUESTS   LATENCY  CHANGED  DESTINATION",
+        set.id,
+        set.len()
+    );
+}
+
+fn line(text: &mut String, row: &Row<'_>, now: u64) {
+    let one = row.one;
+    let limit = if one.maxload == 0 { "-".into() } else { one.maxload.to_string() };
+    let latency = if row.latency == 0 { "-".into() } else { format!("{} ms", row.latency) };
+    let _ = write!(
+        text,
+        "{:<2} {:>6}/{:<6} {:>9} {:>9} {:>8}  {}",
+        row.flags.letters(),
+        row.load,
+        limit,
+        row.selected,
+        latency,
+        ago(row.health.changed, now),
+        shown(one.text(one.uri))
+    );
+    let duid = one.text(one.duid);
+    if !duid.is_empty() {
+        let _ = write!(text, " ({})", shown(duid));
+    }
+    match (row.why.code, row.why.reason.bytes()) {
+        (0, []) => (),
+        (0, reason) => drop(write!(text, "  {}", shown(reason))),
+        (code, reason) => drop(write!(text, "  {code} {}", shown(reason))),
+    }
+    text.push('\n');
+}
+
+/// How long ago that was, in the one unit that says it best.
+fn ago(then: u64, now: u64) -> String {
+    let seconds = now.saturating_sub(then) / 1000;
+    match seconds {
+        _ if then == 0 => "-".into(),
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_in_one_unit() {
+        let told = [1, 60, 119, 120, 7199, 7200, 172_799, 172_800].map(|seconds| ago(1, 1 + seconds * 1000));
+        assert_eq!(told, ["1 s", "60 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 d"]);
+        assert_eq!((ago(0, 9000), ago(9000, 1)), ("-".into(), "0 s".into()));
+    }
+}

@@ -1,29 +1,21 @@
 //! Calls that count themselves (`ds_load_auto`): what their messages say, without a word in the script.
 //!
-//! Timeline: the transaction of the first INVITE tells its final replies, its failure and its CANCEL; that of a BYE, that it is sent
-//! on. What has no transaction, and replies inside the dialog, are seen by the server's callbacks around the routes.
+//! Timeline: the server's callbacks around the routes see a reply before its route, and a request when its script has ended. The
+//! transaction of the first INVITE tells its failure and its CANCEL; that of a re-INVITE, that nobody answers.
 
 use super::load::{goes_on, refuses};
-use super::tracking::{about, of_request, report, short, short_branch, told};
+use super::tracking::{about, news, of_request, short, told};
 use crate::context::{Module, module};
 use crate::host::clock;
 use crate::host::hooks::routes;
 use crate::host::message::{Kind, Message, Method};
-use crate::host::transaction::{self, Ended, Follower, Replied};
+use crate::host::transaction::{self, Ended, Follower, Reply};
 use crate::load::{About, Event, News, Tags, Timer};
 use crate::service::routing::call_count;
 
 /// Has the server tell of replies as well (`ds_load_auto`). Once, before the fork, when all modules are initialised.
 pub fn begin() -> Result<(), &'static str> {
-    transaction::follow(Follower {
-        replied,
-        failed,
-        cancelled,
-        matters,
-        sent_on: request_sent_on,
-        timed_out,
-        made,
-    })?;
+    transaction::follow(Follower { failed, cancelled, matters, timed_out, made })?;
     routes::tell_replies(reply_came)
 }
 
@@ -32,61 +24,70 @@ pub fn counts_all(module: &Module, msg: &Message) -> bool {
     module.conf.load_auto && !msg.in_dialog()
 }
 
+/// Reports what a message says of its call, if that is known.
+fn follow(
+    module: &Module,
+    msg: &Message,
+    event: Event,
+    about: impl FnOnce() -> About,
+    timer: impl FnOnce() -> Timer,
+) {
+    let Some(call_id) = msg.call_id() else { return };
+    let key = module.root.secret.call(call_id);
+    if call_count::get(module.root, &key).is_empty() {
+        return;
+    }
+    let news = news(module, msg, event, about(), timer());
+    // A BYE is told when its script has ended, and when its answer comes.
+    told(match event {
+        Event::Ended => call_count::report_again(module.root, &key, &news),
+        _ => call_count::report(module.root, &key, &news).map(|_| ()),
+    });
+}
+
 /// The script for a request has ended: what the request says of its call, if it was sent on. One that the script has refused or
-/// dropped says nothing, or anybody could end the calls of others. A BYE that has a transaction was told with that.
+/// dropped says nothing, or anybody could end the calls of others.
 pub fn request_ended(module: &Module, msg: &Message) {
     let transaction = transaction::current().is_some();
     let is_of_call = |kind: &Kind| match kind {
-        Kind::Request(Method::Bye | Method::Cancel) => !transaction,
+        Kind::Request(Method::Bye) => true,
+        Kind::Request(Method::Cancel) => !transaction,
+        // The 2xx that it acknowledges has just been told.
+        Kind::Request(Method::Ack) => false,
         _ => msg.in_dialog(),
     };
     let Some(event) = msg.kind().filter(is_of_call).and_then(goes_on) else { return };
     let sent_on = if transaction { transaction::has_sent() } else { msg.was_forwarded() };
     if sent_on {
-        report(module, msg, event, About::Request, Timer::Same);
+        follow(module, msg, event, || About::Request, || Timer::Same);
     }
 }
 
-/// Whether a call is known by this message's Call-ID.
-fn is_known(module: &Module, msg: &Message) -> bool {
-    let known = |call_id| !call_count::get(module.root, &module.root.secret.call(call_id)).is_empty();
-    msg.call_id().is_some_and(known)
-}
-
-/// A transaction begins: a BYE may end its call, a re-INVITE that nobody answers, too.
+/// A transaction begins: a re-INVITE that nobody answers ends its call.
 fn matters(request: &Message) -> bool {
-    let may_end = |kind| match kind {
-        Kind::Request(Method::Bye) => true,
-        Kind::Request(Method::Invite) => request.in_dialog(),
-        _ => false,
+    let may_end = request.kind() == Some(Kind::Request(Method::Invite)) && request.in_dialog();
+    let known = |module: &Module, call_id| {
+        !call_count::get(module.root, &module.root.secret.call(call_id)).is_empty()
     };
-    request.kind().is_some_and(may_end) && module().is_some_and(|module| is_known(module, request))
-}
-
-fn request_sent_on(request: &Message) {
-    if let (Some(module), Some(Kind::Request(Method::Bye))) = (module(), request.kind()) {
-        report(module, request, Event::Ended, About::Request, Timer::Same);
-    }
+    may_end && module().zip(request.call_id()).is_some_and(|(module, call_id)| known(module, call_id))
 }
 
 fn timed_out(request: &Message) {
-    if let (Some(module), Some(Kind::Request(Method::Invite))) = (module(), request.kind()) {
-        report(module, request, Event::Lost, About::OtherTransaction, Timer::Same);
+    if let Some(module) = module() {
+        follow(module, request, Event::Lost, || About::OtherTransaction, || Timer::Same);
     }
 }
 
-/// A reply comes. What answers the first INVITE of a call is told with its transaction; without one, and inside the dialog, it is
-/// told here.
+/// A reply comes. `tm` has not dealt with it, and its routes have not run.
 fn reply_came(reply: &Message) {
     let (Some(module), Some(kind)) = (module(), reply.kind()) else { return };
+    let answers_bye = matches!(kind, Kind::Reply(Method::Bye, 200..));
+    if answers_bye && transaction::of_reply(reply) != Reply::None {
+        // So it was sent on. Here its worker may not be there yet, and the caller has the answer in a moment.
+        return follow(module, reply, Event::Ended, || About::OtherTransaction, || Timer::Same);
+    }
     let Some(event) = goes_on(kind).or_else(|| refuses(kind)) else { return };
-    if !is_known(module, reply) {
-        return;
-    }
-    let about = about(kind, reply);
-    if !matches!(about, About::Branch(_)) {
-        report(module, reply, event, about, session_timer(module, kind, reply));
-    }
+    follow(module, reply, event, || about(kind, reply), || session_timer(module, kind, reply));
 }
 
 /// What a reply says of its dialog's session timer: a 2xx to what refreshes one (RFC 4028 section 7.2).
@@ -99,16 +100,6 @@ fn session_timer(module: &Module, kind: Kind, reply: &Message) -> Timer {
     }
 }
 
-/// A final reply on a branch of a transaction that is watched.
-fn replied(one: &Replied<'_>) {
-    let kind = Kind::Reply(Method::Invite, one.code);
-    let event = if one.code < 300 { Event::Answered } else { Event::Refused };
-    if let Some(module) = module() {
-        let about = About::Branch(short_branch(one.branch));
-        report(module, one.reply, event, about, session_timer(module, kind, one.reply));
-    }
-}
-
 /// All branches have failed: none counts any more.
 fn failed(one: &Ended<'_>) {
     let Some((module, key, invite)) = of_request(&one.request) else { return };
@@ -116,8 +107,9 @@ fn failed(one: &Ended<'_>) {
 }
 
 fn cancelled(cancel: &Message) {
-    let Some(module) = module() else { return };
-    report(module, cancel, Event::Cancelled, About::Request, Timer::Same);
+    if let Some(module) = module() {
+        follow(module, cancel, Event::Cancelled, || About::Request, || Timer::Same);
+    }
 }
 
 /// The server makes a request: a BYE of its own ends the call.

@@ -74,9 +74,13 @@ pub fn about(kind: Kind, msg: &Message) -> About {
 pub fn report(module: &Module, msg: &Message, event: Event, about: About, timer: Timer) {
     let Some(call_id) = msg.call_id() else { return };
     let key = module.root.secret.call(call_id);
+    told(call_count::report(module.root, &key, &news(module, msg, event, about, timer)));
+}
+
+/// What a message says of its call, as the call table wants it.
+pub(super) fn news(module: &Module, msg: &Message, event: Event, about: About, timer: Timer) -> News {
     let tags = if event.is_of_a_dialog() { tags(module, msg) } else { Tags::default() };
-    let news = News { event, about, tags, now: clock::seconds(), timer };
-    told(call_count::report(module.root, &key, &news));
+    News { event, about, tags, now: clock::seconds(), timer }
 }
 
 /// What the call table wants to know of the request at hand.

@@ -30,6 +30,7 @@ pub enum Method {
     Bye,
     Update,
     Info,
+    Ack,
     Other,
 }
 
@@ -41,6 +42,7 @@ impl Method {
             ffi::METHOD_BYE => Self::Bye,
             ffi::METHOD_UPDATE => Self::Update,
             ffi::METHOD_INFO => Self::Info,
+            ffi::METHOD_ACK => Self::Ack,
             _ => Self::Other,
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! A branch that DNS failover adds shares its name with an earlier one, and goes where that went.
 
-use super::message::{Kind, Message, Method};
+use super::message::Message;
 use super::{ffi, guard::guard, process, text, tm};
 use core::ffi::{c_int, c_uint, c_void};
 use core::ptr::{NonNull, null_mut};
@@ -41,18 +41,14 @@ pub struct Watcher {
     pub ended: fn(&Ended<'_>),
 }
 
-/// Who is told of replies, and of what happens inside dialogs, too.
+/// Who is told of failures and CANCELs, and of what happens inside dialogs, too.
 pub struct Follower {
-    /// A final reply came on a branch. The host has not dealt with it.
-    pub replied: fn(&Replied<'_>),
     /// All branches have failed so far, or the caller was refused.
     pub failed: fn(&Ended<'_>),
     /// The host acts on a CANCEL of the caller.
     pub cancelled: fn(&Message),
-    /// Whether the outcome of this request, which begins a transaction, matters.
+    /// Whether it matters that nobody answers this request, which begins a transaction.
     pub matters: fn(&Message) -> bool,
-    /// Such a request is about to be sent on. The branch route has run; sending may still fail.
-    pub sent_on: fn(&Message),
     /// Nobody has answered it.
     pub timed_out: fn(&Message),
     /// The host makes a request of its own (a BYE, say): its text.
@@ -67,7 +63,7 @@ pub fn tell(watcher: Watcher) -> Result<(), &'static str> {
     WATCHER.set(watcher).map_err(|_| "transactions are watched twice")
 }
 
-/// Has replies told as well. Once, before the fork, when `tm` is loaded.
+/// Has this told as well. Once, before the fork, when `tm` is loaded.
 pub fn follow(follower: Follower) -> Result<(), &'static str> {
     FOLLOWER.set(follower).map_err(|_| "transactions are followed twice")?;
     let Some(register) = tm::binds().and_then(|tm| tm.register_tmcb) else { return Ok(()) };
@@ -81,16 +77,6 @@ pub fn follow(follower: Follower) -> Result<(), &'static str> {
         }
     }
     Ok(())
-}
-
-/// A final reply on a branch.
-pub struct Replied<'a> {
-    /// The reply.
-    pub reply: &'a Message,
-    /// The branch.
-    pub branch: Branch,
-    /// Its status code.
-    pub code: u16,
 }
 
 /// A branch that is about to be sent. The branch route has run; sending may still fail.
@@ -360,9 +346,7 @@ pub fn watch(request: &Message, record: u32) -> Result<(), Unwatched> {
         return Ok(());
     }
     let followed = match FOLLOWER.get() {
-        Some(_) => {
-            ffi::TMCB_RESPONSE_IN | ffi::TMCB_ON_FAILURE | ffi::TMCB_RESPONSE_SENT | ffi::TMCB_E2ECANCEL_IN
-        }
+        Some(_) => ffi::TMCB_ON_FAILURE | ffi::TMCB_RESPONSE_SENT | ffi::TMCB_E2ECANCEL_IN,
         None => 0,
     };
     let watched = ffi::TMCB_REQUEST_FWDED | ffi::TMCB_REQUEST_SENT | ffi::TMCB_DESTROY;
@@ -397,9 +381,6 @@ unsafe extern "C" fn called(cell: *mut ffi::cell, what: c_int, params: *mut ffi:
             return;
         };
         if let Some(follower) = FOLLOWER.get() {
-            if is(ffi::TMCB_RESPONSE_IN) {
-                return replied(follower, transaction, params);
-            }
             if is(ffi::TMCB_ON_FAILURE | ffi::TMCB_RESPONSE_SENT) {
                 if params.code >= 300 {
                     // SAFETY: it lives for the time of the call.
@@ -448,23 +429,6 @@ unsafe extern "C" fn called(cell: *mut ffi::cell, what: c_int, params: *mut ffi:
     });
 }
 
-/// A reply matched a branch.
-fn replied(follower: &Follower, transaction: Transaction, params: &ffi::tmcb_params) {
-    // SAFETY: the reply, for the time of the call, or the host's mark for none.
-    let Some(reply) = (unsafe { Message::from_host(params.rpl) }) else { return };
-    // The answer to a CANCEL of the host's comes on the same branch.
-    let Some(Kind::Reply(Method::Invite, code @ 200..)) = reply.kind() else { return };
-    let (Some(check), mut number) = (tm::binds().and_then(|tm| tm.t_check), -1) else { return };
-    // SAFETY: the message is valid. The host has looked it up already, and only says again what it found.
-    if unsafe { check(reply.as_ptr(), &raw mut number) } < 1 {
-        return;
-    }
-    if let Ok(number) = u16::try_from(number) {
-        let branch = Branch { transaction, number };
-        (follower.replied)(&Replied { reply: &reply, branch, code });
-    }
-}
-
 /// A transaction was made for a request.
 unsafe extern "C" fn begun(cell: *mut ffi::cell, _: c_int, params: *mut ffi::tmcb_params) {
     guard((), || {
@@ -472,32 +436,30 @@ unsafe extern "C" fn begun(cell: *mut ffi::cell, _: c_int, params: *mut ffi::tmc
         let Some(params) = (unsafe { params.as_ref() }) else { return };
         // SAFETY: the request of which the transaction is made.
         let Some(request) = (unsafe { Message::from_host(params.req) }) else { return };
-        let Some(follower) = FOLLOWER.get().filter(|follower| (follower.matters)(&request)) else { return };
-        let Some(register) = tm::binds().and_then(|tm| tm.register_tmcb) else { return };
-        let types = (ffi::TMCB_REQUEST_FWDED | ffi::TMCB_ON_FAILURE) as c_int;
-        // SAFETY: the message and its transaction are valid. The host keeps the address of the callback, and releases nothing.
-        let done = unsafe { register(request.as_ptr(), cell, types, Some(goes_on), null_mut(), None) };
-        if done < 0 {
-            // Better counted too early than not at all.
-            (follower.sent_on)(&request);
+        if !FOLLOWER.get().is_some_and(|follower| (follower.matters)(&request)) {
+            return;
         }
+        let Some(register) = tm::binds().and_then(|tm| tm.register_tmcb) else { return };
+        let types = ffi::TMCB_ON_FAILURE as c_int;
+        // SAFETY: the message and its transaction are valid. The host keeps the address of the callback, and releases nothing. Without
+        // memory for it the call ends by its expiry.
+        unsafe { register(request.as_ptr(), cell, types, Some(failed_inside), null_mut(), None) };
     });
 }
 
-/// A request inside a dialog is sent on, or has failed.
-unsafe extern "C" fn goes_on(_: *mut ffi::cell, what: c_int, params: *mut ffi::tmcb_params) {
+/// A request inside a dialog has failed.
+unsafe extern "C" fn failed_inside(_: *mut ffi::cell, _: c_int, params: *mut ffi::tmcb_params) {
     guard((), || {
         // SAFETY: null or the host's, for the time of the call.
         let Some((params, follower)) = (unsafe { params.as_ref() }).zip(FOLLOWER.get()) else { return };
-        // SAFETY: the request, or the host's copy of it, for the time of the call.
-        let Some(request) = (unsafe { Message::from_host(params.req) }) else { return };
         // SAFETY: the shim only compares the pointer.
         let unanswered = unsafe { ffi::shim_is_faked_reply(params.rpl) } != 0;
-        if what & ffi::TMCB_REQUEST_FWDED as c_int != 0 {
-            (follower.sent_on)(&request);
-        } else if params.code == 408 && unanswered {
-            (follower.timed_out)(&request);
+        if params.code != 408 || !unanswered {
+            return;
         }
+        // SAFETY: the host's copy of the request, for the time of the call.
+        let request = unsafe { Message::from_host(params.req) };
+        request.iter().for_each(follower.timed_out);
     });
 }
 

@@ -362,6 +362,11 @@ pub fn report<A: Alloc>(root: &Root<A>, key: &Key, news: &News) -> Result<bool, 
     Ok(effect.fits)
 }
 
+/// The same of what is told more than once, of which only the first counts: no event is late.
+pub fn report_again<A: Alloc>(root: &Root<A>, key: &Key, news: &News) -> Result<(), OutOfMemory> {
+    change(root, key, news.now, |call| (!call.is_empty()).then(|| call.on(news))).map(|_| ())
+}
+
 /// The request goes out to the destination of this record on this branch; nothing, if that is gone by now.
 pub fn sent<A: Alloc>(
     root: &Root<A>,

@@ -289,7 +289,7 @@ fn late_answer_of_the_gateway_that_was_given_up_counts_there(workers: u32) {
     assert_eq!(agent.cancel(&mut call), 487);
     assert_eq!(loads(&server, 2), [1, 0]);
     gateway_hangs_up(&gateways, &server, &mut agent, &call, "late");
-    assert_eq!(loads(&server, 2), [0, 0]);
+    eventually("its BYE ends the call", SOON, || loads(&server, 2) == [0, 0]);
     all_over(server);
 }
 

@@ -33,10 +33,11 @@ servers: deps ## install the databases and the Prometheus that the tests start
 headers: deps ## fetch the source of the installed Kamailio, unless KAMAILIO_SRC= names one
 	@[ -n "$(KAMAILIO_SRC)" ] || kamailio-headers/fetch.sh >/dev/null
 
-build: headers ## build/dispatcher.so, the loadable module
-	$(CARGO) build --release --locked --lib
+build: headers ## build/dispatcher.so, the loadable module, and the program dispatcher-check
+	$(CARGO) build --release --locked --lib --bins
 	@mkdir -p build
 	@cp $(TARGET)/release/libdispatcher.so build/dispatcher.so.new && mv build/dispatcher.so.new build/dispatcher.so
+	@cp $(TARGET)/release/dispatcher-check build/dispatcher-check.new && mv build/dispatcher-check.new build/dispatcher-check
 	@echo "build/dispatcher.so is for $$($(KAMAILIO) -v | sed -n 's/^version: //p')"
 
 check: headers ## format and clippy, warnings denied
@@ -46,7 +47,7 @@ check: headers ## format and clippy, warnings denied
 	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) -- -D warnings
 
 unit: headers ## tests without a server
-	$(CARGO) test --locked --lib --test structure --test states --test host
+	$(CARGO) test --locked --lib --bins --test structure --test states --test host --test check
 
 model: headers ## lock-free pieces under the model checker, shared types in forked processes
 	$(CARGO) test --locked --test fork

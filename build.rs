@@ -45,6 +45,9 @@ fn build() -> Result<()> {
     // What tests, demonstration and benchmark start.
     println!("cargo:rustc-env=KAMAILIO_PROGRAM={}", server.program.display());
     println!("cargo:rustc-env=KAMAILIO_FOLDER={}", server.modules.display());
+    // What the program dispatcher-check says the stock module is of: "kamailio 5.6.3 (x86_64/linux)" without the machine.
+    let release = server.stamp.version.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    println!("cargo:rustc-env=KAMAILIO_RELEASE={release}");
     let tree = tree::find()?;
     println!("cargo:rerun-if-changed={}", tree.join("config.mak").display());
     link_database(&server, &tree);

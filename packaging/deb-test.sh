@@ -60,6 +60,12 @@ step "the example takes the module from where the package put it" '
     for file in copyright changelog.gz changelog.Debian.gz README.md docs/health.md; do test -s $doc/$file; done
     test -s /usr/share/man/man7/'$name'.7.gz'
 
+step "the program checks a list" '
+    test -s /usr/share/man/man1/dispatcher-check.1.gz
+    test -s /usr/share/bash-completion/completions/dispatcher-check
+    dispatcher-check /tmp/list | grep "1 loaded, nothing wrong"
+    printf "100 sip:192.0.2.15 0 0 maxload=2x\n7\n" | not dispatcher-check -'
+
 step "the demonstration, with the module of the package" '
     cd '"$inside"'
     DISPATCHER_SO=$(dpkg -L '$name' | grep /dispatcher.so) '"$demo"' >/tmp/demo 2>&1 || { tail -60 /tmp/demo; exit 1; }
@@ -102,6 +108,7 @@ for tarball in "$tree"/target/package/*.tar.gz; do
         tar -xzf "$1"
         cd '$name'-*/
         ./install.sh
+        /usr/local/bin/dispatcher-check /tmp/list
         kamailio -c -f doc/examples/kamailio.cfg -A LISTEN_ADDR=udp:127.0.0.1:5060 -A DISPATCHER_LIST=\"/tmp/list\" >/tmp/log 2>&1 ||
             { cat /tmp/log; exit 1; }
         modules=$(dirname $(dpkg -L kamailio | grep /pv.so))
@@ -110,7 +117,7 @@ for tarball in "$tree"/target/package/*.tar.gz; do
         not ./install.sh
         cp -p /tmp/pv.so $modules/pv.so
         ./install.sh --uninstall
-        rmdir /usr/local/lib/kamailio /usr/local/share/man/man7' "$inside/target/package/$(basename "$tarball")"
+        rmdir /usr/local/lib/kamailio /usr/local/share/man/man7 /usr/local/share/man/man1' "$inside/target/package/$(basename "$tarball")"
 done
 in_clean "$files" >"$cache/$release/after.list"
 diff "$cache/$release/before.list" "$cache/$release/after.list" || fail "the package leaves something behind"

@@ -50,25 +50,38 @@ fill() { # FILE: with all that stands in @…@
     printf '%s\n' "${text//@NAME@/$name}"
 }
 
+# manual NAME SECTION VOLUME: makes a manual page of text. It has tables; names stay whole, also in narrow columns.
+manual() {
+    lowdown -s -T man -M title="${1^^}" -M section="$2" -M date="$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)" \
+        -M volume="$3" -M source="$name $number" | sed -e "1i '\\\\\" t" -e '/^\.TH/a .nh\n.ad l'
+}
+
 # files FOLDER: what every package has.
 files() {
     mkdir -p "$1/doc/examples" "$1/doc/docs/prometheus"
     cp build/dispatcher.so "$1/dispatcher.so"
     strip --strip-unneeded "$1/dispatcher.so"
+    cp build/dispatcher-check "$1/"
+    strip "$1/dispatcher-check"
+    build/dispatcher-check --completions bash >"$1/dispatcher-check.bash"
+    build/dispatcher-check --completions zsh >"$1/_dispatcher-check"
     cp CHANGELOG.md "$1/"
     cp README.md "$1/doc/"
     find docs -maxdepth 1 -name '*.md' ! -name benchmarks.md -exec cp {} "$1/doc/docs/" \;
     cp docs/prometheus/* "$1/doc/docs/prometheus/"
     sed "s|^mpath=.*|mpath=\"$folder/:$modules/\"|" kamailio.cfg.example >"$1/doc/examples/kamailio.cfg"
+    # The program's manual is its page.
+    {
+        fill packaging/check.md
+        sed '1d; s/^#\(#*\) /\1 /; s/^# .*/\U&/' docs/check.md | sed -E 's/\[([^]]*)\]\([^)]*\)/\1/g'
+    } | manual dispatcher-check 1 'User commands' >"$1/dispatcher-check.1"
     # The manual is what README says of functions, parameters, commands, and the rest that an operator looks up.
     {
         fill packaging/manual.md
         sed -n '/^## Script functions/,/^## How it is made/p' README.md | sed '/^## How it is made/d; s/^#\(#*\) /\1 /; s/^# .*/\U&/' |
             sed -E 's/\[([^]]*)\]\([^)]*\)/\1/g'
         fill packaging/manual-end.md
-    } | lowdown -s -T man -M title="${name^^}" -M section=7 -M date="$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)" \
-        -M volume='Kamailio modules' -M source="$name $number" |
-        sed -e "1i '\\\\\" t" -e '/^\.TH/a .nh\n.ad l' >"$1/$name.7" # it has tables; names stay whole, also in narrow columns
+    } | manual "$name" 7 'Kamailio modules' >"$1/$name.7"
 }
 
 deb() {
@@ -131,6 +144,10 @@ folder of its own, which has to be named in mpath."
 	assets = [
 	    ["dispatcher.so", "${folder#/}/dispatcher.so", "644"],
 	    ["$name.7", "usr/share/man/man7/$name.7", "644"],
+	    ["dispatcher-check", "usr/bin/dispatcher-check", "755"],
+	    ["dispatcher-check.1", "usr/share/man/man1/dispatcher-check.1", "644"],
+	    ["dispatcher-check.bash", "usr/share/bash-completion/completions/dispatcher-check", "644"],
+	    ["_dispatcher-check", "usr/share/zsh/vendor-completions/_dispatcher-check", "644"],
 	    ["copyright", "${doc#/}/copyright", "644"],
 	    ["lintian-overrides", "usr/share/lintian/overrides/$name", "644"],
 	    ["CHANGELOG.md", "${doc#/}/changelog", "644"],

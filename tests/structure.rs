@@ -82,7 +82,7 @@ fn named(code: &str) -> Vec<String> {
 #[test]
 fn each_layer_names_only_those_below_it() {
     for (path, layer, code) in files() {
-        if layer == "lib" {
+        if layer == "lib" || layer == "bin" {
             continue;
         }
         let (_, allowed) = MAY_NAME
@@ -102,6 +102,22 @@ fn each_layer_names_only_those_below_it() {
             );
         }
     }
+}
+
+/// It runs without a server: a word of the host would not link.
+#[test]
+fn the_program_names_only_pure_folders() {
+    let mut named_any = false;
+    for (path, layer, code) in files() {
+        if layer != "bin" {
+            continue;
+        }
+        for name in named(&code.replace("crate::", "").replace("dispatcher::", "crate::")) {
+            assert!(PURE.contains(&name.as_str()), "{} names dispatcher::{name}", path.display());
+            named_any = true;
+        }
+    }
+    assert!(named_any, "the program names nothing of the module");
 }
 
 /// The files of `service/sets` that this text names.

@@ -3,6 +3,7 @@
 use super::lookup;
 use crate::conf::{Conf, Database};
 use crate::dest::address::{self, uri_of};
+use crate::dest::location::Reader;
 use crate::dest::problem::{Problem, shown};
 use crate::dest::row::{Columns, Value};
 use crate::dest::{Entry, Flags, SourceLine, list};
@@ -27,12 +28,6 @@ pub struct Destinations<'a> {
     pub ipv4: OnceCell<bool>,
 }
 
-/// Host names longer than this the host cannot look up.
-const MAX_HOST: usize = 254;
-
-/// As in the stock module, nothing so short is taken for a URI that lacks its scheme.
-const TOO_SHORT: usize = 4;
-
 /// Whether the host of a URI is an address, or can be a name.
 fn is_host(host: &[u8]) -> bool {
     // What the core's `uri_host_extra_chars` lets through is known to the server's parser, which looks at a host closely only
@@ -41,6 +36,10 @@ fn is_host(host: &[u8]) -> bool {
     let by_the_server = || has_extra() && uri::parse(&[b"sip:x@", host].concat()).is_some();
     uri::literal(host).is_some() || address::is_host_name(host) || by_the_server()
 }
+
+/// The server reads URIs.
+const READER: Reader<'static, uri::Uri> =
+    Reader { parse: &uri::parse, host: |parsed| parsed.host.clone(), is_host: &is_host };
 
 /// Whether the server can send to this URI, which may stand behind a name and in `<` and `>`, or name it as the sender.
 pub fn sends_to(text: &[u8]) -> bool {
@@ -99,30 +98,8 @@ impl Source for Destinations<'_> {
         let place = entry.place;
         let wrong = |text: String| Problem::error(place, text);
         let as_written = entry.uri.clone();
-        let found = || shown(&as_written);
-        // Before the server reads it, which would log it as it is.
-        if let Some(why) = address::unfit(&as_written) {
-            return Err(wrong(format!("{}: {why}", found())));
-        }
-        if let Some(full) = address::with_scheme(&as_written).filter(|_| as_written.len() > TOO_SHORT) {
-            let text =
-                format!("{}: expected a SIP URI, with its scheme; {} is in effect", found(), shown(&full));
-            entry.findings.push(Problem::warning(place, text));
-            entry.uri = Cow::Owned(full);
-        }
-        let parsed = uri::parse(&entry.uri).filter(|parsed| !parsed.host.is_empty());
-        let parsed = parsed.ok_or_else(|| wrong(format!("{} is no SIP URI with a host", found())))?;
+        let parsed = READER.locate(&mut entry)?;
         let host = entry.uri.get(parsed.host.clone()).unwrap_or_default();
-        if host.len() > MAX_HOST {
-            return Err(wrong(format!("{}: a host name has at most {MAX_HOST} characters", found())));
-        }
-        if !is_host(host) {
-            return Err(wrong(format!(
-                "{}: {} is neither an address nor the name of a host",
-                found(),
-                shown(host)
-            )));
-        }
         let socket = |attribute: &str, address: &[u8]| {
             let expected = "not a socket that the server listens on (proto:address:port)";
             let found = uri::socket_by_address(address);
@@ -153,20 +130,13 @@ impl Source for Destinations<'_> {
             _ => uri::resolve(host),
         };
         if !no_address && addresses.is_empty() {
-            return Err(wrong(format!("{}: the server sends to no address of this family", found())));
+            return Err(wrong(format!(
+                "{}: the server sends to no address of this family",
+                shown(&as_written)
+            )));
         }
         let spreads = named && self.conf.dns.each && !entry.flags.has(Flags::NO_DNS);
-        let attrs = &mut entry.attrs;
-        let values = &mut attrs.values;
-        for (name, text) in [("obproxy", &mut values.obproxy), ("ping_from", &mut values.ping_from)] {
-            if !text.is_empty() && !sends_to(text) {
-                let text = format!("{name}={}: expected a SIP URI", shown(&core::mem::take(text)));
-                if self.conf.strict {
-                    return Err(wrong(text));
-                }
-                entry.findings.push(Problem::mended(place, text, "it is as if not there"));
-            }
-        }
+        READER.check_senders(&mut entry, self.conf.strict)?;
         Ok(Resolved {
             written: if spreads { entry.uri.clone() } else { Cow::default() },
             host: parsed.host,

@@ -149,6 +149,23 @@ const MOST_LEFT_OUT: u8 = 100;
 /// Largest value of a number attribute: what fits the answer of `dispatcher.list`.
 pub const MAX_NUMBER: u32 = i32::MAX as u32;
 
+/// The names of all attributes that mean something here.
+pub const NAMES: [&str; Known::NAMES.len()] = {
+    let mut names = [""; Known::NAMES.len()];
+    let mut at = 0;
+    while at < names.len() {
+        #[allow(clippy::indexing_slicing)] // a constant has no iterators; both are of one length
+        {
+            names[at] = match core::str::from_utf8(Known::NAMES[at].0) {
+                Ok(name) => name,
+                Err(_) => "",
+            };
+        }
+        at += 1;
+    }
+    names
+};
+
 /// The text without a `;` at its end.
 pub fn body(text: &[u8]) -> &[u8] {
     text.strip_suffix(b";").unwrap_or(text)

@@ -4,16 +4,20 @@
 //! its attributes are read. A bad line does not keep others from being loaded. What the stock module reads as something else is
 //! read so here, with a warning.
 //!
+//! Two lists are compared by the identity of their destinations ([`compare`]).
+//!
 //! Not here: whether a host name resolves or a socket is ours (the service asks the host), and anything that changes
 //! while calls run.
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod attrs;
+pub mod compare;
 pub mod flags;
 pub mod list;
+pub mod location;
 pub mod number;
-mod parts;
+pub mod parts;
 pub mod problem;
 pub mod reply_codes;
 pub mod row;

@@ -87,6 +87,14 @@ impl Problem {
     }
 }
 
+/// A line that means the same destination as one elsewhere: by `duid`, or by `uri` where it has none. Both are chosen, but count and
+/// change state as one.
+pub fn shared_identity(place: Place, duid: &[u8], uri: &[u8], other: Place) -> Problem {
+    let (kind, name) = if duid.is_empty() { ("destination", uri) } else { ("duid", duid) };
+    let (name, other) = (shown(name), other.of_other());
+    Problem::warning(place, format!("{kind} {name} is also {other}: both count as one destination"))
+}
+
 fn unit(problem: &Problem) -> usize {
     match problem.place {
         Place::Line(number, _) | Place::Row(number) => number,

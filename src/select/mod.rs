@@ -14,6 +14,7 @@ mod call_load;
 #[cfg(test)]
 mod changing;
 mod congestion;
+pub mod explain;
 pub mod hash;
 mod latency;
 mod parallel;

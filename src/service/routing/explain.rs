@@ -1,13 +1,15 @@
 //! What a selection would choose now, and why not the others: a dry run that takes no turn and counts nothing.
 //!
-//! Each destination is read once, before the choice, so that the explanation and the choice rest on the same values.
+//! Each destination is read once, before the choice ([`Still`]).
 
 use crate::dest::Flags;
-use crate::select::{self, CALL_LOAD, Candidates, Draw, Inputs, Refusal, Text, Tickets};
+use crate::select::explain::{self as dry, Chosen, Seen, State, Still};
+use crate::select::{Candidates, Inputs, Text, Tickets};
 use crate::service::routing::candidates::View;
-use crate::service::routing::still::Still;
 use crate::shm::Alloc;
 use crate::state::{Root, Set};
+
+pub use crate::select::explain::{NoAnswer, Why};
 
 /// What is asked.
 #[derive(Clone, Copy)]
@@ -22,52 +24,6 @@ pub struct Question<'a> {
     pub random: &'a dyn Fn() -> u64,
     /// The wall clock in milliseconds, for overload control.
     pub now_ms: u64,
-}
-
-/// Why nothing can be said.
-#[derive(Debug, PartialEq, Eq)]
-pub enum NoAnswer {
-    /// There is no algorithm of this number.
-    NoAlgorithm,
-    /// It hashes this text, and none is given.
-    NoText(Text),
-}
-
-/// Why a destination would be chosen or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// It would be chosen.
-    Chosen,
-    /// It does not answer, or a script or an operator said so.
-    Inactive,
-    /// Its name has not been resolved yet.
-    Unresolved,
-    /// An operator disabled it.
-    Disabled,
-    /// It has all the calls that it may have, and the algorithm counts.
-    Full,
-    /// Overload control leaves it out this time.
-    Overloaded,
-    /// It is kept for when no other is left.
-    Spared,
-    /// Another one comes first.
-    NotItsTurn,
-}
-
-impl Why {
-    /// In words.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Chosen => "chosen",
-            Self::Inactive => "inactive",
-            Self::Unresolved => "its name has not been resolved yet",
-            Self::Disabled => "disabled",
-            Self::Full => "full",
-            Self::Overloaded => "left out by overload control",
-            Self::Spared => "kept for when no other is left",
-            Self::NotItsTurn => "another one comes first",
-        }
-    }
 }
 
 /// What is said of a destination.
@@ -102,39 +58,48 @@ impl<A: Alloc> Inputs for Peek<'_, A> {
     }
 }
 
+/// Looks at a destination once.
+fn seen<A: Alloc>(view: &View<'_, A>, at: usize) -> (Seen, Flags) {
+    let flags = view.record(at).map_or(Flags::DISABLED, |record| record.flags());
+    let seen = Seen {
+        state: state_of(flags),
+        load: view.load(at),
+        maxload: view.maxload(at),
+        last_chosen: view.last_chosen(at),
+        priority: view.priority(at),
+        weight: view.weight(at),
+        rweight: view.rweight(at),
+        latency: view.latency(at),
+        congestion: view.congestion(at),
+        overloaded: view.overloaded(at),
+    };
+    (seen, flags)
+}
+
+fn state_of(flags: Flags) -> State {
+    if flags.has(Flags::INACTIVE) {
+        State::Inactive
+    } else if flags.has(Flags::DISABLED) {
+        State::Disabled
+    } else if !flags.usable() {
+        State::Unresolved
+    } else {
+        State::Usable
+    }
+}
+
 /// What would be chosen, and what becomes of each destination of the set, by position.
 pub fn explain<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
     question: &Question<'_>,
-) -> Result<(Result<usize, Refusal>, Vec<Said>), NoAnswer> {
-    let choosing = select::algorithm(question.algorithm).ok_or(NoAnswer::NoAlgorithm)?;
+) -> Result<(Chosen, Vec<Said>), NoAnswer> {
     let now_ms = || question.now_ms;
-    let pool = Still::of(&View::dry(root, set, &now_ms));
-    let number = choosing.needs(&pool).number(&mut Peek { set, question }).map_err(NoAnswer::NoText)?;
-    let draw = Draw { number, spare_last: question.spare_last };
-    let chosen = choosing.choose(&pool, draw).map(|choice| choice.at);
-    let field = draw.field(pool.len());
-    let why = |at: usize| {
-        let flags = pool.flags(at);
-        if chosen == Ok(at) {
-            Why::Chosen
-        } else if flags.has(Flags::INACTIVE) {
-            Why::Inactive
-        } else if flags.has(Flags::DISABLED) {
-            Why::Disabled
-        } else if !flags.usable() {
-            Why::Unresolved
-        } else if question.algorithm == CALL_LOAD && pool.is_full(at) {
-            Why::Full
-        } else if question.algorithm == select::OVERLOAD && pool.overloaded(at) {
-            Why::Overloaded
-        } else if at >= field {
-            Why::Spared
-        } else {
-            Why::NotItsTurn
-        }
-    };
-    let said = |at| Said { why: why(at), flags: pool.flags(at), load: pool.load(at) };
-    Ok((chosen, (0..pool.len()).map(said).collect()))
+    let view = View::dry(root, set, &now_ms);
+    let (all, flags): (Vec<_>, Vec<_>) = (0..view.len()).map(|at| seen(&view, at)).unzip();
+    let pool = Still(all);
+    let inputs = &mut Peek { set, question };
+    let (chosen, whys) = dry::explain(question.algorithm, &pool, inputs, question.spare_last)?;
+    let said = |((why, flags), seen): ((Why, Flags), &Seen)| Said { why, flags, load: seen.load };
+    Ok((chosen, whys.into_iter().zip(flags).zip(&pool.0).map(said).collect()))
 }

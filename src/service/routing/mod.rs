@@ -6,4 +6,3 @@ pub mod choose;
 pub mod explain;
 pub mod failover;
 pub mod source_match;
-mod still;

@@ -1,6 +1,6 @@
 //! A reload: the destinations are read again, from wherever they come, and serve in the place of those before.
 
-use crate::dest::{self, Place, Problem, Severity, SourceLine, problem::shown};
+use crate::dest::{self, Place, Problem, Severity, SourceLine};
 use crate::service::housekeeping;
 use crate::service::sets::commit::Transaction;
 use crate::service::sets::diff::{LineDiff, SetDiff, diff};
@@ -214,12 +214,8 @@ fn shared_identities<A: Alloc>(sets: &Generation<A>, places: &[Place]) -> Vec<Pr
     for (one, &place) in lines {
         let other: Place = *first.entry(one.record).or_insert(place);
         if other != place {
-            let duid = one.text(one.duid);
-            let (kind, name) =
-                if duid.is_empty() { ("destination", one.text(one.uri)) } else { ("duid", duid) };
-            let (name, other) = (shown(name), other.of_other());
-            let text = format!("{kind} {name} is also {other}: both count as one destination");
-            problems.push(Problem::warning(place, text));
+            let [duid, uri] = [one.duid, one.uri].map(|text| one.text(text));
+            problems.push(dest::problem::shared_identity(place, duid, uri, other));
         }
     }
     problems

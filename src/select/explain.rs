@@ -1,0 +1,209 @@
+//! What would be chosen, and why not the others: over a copy of a set's state at one moment, so that the explanation and the choice
+//! rest on the same values.
+//!
+//! `dispatcher.explain` makes the copy of what serves, the program `dispatcher-check` of what a list file says.
+
+use super::{CALL_LOAD, Candidates, Draw, Inputs, OVERLOAD, Refusal, Text, algorithm};
+
+/// Whether calls may go to a destination, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum State {
+    /// They may.
+    Usable,
+    /// It does not answer, or a script or an operator said so.
+    Inactive,
+    /// An operator disabled it. Nothing is known of a position behind the end.
+    #[default]
+    Disabled,
+    /// Its name has not been resolved yet.
+    Unresolved,
+}
+
+/// What was seen of one destination.
+#[derive(Debug, Clone, Copy, Default)]
+#[allow(missing_docs)] // what `Candidates` says of each
+pub struct Seen {
+    pub state: State,
+    pub load: u32,
+    pub maxload: u32,
+    pub last_chosen: u64,
+    pub priority: i32,
+    pub weight: u32,
+    pub rweight: u32,
+    pub latency: u32,
+    pub congestion: Option<u32>,
+    pub overloaded: bool,
+}
+
+/// What was seen of each destination of a set, in its order.
+#[derive(Debug, Clone, Default)]
+pub struct Still(pub Vec<Seen>);
+
+impl Still {
+    fn at(&self, at: usize) -> Seen {
+        self.0.get(at).copied().unwrap_or_default()
+    }
+}
+
+impl Candidates for Still {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn usable(&self, at: usize) -> bool {
+        self.at(at).state == State::Usable
+    }
+    fn load(&self, at: usize) -> u32 {
+        self.at(at).load
+    }
+    fn maxload(&self, at: usize) -> u32 {
+        self.at(at).maxload
+    }
+    fn last_chosen(&self, at: usize) -> u64 {
+        self.at(at).last_chosen
+    }
+    fn priority(&self, at: usize) -> i32 {
+        self.at(at).priority
+    }
+    fn weight(&self, at: usize) -> u32 {
+        self.at(at).weight
+    }
+    fn rweight(&self, at: usize) -> u32 {
+        self.at(at).rweight
+    }
+    fn latency(&self, at: usize) -> u32 {
+        self.at(at).latency
+    }
+    fn congestion(&self, at: usize) -> Option<u32> {
+        self.at(at).congestion
+    }
+    fn overloaded(&self, at: usize) -> bool {
+        self.at(at).overloaded
+    }
+}
+
+/// Why nothing can be said.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// There is no algorithm of this number.
+    NoAlgorithm,
+    /// It hashes this text, and none is given.
+    NoText(Text),
+}
+
+/// Why a destination would be chosen or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It would be chosen.
+    Chosen,
+    /// It does not answer, or a script or an operator said so.
+    Inactive,
+    /// Its name has not been resolved yet.
+    Unresolved,
+    /// An operator disabled it.
+    Disabled,
+    /// It has all the calls that it may have, and the algorithm counts.
+    Full,
+    /// Overload control leaves it out this time.
+    Overloaded,
+    /// It is kept for when no other is left.
+    Spared,
+    /// Another one comes first.
+    NotItsTurn,
+}
+
+impl Why {
+    /// In words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Chosen => "chosen",
+            Self::Inactive => "inactive",
+            Self::Unresolved => "its name has not been resolved yet",
+            Self::Disabled => "disabled",
+            Self::Full => "full",
+            Self::Overloaded => "left out by overload control",
+            Self::Spared => "kept for when no other is left",
+            Self::NotItsTurn => "another one comes first",
+        }
+    }
+}
+
+/// The position that would be chosen, or why there is none.
+pub type Chosen = Result<usize, Refusal>;
+
+/// What would be chosen, and what becomes of each destination of the set, by position. With `spare_last` (`use_default`) the last one
+/// is kept for when no other is left.
+pub fn explain(
+    number: i32,
+    pool: &Still,
+    inputs: &mut impl Inputs,
+    spare_last: bool,
+) -> Result<(Chosen, Vec<Why>), NoAnswer> {
+    let choosing = algorithm(number).ok_or(NoAnswer::NoAlgorithm)?;
+    let drawn = choosing.needs(pool).number(inputs).map_err(NoAnswer::NoText)?;
+    let draw = Draw { number: drawn, spare_last };
+    let chosen = choosing.choose(pool, draw).map(|choice| choice.at);
+    let field = draw.field(pool.len());
+    let why = |at: usize| match pool.at(at).state {
+        _ if chosen == Ok(at) => Why::Chosen,
+        State::Inactive => Why::Inactive,
+        State::Disabled => Why::Disabled,
+        State::Unresolved => Why::Unresolved,
+        State::Usable if number == CALL_LOAD && pool.is_full(at) => Why::Full,
+        State::Usable if number == OVERLOAD && pool.overloaded(at) => Why::Overloaded,
+        State::Usable if at >= field => Why::Spared,
+        State::Usable => Why::NotItsTurn,
+    };
+    Ok((chosen, (0..pool.len()).map(why).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::Tickets;
+
+    struct First;
+    impl Inputs for First {
+        fn hash(&mut self, _: Text) -> Option<u32> {
+            None
+        }
+        fn turn(&mut self) -> u32 {
+            0
+        }
+        fn ticket(&mut self, _: Tickets) -> u64 {
+            0
+        }
+        fn random(&mut self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn each_that_is_not_chosen_has_its_reason() {
+        let seen = |state, load, maxload| Seen { state, load, maxload, ..Seen::default() };
+        let pool = Still(vec![
+            seen(State::Usable, 2, 2),
+            seen(State::Inactive, 0, 0),
+            seen(State::Disabled, 0, 0),
+            seen(State::Unresolved, 0, 0),
+            seen(State::Usable, 0, 0),
+            seen(State::Usable, 1, 0),
+            seen(State::Usable, 0, 0),
+        ]);
+        let (chosen, why) = explain(CALL_LOAD, &pool, &mut First, true).unwrap();
+        assert_eq!(chosen, Ok(4));
+        assert_eq!(
+            why,
+            [
+                Why::Full,
+                Why::Inactive,
+                Why::Disabled,
+                Why::Unresolved,
+                Why::Chosen,
+                Why::NotItsTurn,
+                Why::Spared
+            ]
+        );
+        assert_eq!(explain(77, &pool, &mut First, false), Err(NoAnswer::NoAlgorithm));
+        assert_eq!(explain(0, &pool, &mut First, false), Err(NoAnswer::NoText(Text::CallId)));
+    }
+}

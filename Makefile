@@ -12,13 +12,14 @@ MODULES ?= /usr/local/lib/kamailio/dispatcher-rs
 
 PACKAGES = kamailio kamailio-extra-modules kamailio-lua-modules kamailio-python3-modules sip-tester \
     clang libclang-dev gcc g++ libc6-dev make dpkg-dev patch
-# The servers that the tests start beside Kamailio, each with its own data folder, and what it needs to talk to them.
+# The servers that the tests start beside Kamailio, each with its own data folder, what it needs to talk to them, and a browser.
 SERVERS = kamailio-sqlite-modules kamailio-mysql-modules kamailio-postgres-modules kamailio-tls-modules \
-    sqlite3 mariadb-server mariadb-client postgresql prometheus openssl
+    sqlite3 mariadb-server mariadb-client postgresql prometheus openssl \
+    chromium fonts-dejavu-core curl
 # What packages are made with, beside cargo-deb, which is installed into target/tools.
 PACKAGING = lowdown binutils lintian file
 
-.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it test demo bench matrix deb deb-test tarball install uninstall clean
+.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it screenshots test demo bench matrix deb deb-test tarball install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -27,7 +28,7 @@ help: ## this list
 deps: ## install what is needed through apt-get (the first time only)
 	@sh kamailio-headers/deps.sh $(PACKAGES)
 
-servers: deps ## install the databases and the Prometheus that the tests start
+servers: deps ## install the databases, the Prometheus and the browser that the tests start
 	@sh kamailio-headers/deps.sh $(SERVERS)
 
 headers: deps ## fetch the source of the installed Kamailio, unless KAMAILIO_SRC= names one
@@ -88,6 +89,9 @@ fuzz: headers ## each fuzz target for FUZZ_SECONDS (600); what it finds stays in
 
 it: build servers ## tests on a real Kamailio
 	$(CARGO) test --release --locked --test it -- --test-threads=6 # most of them wait for a gateway or a timer
+
+screenshots: build servers ## docs/images/status-*.png, made by the test of the status page
+	SCREENSHOTS=docs/images $(CARGO) test --release --locked --test it -- status_browser::three_thirty
 
 test: check unit model sanitize fuzzcheck it ## all of the above, but the long fuzzing
 

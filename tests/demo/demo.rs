@@ -1,4 +1,4 @@
-//! The demonstration: three gateways under one real server, calls of every fate, a live picture of the load.
+//! The demonstration: three gateways under one real server, calls of every fate, a live picture of the load, and the status page.
 //!
 //! Timeline: the callers fill the house; steady phase; gateway 1016 loses power and its calls fail over; it comes
 //! back and is put to use again; the callers stop and the last calls end. What is asserted, and why that is true
@@ -11,7 +11,7 @@ mod picture;
 mod support;
 mod verdict;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -78,7 +78,7 @@ impl Show {
         let addresses = DUIDS.map(|_| net::free_port(net::address()));
         let line = |(duid, address)| format!("100 sip:{address} 0 0 duid={duid};maxload=500\n");
         let list: String = std::iter::zip(DUIDS, addresses).map(line).collect();
-        let server = Kamailio::builder().file(in_tree("kamailio.cfg.example")).list(list).start();
+        let server = Kamailio::builder().file(config(logs.path())).list(list).start();
         let mut show = Show {
             callers: Vec::new(),
             gateways: Vec::new(),
@@ -192,6 +192,30 @@ impl Show {
             complaints,
         }
     }
+}
+
+/// The example with the status page at a port of its own, whose address is told, if the server has the module for that.
+fn config(folder: &Path) -> PathBuf {
+    let example = in_tree("kamailio.cfg.example");
+    if !support::host::has_module("xhttp") {
+        return example;
+    }
+    // The port is free again when it has been asked for.
+    let page = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
+    let page = page.expect("a free port");
+    let text = std::fs::read_to_string(example).expect("the example");
+    let with_tcp = text.replace("disable_tcp=yes", "tcp_children=1\ntcp_accept_no_cl=yes");
+    assert_ne!(text, with_tcp, "the example has no TCP");
+    let file = folder.join("kamailio.cfg");
+    let route = format!(
+        "listen=tcp:{page}\nloadmodule \"xhttp.so\"\nevent_route[xhttp:request] {{\n\
+         if ($Rp == {} && $hu =~ \"^/status([?].*)?$\") {{ ds_status_page(); exit; }}\n\
+         xhttp_reply(\"404\", \"Not Found\", \"text/plain\", \"\");\n}}\n",
+        page.port()
+    );
+    std::fs::write(&file, with_tcp + &route).expect("the configuration can be written");
+    println!(" Status page while it runs: http://{page}/status\n");
+    file
 }
 
 fn in_tree(path: &str) -> PathBuf {

@@ -48,6 +48,7 @@ mod snippets;
 mod soak;
 mod source_kinds;
 mod source_model;
+mod status_browser;
 mod status_page;
 mod stock;
 mod stock_kamcmd;

@@ -14,6 +14,7 @@
 pub mod agent;
 pub mod behaviour;
 pub mod blackhole;
+pub mod browser;
 pub mod child;
 pub mod counting;
 pub mod database;

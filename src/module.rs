@@ -1,7 +1,8 @@
 //! What the server finds when it loads the module: the table of exports, one row each.
 
 use crate::api::{
-    edit, explain, failover, group, is_from_list, load, metrics, reload, rpc, select, status_page, version,
+    check, edit, explain, failover, group, is_from_list, load, metrics, reload, rpc, select, status_page,
+    version,
 };
 use crate::conf::{Raw, parameters};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
@@ -119,7 +120,7 @@ macro_rules! exported {
 }
 parameters!(exported);
 
-static COMMANDS: [Command; 15] = [
+static COMMANDS: [Command; 16] = [
     rpc_command!(
         c"dispatcher.list",
         (; text "short|full|normal", int "set", int "from", int "count"),
@@ -127,6 +128,12 @@ static COMMANDS: [Command; 15] = [
         rpc::list
     ),
     rpc_command!(c"dispatcher.reload", (), c"Reload dispatcher destination sets", rpc::reload),
+    rpc_command!(
+        c"dispatcher.check",
+        (; int "from", int "count"),
+        c"Tell what a reload would do, without doing it: findings, what is added, removed and changed",
+        check::check
+    ),
     rpc_command!(
         c"dispatcher.set_state",
         (text "a|i|d|t|ap|ip|tp", int "set", text "uri|all"),

@@ -4,6 +4,7 @@
 //! Not here: a lock between processes, a decision.
 
 pub mod attempts;
+pub mod check;
 pub mod edit;
 pub mod explain;
 pub mod failover;

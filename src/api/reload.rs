@@ -6,6 +6,7 @@ use crate::dest::problem::{Problem, Severity, share};
 use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log};
+use crate::service::sets::check::{self, Checked};
 use crate::service::sets::load::{self, NotLoaded, Policy};
 use crate::state::Keep;
 use core::cell::OnceCell;
@@ -51,6 +52,17 @@ pub fn again(module: &Module) -> Result<Vec<Problem>, String> {
         log::error(format_args!("{text}"));
         text
     })
+}
+
+/// What reading the source again would do. Nothing is logged and nothing changes.
+pub fn dry_run(module: &Module) -> Result<Checked, String> {
+    check::check(module.root, &source(module), policy(module), || module.sets()).map_err(
+        |error| match error {
+            NotLoaded::Unreadable(error) => error,
+            NotLoaded::OutOfMemory(error) => error.to_string(),
+            NotLoaded::TooSoon | NotLoaded::Wrong(..) => "nothing checked".into(),
+        },
+    )
 }
 
 /// Reads the source for the first time.

@@ -3,9 +3,9 @@
 //! A destination is the same one in both lists if set and `duid` are, or set, URI and socket where it has no `duid`: that is how
 //! a reload finds the count and the state that stay with it.
 
-use super::Flags;
 use super::parts::Parts;
-use super::problem::shown;
+use super::problem::{shared_identity, shown};
+use super::{Flags, Place, Problem};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -123,6 +123,21 @@ pub fn compare(old: &[Listed<'_>], new: &[Listed<'_>]) -> Comparison {
     let key = |one: &Change| (one.set, one.kind, one.uri.clone());
     all.changes.sort_by_cached_key(key);
     all
+}
+
+/// A warning for each line that means the same destination as an earlier one: both are chosen, but count and change state as one.
+pub fn shared(lines: &[(Place, Listed<'_>)]) -> Vec<Problem> {
+    let mut all: Vec<_> = lines.iter().collect();
+    all.sort_by_key(|(place, _)| *place);
+    let mut first = HashMap::with_capacity(all.len());
+    let mut problems = Vec::new();
+    for (place, one) in all {
+        let other: Place = *first.entry(identity(one)).or_insert(*place);
+        if other != *place {
+            problems.push(shared_identity(*place, &one.duid, &one.uri, other));
+        }
+    }
+    problems
 }
 
 fn calls_go_on(calls: u32) -> String {

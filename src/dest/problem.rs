@@ -13,7 +13,7 @@ pub enum Severity {
 }
 
 /// Where in its source something stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     /// In a text: line and column in bytes, both from 1.
     Line(usize, usize),

@@ -8,6 +8,7 @@ mod arguments;
 mod branches;
 mod calls;
 mod causes;
+mod check;
 mod picks;
 mod released;
 mod watch;

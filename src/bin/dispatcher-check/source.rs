@@ -2,12 +2,11 @@
 
 use crate::Failed;
 use dispatcher::dest::attrs::AttrValues;
-use dispatcher::dest::compare::Listed;
+use dispatcher::dest::compare::{Listed, shared};
 use dispatcher::dest::location::{self, Reader};
-use dispatcher::dest::problem::{self, Problem, shared_identity};
+use dispatcher::dest::problem::{self, Problem};
 use dispatcher::dest::row::{Columns, Value};
 use dispatcher::dest::{Entry, Flags, Place, Severity, SourceLine, arranged, list};
-use std::collections::HashMap;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
@@ -173,7 +172,9 @@ fn checked(
             destinations.clear();
         }
     }
-    problems.extend(shared(&destinations));
+    let lines: Vec<_> = destinations.iter().map(|one| (one.place, one.listed())).collect();
+    problems.extend(shared(&lines));
+    drop(lines);
     (destinations, problem::arranged(problems), count)
 }
 
@@ -183,24 +184,6 @@ fn located<'t>(mut entry: Entry<'t>, strict: bool) -> Result<(Entry<'t>, bool), 
     READER.check_senders(&mut entry, strict)?;
     let named = !location::is_address(entry.uri.get(host).unwrap_or_default());
     Ok((entry, named))
-}
-
-/// Lines that mean a destination of an earlier one.
-fn shared(destinations: &[Destination]) -> Vec<Problem> {
-    let mut all: Vec<_> = destinations.iter().collect();
-    all.sort_by_key(|one| one.place);
-    let mut first = HashMap::new();
-    let mut problems = Vec::new();
-    for one in all {
-        let duid = &one.attrs.duid;
-        let by_uri = (one.uri.as_slice(), one.attrs.local_socket(Vec::as_slice));
-        let identity = (one.set, if duid.is_empty() { by_uri } else { (duid.as_slice(), &b"duid"[..]) });
-        let other: Place = *first.entry(identity).or_insert(one.place);
-        if other != one.place {
-            problems.push(shared_identity(one.place, duid, &one.uri, other));
-        }
-    }
-    problems
 }
 
 /// The columns of the table, in the order in which the module reads them.

@@ -122,14 +122,18 @@ fn load<A: Alloc>(
 }
 
 /// What a source says, before anybody looks at attributes or asks the host.
-struct SourceText<'t> {
-    lines: Vec<SourceLine<'t>>,
-    problems: Vec<Problem>,
+pub(super) struct SourceText<'t> {
+    pub(super) lines: Vec<SourceLine<'t>>,
+    pub(super) problems: Vec<Problem>,
     /// How many lines or rows there are, those with errors too.
-    count: usize,
+    pub(super) count: usize,
 }
 
-fn read<'t>(source: &dyn Source, text: &'t mut Vec<u8>, policy: Policy) -> Result<SourceText<'t>, NotLoaded> {
+pub(super) fn read<'t>(
+    source: &dyn Source,
+    text: &'t mut Vec<u8>,
+    policy: Policy,
+) -> Result<SourceText<'t>, NotLoaded> {
     let (mut lines, problems) = source.read(text).map_err(NotLoaded::Unreadable)?;
     let count = lines.len() + dest::problem::lost(&problems);
     if policy.attrs_none {
@@ -139,7 +143,11 @@ fn read<'t>(source: &dyn Source, text: &'t mut Vec<u8>, policy: Policy) -> Resul
 }
 
 /// Checks what does not serve as it stands and asks the host about it. What cannot be loaded is left out.
-fn resolve<'g>(source: &dyn Source, sets: Vec<SetDiff<'g>>, problems: &mut Vec<Problem>) -> Vec<Wanted<'g>> {
+pub(super) fn resolve<'g>(
+    source: &dyn Source,
+    sets: Vec<SetDiff<'g>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Wanted<'g>> {
     let set = |set: SetDiff<'g>| match set {
         SetDiff::Unchanged(at, lines) => Wanted::Unchanged(at, lines),
         SetDiff::Changed(id, lines) => Wanted::Lines(id, resolve_lines(source, lines, problems)),

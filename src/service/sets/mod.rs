@@ -5,12 +5,15 @@
 //! ([`plan`]), build that in shared memory ([`build`]), publish it with one store ([`commit`]). [`edit`] and [`readdress`] plan
 //! less and do the rest alike.
 //!
-//! Imports go one way: `load`, `edit` and `readdress` use `commit`, that `build`, that `plan`, that `resolve`.
+//! [`check`] does the steps of a reload that change nothing, and tells what the others would do.
+//!
+//! Imports go one way: `check` uses `load`; `load`, `edit` and `readdress` use `commit`, that `build`, that `plan`, that `resolve`.
 //!
 //! Invariant: what served before serves on until the next generation is complete; an error on the way changes nothing.
 
 mod build;
 mod carry_over;
+pub mod check;
 pub mod commit;
 mod diff;
 pub mod edit;

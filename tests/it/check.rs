@@ -1,0 +1,139 @@
+//! `dispatcher.check`: a dry run of a reload says what the reload then does, and changes nothing.
+
+use serde_json::{Value, json};
+
+use crate::support::database::{Database, Engine};
+use crate::support::{Gateways, Kamailio};
+
+const ROUTE: &str = r#"
+request_route {
+    if (is_method("ACK")) exit;
+    if (is_method("BYE")) { ds_load_update(); t_relay(); exit; }
+    if (!ds_select_dst("1", "10")) { sl_send_reply("404", "No destination"); exit; }
+    t_relay();
+}
+onreply_route { ds_load_update(); }
+"#;
+
+fn check(server: &Kamailio, params: Value) -> Value {
+    server.rpc("dispatcher.check", params).unwrap()
+}
+
+fn counts(answer: &Value) -> [i64; 7] {
+    let names = ["LOADS", "LOADED", "ERRORS", "WARNINGS", "ADDED", "REMOVED", "CHANGED"];
+    names.map(|name| answer[name].as_i64().unwrap())
+}
+
+/// Each change as `kind set URI calls what`.
+fn changes(answer: &Value) -> Vec<String> {
+    let all = answer["CHANGES"].as_array().unwrap().iter().map(|one| &one["CHANGE"]);
+    let text = |one: &Value, name: &str| one[name].as_str().unwrap().to_owned();
+    let line = |one: &Value| {
+        let [kind, uri, what] = ["KIND", "URI", "WHAT"].map(|name| text(one, name));
+        format!("{kind} {} {uri} {} {what}", one["SET"], one["CALLS"]).trim_end().to_owned()
+    };
+    all.map(line).collect()
+}
+
+fn findings(answer: &Value) -> Vec<String> {
+    let all = answer["FINDINGS"].as_array().unwrap().iter().map(|one| &one["FINDING"]);
+    let line = |one: &Value| {
+        let place = one["PLACE"].as_str().unwrap().rsplit('/').next().unwrap();
+        format!("{place} {} {}", one["SEVERITY"].as_str().unwrap(), one["TEXT"].as_str().unwrap())
+    };
+    all.map(line).collect()
+}
+
+/// All that a reload could change.
+fn state(server: &Kamailio) -> [Value; 2] {
+    let full = server.rpc("dispatcher.list", json!(["full"])).unwrap();
+    [full, server.rpc("dispatcher.load_audit", json!([])).unwrap()]
+}
+
+#[test]
+fn check_of_a_file_tells_what_the_reload_then_does_and_changes_nothing() {
+    let gateways = Gateways::start(2, |_, request| match request.method() {
+        Some("INVITE") => vec![180, 200],
+        _ => vec![200],
+    });
+    let [first, second] = [0, 1].map(|n| gateways.uri(n));
+    let list = format!("1 {first} 0 0 duid=a\n1 {second} 0 0 duid=b\n2 sip:127.0.2.1 0 0 duid=c\n");
+    let server = Kamailio::builder().list(&*list).route(ROUTE).start();
+    let same = check(&server, json!([]));
+    assert_eq!((counts(&same), same["UNCHANGED"].as_i64()), ([1, 3, 0, 0, 0, 0, 0], Some(3)));
+
+    let mut agent = server.agent();
+    let mut calls = [agent.call(), agent.call()];
+    for call in &mut calls {
+        assert_eq!(agent.place(call).status(), Some(200));
+    }
+    assert_eq!(server.total_load(), 2);
+    let list = format!(
+        "1 {first} 8 0 duid=a;maxload=20ms\n2 sip:127.0.2.1 0 5 duid=c\n2 sip:127.0.2.2\n2 sip:h>\n\
+         3 sip:127.0.3.1 0 0 socket=udp:192.0.2.99:5060\n"
+    );
+    server.write_list(&list);
+    let before = state(&server);
+    let told = check(&server, json!([]));
+    assert_eq!(counts(&told), [1, 3, 2, 1, 1, 1, 2]);
+    assert_eq!(
+        changes(&told),
+        [
+            format!("removed 1 {second} 1 its call goes on until it ends"),
+            format!("changed 1 {first} 1 flags 0 -> 8, maxload none -> '20ms'"),
+            "added 2 sip:127.0.2.2 0".to_owned(),
+            "changed 2 sip:127.0.2.1 0 priority 0 -> 5".to_owned(),
+        ]
+    );
+    assert_eq!((&told["CALLS_REMOVED"], &told["CALLS_CHANGED"]), (&json!(1), &json!(1)));
+    let wrong = findings(&told);
+    assert!(wrong[0].contains(" warning maxload='20ms'"), "{wrong:?}");
+    assert!(wrong[1].contains(":4:3 error 'sip:h>': a > at byte 6"), "{wrong:?}");
+    assert!(wrong[2].contains(":5:3 error socket='udp:192.0.2.99:5060': not a socket"), "{wrong:?}");
+    assert_eq!(changes(&check(&server, json!([1, 2]))), changes(&told)[1..3]);
+    assert_eq!(state(&server), before, "a check changes nothing");
+
+    server.rpc("dispatcher.reload", json!([])).unwrap();
+    let after = check(&server, json!([]));
+    assert_eq!((counts(&after), after["UNCHANGED"].as_i64()), ([1, 3, 2, 1, 0, 0, 0], Some(3)));
+    for call in &mut calls {
+        assert_eq!(agent.hang_up(call), 200);
+    }
+    server.stop();
+}
+
+#[test]
+fn check_says_when_a_reload_would_keep_what_serves() {
+    let server = Kamailio::builder().list("1 sip:127.0.1.1\n1 sip:127.0.1.2\n").start();
+    server.write_list("x\ny\n");
+    let told = check(&server, json!([]));
+    assert_eq!((counts(&told), told["UNCHANGED"].as_i64()), ([0, 0, 2, 0, 0, 0, 0], Some(2)));
+    assert!(server.rpc("dispatcher.reload", json!([])).is_err());
+    server.stop();
+    let strict = "modparam(\"dispatcher\", \"ds_load_mode\", 1)";
+    let server = Kamailio::builder().list("1 sip:127.0.1.1\n").modparam(strict).start();
+    server.write_list("1 sip:127.0.1.1 0 0 maxload=2x\n1 sip:127.0.1.3\n");
+    assert_eq!(counts(&check(&server, json!([]))), [0, 0, 1, 0, 0, 0, 0]);
+    assert!(server.rpc("dispatcher.reload", json!([])).is_err());
+    server.stop();
+}
+
+#[test]
+fn check_of_a_table_tells_rows() {
+    let database = Database::start(Engine::Sqlite);
+    database.rows(&[(1, "sip:127.0.1.1", 0, 0, "duid=a"), (1, "sip:127.0.1.2", 0, 0, "duid=b")]);
+    let params =
+        format!("modparam(\"dispatcher\", \"db_url\", \"{}\")\n{}", database.url(), database.modparam());
+    let server = Kamailio::builder().module(database.module()).modparam(&params).start();
+    let before = state(&server);
+    database.rows(&[
+        (1, "sip:127.0.1.1", 0, 7, "duid=a"),
+        (1, "sip:127.0.1.3", 0, 0, "duid=c"),
+        (1, "nonsense@@", 0, 0, ""),
+    ]);
+    let told = check(&server, json!([]));
+    assert_eq!(counts(&told), [1, 2, 1, 0, 1, 1, 1]);
+    assert!(findings(&told)[0].contains("row 3 error "), "{:?}", findings(&told));
+    assert_eq!(state(&server), before, "a check changes nothing");
+    server.stop();
+}

@@ -189,10 +189,10 @@ fn session_timer_of_the_answer_and_of_refreshes_sets_the_calls_end() {
 #[test]
 fn dialog_time_out_ends_the_call() {
     let gateways = obedient(1);
-    let dialog = "modparam(\"dialog\", \"default_timeout\", 2)\nmodparam(\"dialog\", \"dlg_flag\", 4)\n\
+    let dialog = "modparam(\"dialog\", \"default_timeout\", 2)\n\
                   modparam(\"dialog\", \"timer_procs\", 0)";
-    let route = PROXY
-        .replace("	record_route();", "	record_route(); setflag(4); $dlg_ctx(timeout_bye) = 1; dlg_manage();");
+    let route =
+        PROXY.replace("	record_route();", "	record_route(); $dlg_ctx(timeout_bye) = 1; dlg_manage();");
     let server = proxy(2, gateways.list(100, "")).module("dialog").modparam(dialog).route(&route).start();
     let mut agent = server.agent();
     up(&mut agent);

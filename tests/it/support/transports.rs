@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -120,7 +121,16 @@ pub fn kamcmd(socket: &str, dir: &Path, commands: &str) -> (String, String) {
     let mut input = child.stdin.take().expect("its input");
     let commands = commands.to_owned();
     let feed = std::thread::spawn(move || input.write_all(commands.as_bytes()));
+    // Where a server cannot answer it waits for ever.
+    let (id, (over, is_over)) = (child.id(), mpsc::channel::<()>());
+    let guard = std::thread::spawn(move || {
+        let late = is_over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+        // SAFETY: a child of this process that nobody has waited for yet.
+        late.then(|| unsafe { libc::kill(id as libc::pid_t, libc::SIGKILL) })
+    });
     let output = child.wait_with_output().expect("it ends");
+    drop(over);
+    assert_eq!(guard.join().expect("no panic there"), None, "kamcmd had no answer within {PATIENCE:?}");
     // One that gives up reads no more.
     let _ = feed.join().expect("no panic there");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -221,3 +221,23 @@ fn bash_takes_the_completions() {
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "--explain");
     assert!(run(&["--completions", "zsh"]).out.starts_with("#compdef dispatcher-check"));
 }
+
+/// The first example of docs/check.md, and each option of its table.
+#[test]
+fn page_shows_what_the_program_says() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/check.md")).unwrap();
+    let block = |after: &str| page.split_once(after).unwrap().1.split_once("```").unwrap().0.to_owned();
+    let folder = std::env::temp_dir().join(format!("dispatcher-check-page-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("dispatcher.list"), block("```list\n")).unwrap();
+    let output = program(&["dispatcher.list"]).current_dir(&folder).output().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), block("$ dispatcher-check dispatcher.list\n"));
+    let help = run(&["--help"]).out;
+    let options = help.split_whitespace().filter(|word| word.starts_with("--"));
+    for option in options.map(|word| word.trim_end_matches([',', '.', ':'])) {
+        if !["--help", "--version"].contains(&option) {
+            assert!(page.contains(option), "the page has no {option}");
+        }
+    }
+}

@@ -137,3 +137,56 @@ fn check_of_a_table_tells_rows() {
     assert_eq!(state(&server), before, "a check changes nothing");
     server.stop();
 }
+
+/// `dispatcher-check --stock` has a model of the stock module's reading: here is the real one beside it.
+#[test]
+fn stock_module_reads_a_list_as_the_program_says() {
+    let list = "400 sip:127.0.4.1 0x8 10 duid=c1;prefix=49\n400 sip:127.0.4.2 8 -5 duid=c2\n\
+                410 sip:127.0.4.3 0 0 rweight=250\n-7 sip:127.0.4.4 4 0\n7sip:127.0.4.5 8 2 x=y z\n127.0.4.6 8\n";
+    let server = Kamailio::builder().list(list).stock().start();
+    let answer = server.rpc("dispatcher.list", json!([])).unwrap();
+    let mut read = Vec::new();
+    for set in answer["RECORDS"].as_array().unwrap().iter().map(|one| &one["SET"]) {
+        for one in set["TARGETS"].as_array().unwrap().iter().map(|one| &one["DEST"]) {
+            let body = one["ATTRS"]["BODY"].as_str().unwrap_or_default();
+            let rweight = one["ATTRS"]["RWEIGHT"].as_i64().unwrap_or(0);
+            let (flags, uri) = (one["FLAGS"].as_str().unwrap(), one["URI"].as_str().unwrap());
+            read.push(format!("{} {uri} {flags} {} {body} {rweight}", set["ID"], one["PRIORITY"]));
+        }
+    }
+    read.sort();
+    assert_eq!(
+        read,
+        [
+            "127 sip:.0.4.6 AP 0  0",
+            "400 sip:127.0.4.1 AX 0 x8 0",
+            "400 sip:127.0.4.2 AP 0 -5 0",
+            "410 sip:127.0.4.3 AX 0 rweight=250 0",
+            "7 sip:127.0.4.5 AP 2 x=y 0",
+        ]
+    );
+    // Without an address a line keeps all of the file from being loaded.
+    server.write_list(&format!("{list}420\n"));
+    assert!(server.rpc("dispatcher.reload", json!([])).is_err());
+    server.stop();
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dispatcher.list");
+    std::fs::write(&file, format!("{list}420\n")).unwrap();
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_dispatcher-check"));
+    let output = program.args(["--stock", "--format", "json"]).arg(&file).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let line = |one: &Value| format!("{} {}", one["at"]["line"], one["text"].as_str().unwrap());
+    let told: Vec<_> = report["stock"]["lines"].as_array().unwrap().iter().map(line).collect();
+    assert_eq!(
+        told,
+        [
+            "1 it reads flags 0 (here 8), priority 0 (here 10), attributes 'x8' (here 'duid=c1;prefix=49')",
+            "2 it reads priority 0 (here -5), attributes '-5' (here 'duid=c2')",
+            "3 it wants rweight from 1 to 100, and takes 250 for 0",
+            "4 it takes '-7' for the URI, which is none, and leaves the line out",
+            "6 it loads '.0.4.6' into set 127",
+            "7 it loads nothing of the whole file because of this line",
+        ]
+    );
+}

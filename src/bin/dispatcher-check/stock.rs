@@ -215,7 +215,7 @@ fn loads_all_the_same(line: &Line<'_>, is_error: bool) -> Option<String> {
             probes && part.value.is_ok_and(|value| value.ends_with(b">") && !value.contains(&b'<'))
         });
     let crash = if ends_in_a_crash { ", and ends with SIGSEGV when it probes that" } else { "" };
-    Some(format!("it loads the line into set {}{crash}", line.set))
+    Some(format!("it loads {} into set {}{crash}", shown(line.uri), line.set))
 }
 
 /// The attributes of one destination that it reads otherwise.

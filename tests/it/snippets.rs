@@ -217,7 +217,8 @@ fn monitoring_configuration_answers_prometheus() {
 fn status_page_of_its_page_is_shown_to_one_machine_at_one_port() {
     let gateways = Gateways::answering(3, 200);
     let (config, list) = first();
-    let page = of_kind("kamailio").remove(2).text;
+    let shows_it = |one: &Snippet| one.text.contains("ds_status_page");
+    let page = of_kind("kamailio").into_iter().find(shows_it).expect("its configuration").text;
     let own = net::free_port(net::address());
     let config = config.replace("request_route {", "request_route {\n    if ($Rp == 8080) exit;");
     let config = (config + &page)

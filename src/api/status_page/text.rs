@@ -14,8 +14,8 @@ pub fn part(module: &Module, sets: &Generation<Pool>, query: &Query, now: u64) -
     // Writing to a string does not fail, here and below.
     let _ = writeln!(
         text,
-        "dispatcher: {} sets, {} calls counted since the start",
-        sets.sets.len(),
+        "dispatcher: {}, {} calls counted since the start",
+        of(sets.sets.len(), "set"),
         module.root.counters.placed.get()
     );
     let (mut open, mut left) = (None, query.count);
@@ -44,11 +44,16 @@ fn heading(text: &mut String, set: &Set<Pool>) {
     let (up, open) = set.ranks.usable_and_open();
     let _ = writeln!(
         text,
-        "\nset {}: {} destinations, {up} up, {open} with room\n\
+        "\nset {}: {}, {up} up, {open} with room\n\
          ST   LOAD/LIMIT    REQUESTS   LATENCY  CHANGED  DESTINATION",
         set.id,
-        set.len()
+        of(set.len(), "destination")
     );
+}
+
+/// So many of them.
+fn of(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn line(text: &mut String, row: &Row<'_>, now: u64) {

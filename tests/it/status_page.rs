@@ -105,7 +105,8 @@ fn objects(server: &Kamailio) -> Vec<Value> {
 fn json_says_what_rpc_says_of_each_destination() {
     let gateways = Gateways::answering(2, 200);
     let list = gateways.list(1, "maxload=7;weight=30") + "-2 sip:127.0.2.1;transport=tcp 4 3\n";
-    let route = "request_route { ds_select_dst(\"1\", \"10\"); t_relay(); }\n";
+    // An ACK is not chosen for: it may still be under way when the figures are read.
+    let route = "request_route { if (!is_method(\"ACK\")) ds_select_dst(\"1\", \"10\"); t_relay(); }\n";
     let mut server = with_page(Kamailio::builder().list(list).route(route)).start();
     let mut agent = server.agent();
     let mut calls = [agent.call(), agent.call(), agent.call()];

@@ -19,7 +19,7 @@ SERVERS = kamailio-sqlite-modules kamailio-mysql-modules kamailio-postgres-modul
 # What packages are made with, beside cargo-deb, which is installed into target/tools.
 PACKAGING = lowdown binutils lintian file
 
-.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it screenshots test demo bench matrix deb deb-test tarball install uninstall clean
+.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it screenshots test demo bench matrix docs deb deb-test tarball install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -48,7 +48,7 @@ check: headers ## format and clippy, warnings denied
 	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) -- -D warnings
 
 unit: headers ## tests without a server
-	$(CARGO) test --locked --lib --bins --test structure --test states --test host --test check
+	$(CARGO) test --locked --lib --bins --test structure --test states --test host --test check --test reference
 
 model: headers ## lock-free pieces under the model checker, shared types in forked processes
 	$(CARGO) test --locked --test fork
@@ -100,6 +100,24 @@ demo: build ## the main job, live: three gateways, calls of mixed fate, even loa
 
 bench: build ## what selections, calls and changes cost, beside the stock module; writes docs/benchmarks.md. ONLY= for some groups, or `list`
 	$(CARGO) bench --locked --bench bench -- $(ONLY)
+
+# README, docs/ and examples/ as one book, so that links between them hold; mdbook is installed into target/tools.
+MDBOOK = 0.4.52# the last that Rust 1.85 compiles
+BOOK = $(TARGET)/book-source
+
+docs: ## the manual as HTML, in target/book
+	@[ "$$($(TARGET)/tools/bin/mdbook --version 2>/dev/null)" = "mdbook v$(MDBOOK)" ] || \
+	    $(CARGO) install --quiet --debug --locked --root $(TARGET)/tools --target-dir $(TARGET)/tools/build --version $(MDBOOK) \
+	        --no-default-features --features search mdbook
+	@rm -rf $(TARGET)/tools/build $(BOOK) $(TARGET)/book
+	@mkdir -p $(BOOK)
+	@cp -r docs examples kamailio.cfg.example *.md docs/book.toml $(BOOK)/
+	@sed 's|](|](docs/|; s|](docs/\.\./|](|' docs/SUMMARY.md >$(BOOK)/SUMMARY.md
+	@rm -f $(BOOK)/docs/SUMMARY.md $(BOOK)/docs/book.toml
+	@sed -i 's|(docs/SUMMARY.md)|(docs/start.md)|' $(BOOK)/README.md
+	$(TARGET)/tools/bin/mdbook build $(BOOK) --dest-dir $(abspath $(TARGET)/book)
+	@for folder in . examples; do cp $(TARGET)/book/$$folder/index.html $(TARGET)/book/$$folder/README.html; done # links name it so
+	@echo "$(TARGET)/book/index.html"
 
 # Each release in a folder of its own, made with debootstrap; nothing of this machine is changed.
 matrix: ## build and test in each Debian release with its own Kamailio, or in RELEASE= only; STAGES= for some columns

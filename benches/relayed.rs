@@ -72,7 +72,7 @@ fn kinds() -> Vec<Kind> {
     kinds
 }
 
-/// The configuration of the README, with a choice of how to select. The user of the request URI says it in requests within the
+/// A configuration that counts in the script, with a choice of how to select. The user of the request URI says it in requests within the
 /// call, too.
 fn route(port: u16, followed: bool) -> String {
     let words = |text: &'static str| if followed { "" } else { text };

@@ -57,8 +57,10 @@ step "the example takes the module from where the package put it" '
     grep -q "dispatcher (Rust)" /tmp/server || { cat /tmp/server; exit 1; }
     kill $!
     wait $!
-    for file in copyright changelog.gz changelog.Debian.gz README.md docs/health.md; do test -s $doc/$file; done
-    test -s /usr/share/man/man7/'$name'.7.gz'
+    for file in copyright changelog.gz changelog.Debian.gz README.md docs/health.md docs/start.md docs/reference/parameters.md; do test -s $doc/$file; done
+    for word in ds_select_dst ds_ping_interval maxload dispatcher.explain kamailio_dispatcher_destination_up; do
+        zcat /usr/share/man/man7/'$name'.7.gz | grep -qF $word
+    done'
 
 step "the program checks a list" '
     test -s /usr/share/man/man1/dispatcher-check.1.gz

@@ -58,7 +58,7 @@ manual() {
 
 # files FOLDER: what every package has.
 files() {
-    mkdir -p "$1/doc/examples" "$1/doc/docs/prometheus"
+    mkdir -p "$1/doc/examples" "$1/doc/docs/prometheus" "$1/doc/docs/reference"
     cp build/dispatcher.so "$1/dispatcher.so"
     strip --strip-unneeded "$1/dispatcher.so"
     cp build/dispatcher-check "$1/"
@@ -68,6 +68,9 @@ files() {
     cp CHANGELOG.md "$1/"
     cp README.md "$1/doc/"
     find docs -maxdepth 1 -name '*.md' ! -name benchmarks.md -exec cp {} "$1/doc/docs/" \;
+    cp docs/picture.svg "$1/doc/docs/"
+    cp -r docs/images "$1/doc/docs/"
+    cp docs/reference/*.md "$1/doc/docs/reference/"
     cp docs/prometheus/* "$1/doc/docs/prometheus/"
     sed "s|^mpath=.*|mpath=\"$folder/:$modules/\"|" kamailio.cfg.example >"$1/doc/examples/kamailio.cfg"
     # The program's manual is its page.
@@ -75,11 +78,15 @@ files() {
         fill packaging/check.md
         sed '1d; s/^#\(#*\) /\1 /; s/^# .*/\U&/' docs/check.md | sed -E 's/\[([^]]*)\]\([^)]*\)/\1/g'
     } | manual dispatcher-check 1 'User commands' >"$1/dispatcher-check.1"
-    # The manual is what README says of functions, parameters, commands, and the rest that an operator looks up.
+    # The manual page is the reference of the book, one chapter a page.
     {
         fill packaging/manual.md
-        sed -n '/^## Script functions/,/^## How it is made/p' README.md | sed '/^## How it is made/d; s/^#\(#*\) /\1 /; s/^# .*/\U&/' |
-            sed -E 's/\[([^]]*)\]\([^)]*\)/\1/g'
+        for page in functions parameters attributes variables rpc events metrics; do
+            # The table of a page's own headings, and links, mean nothing on paper.
+            sed -E '/^\| (function|parameter|attribute|variable|command|event) \|/,+1d; /^\| \[`/d; /^\| \*\*[^|]*\*\* \| \|/d; s/\[([^]]*)\]\([^)]*\)/\1/g' "docs/reference/$page.md" |
+                sed -E '/^<!--.*-->$/d; s/^# .*/\U&/; s/^### (.*)/## `\1`/; s/^(- \*\*[A-Z][A-Za-z]*)\*\*:/\1:**/'
+            echo
+        done
         fill packaging/manual-end.md
     } | manual "$name" 7 'Kamailio modules' >"$1/$name.7"
 }
@@ -153,6 +160,9 @@ folder of its own, which has to be named in mpath."
 	    ["CHANGELOG.md", "${doc#/}/changelog", "644"],
 	    ["doc/README.md", "${doc#/}/", "644"],
 	    ["doc/docs/*.md", "${doc#/}/docs/", "644"],
+	    ["doc/docs/picture.svg", "${doc#/}/docs/", "644"],
+	    ["doc/docs/images/*", "${doc#/}/docs/images/", "644"],
+	    ["doc/docs/reference/*.md", "${doc#/}/docs/reference/", "644"],
 	    ["doc/docs/prometheus/*", "${doc#/}/docs/prometheus/", "644"],
 	    ["doc/examples/*", "${doc#/}/examples/", "644"],
 	]

@@ -94,7 +94,7 @@ macro_rules! raw {
     ($($(#[$note:meta])* $kind:ident $name:ident = $default:expr;)*) => {
         /// The values in the configuration file, before they are checked. The names are those of the parameters.
         #[derive(Debug, Clone)]
-        #[allow(missing_docs)] // the parameters' own names; see README
+        #[allow(missing_docs)] // the parameters' own names; see docs/reference/parameters.md
         pub struct Raw {
             $($(#[$note])* pub $name: $kind,)*
         }

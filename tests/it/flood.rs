@@ -12,7 +12,7 @@ const BATCH: usize = 50;
 /// The issue of calls goes on until this many in a row were refused.
 const REFUSED: usize = 2_000;
 const NEW: usize = 1_000;
-/// "A peak of calls is given back within a minute" (README).
+/// "A peak of calls is given back within a minute" (docs/running.md).
 const MINUTE: Duration = Duration::from_secs(60);
 /// One chunk of calls in each of the 256 shards, which stays ready for the next ones.
 const READY: i64 = 256 * 64 * 40;

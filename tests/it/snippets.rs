@@ -1,8 +1,8 @@
 //! Runs what the README and the docs tell a reader to write and to type, word for word.
 //!
-//! Changed are only: the folder of the module in `mpath`, the path of the list file, the addresses of gateways, and in front
-//! of a configuration `listen` and `jsonrpcs` (and `ctl`), by which a test reaches the server; and one test waits less long
-//! for a gateway that says nothing.
+//! Changed are only: the folders in `mpath`, paths in `/etc/kamailio`, `/var/lib` and the address of the server's own socket, the
+//! addresses of gateways, and in front of a configuration `listen` and `jsonrpcs` (and `ctl`), by which a test reaches the server; and
+//! one test waits less long for a gateway that says nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,12 +25,21 @@ struct Snippet {
     text: String,
 }
 
-/// README, and each page in docs.
+/// README, and each page in docs and its folders.
 fn pages() -> Vec<PathBuf> {
+    fn inside(folder: &Path, into: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder of docs") {
+            let path = entry.expect("an entry of docs").path();
+            if path.is_dir() {
+                inside(&path, into);
+            } else if path.extension().is_some_and(|end| end == "md") {
+                into.push(path);
+            }
+        }
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = fs::read_dir(root.join("docs")).expect("the folder docs");
-    let docs = docs.map(|entry| entry.expect("an entry of docs").path());
-    let mut pages: Vec<_> = docs.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    let mut pages = Vec::new();
+    inside(&root.join("docs"), &mut pages);
     pages.sort();
     pages.insert(0, root.join("README.md"));
     pages
@@ -96,12 +105,147 @@ fn start(gateways: &Gateways, behind: &str) -> (Kamailio, tempfile::TempDir) {
     (Kamailio::builder().file(file).list(with_gateways(&list, gateways)).start(), dir)
 }
 
+/// What is no configuration, list or command: a picture, or what a server says.
+const SHOWN: &str = "text";
+
 #[test]
 fn every_snippet_of_the_pages_is_of_a_kind_that_is_run_here() {
     for one in snippets() {
-        assert!(["kamailio", "list", "sh"].contains(&one.kind.as_str()), "{one:?}");
+        assert!(["kamailio", "list", "sh", SHOWN].contains(&one.kind.as_str()), "{one:?}");
     }
-    assert_eq!((of_kind("kamailio").len(), of_kind("list").len(), of_kind("sh").len()), (3, 1, 2));
+    let counts = ["kamailio", "list", "sh"].map(|kind| of_kind(kind).len());
+    assert!(counts.iter().zip([90, 15, 15]).all(|(count, least)| *count >= least), "{counts:?}");
+}
+
+/// Configurations that may serve together: a whole one, or one that loads modules, is alone; the parts of a page are together, as
+/// long as none has a route that is there.
+fn together() -> Vec<(PathBuf, Vec<String>)> {
+    let mut all: Vec<(PathBuf, Vec<String>)> = Vec::new();
+    let routes = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| line.contains("route[")).map(|line| line.trim().to_owned()).collect()
+    };
+    for one in of_kind("kamailio") {
+        let alone =
+            |text: &str| ["loadmodule", "mpath", "request_route"].iter().any(|word| text.contains(word));
+        let fits = |(page, texts): &&mut (PathBuf, Vec<String>)| {
+            let there: Vec<_> = texts.iter().flat_map(|text| routes(text)).collect();
+            *page == one.page
+                && !texts.iter().any(|text| alone(text))
+                && !routes(&one.text).iter().any(|route| there.contains(route))
+        };
+        match all.iter_mut().filter(|_| !alone(&one.text)).find(fits) {
+            Some((_, texts)) => texts.push(one.text),
+            None => all.push((one.page, vec![one.text])),
+        }
+    }
+    all
+}
+
+/// Every configuration of every page, whole or in part, serves.
+#[test]
+fn every_configuration_that_a_page_shows_starts() {
+    let all = together();
+    assert!(all.len() > 8, "{} servers", all.len());
+    for (page, texts) in all {
+        println!("{}:\n{}", page.display(), texts.join("\n"));
+        let (file, _dir) = around(&texts);
+        let server = Kamailio::builder().file(file).tcp().list(of_kind("list").remove(0).text).start();
+        let version = server.rpc("dispatcher.version", serde_json::json!([])).unwrap();
+        assert!(version["DESTINATIONS"].as_i64() > Some(0), "{version}");
+        server.stop();
+    }
+}
+
+/// A configuration around these: settings in front, lines of a route in a route, and a routing if there is none.
+fn around(texts: &[String]) -> (PathBuf, tempfile::TempDir) {
+    const SETTINGS: [&str; 5] = ["loadmodule", "modparam", "mpath", "tcp_", "listen="];
+    const UP: &str = "if (is_method(\"OPTIONS\")) { sl_send_reply(\"200\", \"OK\"); exit; }";
+    let dir = tempfile::tempdir().expect("a folder");
+    let here = format!("{}/", dir.path().display());
+    fs::copy(dispatcher_so(), dir.path().join("dispatcher.so")).expect("a copy of the module");
+    let tables = dir.path().join("dbtext");
+    fs::create_dir(&tables).expect("a folder");
+    let columns = "setid(int) destination(string) flags(int) priority(int) attrs(string)";
+    for (table, text) in [
+        ("version", "table_name(string) table_version(int)\ndispatcher:4\n".to_owned()),
+        ("dispatcher", format!("{columns}\n100:sip\\:192.0.2.15\\:5060:0:0:duid=1\n")),
+    ] {
+        fs::write(tables.join(table), text).expect("a table");
+    }
+    let own = net::free_port(net::address());
+    let (mut loads, mut params, mut routes) = (String::new(), String::new(), String::new());
+    for (at, text) in texts.iter().enumerate() {
+        let (settings, lines): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|line| SETTINGS.iter().any(|word| line.starts_with(word)));
+        for line in settings {
+            let to = if line.starts_with("modparam") { &mut params } else { &mut loads };
+            to.push_str(&format!("{line}\n"));
+        }
+        let lines = lines.join("\n");
+        let first = |line: &str| line.split([' ', '[']).next().is_some_and(|word| word.ends_with("route"));
+        let is_routing = lines.lines().any(first);
+        if lines.trim().is_empty() {
+            continue;
+        }
+        routes += &if is_routing { lines } else { format!("route[SHOWN_{at}] {{\n{lines}\n}}") };
+        routes += "\n";
+    }
+    if !routes.contains("request_route") {
+        routes += "request_route {\n}\n";
+    }
+    let ours = "loadmodule \"dispatcher.so\"\nmodparam(\"dispatcher\", \"list_file\", DISPATCHER_LIST)\n";
+    if !loads.contains("dispatcher.so") {
+        loads += ours;
+    }
+    let base = ["jsonrpcs", "kex", "pv", "tm", "tmx", "sl", "rr", "maxfwd", "textops", "siputils", "xlog"];
+    let base = base.iter().filter(|name| !loads.contains(&format!("\"{name}.so\"")));
+    // tmx comes after tm.
+    let base = base.filter(|name| **name != "tmx" || !loads.contains("\"tm.so\""));
+    let base: String = base.map(|name| format!("loadmodule \"{name}.so\"\n")).collect();
+    let mut text = format!("{base}{loads}{params}{routes}")
+        .replace("request_route {", &format!("request_route {{\n{UP}"));
+    for (written, instead) in [
+        ("/usr/local/lib/kamailio/dispatcher-rs/", here.clone()),
+        ("/usr/lib/x86_64-linux-gnu/kamailio/dispatcher-rs/", here.clone()),
+        ("/usr/lib/x86_64-linux-gnu/kamailio/modules/", format!("{}/", host::folder())),
+        ("\"/etc/kamailio/dispatcher.list\"", "DISPATCHER_LIST".into()),
+        ("/etc/kamailio/", here.clone()),
+        ("/var/lib/kamailio/", here.clone()),
+        ("udp:192.0.2.1:5060", format!("udp:{own}")),
+        ("tcp:192.0.2.1:8080", format!("tcp:{own}")),
+    ] {
+        text = text.replace(written, &instead);
+    }
+    let text = format!(
+        "#!KAMAILIO\nmpath=\"{here}:{}/\"\nlisten=LISTEN_ADDR\nlisten=udp:{own} name \"media\"\n#!ifdef TCP_ADDR\nlisten=TCP_ADDR\n#!endif\n\
+         auto_aliases=no\ndebug=2\nchildren=1\n{text}\n\
+         modparam(\"jsonrpcs\", \"transport\", 4)\nmodparam(\"jsonrpcs\", \"dgram_socket\", RPC_SOCKET)\n",
+        host::folder()
+    );
+    let file = dir.path().join("kamailio.cfg");
+    fs::write(&file, text).expect("a file");
+    (file, dir)
+}
+
+/// Every line of every list file loads, without a finding that the page does not show.
+#[test]
+fn every_list_that_a_page_shows_loads_with_no_finding_but_those_shown() {
+    for one in of_kind("list") {
+        let own = net::free_port(net::address());
+        let list = one.text.replace("udp:192.0.2.1:5060", &format!("udp:{own}"));
+        let sockets = format!("listen=udp:{own} name \"media\"");
+        let lines = list.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count();
+        let server = Kamailio::builder().globals(&sockets).list(list).start();
+        let page = fs::read_to_string(&one.page).expect("a page");
+        for line in server.log_lines("dispatcher.list:").iter().filter(|line| line.contains("WARNING")) {
+            let finding = line.split_once("dispatcher.list:").and_then(|(_, rest)| rest.split_once(": "));
+            let (_, finding) = finding.expect("a place and a finding");
+            assert!(page.contains(finding), "{}: {line}", one.page.display());
+        }
+        assert!(server.log_lines("ERROR: dispatcher").is_empty(), "{}: {}", one.page.display(), one.text);
+        assert_eq!(server.list().len(), lines, "{}: {}", one.page.display(), one.text);
+        server.stop();
+    }
 }
 
 /// INVITE to the server, answer, ACK along the route set.
@@ -201,7 +345,8 @@ fn list_files_of_readme_and_example_load_without_a_finding() {
 fn monitoring_configuration_answers_prometheus() {
     let gateways = Gateways::answering(3, 200);
     let (config, list) = first();
-    let monitoring = of_kind("kamailio").remove(1).text;
+    let monitoring =
+        of_kind("kamailio").into_iter().find(|one| one.text.contains("xhttp.so")).expect("one").text;
     let dir = tempfile::tempdir().expect("a folder");
     let file = written(dir.path(), &(config + &monitoring), "#!ifdef TCP_ADDR\nlisten=TCP_ADDR\n#!endif\n");
     let server = Kamailio::builder().file(file).tcp().list(with_gateways(&list, &gateways)).start();
@@ -217,8 +362,8 @@ fn monitoring_configuration_answers_prometheus() {
 fn status_page_of_its_page_is_shown_to_one_machine_at_one_port() {
     let gateways = Gateways::answering(3, 200);
     let (config, list) = first();
-    let shows_it = |one: &Snippet| one.text.contains("ds_status_page");
-    let page = of_kind("kamailio").into_iter().find(shows_it).expect("its configuration").text;
+    let page =
+        of_kind("kamailio").into_iter().find(|one| one.page.ends_with("status-page.md")).expect("one").text;
     let own = net::free_port(net::address());
     let config = config.replace("request_route {", "request_route {\n    if ($Rp == 8080) exit;");
     let config = (config + &page)
@@ -263,6 +408,20 @@ fn commands() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
+/// What changes a whole system, or needs a database; `packaging/deb-test.sh` and `tests/check.rs` run some of it.
+const OF_A_SYSTEM: [&str; 10] = [
+    "apt-get",
+    "systemctl",
+    "chown",
+    "chmod",
+    "mv",
+    "kamailio",
+    "psql",
+    "mysql",
+    "sqlite3",
+    "dispatcher-check",
+];
+
 #[test]
 fn every_command_that_a_page_shows_can_be_given() {
     let gateways = Gateways::answering(3, 200);
@@ -273,6 +432,9 @@ fn every_command_that_a_page_shows_can_be_given() {
     let mut seen = Vec::new();
     for (page, line) in commands() {
         seen.push(line.split(' ').take(2).collect::<Vec<_>>().join(" "));
+        if OF_A_SYSTEM.iter().any(|program| line.starts_with(&format!("{program} "))) {
+            continue;
+        }
         let (status, output) = if let Some(arguments) = line.strip_prefix("kamcmd ") {
             run("sh", &["-c", &format!("{} -s {socket} {arguments}", host::kamcmd_path().display())])
         } else {

@@ -94,7 +94,7 @@ fn algorithm_0_picks_the_same_beside_an_inactive_destination() {
         }
         for call_id in &call_ids(150) {
             for set in SETS {
-                // With use_default the lists differ: see the README.
+                // With use_default the lists differ: see docs/moving.md.
                 let ask = Ask { set, alg: 0, limit: Some(1), call_id };
                 assert!(pair.same(ask).dst.is_some());
             }

@@ -103,7 +103,7 @@ fn session_timer(module: &Module, kind: Kind, reply: &Message) -> Timer {
 /// All branches have failed: none counts any more.
 fn failed(one: &Ended<'_>) {
     let Some((module, key, invite)) = of_request(&one.request) else { return };
-    told(call_count::given_up(module.root, &key, short(one.transaction), invite.now, |_| true));
+    told(call_count::given_up(module.root, &key, short(one.transaction), invite, |_| true));
 }
 
 fn cancelled(cancel: &Message) {

@@ -211,7 +211,7 @@ fn sent(branch: &Sent<'_>) -> bool {
     if module.conf.load_auto && branch.branch.number > 0 {
         let transaction = short(branch.branch.transaction);
         let failed = |one: Branch| branch.has_failed(one.number());
-        told(call_count::given_up(module.root, &key, transaction, clock::seconds(), failed));
+        told(call_count::given_up(module.root, &key, transaction, invite, failed));
     }
     let sets = module.sets();
     let record = sets.as_ref().and_then(|sets| goes_to(module, sets, &key, branch));

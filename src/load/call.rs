@@ -164,7 +164,7 @@ impl Call {
         self.retain(|leg| !leg.is_open() || leg.is_watched());
         for leg in self.legs_mut().iter_mut().filter(|leg| leg.phase() == Phase::Early) {
             let over = match failed {
-                Some(transaction) => leg.is_of(transaction),
+                Some(transaction) => leg.is_of(transaction) && leg.cseq() == cseq,
                 // The same INVITE on two ways (a spiral, a fork before this server) has one number.
                 None => leg.cseq() != cseq,
             };
@@ -189,9 +189,11 @@ impl Call {
 
     /// Its request goes out to the destination of this record on this branch.
     pub fn sent(&mut self, record: u32, branch: Branch, invite: Invite) {
-        if self.legs().iter().any(|leg| leg.is_on(branch)) {
+        if self.legs().iter().any(|leg| leg.is_on(branch) && leg.cseq() == invite.cseq) {
             return;
         }
+        // An earlier INVITE's branch may have the same short number.
+        self.retain(|leg| leg.counts() || !leg.is_on(branch));
         let chosen = |leg: &&mut Leg| leg.is_open() && !leg.is_watched() && leg.record() == record;
         let leg = Leg::new(record, Way::On(branch), invite.cseq, invite.now);
         match self.legs_mut().iter_mut().find(chosen) {
@@ -218,12 +220,13 @@ impl Call {
     }
 
     /// Branches of a transaction that were given up, or refused: their legs count no more. They may still be answered.
-    pub fn given_up(&mut self, transaction: Transaction, now: u32, is_over: impl Fn(Branch) -> bool) {
-        for leg in
-            self.legs_mut().iter_mut().filter(|leg| leg.phase() == Phase::Early && leg.is_of(transaction))
-        {
+    pub fn given_up(&mut self, transaction: Transaction, invite: Invite, is_over: impl Fn(Branch) -> bool) {
+        let of_it = |leg: &&mut Leg| {
+            leg.phase() == Phase::Early && leg.is_of(transaction) && leg.cseq() == invite.cseq
+        };
+        for leg in self.legs_mut().iter_mut().filter(of_it) {
             if matches!(leg.way(), Way::On(branch) if is_over(branch)) {
-                *leg = leg.released(now);
+                *leg = leg.released(invite.now);
             }
         }
     }
@@ -237,7 +240,7 @@ impl Call {
         answered: impl Fn(Branch) -> bool,
     ) {
         self.retain(|leg| match leg.way() {
-            Way::On(branch) if leg.is_of(transaction) && leg.is_open() => {
+            Way::On(branch) if leg.is_of(transaction) && leg.is_open() && leg.cseq() == invite.cseq => {
                 let up = leg.phase() == Phase::Early && answered(branch);
                 if up {
                     *leg = leg.confirmed(0, invite.now);

@@ -279,3 +279,19 @@ proptest! {
         }
     }
 }
+
+/// Transactions have short numbers, and two INVITEs of a call may have the same.
+#[test]
+fn next_invite_counts_though_its_branch_has_the_number_of_an_earlier_one() {
+    let mut call = sent();
+    assert!(call.stay(5, invite(2)));
+    call.sent(5, branch(0), invite(2));
+    assert_eq!(loads(&call), [5]);
+    // The end of the first transaction is none of the second's.
+    call.given_up(T, invite(1), |_| true);
+    call.transaction_ended(T, invite(1), |_| false);
+    call.script_ended(Unsent::Forgotten, |_| true);
+    assert_eq!(loads(&call), [5]);
+    call.transaction_ended(T, invite(2), |_| false);
+    assert!(call.is_empty());
+}

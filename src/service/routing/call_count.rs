@@ -408,10 +408,10 @@ pub fn given_up<A: Alloc>(
     root: &Root<A>,
     key: &Key,
     transaction: Transaction,
-    now: u32,
+    invite: Invite,
     is_over: impl Fn(Branch) -> bool,
 ) -> Result<(), OutOfMemory> {
-    change(root, key, now, |call| call.given_up(transaction, now, is_over))
+    change(root, key, invite.now, |call| call.given_up(transaction, invite, is_over))
 }
 
 /// A transaction of the call is gone: see [`Call::transaction_ended`].

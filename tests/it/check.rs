@@ -69,7 +69,7 @@ fn check_of_a_file_tells_what_the_reload_then_does_and_changes_nothing() {
     }
     assert_eq!(server.total_load(), 2);
     let list = format!(
-        "1 {first} 8 0 duid=a;maxload=20ms\n2 sip:127.0.2.1 0 5 duid=c\n2 sip:127.0.2.2\n2 sip:h>\n\
+        "1 {first} 16 0 duid=a;maxload=20ms\n2 sip:127.0.2.1 0 5 duid=c\n2 sip:127.0.2.2\n2 sip:h>\n\
          3 sip:127.0.3.1 0 0 socket=udp:192.0.2.99:5060\n"
     );
     server.write_list(&list);
@@ -80,7 +80,7 @@ fn check_of_a_file_tells_what_the_reload_then_does_and_changes_nothing() {
         changes(&told),
         [
             format!("removed 1 {second} 1 its call goes on until it ends"),
-            format!("changed 1 {first} 1 flags 0 -> 8, maxload none -> '20ms'"),
+            format!("changed 1 {first} 1 flags 0 -> 16, maxload none -> '20ms'"),
             "added 2 sip:127.0.2.2 0".to_owned(),
             "changed 2 sip:127.0.2.1 0 priority 0 -> 5".to_owned(),
         ]
@@ -138,8 +138,10 @@ fn check_of_a_table_tells_rows() {
     server.stop();
 }
 
-/// `dispatcher-check --stock` has a model of the stock module's reading: here is the real one beside it.
+/// `dispatcher-check --stock` has a model of the reading of the stock module of 5.6: here is the real one beside it. Later ones read
+/// hexadecimal flags, and drop the flag for probes where nothing is probed.
 #[test]
+#[cfg(not(stock_overload))]
 fn stock_module_reads_a_list_as_the_program_says() {
     let list = "400 sip:127.0.4.1 0x8 10 duid=c1;prefix=49\n400 sip:127.0.4.2 8 -5 duid=c2\n\
                 410 sip:127.0.4.3 0 0 rweight=250\n-7 sip:127.0.4.4 4 0\n7sip:127.0.4.5 8 2 x=y z\n127.0.4.6 8\n";

@@ -254,8 +254,10 @@ fn too_much_for_one_answer_is_an_error_and_hurts_nobody() {
         let (read, errors) = by_kamcmd(socket, &dir, all.into_iter());
         assert!(errors.contains("500 - Internal error creating the reply"), "{socket}: {errors}");
         assert_eq!(read, [], "{socket}");
-        // More than the client takes: it is the one to give up.
-        assert!(by_kamcmd(socket, &dir, [(0, 40)].into_iter()).1.contains("reply too big"), "{socket}");
+        // More than the client takes: it is the one to give up. By a datagram the server of 6.1 has no answer to that.
+        if !cfg!(stock_iuid) || socket.starts_with("unixs") || socket.starts_with("tcp") {
+            assert!(by_kamcmd(socket, &dir, [(0, 40)].into_iter()).1.contains("reply too big"), "{socket}");
+        }
         assert_eq!(by_kamcmd(socket, &dir, [(7, PART[0])].into_iter()).0.len(), PART[0], "{socket}");
     }
     assert!(selects(&server));

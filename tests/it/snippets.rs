@@ -149,7 +149,8 @@ fn every_configuration_that_a_page_shows_starts() {
     for (page, texts) in all {
         println!("{}:\n{}", page.display(), texts.join("\n"));
         let (file, _dir) = around(&texts);
-        let server = Kamailio::builder().file(file).tcp().list(of_kind("list").remove(0).text).start();
+        let list = of_kind("list").remove(0).text.replace("192.0.2.", "127.0.2.");
+        let server = Kamailio::builder().file(file).tcp().list(list).start();
         let version = server.rpc("dispatcher.version", serde_json::json!([])).unwrap();
         assert!(version["DESTINATIONS"].as_i64() > Some(0), "{version}");
         server.stop();
@@ -213,6 +214,8 @@ fn around(texts: &[String]) -> (PathBuf, tempfile::TempDir) {
         ("/var/lib/kamailio/", here.clone()),
         ("udp:192.0.2.1:5060", format!("udp:{own}")),
         ("tcp:192.0.2.1:8080", format!("tcp:{own}")),
+        // A probe from a loopback socket to anywhere else is a fault of the network that the core calls critical.
+        ("192.0.2.", "127.0.2.".into()),
     ] {
         text = text.replace(written, &instead);
     }

@@ -154,9 +154,7 @@ fn differences(old: &Listed<'_>, new: &Listed<'_>) -> Vec<String> {
     if old.uri != new.uri {
         what.push(format!("URI {} -> {}", shown(&old.uri), shown(&new.uri)));
     }
-    if let (Some(old), Some(new)) = (old.flags, new.flags)
-        && old != new
-    {
+    if let Some((old, new)) = old.flags.zip(new.flags).filter(|(old, new)| old != new) {
         what.push(format!("flags {} -> {}", old.0, new.0));
     }
     if old.priority != new.priority {

@@ -15,7 +15,7 @@ use super::net;
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(40);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RpcError {

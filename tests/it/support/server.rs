@@ -187,7 +187,9 @@ impl Kamailio {
     /// the end. There `tm` may wait for ever for the lock of the timers, with which a worker has ended.
     fn hangs_by_itself(&self) -> bool {
         let pid = self.pid();
-        let config = std::fs::read_to_string(self.run_dir().join("kamailio.cfg"));
+        let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let file = arguments.split('\0').skip_while(|argument| *argument != "-f").nth(1);
+        let config = std::fs::read_to_string(file.unwrap_or_default());
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let (Ok(config), Ok(children)) = (config, children) else { return false };
         let is_gone = |child: &str| {

@@ -35,12 +35,8 @@ pub fn check(rpc: &Rpc) {
         let findings = top.array(c"FINDINGS")?;
         for problem in part.take(&found.problems) {
             let entry = findings.structure(c"FINDING")?;
-            let severity = match problem.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-            };
             entry.text(c"PLACE", format!("{source}{}", problem.place).as_bytes())?;
-            entry.text(c"SEVERITY", severity.as_bytes())?;
+            entry.text(c"SEVERITY", problem.severity.name().as_bytes())?;
             entry.text(c"TEXT", problem.told().as_bytes())?;
         }
         let changes = top.array(c"CHANGES")?;

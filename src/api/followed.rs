@@ -10,6 +10,7 @@ use crate::host::clock;
 use crate::host::hooks::routes;
 use crate::host::message::{Kind, Message, Method};
 use crate::host::transaction::{self, Ended, Follower, Reply};
+use crate::load::key::Key;
 use crate::load::{About, Event, News, Tags, Timer};
 use crate::service::routing::call_count;
 
@@ -24,6 +25,12 @@ pub fn counts_all(module: &Module, msg: &Message) -> bool {
     module.conf.load_auto && !msg.in_dialog()
 }
 
+/// The key of the call of this message, if that is known.
+fn known(module: &Module, msg: &Message) -> Option<Key> {
+    let key = module.root.secret.call(msg.call_id()?);
+    (!call_count::get(module.root, &key).is_empty()).then_some(key)
+}
+
 /// Reports what a message says of its call, if that is known.
 fn follow(
     module: &Module,
@@ -32,11 +39,7 @@ fn follow(
     about: impl FnOnce() -> About,
     timer: impl FnOnce() -> Timer,
 ) {
-    let Some(call_id) = msg.call_id() else { return };
-    let key = module.root.secret.call(call_id);
-    if call_count::get(module.root, &key).is_empty() {
-        return;
-    }
+    let Some(key) = known(module, msg) else { return };
     let news = news(module, msg, event, about(), timer());
     // A BYE is told when its script has ended, and when its answer comes.
     told(match event {
@@ -66,10 +69,7 @@ pub fn request_ended(module: &Module, msg: &Message) {
 /// A transaction begins: a re-INVITE that nobody answers ends its call.
 fn matters(request: &Message) -> bool {
     let may_end = request.kind() == Some(Kind::Request(Method::Invite)) && request.in_dialog();
-    let known = |module: &Module, call_id| {
-        !call_count::get(module.root, &module.root.secret.call(call_id)).is_empty()
-    };
-    may_end && module().zip(request.call_id()).is_some_and(|(module, call_id)| known(module, call_id))
+    may_end && module().is_some_and(|module| known(module, request).is_some())
 }
 
 fn timed_out(request: &Message) {

@@ -17,7 +17,7 @@ pub mod key;
 pub mod leg;
 
 pub use call::{Call, Invite, Unsent};
-pub use event::{About, Event, News, Tags};
+pub use event::{About, Effect, Event, News, Tags};
 pub use expiry::Expiry;
 pub use key::Secret;
 pub use leg::{Branch, Leg, Phase, Timer, Transaction};

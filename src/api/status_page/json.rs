@@ -1,10 +1,10 @@
 //! A part of the destinations in JSON.
 
 use super::query::{Query, Rows};
-use super::{END, MOST, shown};
+use super::{MOST, fill, shown};
 use crate::context::Module;
 use crate::host::mem::Pool;
-use crate::service::report::status::{self, Place, Row};
+use crate::service::report::status::{Place, Row};
 use crate::state::{Generation, Set};
 use crate::workers::prober;
 use core::fmt::Write;
@@ -26,27 +26,18 @@ pub fn part(module: &Module, sets: &Generation<Pool>, query: &Query, now: u64) -
         counters.probes.get(),
         counters.failed_probes.get()
     );
-    let (mut open, mut left) = (None, query.count);
-    let next = status::show(module.root, sets, query.from, query.set, |set, row| {
-        let before = text.len();
+    let (open, next) = fill(&mut text, (module, sets), query, |text, open, set, row| {
         if open == Some(set.id) {
             text.push(',');
         } else {
             text.push_str(if open.is_some() { "]}," } else { "" });
-            begin(&mut text, set, row.at);
+            begin(text, set, row.at);
         }
         match query.rows {
-            Rows::Objects => object(&mut text, module, &row),
-            Rows::List => list(&mut text, &row),
-            Rows::Now => at_present(&mut text, &row),
+            Rows::Objects => object(text, module, row),
+            Rows::List => list(text, row),
+            Rows::Now => at_present(text, row),
         }
-        let fits = left > 0 && text.len() <= MOST - END;
-        if fits {
-            (open, left) = (Some(set.id), left - 1);
-        } else {
-            text.truncate(before);
-        }
-        fits
     });
     text.push_str(if open.is_some() { "]}]," } else { "]," });
     let _ = match next {

@@ -14,10 +14,13 @@ mod query;
 mod text;
 
 use crate::context::{Module, module};
+use crate::host::mem::Pool;
 use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
 use crate::host::xhttp::{self, Answer, Request};
 use crate::host::{clock, log, process};
+use crate::service::report::status::{self, Place, Row};
+use crate::state::{Generation, Set};
 use query::{Form, Query};
 
 /// Bytes of a part at most.
@@ -26,6 +29,29 @@ const MOST: usize = 16 * 1024;
 const END: usize = 200;
 /// Bytes of a text that are shown.
 const SHOWN: usize = 250;
+
+/// Writes the destinations that a part holds: as many as are asked for and fit. `write` is told which set the one before was of, if
+/// there was one. Which set the last one is of, and where the next part begins.
+fn fill(
+    text: &mut String,
+    (module, sets): (&Module, &Generation<Pool>),
+    query: &Query,
+    mut write: impl FnMut(&mut String, Option<i32>, &Set<Pool>, &Row<'_>),
+) -> (Option<i32>, Option<Place>) {
+    let (mut open, mut left) = (None, query.count);
+    let next = status::show(module.root, sets, query.from, query.set, |set, row| {
+        let before = text.len();
+        write(text, open, set, &row);
+        let fits = left > 0 && text.len() <= MOST - END;
+        if fits {
+            (open, left) = (Some(set.id), left - 1);
+        } else {
+            text.truncate(before);
+        }
+        fits
+    });
+    (open, next)
+}
 
 /// The page. `NONCE` stands for a word that is another in each answer.
 const PAGE: &str = include_str!("page.html");

@@ -1,10 +1,10 @@
 //! A part of the destinations as plain text, for a terminal.
 
 use super::query::Query;
-use super::{END, MOST, shown};
+use super::{MOST, fill, shown};
 use crate::context::Module;
 use crate::host::mem::Pool;
-use crate::service::report::status::{self, Place, Row};
+use crate::service::report::status::{Place, Row};
 use crate::state::{Generation, Set};
 use core::fmt::Write;
 
@@ -18,20 +18,11 @@ pub fn part(module: &Module, sets: &Generation<Pool>, query: &Query, now: u64) -
         of(sets.sets.len(), "set"),
         module.root.counters.placed.get()
     );
-    let (mut open, mut left) = (None, query.count);
-    let next = status::show(module.root, sets, query.from, query.set, |set, row| {
-        let before = text.len();
+    let (_, next) = fill(&mut text, (module, sets), query, |text, open, set, row| {
         if open != Some(set.id) {
-            heading(&mut text, set);
+            heading(text, set);
         }
-        line(&mut text, &row, now);
-        let fits = left > 0 && text.len() <= MOST - END;
-        if fits {
-            (open, left) = (Some(set.id), left - 1);
-        } else {
-            text.truncate(before);
-        }
-        fits
+        line(text, row, now);
     });
     if let Some(Place { set, at }) = next {
         let only = query.set.map_or_else(String::new, |set| format!("&set={set}"));

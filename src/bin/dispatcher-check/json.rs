@@ -26,11 +26,7 @@ pub fn show(report: &Report) -> String {
     let list = &report.list;
     let finding = |at: Place, severity: &str, told: &str, in_effect: Option<&str>| json!({ "at": place(list, at), "severity": severity, "text": told, "in_effect": in_effect });
     let problems = list.problems.iter().map(|problem| {
-        let severity = match problem.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        finding(problem.place, severity, &problem.text, problem.instead.as_deref())
+        finding(problem.place, problem.severity.name(), &problem.text, problem.instead.as_deref())
     });
     let notes = report.notes.iter().map(|note| finding(note.place, "note", &note.text, None));
     let mut all = json!({

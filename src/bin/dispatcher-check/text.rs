@@ -81,12 +81,12 @@ fn findings(page: &mut Page, report: &Report) {
     let list = &report.list;
     let mut all: Vec<(Place, String)> = Vec::new();
     for problem in &list.problems {
-        let (paint, word, effect) = match problem.severity {
-            Severity::Error => (Paint::Red, "error", "not loaded"),
-            Severity::Warning => (Paint::Yellow, "warning", "loaded"),
+        let (paint, effect) = match problem.severity {
+            Severity::Error => (Paint::Red, "not loaded"),
+            Severity::Warning => (Paint::Yellow, "loaded"),
         };
         let unit = if list.rows.is_empty() { "line" } else { "row" };
-        let (place, word) = (list.shown(problem.place), page.painted(paint, word));
+        let (place, word) = (list.shown(problem.place), page.painted(paint, problem.severity.name()));
         all.push((problem.place, format!("{place}: {word}: {} ({unit} {effect})", problem.told())));
     }
     for note in &report.notes {

@@ -1,6 +1,6 @@
 //! Counting calls: choosing and counting in one step, and what is heard of a call afterwards.
 
-use crate::load::{Branch, Call, Invite, Leg, News, Transaction, Unsent, key::Key};
+use crate::load::{Branch, Call, Effect, Invite, Leg, News, Transaction, Unsent, key::Key};
 use crate::select::attempts::Tried;
 use crate::select::{self, Candidates, Choice, Refusal};
 use crate::service::routing::candidates::View;
@@ -342,11 +342,16 @@ pub fn go_on<A: Alloc>(
     Ok(true)
 }
 
+/// The effect of what a message says on its call; none if that is not known.
+fn apply<A: Alloc>(root: &Root<A>, key: &Key, news: &News) -> Result<Option<Effect>, OutOfMemory> {
+    change(root, key, news.now, |call| (!call.is_empty()).then(|| call.on(news)))
+}
+
 /// What a message says about a call. False if the call is not known or the event came too late to mean anything; that is
 /// counted, and no error.
 pub fn report<A: Alloc>(root: &Root<A>, key: &Key, news: &News) -> Result<bool, OutOfMemory> {
     use crate::load::Event::{Answered, Seen};
-    let effect = change(root, key, news.now, |call| (!call.is_empty()).then(|| call.on(news)))?;
+    let effect = apply(root, key, news)?;
     let Some(effect) = effect else {
         if !matches!(news.event, Seen | Answered) {
             root.counters.unknown.bump();
@@ -364,7 +369,7 @@ pub fn report<A: Alloc>(root: &Root<A>, key: &Key, news: &News) -> Result<bool, 
 
 /// The same of what is told more than once, of which only the first counts: no event is late.
 pub fn report_again<A: Alloc>(root: &Root<A>, key: &Key, news: &News) -> Result<(), OutOfMemory> {
-    change(root, key, news.now, |call| (!call.is_empty()).then(|| call.on(news))).map(|_| ())
+    apply(root, key, news).map(|_| ())
 }
 
 /// The request goes out to the destination of this record on this branch; nothing, if that is gone by now.

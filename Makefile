@@ -8,18 +8,24 @@ CARGO ?= cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 # Where the module goes: a folder of its own, put before the stock one in mpath.
-MODULES ?= /usr/local/lib/kamailio/dispatcher-rs
+MODULES ?= $(PREFIX)/lib/kamailio/dispatcher-rs
+# Where the program goes, with its completions and manual page.
+PREFIX ?= /usr/local
+FOR_BASH = share/bash-completion/completions/dispatcher-check
+FOR_ZSH = share/zsh/site-functions/_dispatcher-check
+FOR_MAN = share/man/man1/dispatcher-check.1 share/man/man7/kamailio-dispatcher-rs.7
 
 PACKAGES = kamailio kamailio-extra-modules kamailio-lua-modules kamailio-python3-modules sip-tester \
     clang libclang-dev gcc g++ libc6-dev make dpkg-dev patch
 # The servers that the tests start beside Kamailio, each with its own data folder, what it needs to talk to them, and a browser.
 SERVERS = kamailio-sqlite-modules kamailio-mysql-modules kamailio-postgres-modules kamailio-tls-modules \
+    kamailio-websocket-modules \
     sqlite3 mariadb-server mariadb-client postgresql prometheus openssl \
     chromium fonts-dejavu-core curl
 # What packages are made with, beside cargo-deb, which is installed into target/tools.
 PACKAGING = lowdown binutils lintian file
 
-.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it screenshots test demo bench matrix docs deb deb-test tarball install uninstall clean
+.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it it-long storm screenshots flows test demo bench matrix docs deb deb-test start-test tarball install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -52,11 +58,11 @@ unit: headers ## tests without a server
 
 model: headers ## lock-free pieces under the model checker, shared types in forked processes
 	$(CARGO) test --locked --test fork
-	RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 $(CARGO) test --release --locked --test loom --target-dir $(TARGET)/loom
+	RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 $(CARGO) test --profile model --locked --test loom --target-dir $(TARGET)/loom
 
 sanitize: headers ## unit and fork tests under AddressSanitizer, where the toolchain has it
 	@if ls $$(rustc --print sysroot)/lib/rustlib/*/lib/librustc*_rt.asan.a >/dev/null 2>&1; then \
-	    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) test --locked --lib --test fork \
+	    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_DEV_OPT_LEVEL=1 $(CARGO) test --locked --lib --test fork \
 	        --target $$(rustc -vV | sed -n 's/^host: //p') --target-dir $(TARGET)/asan; \
 	else echo 'sanitize: skipped, this Rust toolchain has no AddressSanitizer runtime'; fi
 
@@ -88,12 +94,23 @@ fuzz: headers ## each fuzz target for FUZZ_SECONDS (600); what it finds stays in
 	done
 
 it: build servers ## tests on a real Kamailio
-	$(CARGO) test --release --locked --test it -- --test-threads=6 # most of them wait for a gateway or a timer
+	$(CARGO) test --release --locked --test it -- --skip ::long_ --test-threads=6 # most of them wait for a gateway or a timer
+
+it-long: build servers ## the tests of call load in the ways that `make it` leaves out: one worker, over TCP, Lua, Python, counted twice
+	$(CARGO) test --release --locked --test it -- ::long_ --test-threads=6
+
+STORM_SECONDS ?= 60
+
+storm: build servers ## calls of all fates, and those of each example with a crash of a gateway in them, for STORM_SECONDS (60) each
+	STORM_SECONDS=$(STORM_SECONDS) $(CARGO) test --release --locked --test it -- storm --nocapture --test-threads=1
 
 screenshots: build servers ## docs/images/status-*.png, made by the test of the status page
 	SCREENSHOTS=docs/images $(CARGO) test --release --locked --test it -- status_browser::three_thirty
 
-test: check unit model sanitize fuzzcheck it ## all of the above, but the long fuzzing
+flows: build servers ## docs/images/flow-*.svg, recorded from the wire by the tests
+	FLOWS=docs/images $(CARGO) test --release --locked --test it -- flows::
+
+test: check unit model sanitize fuzzcheck it ## all of the above, but the long fuzzing, the long storms and it-long
 
 demo: build ## the main job, live: three gateways, calls of mixed fate, even load
 	$(CARGO) run --release --locked --example demo
@@ -114,7 +131,7 @@ docs: ## the manual as HTML, in target/book
 	@cp -r docs examples kamailio.cfg.example *.md docs/book.toml $(BOOK)/
 	@sed 's|](|](docs/|; s|](docs/\.\./|](|' docs/SUMMARY.md >$(BOOK)/SUMMARY.md
 	@rm -f $(BOOK)/docs/SUMMARY.md $(BOOK)/docs/book.toml
-	@sed -i 's|(docs/SUMMARY.md)|(docs/start.md)|' $(BOOK)/README.md
+	@sed -i 's|(docs/SUMMARY.md)|(docs/start.md)|' $(BOOK)/*.md
 	$(TARGET)/tools/bin/mdbook build $(BOOK) --dest-dir $(abspath $(TARGET)/book)
 	@for folder in . examples; do cp $(TARGET)/book/$$folder/index.html $(TARGET)/book/$$folder/README.html; done # links name it so
 	@echo "$(TARGET)/book/index.html"
@@ -132,14 +149,25 @@ deb-test: deb tarball ## install, use, upgrade and remove both in a folder with 
 	$(CARGO) build --release --locked --example demo
 	packaging/deb-test.sh
 
+start-test: ## follow docs/start.md word by word on a fresh Debian 12 and 13, or on RELEASE= only, and place calls
+	packaging/start-test.sh $(RELEASE)
+
 tarball: build ## target/package/*.tar.gz with install.sh, for a server that is not from a package
 	@sh kamailio-headers/deps.sh lowdown binutils
 	packaging/package.sh tarball
 
-# Builds only what is not built yet: under sudo there may be no cargo.
-install: $(if $(shell find src kamailio-headers/*.rs build.rs Cargo.toml Cargo.lock -newer build/dispatcher.so 2>&1 | head -1),build) ## copy the module to /usr/local/lib/kamailio/dispatcher-rs, or to MODULES=
+# Builds only what is not built yet: under sudo there may be no cargo. The manual pages need lowdown, which `make deb` installs.
+install: $(if $(shell find src kamailio-headers/*.rs build.rs Cargo.toml Cargo.lock -newer build/dispatcher.so 2>&1 | head -1)$(if $(wildcard build/dispatcher-check),,none),build) ## copy the module to MODULES= (/usr/local/lib/kamailio/dispatcher-rs), dispatcher-check to PREFIX= (/usr/local)
 	install -d $(DESTDIR)$(MODULES)
 	install -m 644 build/dispatcher.so $(DESTDIR)$(MODULES)/dispatcher.so
+	install -D -m 755 build/dispatcher-check $(DESTDIR)$(PREFIX)/bin/dispatcher-check
+	build/dispatcher-check --completions bash | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/$(FOR_BASH)
+	build/dispatcher-check --completions zsh | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/$(FOR_ZSH)
+	@if command -v lowdown >/dev/null; then \
+	    packaging/package.sh manuals $(MODULES) && for page in $(FOR_MAN); do \
+	        install -D -m 644 $(TARGET)/package/manuals/$${page##*/} $(DESTDIR)$(PREFIX)/$$page || exit 1; \
+	    done; \
+	else echo "no manual pages: lowdown is not there to make them"; fi
 	@stock=$(or $(KAMAILIO_MODULES),$$($(KAMAILIO) -I | sed -n 's/.*paths to modules: //p')); \
 	echo "In kamailio.cfg, before loadmodule \"dispatcher.so\":"; \
 	echo "    mpath=\"$(MODULES)/:$$stock/\""
@@ -147,6 +175,7 @@ install: $(if $(shell find src kamailio-headers/*.rs build.rs Cargo.toml Cargo.l
 uninstall: ## take it away again
 	rm -f $(DESTDIR)$(MODULES)/dispatcher.so
 	-rmdir $(DESTDIR)$(MODULES) 2>/dev/null
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/dispatcher-check $(FOR_BASH) $(FOR_ZSH) $(FOR_MAN))
 
 clean: ## remove what was built (fetched headers stay)
 	$(CARGO) clean

@@ -158,7 +158,13 @@ fn beside_stock(what: &str, case: &str, algorithms: &[u32], sizes: &[u64], bound
             let of = |who| m.selection(allocator, &same_case, number_of, size, who);
             let (ours, stock) = (of(OURS)?, of(STOCK)?);
             let own = m.own(number_of, size, choices::ALONE).map_or_else(String::new, |ns| {
-                format!("; choosing and counting are {} µs of ours, the rest is the script's call, `$du` and xavps", number(ns / 1e3))
+                let own = ns / 1e3;
+                format!(
+                    "; choosing and counting are {} µs of ours, the rest is the script's call, `$du` and xavps: if they took no time \
+                     it would be {}",
+                    number(own),
+                    number(stock / (ours - own).max(0.0))
+                )
             });
             Some(format!(
                 "{} of {}: ours {} µs, stock {} µs{own}",
@@ -188,6 +194,13 @@ fn selections() -> Vec<Bar> {
     vec![
         beside_stock("stock ÷ ours: limit 1 of 3, algorithm 4", limit, &[4], &[3], 1.0),
         beside_stock("stock ÷ ours: limit 1 of 30, algorithms 0 and 4", limit, &[0, 4], &[30], 1.0),
+        beside_stock(
+            "stock ÷ ours: limit 1 of 30, algorithm 4, where calls count",
+            selection::LIMIT_BESIDE_CALLS,
+            &[4],
+            &[30],
+            1.0,
+        ),
         beside_stock("stock ÷ ours: limit 1 of 30, algorithms 9 and 11", limit, &[9, 11], &[30], 1.0),
         beside_stock("stock ÷ ours: limit 1 of 30, algorithm 10", limit, &[10], &[30], 1.3),
         beside_stock("stock ÷ ours: limit 1 of 300, algorithm 10", limit, &[10], &[300], 2.0),
@@ -318,11 +331,64 @@ fn greatest(
     bar
 }
 
+/// What else there is to say of a bar that does not hold.
+fn also(bar: &mut Bar, more: impl Fn(&Measured) -> Option<String> + 'static) {
+    let nothing: MadeOf = Box::new(|_, _| None);
+    let which = std::mem::replace(&mut bar.made_of, nothing);
+    bar.made_of = Box::new(move |m, allocator| Some(format!("{}; {}", which(m, allocator)?, more(m)?)));
+}
+
 fn own_part() -> Vec<Bar> {
     const UP_TO_3_000: &[u64] = &[3, 30, 300, 3_000];
     const OLD: &[u32] = &[0, 4, 8, 9, 10, 11];
     let alone = |m: &Measured, algorithm, size| m.own(algorithm, size, choices::ALONE);
+    let bare = |m: &Measured, who| m.best(choices::GROUP.name, "", choices::BARE_LOCK, None, 0, who);
+    let at_case = |m: &Measured, case, algorithm, size| {
+        m.best(choices::GROUP.name, "", case, algorithm, size, choices::ALONE)
+    };
     let all_sizes = choices::SIZES.map(u64::from);
+    let mut two_contending = greatest(
+        "own part: two contending ÷ alone, algorithms 0 to 11",
+        3.0,
+        "",
+        OLD,
+        &all_sizes,
+        |m, a, size| Some(m.own(a, size, choices::CONTENDING)? / m.own(a, size, choices::ALONE)?),
+    );
+    also(&mut two_contending, move |m| {
+        let (alone, contending) = (bare(m, choices::ALONE)?, bare(m, choices::CONTENDING)?);
+        Some(format!(
+            "a counter behind such a lock, and no more, takes {} ns alone and {} ns contending, {} times as long",
+            number(alone),
+            number(contending),
+            number(contending / alone)
+        ))
+    });
+    let mut call_load =
+        greatest("own part alone, algorithm 10, up to 3 000", 150.0, " ns", &[10], UP_TO_3_000, alone);
+    also(&mut call_load, move |m| {
+        let (lock, choosing) = (bare(m, choices::ALONE)?, at_case(m, choices::CHOOSING, Some(10), 3_000)?);
+        let executed =
+            m.best(instructions::GROUP.name, "", choices::CASE, Some(10), 3_000, instructions::WHO)?;
+        Some(format!(
+            "choosing takes {} ns of it and the rest counts the call and releases it, each under its locks and up the set's tree; \
+             a bare lock takes {} ns; it is {} instructions in all",
+            number(choosing),
+            number(lock),
+            number(executed)
+        ))
+    });
+    let mut largest =
+        greatest("own part alone, algorithms 0 to 11, 30 000", 250.0, " ns", OLD, &[30_000], alone);
+    also(&mut largest, move |m| {
+        let read = |size| at_case(m, choices::RANDOM_READ, None, size);
+        Some(format!(
+            "reading one cache line at random takes {} ns where there is one for each of 30 000, {} ns of 3 000; a choice by \
+             weight reads one for each level of its tree and those of the destination, and the instructions hardly grow",
+            number(read(30_000)?),
+            number(read(3_000)?)
+        ))
+    });
     vec![
         greatest(
             "own part alone, algorithms 0 to 9 and 11, up to 3 000",
@@ -332,16 +398,9 @@ fn own_part() -> Vec<Bar> {
             UP_TO_3_000,
             alone,
         ),
-        greatest("own part alone, algorithm 10, up to 3 000", 150.0, " ns", &[10], UP_TO_3_000, alone),
-        greatest("own part alone, algorithms 0 to 11, 30 000", 250.0, " ns", OLD, &[30_000], alone),
-        greatest(
-            "own part: two contending ÷ alone, algorithms 0 to 11",
-            3.0,
-            "",
-            OLD,
-            &all_sizes,
-            |m, a, size| Some(m.own(a, size, choices::CONTENDING)? / m.own(a, size, choices::ALONE)?),
-        ),
+        call_load,
+        largest,
+        two_contending,
         greatest(
             "instructions of 30 000 ÷ of 3 (log 30 000 ÷ log 3 is 9.4), all algorithms",
             9.4,

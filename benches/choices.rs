@@ -1,7 +1,7 @@
 //! What the module's own part of a selection costs, without the host's functions.
 //!
-//! The code of a selection in this process's memory: the sets are pinned, a destination is chosen, and for algorithm 10 the
-//! call is counted and released. Once by one worker, and once by two at the same set on two cores.
+//! The code of a selection in this process's memory: the sets are pinned, a destination is chosen, and for algorithms 10 and 100
+//! the call is counted and released. Once by one worker, and once by two at the same set on two cores.
 
 use crate::Group;
 use crate::support::figures::{Figures, Row};
@@ -13,28 +13,35 @@ use dispatcher::load::{About, Event, Invite, News, Tags, Timer};
 use dispatcher::service::routing::call_count;
 use dispatcher::service::routing::choose::{Ask, Call, select};
 use dispatcher::shm::Heap;
+use dispatcher::shm::lock::Mutex;
 use dispatcher::state::Root;
 use std::hint::black_box;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use xxhash_rust::xxh3::xxh3_64;
 
 pub const GROUP: Group = Group {
     name: "choices",
     title: "The module's own part of a selection",
     unit: "nanoseconds",
     size: "destinations",
-    about: "The module's code without a server, in the memory of one process: pin the sets, choose, and for algorithm 10 count the call \
-            and release it. `alone` is one worker, `two contending` two at the same set on two cores, the time of the slower. \
-            All have the same priority, so 14 does as 8.",
+    about: "The module's code without a server, in the memory of one process: pin the sets, choose, and for algorithms 10 and 100 count the call \
+            and release it. `alone` is one worker, `two contending` two at the same set on two cores, the time of the slower; each after as \
+            many that are not timed, so that the caches know the set. \
+            All have the same priority, so 14 does as 8. `a bare lock` is a counter behind one of the module's locks, and no more: \
+            what the machine takes for two that contend. `choosing only` is algorithm 10 for a request that starts no call, so that \
+            nothing is counted. `a read at random` reads one of so many cache lines, where the one before says which: what the \
+            machine takes for memory that it did not foresee.",
     measure,
     plots,
 };
 
 pub const SIZES: [u32; 5] = [3, 30, 300, 3_000, 30_000];
-pub const ALGORITHMS: [u32; 10] = [0, 4, 8, 9, 10, 11, 13, 14, 15, 64];
-const TURNS: usize = 15;
+pub const ALGORITHMS: [u32; 11] = [0, 4, 8, 9, 10, 11, 13, 14, 15, 64, 100];
+const TURNS: usize = 60;
 /// How long a worker selects in a turn.
-const TURN: Duration = Duration::from_millis(4);
+const TURN: Duration = Duration::from_millis(1);
 /// Rounds that show how long one takes.
 const TRIAL: u32 = 100;
 /// Calls of a worker that are known.
@@ -42,12 +49,20 @@ const CALLS: u32 = 1_000;
 
 /// A root that serves a set of this many destinations to two workers.
 pub fn root(size: u32) -> Root<Heap> {
-    let line = |n: u32| format!("1 sip:gw{n} 0 0 weight={};rweight={}\n", 1 + n % 9, 1 + n % 9);
+    let line = |n: u32| {
+        let share = 1 + n % 9;
+        format!("1 sip:gw{n} 0 0 weight={share};rweight={share};maxload={share}000\n")
+    };
     serving(&(0..size).map(line).collect::<String>(), 2)
 }
 
-/// One selection by the worker of this number, and for algorithm 10 the end of the call.
+/// One selection by the worker of this number, and for algorithms that count the end of the call.
 pub fn one(root: &Root<Heap>, worker: usize, algorithm: u32, round: u32) {
+    selection(root, worker, algorithm, round, algorithm == 10 || algorithm == 100);
+}
+
+/// The same for a call that counts, or for a request that starts none.
+fn selection(root: &Root<Heap>, worker: usize, algorithm: u32, round: u32, counts: bool) {
     let sets = root.sets.pin(worker).unwrap();
     let call = key(root, round % CALLS * 2 + worker as u32);
     let invite = || Invite { cseq: 1, failed: None, now: 0 };
@@ -55,7 +70,7 @@ pub fn one(root: &Root<Heap>, worker: usize, algorithm: u32, round: u32) {
     let ask = Ask {
         set: 1,
         algorithm: algorithm as i32,
-        call: if algorithm == 10 { goes } else { Call::None },
+        call: if counts { goes } else { Call::None },
         now_ms: &|| 0,
         random: &|| 0,
         spare_last: false,
@@ -64,7 +79,7 @@ pub fn one(root: &Root<Heap>, worker: usize, algorithm: u32, round: u32) {
         retry: None,
     };
     black_box(select(root, &sets, &ask).unwrap().at);
-    if algorithm == 10 {
+    if counts {
         let news = News {
             event: Event::Unset,
             about: About::Request,
@@ -76,16 +91,22 @@ pub fn one(root: &Root<Heap>, worker: usize, algorithm: u32, round: u32) {
     }
 }
 
-/// Nanoseconds of a selection, by so many workers at once.
-fn turn(root: &Root<Heap>, workers: usize, algorithm: u32, rounds: u32) -> f64 {
+/// Nanoseconds of a selection, by so many workers at once; after as many as there are destinations, or as are timed.
+fn turn(root: &Root<Heap>, workers: usize, algorithm: u32, rounds: u32, size: u32) -> f64 {
+    each(workers, size.max(rounds), rounds, |worker, round| one(root, worker, algorithm, round))
+}
+
+/// Nanoseconds of one of these, by so many workers at once, after some that are not timed.
+fn each(workers: usize, before: u32, rounds: u32, one: impl Fn(usize, u32) + Sync) -> f64 {
     let all = Barrier::new(workers);
     std::thread::scope(|scope| {
         let work = |worker: usize| {
-            let all = &all;
+            let (all, one) = (&all, &one);
             move || {
+                (0..before).for_each(|round| one(worker, round));
                 all.wait();
                 let begun = Instant::now();
-                (0..rounds).for_each(|round| one(root, worker, algorithm, round));
+                (0..rounds).for_each(|round| one(worker, round));
                 begun.elapsed().as_secs_f64() * 1e9 / f64::from(rounds)
             }
         };
@@ -97,6 +118,12 @@ fn turn(root: &Root<Heap>, workers: usize, algorithm: u32, rounds: u32) -> f64 {
 
 /// The case of all rows.
 pub const CASE: &str = "a selection";
+/// The case of the rows that choose and count nothing.
+pub const CHOOSING: &str = "choosing only";
+/// The case of the rows that read memory, and no more.
+pub const RANDOM_READ: &str = "a read at random";
+/// The case of the row without a selection.
+pub const BARE_LOCK: &str = "a bare lock";
 pub const ALONE: &str = "alone";
 pub const CONTENDING: &str = "two contending";
 
@@ -110,21 +137,66 @@ struct Subject {
 }
 
 fn measure() -> Vec<Row> {
-    let roots = SIZES.map(root);
+    // Once loads were compared by size, that order is kept, too, and costs other algorithms a little.
+    let roots = [false, true].map(|_| SIZES.map(root));
+    let root_of = |at: usize, algorithm: u32| &roots[usize::from(algorithm == 100)][at];
     let mut subjects = Vec::new();
     for (at, size) in SIZES.into_iter().enumerate() {
         for algorithm in ALGORITHMS {
-            let trial = turn(&roots[at], 1, algorithm, TRIAL) * f64::from(TRIAL) / 1e9;
+            let trial = turn(root_of(at, algorithm), 1, algorithm, TRIAL, size) * f64::from(TRIAL) / 1e9;
             let rounds = (f64::from(TRIAL) * TURN.as_secs_f64() / trial) as u32 + 1;
             subjects.extend([1, 2].map(|workers| Subject { at, size, algorithm, workers, rounds }));
         }
     }
-    let times = in_turns(TURNS, &subjects, |s| turn(&roots[s.at], s.workers, s.algorithm, s.rounds));
+    let times = in_turns(TURNS, &subjects, |s| {
+        turn(root_of(s.at, s.algorithm), s.workers, s.algorithm, s.rounds, s.size)
+    });
     let row = |at: usize| {
         let Subject { size, algorithm, .. } = subjects[at];
         Row::new("", CASE, Some(algorithm), size).with(ALONE, &times[at]).with(CONTENDING, &times[at + 1])
     };
-    (0..subjects.len()).step_by(2).map(row).collect()
+    let choosing = SIZES.iter().zip(&roots[0]).map(|(size, root)| choosing_only(root, *size));
+    let reads = SIZES.into_iter().map(random_read);
+    (0..subjects.len()).step_by(2).map(row).chain(choosing).chain(reads).chain([bare_lock()]).collect()
+}
+
+/// What algorithm 10 takes to choose.
+fn choosing_only(root: &Root<Heap>, size: u32) -> Row {
+    const ROUNDS: u32 = 10_000;
+    let times = in_turns(TURNS, &[()], |()| {
+        each(1, ROUNDS, ROUNDS, |worker, round| selection(root, worker, 10, round, false))
+    });
+    Row::new("", CHOOSING, Some(10), size).with(ALONE, &times[0])
+}
+
+/// One of so many cache lines.
+#[repr(align(64))]
+struct Line {
+    next: usize,
+}
+
+/// What it takes to read a cache line that nothing foretells, of a line for each destination.
+fn random_read(size: u32) -> Row {
+    const ROUNDS: u32 = 10_000;
+    let mut order: Vec<usize> = (0..size as usize).collect();
+    order.sort_by_key(|at| xxh3_64(&at.to_ne_bytes()));
+    let mut lines: Vec<Line> = order.iter().map(|at| Line { next: *at }).collect();
+    for (one, next) in order.iter().zip(order.iter().cycle().skip(1)) {
+        lines[*one].next = *next;
+    }
+    let at = AtomicUsize::new(0);
+    let read = |_, _| at.store(lines[at.load(Ordering::Relaxed)].next, Ordering::Relaxed);
+    let times = in_turns(TURNS, &[()], |()| each(1, ROUNDS, ROUNDS, read));
+    Row::new("", RANDOM_READ, None, size).with(ALONE, &times[0])
+}
+
+/// What two workers take at least that change something behind one lock.
+fn bare_lock() -> Row {
+    const ROUNDS: u32 = 20_000;
+    let counter = Mutex::new(0u64);
+    let times =
+        in_turns(TURNS, &[1, 2], |workers| each(*workers, ROUNDS, ROUNDS, |_, _| *counter.lock() += 1));
+    Row::new("", BARE_LOCK, None, 0u32).with(ALONE, &times[0]).with(CONTENDING, &times[1])
 }
 
 /// A line for each of these algorithms, alone and dashed by two.

@@ -20,7 +20,9 @@ pub const GROUP: Group = Group {
     about: "One request loops over `ds_select_dst` (for algorithm 10 with `ds_load_unset`, for 12 with `clear_branches`), and the \
             empty loop is taken off. Each round clears both xavps. `no list` is `flags` 0, `limit 1` is `flags` 2 with a limit of \
             1, `full list` is `flags` 2 without. `lean 1` and `lean 2` are `ds_lean_failover` with the whole set for failover; \
-            their rows stand once beside the stock module's full list and once beside its limit 1. `copy` is our own module again, \
+            their rows stand once beside the stock module's full list and once beside its limit 1. `calls count` is in a server where calls \
+            count, so that each other selection looks whether its call is one of those; the other rows of algorithms that do not count \
+            are in servers where none ever did. `copy` is our own module again, \
             from another file in another server: how far it is from 1 is the noise.",
     measure,
     plots,
@@ -29,9 +31,9 @@ pub const GROUP: Group = Group {
 const SIZES: [usize; 4] = [3, 30, 300, 3_000];
 /// The stock module needs no comparison here: what counts is that a lean selection stays as it is.
 const LARGEST: usize = 30_000;
-const TURNS: usize = 15;
+const TURNS: usize = 75;
 /// How long a request loops.
-const TURN: Duration = Duration::from_millis(25);
+const TURN: Duration = Duration::from_millis(5);
 const SHM: u32 = 512;
 
 /// How a server leaves alternatives, by its parameters.
@@ -56,6 +58,8 @@ impl Mode {
 
 pub const NO_LIST: &str = "no list";
 pub const LIMIT: &str = "limit 1";
+/// In a server where calls count: each other selection looks whether its call is one of those.
+pub const LIMIT_BESIDE_CALLS: &str = "limit 1, calls count";
 pub const ALL: &str = "full list";
 
 /// Whole sets for failover in a lean mode, beside one of the stock module's ways.
@@ -63,15 +67,19 @@ pub fn lean(mode: u32, beside: &str) -> String {
     format!("lean {mode}, beside {beside}")
 }
 
-/// What is measured of each mode. In parallel forking a request has 12 branches at most.
-fn algorithms(mode: Mode, limit: Option<u32>, size: usize) -> &'static [u32] {
+/// What is measured of each mode in servers where calls count, and in those where none ever did. In parallel forking a request has
+/// 12 branches at most.
+fn algorithms(mode: Mode, limit: Option<u32>, size: usize, calls: bool) -> &'static [u32] {
     match (mode, limit) {
-        (Mode::NoList, _) if size <= 10 => &[0, 4, 8, 12],
         // Without failover the stock module cannot release a call in a loop.
+        (Mode::NoList, _) if calls => &[],
+        (Mode::NoList, _) if size <= 10 => &[0, 4, 8, 12],
         (Mode::NoList, _) => &[0, 4, 8],
-        (Mode::List, Some(_)) => &[0, 4, 8, 9, 10, 11, 13],
-        (Mode::List, None) => &[0, 4, 8, 10],
-        (Mode::Lean(_), _) => &[0, 4, 10],
+        (Mode::List, Some(_)) if calls => &[4, 10],
+        (_, _) if calls => &[10],
+        (Mode::List, Some(_)) => &[0, 4, 8, 9, 11, 13],
+        (Mode::List, None) => &[0, 4, 8],
+        (Mode::Lean(_), _) => &[0, 4],
     }
 }
 
@@ -87,6 +95,8 @@ struct Kind {
     module: Module,
     mode: Mode,
     limits: &'static [Option<u32>],
+    /// Whether calls count in it.
+    calls: bool,
 }
 
 impl Kind {
@@ -94,21 +104,25 @@ impl Kind {
     fn asked(&self, size: usize) -> Vec<(u32, Option<u32>)> {
         let mut asked = Vec::new();
         for &limit in self.limits {
-            asked.extend(algorithms(self.mode, limit, size).iter().map(|algorithm| (*algorithm, limit)));
+            asked.extend(
+                algorithms(self.mode, limit, size, self.calls).iter().map(|algorithm| (*algorithm, limit)),
+            );
         }
         asked
     }
 }
 
 fn kinds(size: usize) -> Vec<Kind> {
-    let lean = [1, 2].map(|mode| Kind { module: Module::Ours, mode: Mode::Lean(mode), limits: &[None] });
-    let mut kinds: Vec<Kind> = lean.into();
-    if size < LARGEST {
-        for module in Module::all() {
-            kinds.push(Kind { module, mode: Mode::NoList, limits: &[None] });
-            kinds.push(Kind { module, mode: Mode::List, limits: &[Some(1), None] });
+    let mut kinds = Vec::new();
+    for calls in [false, true] {
+        let lean = |mode| Kind { module: Module::Ours, mode: Mode::Lean(mode), limits: &[None], calls };
+        kinds.extend([1, 2].map(lean));
+        for module in Module::all().into_iter().filter(|_| size < LARGEST) {
+            kinds.push(Kind { module, mode: Mode::NoList, limits: &[None], calls });
+            kinds.push(Kind { module, mode: Mode::List, limits: &[Some(1), None], calls });
         }
     }
+    kinds.retain(|kind| !kind.asked(size).is_empty());
     kinds
 }
 
@@ -162,33 +176,41 @@ impl Found<'_> {
     }
 
     /// What this selection takes beyond the empty loop.
-    fn of(&self, module: Module, mode: Mode, algorithm: u32, limit: Option<u32>) -> Option<Summary> {
-        let server = self.kinds.iter().position(|kind| kind.module == module && kind.mode == mode)?;
-        let with = self.times(server, &selection(1, algorithm, limit))?;
+    fn of(&self, module: Module, mode: Mode, calls: bool, what: (u32, Option<u32>)) -> Option<Summary> {
+        let is_it = |kind: &Kind| kind.module == module && kind.mode == mode && kind.calls == calls;
+        let server = self.kinds.iter().position(is_it)?;
+        let with = self.times(server, &selection(1, what.0, what.1))?;
         Some(Summary::beyond(with, self.times(server, NOTHING)?))
     }
 
     fn rows(&self, allocator: &str, size: usize) -> Vec<Row> {
         let mut rows = Vec::new();
-        for (case, mode, limit) in
-            [(NO_LIST, Mode::NoList, None), (LIMIT, Mode::List, Some(1)), (ALL, Mode::List, None)]
-        {
-            for &algorithm in algorithms(mode, limit, size) {
+        for (case, mode, limit, calls) in [
+            (NO_LIST, Mode::NoList, None, false),
+            (LIMIT, Mode::List, Some(1), false),
+            (LIMIT_BESIDE_CALLS, Mode::List, Some(1), true),
+            (ALL, Mode::List, None, false),
+            (ALL, Mode::List, None, true),
+        ] {
+            for &algorithm in algorithms(mode, limit, size, calls) {
+                // Call load counts wherever it is.
+                let case = if algorithm == 10 && limit.is_some() { LIMIT } else { case };
                 let mut row = Row::new(allocator, case, Some(algorithm), size);
                 for module in Module::all() {
-                    let summary = self.of(module, mode, algorithm, limit);
+                    let summary = self.of(module, mode, calls, (algorithm, limit));
                     row.figures.extend(summary.map(|summary| (module.name().to_owned(), summary)));
                 }
                 rows.push(row);
             }
         }
-        for (lean_mode, mode) in [1, 2].map(|mode| (mode, Mode::Lean(mode))) {
-            for &algorithm in algorithms(mode, None, size) {
-                let Some(ours) = self.of(Module::Ours, mode, algorithm, None) else { continue };
+        for (lean_mode, calls) in [(1, false), (1, true), (2, false), (2, true)] {
+            let mode = Mode::Lean(lean_mode);
+            for &algorithm in algorithms(mode, None, size, calls) {
+                let Some(ours) = self.of(Module::Ours, mode, calls, (algorithm, None)) else { continue };
                 for (beside, limit) in [(ALL, None), (LIMIT, Some(1))] {
                     let row = Row::new(allocator, &lean(lean_mode, beside), Some(algorithm), size);
                     let row = row.with(OURS, ours);
-                    rows.push(match self.of(Module::Stock, Mode::List, algorithm, limit) {
+                    rows.push(match self.of(Module::Stock, Mode::List, calls, (algorithm, limit)) {
                         Some(stock) => row.with(STOCK, stock),
                         None => row,
                     });

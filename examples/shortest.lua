@@ -15,7 +15,7 @@ function ksr_request_route()
 		end
 		return
 	end
-	KSR.tm.t_check_trans()
+	if KSR.tm.t_check_trans() == 0 then return end -- a retransmission: its transaction has dealt with it
 	if not KSR.is_method_in("I") then
 		KSR.sl.sl_send_reply(405, "Method Not Allowed")
 		return

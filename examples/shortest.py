@@ -25,7 +25,8 @@ class Proxy:
         return 1
 
     def new_call(self):
-        KSR.tm.t_check_trans()
+        if KSR.tm.t_check_trans() == 0:
+            return  # a retransmission: its transaction has dealt with it
         if not KSR.is_method_in("I"):
             KSR.sl.sl_send_reply(405, "Method Not Allowed")
             return

@@ -43,6 +43,11 @@ pub const FACTS: &[Fact] = &[
         cfg: "stock_drops_probing",
         sign: Sign::Tree("modules/dispatcher/dispatch.c", "tm module not loaded, disabling probing"),
     },
+    // A reload of the stock module waits for readers of the list before; a reader that it forgot stops it for ever.
+    Fact {
+        cfg: "stock_waits_for_readers",
+        sign: Sign::Tree("modules/dispatcher/dispatch.c", "ds_wait_free_list"),
+    },
     // A parameter says whether a reload keeps latencies; it does not unless it is told.
     Fact {
         cfg: "stock_retain_latency",

@@ -31,12 +31,12 @@ in_clean() {
 }
 step() { echo "== $1"; shift; in_clean "$@" || fail "that went wrong"; }
 # What is on the disk, but for the notes of the package manager.
-files='find / -xdev -path /var/lib/dpkg -prune -o -path /var/lib/apt -prune -o -path /var/cache -prune -o -path /var/log -prune -o \
+files='find / -xdev -path /var/lib/dpkg -prune -o -path /var/lib/apt -prune -o -path /var/cache -prune -o -path /var/log -prune -o -path /run/systemd -prune -o \
     -path /tmp -prune -o -path /etc/hosts -o -path /etc/resolv.conf -o ! -type d -printf "%p %s\n" -o -printf "%p\n" | sort'
 
 step "the server, without the module" '
     apt-get -q update >/dev/null
-    apt-get -q -y install --no-install-recommends kamailio sip-tester >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }
+    apt-get -q -y install --no-install-recommends kamailio sip-tester systemd >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }
     dpkg-query -W kamailio'
 in_clean "$files" >"$cache/$release/before.list"
 
@@ -61,6 +61,12 @@ step "the example takes the module from where the package put it" '
     for word in ds_select_dst ds_ping_interval maxload dispatcher.explain kamailio_dispatcher_destination_up; do
         zcat /usr/share/man/man7/'$name'.7.gz | grep -qF $word
     done'
+
+step "systemd takes the drop-in" '
+    install -D -m 644 /usr/share/doc/'$name'/examples/systemd.conf /etc/systemd/system/kamailio.service.d/dispatcher.conf
+    systemd-analyze verify kamailio.service 2>&1 | tee /tmp/verified
+    not grep dispatcher.conf /tmp/verified
+    rm -r /etc/systemd/system/kamailio.service.d'
 
 step "the program checks a list" '
     test -s /usr/share/man/man1/dispatcher-check.1.gz

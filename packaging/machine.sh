@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2016 # what stands in single quotes is for the shell inside
-# Folders with a whole Debian release in them, and commands that run there. Sourced by matrix.sh and deb-test.sh.
+# Folders with a whole Debian release in them, and commands that run there. Sourced by matrix.sh, deb-test.sh and start-test.sh.
 #
 # Each command gets a mount and a process namespace of its own. When its first process ends, for whatever reason, the kernel ends
 # all others and takes the mounts away: a failure, Ctrl-C or a kill of the script leaves nothing behind.
@@ -95,6 +95,8 @@ unpack() {
         esac
     } | sed 's|^deb |&[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] |' >"$root.new/etc/apt/sources.list"
     apt-config dump | grep -E '^Acquire::(http|https|Check|Retries)' >"$root.new/etc/apt/apt.conf.d/90network"
+    # What apt and dpkg write goes into logs, where lines end as in a file.
+    echo 'Dpkg::Use-Pty "0";' >"$root.new/etc/apt/apt.conf.d/90plain"
     echo force-unsafe-io >"$root.new/etc/dpkg/dpkg.cfg.d/unsafe-io"
     # No service starts because its package is installed.
     printf '#!/bin/sh\nexit 101\n' >"$root.new/usr/sbin/policy-rc.d"
@@ -103,4 +105,12 @@ unpack() {
     rm -rf "$root"
     mv "$root.new" "$root"
     enter "$root" -- update-ca-certificates >/dev/null 2>&1
+}
+
+# clone TREE FOLDER: the files of the work tree, as a fresh clone would have them.
+clone() {
+    mkdir -p "$2"
+    (cd "$1" && git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
+        [ ! -f "$file" ] || printf '%s\0' "$file"
+    done | tar --null -T - -cf -) | tar -C "$2" --no-same-owner -mxf -
 }

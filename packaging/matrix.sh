@@ -57,14 +57,11 @@ prepare() {
     fi
 }
 
-# The files of the work tree, as a fresh clone would have them. What was built before stays, but no file looks older than it.
+# The sources. What was built before stays, but no file looks older than it.
 copy_sources() {
     local new=$root/root/new old=$root$inside kept
     rm -rf "$new"
-    mkdir -p "$new"
-    (cd "$tree" && git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
-        [ ! -f "$file" ] || printf '%s\0' "$file"
-    done | tar --null -T - -cf -) | tar -C "$new" --no-same-owner -mxf - || return 1
+    clone "$tree" "$new" || return 1
     for kept in target kamailio-headers/source; do
         [ ! -d "$old/$kept" ] || mv "$old/$kept" "$new/$kept" || return 1
     done

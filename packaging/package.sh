@@ -1,5 +1,6 @@
 #!/bin/bash
-# package.sh deb | tarball: packs build/dispatcher.so for the server that it was built for. Prints the file's name.
+# package.sh deb | tarball | manuals FOLDER: packs build/dispatcher.so for the server that it was built for and prints the file's name, or makes the
+# manual pages only, for a module in that folder.
 #
 #   KAMAILIO=, KAMAILIO_MODULES=   that server and the folder of its modules, as for the build
 #   DEBFULLNAME=, DEBEMAIL=        who makes the package (default: what git says)
@@ -56,6 +57,26 @@ manual() {
         -M volume="$3" -M source="$name $number" | sed -e "1i '\\\\\" t" -e '/^\.TH/a .nh\n.ad l'
 }
 
+# manuals FOLDER: both manual pages.
+manuals() {
+    # The program's manual is its page.
+    {
+        fill packaging/check.md
+        sed '1d; s/^#\(#*\) /\1 /; s/^# .*/\U&/' docs/check.md | sed -E 's/\[([^]]*)\]\([^)]*\)/\1/g'
+    } | manual dispatcher-check 1 'User commands' >"$1/dispatcher-check.1"
+    # The manual page is the reference of the book, one chapter a page.
+    {
+        fill packaging/manual.md
+        for page in functions parameters attributes variables rpc events metrics; do
+            # The table of a page's own headings, and links, mean nothing on paper.
+            sed -E '/^\| (function|parameter|attribute|variable|command|event) \|/,+1d; /^\| \[`/d; /^\| \*\*[^|]*\*\* \| \|/d; s/\[([^]]*)\]\([^)]*\)/\1/g' "docs/reference/$page.md" |
+                sed -E '/^<!--.*-->$/d; s/^# .*/\U&/; s/^### (.*)/## `\1`/; s/^(- \*\*[A-Z][A-Za-z]*)\*\*:/\1:**/'
+            echo
+        done
+        fill packaging/manual-end.md
+    } | manual "$name" 7 'Kamailio modules' >"$1/$name.7"
+}
+
 # files FOLDER: what every package has.
 files() {
     mkdir -p "$1/doc/examples" "$1/doc/docs/prometheus" "$1/doc/docs/reference"
@@ -73,22 +94,8 @@ files() {
     cp docs/reference/*.md "$1/doc/docs/reference/"
     cp docs/prometheus/* "$1/doc/docs/prometheus/"
     sed "s|^mpath=.*|mpath=\"$folder/:$modules/\"|" kamailio.cfg.example >"$1/doc/examples/kamailio.cfg"
-    # The program's manual is its page.
-    {
-        fill packaging/check.md
-        sed '1d; s/^#\(#*\) /\1 /; s/^# .*/\U&/' docs/check.md | sed -E 's/\[([^]]*)\]\([^)]*\)/\1/g'
-    } | manual dispatcher-check 1 'User commands' >"$1/dispatcher-check.1"
-    # The manual page is the reference of the book, one chapter a page.
-    {
-        fill packaging/manual.md
-        for page in functions parameters attributes variables rpc events metrics; do
-            # The table of a page's own headings, and links, mean nothing on paper.
-            sed -E '/^\| (function|parameter|attribute|variable|command|event) \|/,+1d; /^\| \[`/d; /^\| \*\*[^|]*\*\* \| \|/d; s/\[([^]]*)\]\([^)]*\)/\1/g' "docs/reference/$page.md" |
-                sed -E '/^<!--.*-->$/d; s/^# .*/\U&/; s/^### (.*)/## `\1`/; s/^(- \*\*[A-Z][A-Za-z]*)\*\*:/\1:**/'
-            echo
-        done
-        fill packaging/manual-end.md
-    } | manual "$name" 7 'Kamailio modules' >"$1/$name.7"
+    cp examples/systemd.conf "$1/doc/examples/"
+    manuals "$1"
 }
 
 deb() {
@@ -194,5 +201,9 @@ mkdir -p "$out"
 case ${1:-} in
     deb) deb ;;
     tarball) tarball ;;
-    *) fail "usage: package.sh deb | tarball" ;;
+    manuals) # for make install, with the folder of the module
+        folder=${2:?} doc=$tree
+        mkdir -p "$out/manuals"
+        manuals "$out/manuals" ;;
+    *) fail "usage: package.sh deb | tarball | manuals FOLDER" ;;
 esac

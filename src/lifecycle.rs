@@ -11,7 +11,7 @@ use crate::shm::boxed::Boxed;
 use crate::shm::counter;
 use crate::shm::lock::LastAlive;
 use crate::state::Root;
-use crate::workers::{prober, resolver, state_file};
+use crate::workers::{drains, prober, resolver, state_file};
 use core::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
@@ -144,6 +144,7 @@ fn each_second() {
     if let (Err(error), false) = (&room, SHORT_OF_ROOM.swap(room.is_err(), Ordering::Relaxed)) {
         log::error(format_args!("the call table cannot grow ahead of need: {error}"));
     }
+    drains::end_those_over(module);
     let (now, mut sweep) = (clock::seconds(), SWEEP.lock());
     sweep.begin_each(module.conf.check_interval, module.root, now);
     let dropped = housekeeping::expire_some(module.root, module.conf.expiry, now, &mut sweep);

@@ -1,8 +1,8 @@
 //! What the server finds when it loads the module: the table of exports, one row each.
 
 use crate::api::{
-    check, edit, explain, failover, group, is_from_list, load, metrics, reload, rpc, select, status_page,
-    version,
+    capacity, check, drain, edit, explain, failover, group, is_from_list, load, metrics, reload, rpc, select,
+    status_page, version,
 };
 use crate::conf::{Raw, parameters};
 use crate::host::export::{self, Command, Exports, Function, Parameter, Symbol};
@@ -13,7 +13,7 @@ use crate::lifecycle;
 use crate::{kemi_function, rpc_command, script_function, script_variable};
 use core::ffi::{c_char, c_int, c_uint, c_void};
 
-static FUNCTIONS: [Function; 34] = [
+static FUNCTIONS: [Function; 36] = [
     script_function!(c"ds_select", (int set, int alg), ANY, select::select),
     script_function!(c"ds_select", (int set, int alg, int limit), ANY, select::select),
     script_function!(c"ds_select_dst", (int set, int alg), REQUEST_FAILURE, select::select_dst),
@@ -29,6 +29,8 @@ static FUNCTIONS: [Function; 34] = [
     script_function!(c"ds_mark_dst", (), REQUEST_FAILURE_REPLY, failover::mark_dst),
     script_function!(c"ds_mark_dst", (text state), REQUEST_FAILURE_REPLY, failover::mark_dst),
     script_function!(c"ds_mark_addr", (text state, int set, text uri), ANY, failover::mark_addr),
+    script_function!(c"ds_drain", (int set, text uri), ANY, drain::ds_drain),
+    script_function!(c"ds_drain", (int set, text uri, int seconds), ANY, drain::ds_drain),
     script_function!(c"ds_is_from_list", (), ANY, is_from_list::is_from_list),
     script_function!(c"ds_is_from_list", (int set), ANY, is_from_list::is_from_list),
     script_function!(c"ds_is_from_list", (int set, int mode), ANY, is_from_list::is_from_list),
@@ -55,7 +57,7 @@ static FUNCTIONS: [Function; 34] = [
     Function::END,
 ];
 
-static KEMI: [KemiFunction; 32] = [
+static KEMI: [KemiFunction; 34] = [
     kemi_function!(c"ds_select", (int set, int alg), select::select),
     kemi_function!(c"ds_select_limit", (int set, int alg, int limit), select::select),
     kemi_function!(c"ds_select_dst", (int set, int alg), select::select_dst),
@@ -71,6 +73,8 @@ static KEMI: [KemiFunction; 32] = [
     kemi_function!(c"ds_mark_dst", (), failover::mark_dst),
     kemi_function!(c"ds_mark_dst_state", (text state), failover::mark_dst),
     kemi_function!(c"ds_mark_addr", (text state, int set, text uri), failover::mark_addr),
+    kemi_function!(c"ds_drain", (int set, text uri), drain::ds_drain),
+    kemi_function!(c"ds_drain_seconds", (int set, text uri, int seconds), drain::ds_drain),
     kemi_function!(c"ds_is_from_lists", (), is_from_list::is_from_list),
     kemi_function!(c"ds_is_from_list", (int set), is_from_list::is_from_list),
     kemi_function!(c"ds_is_from_list_mode", (int set, int mode), is_from_list::is_from_list),
@@ -120,7 +124,7 @@ macro_rules! exported {
 }
 parameters!(exported);
 
-static COMMANDS: [Command; 16] = [
+static COMMANDS: [Command; 19] = [
     rpc_command!(
         c"dispatcher.list",
         (; text "short|full|normal", int "set", int "from", int "count"),
@@ -145,6 +149,18 @@ static COMMANDS: [Command; 16] = [
         (text "a|i|d|t|ap|ip|tp", int "set", text "duid|all"),
         c"Set the state of a destination by duid",
         rpc::set_duid_state
+    ),
+    rpc_command!(
+        c"dispatcher.drain",
+        (int "set"; text "uri|duid|all", int "seconds"),
+        c"Send no new calls to a destination, and disable it when it is empty or the time is over",
+        drain::drain
+    ),
+    rpc_command!(
+        c"dispatcher.undrain",
+        (int "set"; text "uri|duid|all"),
+        c"Send calls to a destination that is drained again",
+        drain::undrain
     ),
     rpc_command!(
         c"dispatcher.add",
@@ -190,6 +206,12 @@ static COMMANDS: [Command; 16] = [
         (; int "0|1"),
         c"Show or set whether destinations are probed",
         rpc::ping_active
+    ),
+    rpc_command!(
+        c"dispatcher.capacity",
+        (; text "name"),
+        c"Return the capacities that destinations share, with their calls",
+        capacity::capacity
     ),
     rpc_command!(
         c"dispatcher.load_audit",

@@ -320,8 +320,8 @@ fn rpc_commands_of_the_manual_are_those_of_the_export_table() {
     }
 }
 
-#[test]
-fn metrics_of_the_manual_are_those_of_the_code() {
+/// Each metric and its kind, as a row of the page begins.
+fn metrics() -> Vec<String> {
     let after = |text: &str, mark: &str| -> Vec<String> {
         text.split(mark).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
     };
@@ -334,18 +334,139 @@ fn metrics_of_the_manual_are_those_of_the_code() {
         let name = name.replace("_milliseconds", "_seconds");
         exported.push(format!("`kamailio_dispatcher_destination_{name}` | {kind}"));
     }
+    let capacities = destinations.split_once("OF_CAPACITY: [").unwrap().1.split_once("];").unwrap().0;
+    for name in after(capacities, "name: \"") {
+        exported.push(format!("`kamailio_dispatcher_capacity_{name}` | gauge"));
+    }
     let module = code("src/api/metrics.rs");
     let counters = module.split_once("OF_MODULE: [").unwrap().1.split_once("];").unwrap().0;
     for name in after(counters, "name: c\"") {
         exported.push(format!("`kamailio_dispatcher_{name}_total` | counter"));
     }
+    let gauges = module.split_once("OF_LAST_AUDIT: [").unwrap().1.split_once("];\n").unwrap().0;
+    for name in after(gauges, "\"last_audit") {
+        exported.push(format!("`kamailio_dispatcher_last_audit{name}` | gauge"));
+    }
+    exported
+}
+
+#[test]
+fn metrics_of_the_manual_are_those_of_the_code() {
     let page = read(METRICS);
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `kamailio_"));
     let documented: Vec<_> = rows
         .map(|row| row.split(" | ").take(2).collect::<Vec<_>>().join(" | "))
         .map(|row| format!("`kamailio_{row}"))
         .collect();
-    same(METRICS, &documented, &exported);
+    same(METRICS, &documented, &metrics());
+}
+
+/// Each message of the code as `level: text`, with … for what changes; not those of which all changes.
+fn messages(folder: &Path, into: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            messages(&path, into);
+        } else if !path.ends_with("host/log.rs") {
+            let code = code(path.strip_prefix(top()).unwrap().to_str().unwrap());
+            for (at, _) in code.match_indices("log::") {
+                let Some((level, rest)) = code[at + 5..].split_once("(format_args!(") else { continue };
+                let Some(text) = rest.trim_start().strip_prefix('"') else { continue };
+                if level.contains(|it: char| !it.is_ascii_lowercase()) {
+                    continue;
+                }
+                let text = &text[..text
+                    .find("\",\n")
+                    .into_iter()
+                    .chain(text.find("\"\n"))
+                    .chain(text.find("\")"))
+                    .chain(text.find("\", "))
+                    .min()
+                    .unwrap()];
+                // A long text goes on in the next line.
+                let text: Vec<_> = text.split("\\\n").map(str::trim_start).collect();
+                let mut parts = text.concat();
+                while let Some((from, to)) = parts.find('{').zip(parts.find('}')) {
+                    parts.replace_range(from..=to, "…");
+                }
+                if parts.contains(|it: char| it.is_ascii_alphanumeric()) {
+                    into.insert(format!("{level}: {parts}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_of_the_manual_are_those_of_the_code() {
+    const LOG: &str = "docs/log.md";
+    let mut told = BTreeSet::new();
+    messages(&top().join("src"), &mut told);
+    // The line of the start has no word of its own.
+    told.insert("info: … … for …: …, … from …".into());
+    let page = read(LOG);
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let levels = ["critical", "error", "warning", "info"];
+    let row = |(text, rest): (&str, &str)| {
+        let level = rest.split(" | ").next()?;
+        levels.contains(&level).then(|| format!("{level}: {text}"))
+    };
+    let documented: Vec<_> = rows.filter_map(row).collect();
+    same(LOG, &documented, &told);
+}
+
+const MONITORING: &str = "docs/monitoring.md";
+const RULES: &str = "docs/prometheus/rules.yml";
+const RULES_TEST: &str = "tests/prometheus/rules_test.yml";
+
+/// What stands behind each of these in a file, up to the end of the word.
+fn words_behind(text: &str, mark: &str) -> BTreeSet<String> {
+    let of_name = |letter: &char| letter.is_ascii_alphanumeric() || "_:".contains(*letter);
+    text.split(mark).skip(1).map(|rest| rest.chars().take_while(of_name).collect()).collect()
+}
+
+#[test]
+fn rules_and_dashboard_ask_for_metrics_that_exist() {
+    let named = |metric: &String| metric.split('`').nth(1).unwrap().to_owned();
+    let exported: BTreeSet<_> = metrics().iter().map(named).collect();
+    let recorded = words_behind(&read(RULES), "record: ");
+    for (file, least) in
+        [(RULES, 20), (RULES_TEST, 50), ("docs/prometheus/dashboard.json", 8), (MONITORING, 5)]
+    {
+        let text = read(file);
+        let mut seen = 0;
+        for (at, _) in text.match_indices("kamailio_dispatcher_") {
+            let other = |it: char| !it.is_ascii_alphanumeric() && !"_:".contains(it);
+            let start = text[..at].rfind(other).map_or(0, |before| before + 1);
+            let name = text[start..].split(other).next().unwrap();
+            let group = text[..start].ends_with("name: ");
+            assert!(group || exported.contains(name) || recorded.contains(name), "{file}: nobody has {name}");
+            seen += 1;
+        }
+        assert!(seen >= least, "{file}: {seen}");
+    }
+}
+
+#[test]
+fn each_rule_is_on_the_page_and_has_its_test() {
+    let (rules, tests, page) = (read(RULES), read(RULES_TEST), read(MONITORING));
+    let alerts = words_behind(&rules, "alert: ");
+    same(RULES_TEST, &words_behind(&tests, "alertname: "), &alerts);
+    same(
+        MONITORING,
+        &words_behind(&page, "\n| `Dispatcher")
+            .iter()
+            .map(|it| format!("Dispatcher{it}"))
+            .collect::<Vec<_>>(),
+        &alerts,
+    );
+    let recorded = words_behind(&rules, "record: ");
+    same(RULES_TEST, &words_behind(&tests, "- expr: "), &recorded);
+    same(
+        MONITORING,
+        &words_behind(&page, "\n| `set:").iter().map(|it| format!("set:{it}")).collect::<Vec<_>>(),
+        &recorded,
+    );
 }
 
 #[test]
@@ -380,6 +501,22 @@ fn every_algorithm_has_its_row() {
         .flat_map(|cell| cell.split(", ").map(|it| it.trim_matches('*').to_owned()).collect::<Vec<_>>());
     let documented: Vec<_> = cells.filter(|cell| cell.parse::<i32>().is_ok()).collect();
     same("docs/algorithms.md", &documented, &exported);
+}
+
+#[test]
+fn the_version_is_that_of_the_changes_and_of_start() {
+    let version = env!("CARGO_PKG_VERSION");
+    let changes = read("CHANGELOG.md");
+    let newest = changes.lines().find_map(|line| line.strip_prefix("## ")).unwrap();
+    let date =
+        newest.strip_prefix(&format!("{version} – ")).unwrap_or_else(|| panic!("not {version}: {newest}"));
+    let parts: Vec<_> = date.split('-').map(|part| part.parse::<u32>().map(|it| (part.len(), it))).collect();
+    assert!(matches!(parts[..], [Ok((4, 2026..)), Ok((2, 1..=12)), Ok((2, 1..=31))]), "{date}");
+    let start = read("docs/start.md");
+    assert!(
+        start.contains(&format!("\ndispatcher (Rust) {version} for kamailio ")),
+        "Start shows another version"
+    );
 }
 
 // ---- links

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use dispatcher::dest::Flags;
 use dispatcher::health::mark::Thresholds;
-use dispatcher::health::probing::{Mode, answered};
+use dispatcher::health::probing::{ProbingMode, answered};
 use proptest::prelude::*;
 
 /// After a good answer below and at the threshold, a bad one below and at.
@@ -43,7 +43,7 @@ fn the_table_has_a_row_for_each_state_that_a_mode_probes_and_no_other() {
     let table = table();
     for number in 0..4 {
         for state in STATES {
-            let probed = Mode::from_number(number).unwrap().probes(flags(state));
+            let probed = ProbingMode::from_number(number).unwrap().probes(flags(state));
             assert_eq!(table.contains_key(&(number, state.to_owned())), probed, "mode {number}, {state}");
         }
     }
@@ -61,7 +61,7 @@ proptest! {
         answers in prop::collection::vec(any::<bool>(), 1..60),
     ) {
         let table = table();
-        let mode = Mode::from_number(number).unwrap();
+        let mode = ProbingMode::from_number(number).unwrap();
         let thresholds = Thresholds { failures, replies };
         let (mut state, mut streak) = (flags(start).with(Flags(options)), 0);
         // What the documentation says: bad answers in a row while up, good ones in a row while down.

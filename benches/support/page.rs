@@ -13,8 +13,9 @@ use std::path::Path;
 const HOW: &str = "\
 - Servers of both modules run at the same time on this machine, each in its own Kamailio, with the same list and the same script, and \
 are measured in turn, there and back; the best of all turns and their median count. Ratios are stock ÷ ours: more is better for ours.
-- `fm` is Kamailio's fast allocator, `qm` its default in Debian, which checks for overruns. Each server of the script loops is \
-aged first: it has small free blocks, as after some traffic.
+- `fm` is Kamailio's fast allocator, `qm` its default in Debian, which checks for overruns. Each server of the script loops \
+and of the relayed calls is aged first: its memory has free blocks of many sizes, as after some traffic. While it has none, `qm` takes half as long again \
+for a call, or does not, by what the start left.
 - `copy` is our module again, from a copy of its file in one more server. How far it is from ours is the noise of the row.
 - A figure of one machine is worth little on another; ratios and counts of instructions travel better.
 ";

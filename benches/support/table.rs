@@ -36,6 +36,7 @@ pub fn algorithm(number: u32) -> String {
         14 => "round robin by priority",
         15 => "priority and weight",
         64 => "overload control",
+        100 => "relative load",
         _ => "",
     };
     format!("{number} {name}").trim_end().to_owned()

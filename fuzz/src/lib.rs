@@ -7,7 +7,7 @@ use dispatcher::api::select;
 use dispatcher::dest::address::{self, Address, Use};
 use dispatcher::dest::address::{unfit, uri_of};
 use dispatcher::dest::attrs::{self, MAX_NUMBER};
-use dispatcher::dest::{Attrs, Flags, Place, ReplyCodes, SourceLine, arranged, list};
+use dispatcher::dest::{Attrs, Flags, ReplyCodes, SourceLine, SourcePosition, arranged, list};
 use dispatcher::host::arguments::{Given, Signature};
 use dispatcher::host::script::{Argument, Kind};
 use dispatcher::load::key::checksum;
@@ -17,12 +17,12 @@ use dispatcher::service::state_file::Saved;
 /// and is written down again is read as the same.
 pub fn list_file(text: &[u8]) {
     let lines: Vec<_> = text.split(|&byte| byte == b'\n').collect();
-    let inside = |place: Place| match place {
-        Place::Line(line, column) => {
+    let inside = |place: SourcePosition| match place {
+        SourcePosition::Line(line, column) => {
             let length = lines.get(line.wrapping_sub(1)).expect("a line of the file").len();
             assert!((1..=length + 1).contains(&column), "{line}:{column} of {length}");
         }
-        Place::Row(_) => panic!("a row in a file"),
+        SourcePosition::Row(_) => panic!("a row in a file"),
     };
     let (all, problems) = list::parse(text);
     problems.iter().for_each(|problem| inside(problem.place));
@@ -31,7 +31,7 @@ pub fn list_file(text: &[u8]) {
     for one in &all {
         inside(one.place);
         assert!(!one.uri.is_empty());
-        if let Err(problem) = one.entry() {
+        if let Err(problem) = one.entry(true) {
             inside(problem.place);
         }
         let again = [
@@ -53,7 +53,7 @@ fn essence<'a>(one: &'a SourceLine<'_>) -> (i32, &'a [u8], u32, i32, &'a [u8]) {
 
 /// Attributes: numbers fit the answer of `dispatcher.list`, the text is kept, and reading it again gives the same.
 pub fn attributes(text: &[u8]) {
-    let Ok(read) = Attrs::parse(text) else { return };
+    let Ok(read) = Attrs::parse(text, true) else { return };
     let numbers =
         [read.maxload, read.latency, read.weight, read.rweight, read.ping_interval, read.ping_timeout];
     assert!(numbers.iter().all(|&number| number <= MAX_NUMBER), "{numbers:?}");
@@ -61,7 +61,7 @@ pub fn attributes(text: &[u8]) {
     assert_eq!(read.body, attrs::body(text));
     assert_eq!(unfit(&read.obproxy).or(unfit(uri_of(&read.ping_from))), None);
     assert!(!read.body.iter().chain(&*read.ping_from).any(u8::is_ascii_control));
-    let again = Attrs::parse(&read.body).expect("read once, read again");
+    let again = Attrs::parse(&read.body, true).expect("read once, read again");
     assert_eq!((&again.duid, again.maxload, again.cc), (&read.duid, read.maxload, read.cc));
 }
 
@@ -157,7 +157,7 @@ pub fn rpc_arguments(text: &[u8]) {
                 match (declared.kind, taken) {
                     (Kind::Int, Given::Int(_)) => {}
                     (Kind::Text, Given::Text(text)) => {
-                        let _ = (Attrs::parse(text), Flags::from_mark(text));
+                        let _ = (Attrs::parse(text, true), Flags::from_mark(text));
                         if let Some(state) = Flags::from_rpc(text) {
                             assert_eq!(state.without(Flags::STATES), Flags::default());
                         }

@@ -73,11 +73,11 @@ pub fn keep(module: &Module, msg: &Message, attempts: Attempts, listed: &Listed<
             list::add(&mut list, &module.conf, listed, Some(&attempts.write())).map_err(|_| NoMemory)
         }
         Failover::Transaction if attached::has_transaction() => {
-            let bytes = bytes(&attempts, Some((listed.set, listed.at)), listed.counted);
+            let bytes = bytes(&attempts, Some((listed.set, listed.at)), listed.counted.is_some());
             attached::put(msg, &bytes).map_err(|_| NoMemory)
         }
         Failover::Transaction => {
-            *HERE.lock() = Some(Here { request: msg.id(), attempts, counted: listed.counted });
+            *HERE.lock() = Some(Here { request: msg.id(), attempts, counted: listed.counted.is_some() });
             Ok(())
         }
     }

@@ -4,7 +4,7 @@ use super::reload;
 use super::rpc::{Part, with_module};
 use crate::context::source::Destinations;
 use crate::dest::Severity;
-use crate::dest::compare::Kind;
+use crate::dest::compare::ChangeKind;
 use crate::host::rpc::Rpc;
 
 /// Findings and changes in one answer, unless more are asked for: transports have their limits.
@@ -25,12 +25,12 @@ pub fn check(rpc: &Rpc) {
         top.int(c"ERRORS", number(severity(Severity::Error)))?;
         top.int(c"WARNINGS", number(severity(Severity::Warning)))?;
         let diff = &found.comparison;
-        top.int(c"ADDED", number(diff.count(Kind::Added)))?;
-        top.int(c"REMOVED", number(diff.count(Kind::Removed)))?;
-        top.int(c"CHANGED", number(diff.count(Kind::Changed)))?;
+        top.int(c"ADDED", number(diff.count(ChangeKind::Added)))?;
+        top.int(c"REMOVED", number(diff.count(ChangeKind::Removed)))?;
+        top.int(c"CHANGED", number(diff.count(ChangeKind::Changed)))?;
         top.int(c"UNCHANGED", number(diff.unchanged))?;
-        top.unsigned_long(c"CALLS_REMOVED", diff.calls(Kind::Removed))?;
-        top.unsigned_long(c"CALLS_CHANGED", diff.calls(Kind::Changed))?;
+        top.unsigned_long(c"CALLS_REMOVED", diff.calls(ChangeKind::Removed))?;
+        top.unsigned_long(c"CALLS_CHANGED", diff.calls(ChangeKind::Changed))?;
         let source = Destinations::name(&module.conf);
         let findings = top.array(c"FINDINGS")?;
         for problem in part.take(&found.problems) {

@@ -4,7 +4,7 @@ use super::reload;
 use super::rpc::{Fault, NO_GROUP, with_module};
 use crate::context::Module;
 use crate::dest::row::on_one_line;
-use crate::dest::{Attrs, Entry, Flags, Place, Problem, address, attrs};
+use crate::dest::{Attrs, Entry, Flags, Problem, SourcePosition, address, attrs};
 use crate::host::clock;
 use crate::host::rpc::Rpc;
 use crate::select::hash;
@@ -43,7 +43,8 @@ pub fn add(rpc: &Rpc) {
         let (set, flags, priority) = (rpc.int(0), rpc.int(2), rpc.int(3));
         let mut findings = Vec::new();
         let attrs = attributes_on_one_line(rpc, &mut findings);
-        let attrs = attributes(WHAT, attrs::or_none(&attrs, module.conf.attrs_none), &mut findings)?;
+        let attrs = attrs::or_none(&attrs, module.conf.attrs_none);
+        let attrs = attributes(WHAT, attrs, module.conf.limits, &mut findings)?;
         if flags < 0 {
             let text = format!("flags {flags}: expected a whole number from 0 to 2147483647");
             findings.push(mended(text, "all its bits are in effect"));
@@ -60,15 +61,21 @@ pub fn add(rpc: &Rpc) {
 }
 
 /// A destination that an operator gives has no line or row.
-const PLACE: Place = Place::Row(1);
+const PLACE: SourcePosition = SourcePosition::Row(1);
 
 fn mended(text: impl Into<String>, instead: &str) -> Problem {
     Problem::mended(PLACE, text, instead)
 }
 
 /// The attributes; what was mended goes to the findings.
-fn attributes<'t>(what: &str, text: &'t [u8], findings: &mut Vec<Problem>) -> Result<Attrs<'t>, String> {
-    let attrs = Attrs::parse(text).map_err(|(at, text)| format!("{what}: attrs, byte {}: {text}", at + 1))?;
+fn attributes<'t>(
+    what: &str,
+    text: &'t [u8],
+    limits: bool,
+    findings: &mut Vec<Problem>,
+) -> Result<Attrs<'t>, String> {
+    let attrs =
+        Attrs::parse(text, limits).map_err(|(at, text)| format!("{what}: attrs, byte {}: {text}", at + 1))?;
     let of_attrs = attrs
         .findings
         .iter()
@@ -108,7 +115,9 @@ pub fn update(rpc: &Rpc) {
         let (flags, priority) = (given(2), given(3));
         let mut findings = Vec::new();
         let attrs = attributes_on_one_line(rpc, &mut findings);
-        let attrs = (!attrs.is_empty()).then(|| attributes(WHAT, &attrs, &mut findings)).transpose()?;
+        let attrs = (!attrs.is_empty())
+            .then(|| attributes(WHAT, &attrs, module.conf.limits, &mut findings))
+            .transpose()?;
         if let Some(flags) = flags.filter(|&flags| flags < 0) {
             return Err(format!(
                 "{WHAT}: flags {flags}: expected a whole number from 0 to 2147483647, or -1"
@@ -168,7 +177,7 @@ pub fn oclist(rpc: &Rpc) {
             let entry = rpc.structure()?;
             entry.int(c"group", group)?;
             entry.text(c"uri", one.text(one.uri))?;
-            entry.int(c"flags", record.flags().without(Flags::UNRESOLVED).0 as i32)?;
+            entry.int(c"flags", record.flags().without(Flags::OWN).0 as i32)?;
             entry.int(c"priority", one.priority)?;
             entry.unsigned(c"ocrate", overload_rate(one, wish))?;
             entry.unsigned(c"ocidx", record.overload.asked() % 100)?;

@@ -1,9 +1,9 @@
 //! `dispatcher.explain`: what a selection would choose now, and why not the others.
 
-use super::rpc::{NO_GROUP, with_module};
+use super::rpc::{self, NO_GROUP, with_module};
 use crate::host::rpc::Rpc;
 use crate::host::{clock, process};
-use crate::select::{Refusal, hash};
+use crate::select::hash;
 use crate::service::routing::explain::{self, NoAnswer, Question};
 
 /// `dispatcher.explain set algorithm [text]`: the text is the one that the algorithm hashes (for a URI, as
@@ -29,18 +29,12 @@ pub fn explain(rpc: &Rpc) {
             }
         })?;
         let top = rpc.structure()?;
-        let refused = match chosen {
+        match chosen {
             Ok(at) => {
                 let uri = set.get(at).map_or(&[][..], |one| one.text(one.uri));
                 top.text(c"CHOSEN", uri)?;
-                ""
             }
-            Err(Refusal::NoSet) => "the set is empty",
-            Err(Refusal::NoneActive) => "none active",
-            Err(Refusal::NoRoom) => "no room",
-        };
-        if !refused.is_empty() {
-            top.text(c"REFUSED", refused.as_bytes())?;
+            Err(refusal) => top.text(c"REFUSED", refusal.words().as_bytes())?,
         }
         let targets = top.array(c"TARGETS")?;
         for (one, said) in set.iter().zip(said) {
@@ -50,6 +44,10 @@ pub fn explain(rpc: &Rpc) {
             entry.int(c"LOAD", said.load as i32)?;
             entry.int(c"MAXLOAD", one.maxload as i32)?;
             entry.text(c"WHY", said.why.words().as_bytes())?;
+            let record = module.root.registry.record(one.record);
+            if let Some(shared) = record.and_then(|record| module.root.registry.capacity_of(record)) {
+                rpc::capacity(&shared, &entry)?;
+            }
         }
         Ok(())
     });

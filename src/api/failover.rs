@@ -10,6 +10,7 @@ use crate::host::message::{Kind, Message, Method, Target};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, xavp::List};
 use crate::load::key::Key;
+use crate::select::Measure;
 use crate::select::attempts::Attempts;
 use crate::service::health::set_state::{self, Mark};
 use crate::service::routing::call_count::{self, NotPlaced};
@@ -236,7 +237,8 @@ fn next_usable(module: &Module, msg: &Message, key: Option<Key>, list: &mut List
             Some(set) => counted_entries(set, list),
             None => (Vec::new(), 1),
         };
-        match set.and_then(|set| least_loaded(module, msg, key_of_counted, set, &entries)) {
+        let measure = list::measure(&front);
+        match set.and_then(|set| least_loaded(module, msg, key_of_counted, set, (measure, &entries))) {
             Some(at) => {
                 list.bring_to_front(at);
                 return Some(());
@@ -292,11 +294,11 @@ fn least_loaded(
     msg: &Message,
     key: Key,
     set: &Set<Pool>,
-    entries: &[(usize, usize)],
+    (measure, entries): (Measure, &[(usize, usize)]),
 ) -> Option<usize> {
     let positions: Vec<usize> = entries.iter().map(|(_, at)| *at).collect();
     let spare_last = module.conf.use_default;
-    match choose::retry(module.root, set, &positions, key, tracking::invite(msg), spare_last) {
+    match choose::retry(module.root, set, (measure, &positions), key, tracking::invite(msg), spare_last) {
         Ok(chosen) => {
             tracking::chosen(module, msg, key, set.get(chosen)?.record, true);
             entries.iter().find(|(_, at)| *at == chosen).map(|(place, _)| *place)

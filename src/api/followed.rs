@@ -4,14 +4,14 @@
 //! transaction of the first INVITE tells its failure and its CANCEL; that of a re-INVITE, that nobody answers.
 
 use super::load::{goes_on, refuses};
-use super::tracking::{about, news, of_request, short, told};
+use super::tracking::{about, news, of_request, report, short, told};
 use crate::context::{Module, module};
 use crate::host::clock;
 use crate::host::hooks::routes;
 use crate::host::message::{Kind, Message, Method};
 use crate::host::transaction::{self, Ended, Follower, Reply};
 use crate::load::key::Key;
-use crate::load::{About, Event, News, Tags, Timer};
+use crate::load::{About, Event, Timer};
 use crate::service::routing::call_count;
 
 /// Has the server tell of replies as well (`ds_load_auto`). Once, before the fork, when all modules are initialised.
@@ -60,7 +60,12 @@ pub fn request_ended(module: &Module, msg: &Message) {
         _ => msg.in_dialog(),
     };
     let Some(event) = msg.kind().filter(is_of_call).and_then(goes_on) else { return };
-    let sent_on = if transaction { transaction::has_sent() } else { msg.was_forwarded() };
+    let sent_on = match event {
+        _ if !transaction => msg.was_forwarded(),
+        // Where nobody can be reached, the session is over as well (RFC 3261 section 15.1.1).
+        Event::Ended => transaction::has_tried(),
+        _ => transaction::has_sent(),
+    };
     if sent_on {
         follow(module, msg, event, || About::Request, || Timer::Same);
     }
@@ -87,7 +92,16 @@ fn reply_came(reply: &Message) {
         return follow(module, reply, Event::Ended, || About::OtherTransaction, || Timer::Same);
     }
     let Some(event) = goes_on(kind).or_else(|| refuses(kind)) else { return };
+    if matches!(event, Event::Lost | Event::Ended) && is_of_nothing(module, reply) {
+        return;
+    }
     follow(module, reply, event, || about(kind, reply), || session_timer(module, kind, reply));
+}
+
+/// Whether a reply answers nothing that the server has sent, in a call that goes by transactions. Anybody can make one.
+fn is_of_nothing(module: &Module, reply: &Message) -> bool {
+    let by_transactions = |key| call_count::get(module.root, &key).legs().iter().any(|leg| leg.is_watched());
+    transaction::of_reply(reply) == Reply::None && known(module, reply).is_some_and(by_transactions)
 }
 
 /// What a reply says of its dialog's session timer: a 2xx to what refreshes one (RFC 4028 section 7.2).
@@ -113,25 +127,9 @@ fn cancelled(cancel: &Message) {
 }
 
 /// The server makes a request: a BYE of its own ends the call.
-fn made(request: &[u8]) {
-    let Some(module) = module().filter(|_| request.starts_with(b"BYE ")) else { return };
-    let header = |name: &[u8]| {
-        let mut lines = request.split(|&byte| byte == b'\n');
-        let value = lines.find_map(|line| {
-            let (start, value) = line.split_at_checked(name.len())?;
-            start.eq_ignore_ascii_case(name).then_some(value)
-        });
-        value.unwrap_or_default().trim_ascii()
+fn made(request: &Message) {
+    let Some(module) = module().filter(|_| request.kind() == Some(Kind::Request(Method::Bye))) else {
+        return;
     };
-    let tag = |value: &[u8]| {
-        let mut parameters =
-            value.rsplit(|&byte| byte == b'>').next().unwrap_or_default().split(|&byte| byte == b';');
-        let tag = parameters.find_map(|one| one.trim_ascii().strip_prefix(b"tag="));
-        module.root.secret.tag(tag.unwrap_or_default())
-    };
-    let (call_id, to, from) = (header(b"Call-ID:"), header(b"To:"), header(b"From:"));
-    let tags = Tags { to: tag(to), from: tag(from) };
-    let news =
-        News { event: Event::Ended, about: About::Request, tags, now: clock::seconds(), timer: Timer::Same };
-    told(call_count::report(module.root, &module.root.secret.call(call_id), &news));
+    report(module, request, Event::Ended, About::Request, Timer::Same);
 }

@@ -5,7 +5,7 @@ use crate::dest::{address, problem::shown};
 use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
 use crate::host::{log, mem::Pool, uri};
-use crate::service::routing::source_match::{self, Mode, Sender};
+use crate::service::routing::source_match::{self, MatchMode, Sender};
 use crate::state::{Member, Set};
 
 /// `ds_list_exists(set)`: whether there is such a set. False is -1; an argument that is no number is -2.
@@ -35,7 +35,7 @@ pub fn is_active(_: &mut Message, values: &Values<'_>) -> Verdict {
 pub fn is_from_list(msg: &mut Message, values: &Values<'_>) -> Verdict {
     let Some(module) = module() else { return Verdict::FALSE };
     let set = if values.is_empty() { ANY_SET } else { values.int(0) };
-    let mode = if values.len() < 2 { Mode::WITHOUT_PROTOCOL } else { Mode(values.int(1)) };
+    let mode = if values.len() < 2 { MatchMode::WITHOUT_PROTOCOL } else { MatchMode(values.int(1)) };
     let uri = values.text(2);
     let source = if uri.is_empty() { from_message(msg) } else { from_uri(uri, msg) };
     let Some(source) = source else { return Verdict::FALSE };
@@ -72,7 +72,7 @@ fn from_uri(text: &[u8], msg: &Message) -> Option<Sender> {
     Some(Sender { address, port: parsed.port, protocol, came_to: msg.came_to() })
 }
 
-fn search(module: &Module, msg: &Message, set: i32, mode: Mode, source: Sender) -> Verdict {
+fn search(module: &Module, msg: &Message, set: i32, mode: MatchMode, source: Sender) -> Verdict {
     let Some(sets) = module.sets() else { return Verdict::FALSE };
     let one = sets.set(set);
     let searched: &mut dyn Iterator<Item = &Set<Pool>> =

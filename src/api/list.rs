@@ -5,6 +5,7 @@
 use crate::conf::Conf;
 use crate::host::mem::Pool;
 use crate::host::xavp::{NoMemory, Record, Value, Writer};
+use crate::select::{Measure, RELATIVE_LOAD};
 use crate::state::{Member, Set};
 
 /// An entry of the list.
@@ -13,12 +14,14 @@ pub struct Listed<'a> {
     pub set: &'a Set<Pool>,
     /// The position in it.
     pub at: usize,
-    /// Whether the call is counted (algorithm 10): only then is there a `dstid`.
-    pub counted: bool,
+    /// By what the call is counted (algorithms 10 and 100): only then is there a `dstid`.
+    pub counted: Option<Measure>,
 }
 
 /// With `ds_lean_failover` 1: what was tried, for the module itself.
 pub const TRIED: &[u8] = b"tried";
+/// The number of the algorithm, where it is 100: a failover compares as the selection did.
+const ALG: &[u8] = b"alg";
 
 /// The names of the fields, in the order in which the stock module adds them.
 mod field {
@@ -32,6 +35,7 @@ mod field {
     pub static SOCKNAME: Name = Name::new(b"sockname");
     pub static DSTID: Name = Name::new(b"dstid");
     pub static TRIED: Name = Name::new(super::TRIED);
+    pub static ALG: Name = Name::new(super::ALG);
 }
 
 /// Adds an entry.
@@ -49,7 +53,8 @@ pub fn add(
     };
     let mode = conf.xavp_dst_mode;
     let sock = destination.send_from;
-    let dstid = entry.counted.then(|| Value::text(dstid(destination)));
+    let dstid = entry.counted.map(|_| Value::text(dstid(destination)));
+    let relative = entry.counted == Some(Measure::Relative);
     list.add(&[
         Some((&field::URI, Value::text(destination.text(destination.uri)))),
         Some((&field::GRP, Value::int(set.id))),
@@ -60,6 +65,7 @@ pub fn add(
         text(mode.sockname && sock.is_some(), destination.sockname).map(|name| (&field::SOCKNAME, name)),
         dstid.map(|dstid| (&field::DSTID, dstid)),
         tried.map(|tried| (&field::TRIED, Value::text(tried))),
+        relative.then(|| (&field::ALG, Value::int(RELATIVE_LOAD))),
     ])
 }
 
@@ -67,6 +73,11 @@ pub fn add(
 pub fn dstid(destination: Member<'_>) -> &[u8] {
     let duid = destination.text(destination.duid);
     if duid.is_empty() { destination.text(destination.uri) } else { duid }
+}
+
+/// What the selection compared that wrote this record.
+pub fn measure(record: &Record<'_>) -> Measure {
+    if record.int(ALG) == Some(RELATIVE_LOAD) { Measure::Relative } else { Measure::Calls }
 }
 
 /// The position in `set` of the destination that a record of the list names. `hint` is where it is most likely: the next

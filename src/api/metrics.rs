@@ -10,7 +10,7 @@ use crate::host::rpc::Rpc;
 use crate::host::script::{Values, Verdict};
 use crate::host::{log, xhttp};
 use crate::service::report::metrics::{self, FIGURES, Seen};
-use crate::state::{Counters, Generation, Set};
+use crate::state::{Counters, Generation, LastAudit, Set};
 use core::ffi::CStr;
 use std::ffi::CString;
 
@@ -25,7 +25,9 @@ pub fn prometheus(msg: &mut Message, values: &Values<'_>) -> Verdict {
         let set = (!values.is_empty()).then(|| values.int(0));
         let mut text = metrics::prometheus(module.root, &wanted(&sets, set));
         if set.is_none() {
+            text.push_str(&metrics::of_capacities(module.root));
             text.extend(of_module());
+            text.extend(of_last_audit(&module.root.counters.last_audit));
         }
         Some(text)
     };
@@ -128,4 +130,34 @@ pub fn register() -> Result<(), &'static str> {
 fn of_module() -> impl Iterator<Item = String> {
     let text = |text: &CStr| text.to_string_lossy().into_owned();
     OF_MODULE.iter().map(move |one| metrics::counter(&text(one.name), &text(one.about), (one.read)()))
+}
+
+/// A figure of the last audit.
+struct OfLastAudit {
+    name: &'static str,
+    about: &'static str,
+    read: fn(&LastAudit) -> u64,
+}
+
+/// All of them. They are gauges, so the server, which calls all its figures counters, does not have them.
+const OF_LAST_AUDIT: [OfLastAudit; 3] = [
+    OfLastAudit {
+        name: "last_audit_drift",
+        about: "Destinations whose load was not the number of their calls at the last load_audit.",
+        read: LastAudit::drift,
+    },
+    OfLastAudit {
+        name: "last_audit_misplaced",
+        about: "Wrong ranks in the index of call load at the last load_audit.",
+        read: LastAudit::misplaced,
+    },
+    OfLastAudit {
+        name: "last_audit_timestamp_seconds",
+        about: "When the last load_audit was; 0 is never.",
+        read: LastAudit::time,
+    },
+];
+
+fn of_last_audit(last: &LastAudit) -> impl Iterator<Item = String> {
+    OF_LAST_AUDIT.iter().map(|one| metrics::gauge(one.name, one.about, (one.read)(last)))
 }

@@ -4,7 +4,9 @@
 //! Not here: a lock between processes, a decision.
 
 pub mod attempts;
+pub mod capacity;
 pub mod check;
+pub mod drain;
 pub mod edit;
 pub mod explain;
 pub mod failover;

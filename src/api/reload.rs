@@ -2,6 +2,7 @@
 
 use crate::context::source::Destinations;
 use crate::context::{Module, module};
+use crate::dest::limits;
 use crate::dest::problem::{Problem, Severity, share};
 use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
@@ -9,7 +10,7 @@ use crate::host::{clock, log};
 use crate::service::sets::check::{self, Checked};
 use crate::service::sets::load::{self, NotLoaded, Policy};
 use crate::state::Keep;
-use core::cell::OnceCell;
+use core::cell::{Cell, OnceCell};
 use core::fmt;
 
 /// Shows the first findings with the source's name; an operator with a thousand sees the rest in the log.
@@ -41,7 +42,9 @@ pub fn ds_reload(_: &mut Message, _: &Values<'_>) -> Verdict {
 /// Reads the source again; the log, and the answer, say what is wrong. On an error the serving sets stay.
 pub fn again(module: &Module) -> Result<Vec<Problem>, String> {
     let (delta, now) = (module.conf.reload_delta, clock::seconds());
-    let done = load::reload(module.root, &source(module), delta, now, policy(module));
+    let source = source(module);
+    let done = load::reload(module.root, &source, delta, now, policy(module));
+    tell_unused(&source);
     told(module, done).map_err(|error| {
         let text = match error {
             NotLoaded::TooSoon => "Ongoing reload".into(),
@@ -67,14 +70,15 @@ pub fn dry_run(module: &Module) -> Result<Checked, String> {
 
 /// Reads the source for the first time.
 pub fn first(module: &Module) -> Result<Vec<Problem>, String> {
-    told(module, load::first_load(module.root, &source(module), policy(module))).map_err(
-        |error| match error {
-            NotLoaded::TooSoon => "nothing loaded".into(),
-            NotLoaded::Unreadable(error) => format!("no destinations to start with: {error}"),
-            NotLoaded::Wrong(problems, count) => nothing_loaded(module, &problems, count),
-            NotLoaded::OutOfMemory(error) => format!("nothing loaded: {error}"),
-        },
-    )
+    let source = source(module);
+    let done = load::first_load(module.root, &source, policy(module));
+    tell_unused(&source);
+    told(module, done).map_err(|error| match error {
+        NotLoaded::TooSoon => "nothing loaded".into(),
+        NotLoaded::Unreadable(error) => format!("no destinations to start with: {error}"),
+        NotLoaded::Wrong(problems, count) => nothing_loaded(module, &problems, count),
+        NotLoaded::OutOfMemory(error) => format!("nothing loaded: {error}"),
+    })
 }
 
 /// What keeps all of a source from being loaded.
@@ -89,13 +93,23 @@ fn nothing_loaded(module: &Module, problems: &[Problem], count: usize) -> String
 
 /// Where this module's destinations come from.
 pub fn source(module: &Module) -> Destinations<'_> {
-    Destinations { conf: &module.conf, default_socket: module.default_socket, ipv4: OnceCell::new() }
+    let (ipv4, unused) = (OnceCell::new(), Cell::new(0));
+    Destinations { conf: &module.conf, default_socket: module.default_socket, ipv4, unused }
 }
 
 fn policy(module: &Module) -> Policy {
     let conf = &module.conf;
     let keep = Keep { state: conf.retain_state, latency: conf.retain_latency };
-    Policy { strict: conf.strict, attrs_none: conf.attrs_none, keep }
+    Policy { strict: conf.strict, attrs_none: conf.attrs_none, limits: conf.limits, keep }
+}
+
+/// Says which attributes would limit calls if `ds_limits` said so.
+fn tell_unused(source: &Destinations<'_>) {
+    let names: Vec<_> = limits::unused(source.unused.get()).collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        log::info(format_args!("without ds_limits these attributes are only text for the script: {names}"));
+    }
 }
 
 /// Logs what is wrong with the source.

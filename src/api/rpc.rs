@@ -10,6 +10,7 @@ use crate::host::rpc::{Broken, Rpc, Struct};
 use crate::service::health::probe;
 use crate::service::health::set_state;
 use crate::service::report::audit;
+use crate::state::capacities::Seen;
 use crate::state::{Health, Member, Record, Set};
 use crate::workers::prober;
 use core::net::IpAddr;
@@ -171,7 +172,7 @@ fn show(
         attrs.text_or_null(c"SOCKNAME", destination.text(destination.sockname))?;
         if cfg!(stock_ping_socket) {
             // Where it serves only the socket is kept, not its text.
-            let socket = Attrs::parse(body).map_or(&[][..], |attrs| attrs.ping_socket);
+            let socket = Attrs::parse(body, false).map_or(&[][..], |attrs| attrs.ping_socket);
             attrs.text_or_null(c"PING_SOCKET", socket)?;
         }
         attrs.text_or_null(c"OBPROXY", destination.text(destination.obproxy))?;
@@ -193,10 +194,24 @@ fn show(
         let load = record.map_or(0, |record| record.load.get());
         to.structure(c"RUNTIME")?.int(c"DLGLOAD", i32::try_from(load).unwrap_or(i32::MAX))?;
     }
+    if detail != Detail::Short {
+        show_drain((flags, &health), to)?;
+    }
     if detail == Detail::Full {
         show_health(module, destination, (flags, &health), &to.structure(c"HEALTH")?)?;
+        if let Some(shared) = record.and_then(|record| module.root.registry.capacity_of(record)) {
+            capacity(&shared, to)?;
+        }
     }
     Ok(())
+}
+
+/// The capacity that a destination shares.
+pub fn capacity(seen: &Seen, to: &Struct<'_>) -> Result<(), Broken> {
+    let to = to.structure(c"CAPACITY")?;
+    to.text(c"NAME", &seen.name)?;
+    to.int(c"CALLS", i32::try_from(seen.calls).unwrap_or(i32::MAX))?;
+    to.int(c"LIMIT", i32::try_from(seen.limit).unwrap_or(i32::MAX))
 }
 
 /// An id of its own for a destination as long as its record lives, in the form of the stock module's: other servers and other starts
@@ -205,6 +220,23 @@ fn unique_id(module: &Module, set: i32, record: Option<&Record>) -> String {
     let serial = record.map_or(0, Record::serial);
     let (second, process) = module.origin;
     format!("dspt-{second:x}-{process:x}-{serial:x}-{set:x}")
+}
+
+/// The drain that is under way or over, if there is one.
+fn show_drain((flags, health): (Flags, &Health), to: &Struct<'_>) -> Result<(), Broken> {
+    let state = if flags.has(Flags::DRAINING) {
+        "draining"
+    } else if flags.has(Flags::DRAINED) {
+        "drained"
+    } else {
+        return Ok(());
+    };
+    let drain = to.structure(c"DRAIN")?;
+    drain.text(c"STATE", state.as_bytes())?;
+    match health.drain.left(clock::micros()) {
+        Some(left) => drain.unsigned(c"SECONDS", left),
+        None => Ok(()),
+    }
 }
 
 /// Why the state is what it is. Times are seconds of the wall clock; 0 is never.
@@ -307,13 +339,14 @@ pub fn load_audit(rpc: &Rpc) {
     with_module(rpc, |module| {
         let part = Part::of([0, 1].map(|at| rpc.optional_int(at)));
         let audit = audit::audit(module.root);
+        audit.note(module.root, clock::wall_millis() / 1000);
         let counters = &module.root.counters;
         let top = rpc.structure()?;
         top.int(c"CALLS", audit.calls() as i32)?;
         top.int(c"EARLY", audit.early as i32)?;
         top.int(c"CONFIRMED", audit.confirmed as i32)?;
         top.int(c"RELEASED", audit.released as i32)?;
-        top.int(c"DRIFT", audit.accounts.iter().filter(|account| account.drift != 0).count() as i32)?;
+        top.int(c"DRIFT", audit.drifting() as i32)?;
         top.int(c"MISPLACED", audit.misplaced as i32)?;
         for (name, count) in [
             (c"PLACED", counters.placed.get()),

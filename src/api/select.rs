@@ -10,7 +10,7 @@ use crate::host::message::{Kind, Message, Method, Target, UriOf};
 use crate::host::script::{Values, Verdict};
 use crate::host::{clock, log, mem::Pool, process, transaction, xavp};
 use crate::select::attempts::{Attempts, NO_LIMIT, Rule};
-use crate::select::{self, CALL_LOAD, PARALLEL, Refusal, Text, hash};
+use crate::select::{self, HashedText, Measure, PARALLEL, Refusal, hash};
 use crate::service::routing::call_count;
 use crate::service::routing::choose::{self, Ask, Call, NoRoute, Selection};
 use crate::service::routing::failover;
@@ -24,6 +24,15 @@ mod code {
     pub const NO_SET: i32 = -2;
     pub const NONE_ACTIVE: i32 = -3;
     pub const NO_ROOM: i32 = -4;
+    pub const DRAINED: i32 = -5;
+
+    /// Of several rules the one that came nearest tells why: the last one here.
+    const BY_NEARNESS: [i32; 5] = [ERROR, NO_SET, NONE_ACTIVE, DRAINED, NO_ROOM];
+
+    pub fn nearer(one: i32, other: i32) -> i32 {
+        let place = |code: i32| BY_NEARNESS.iter().position(|known| *known == code);
+        if place(one) > place(other) { one } else { other }
+    }
 }
 
 /// The field of `xavp_ctx`.
@@ -44,6 +53,7 @@ pub fn last_cause() -> Option<(i32, &'static str)> {
         code::NO_SET => "no such set",
         code::NONE_ACTIVE => "none active",
         code::NO_ROOM => "no room",
+        code::DRAINED => "drained",
         _ => "error",
     };
     (code < 0).then_some((code, reason))
@@ -189,8 +199,7 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
             }
             Ok(_) => {}
             Err(code) if !written.sent => {
-                // Of several rules the one that came nearest tells why.
-                cause = cause.min(code);
+                cause = code::nearer(cause, code);
                 verdict = Verdict::False(cause);
             }
             Err(_) => {}
@@ -217,7 +226,8 @@ fn count_later(module: &Module, rule: Rule, written: &mut Written) {
     let Some(sets) = module.sets() else { return };
     match sets.set(rule.set) {
         Some(set) if has_count(&module.conf) => {
-            written.count += failover::candidates(set, rule.algorithm == CALL_LOAD);
+            written.count +=
+                failover::candidates(module.root, set, select::measure(rule.algorithm).is_some());
         }
         Some(_) => {}
         None => _ = refused(rule, &NoRoute::Refused(Refusal::NoSet)),
@@ -242,7 +252,8 @@ pub(super) fn with_ask<T>(
             Some(Kind::Request(Method::Invite)) if waits => Call::Waits,
             Some(Kind::Request(Method::Invite)) => {
                 // After a failure the gateway that failed is not the one to stay at.
-                let may_stay = rule.algorithm == CALL_LOAD && transaction::failed(msg).is_none();
+                let may_stay =
+                    select::measure(rule.algorithm).is_some() && transaction::failed(msg).is_none();
                 Call::Goes { key: &key, invite: &invite, may_stay }
             }
             _ => Call::None,
@@ -267,8 +278,11 @@ fn apply(
 ) -> Result<Option<Verdict>, NoRoute> {
     let Some(sets) = module.sets() else { return Ok(None) };
     // What only goes to the list is for later. Call load counts even then, as in the stock module.
-    let waits = written.sent || target == Target::ListOnly && rule.algorithm != CALL_LOAD;
+    let waits = written.sent || target == Target::ListOnly && select::measure(rule.algorithm).is_none();
     let chosen = with_ask(module, msg, rule, waits, |ask| choose::select(module.root, &sets, ask))?;
+    if chosen.counted == Some(Measure::Relative) && chosen.set.ranks.has_mixed_limits() {
+        warn_of_mixed_limits(rule.set);
+    }
     let written = write(module, msg, (rule, later), &chosen, target, written, list);
     if written.is_none() {
         log::error(format_args!("selection: the host has no more memory for the destination or its list"));
@@ -285,18 +299,18 @@ fn apply(
 }
 
 /// The hash of a text of the message, as the stock module makes it.
-fn hashed(module: &Module, msg: &Message, text: Text) -> Option<u32> {
+fn hashed(module: &Module, msg: &Message, text: HashedText) -> Option<u32> {
     let uri = |which| {
         let (user, host) = msg.uri_key(which, module.conf.user_only)?;
         Some(hash::stock(user, host))
     };
     match text {
-        Text::CallId => msg.call_id().map(|call_id| hash::stock(call_id, &[])),
-        Text::FromUri => uri(UriOf::From),
-        Text::ToUri => uri(UriOf::To),
-        Text::RequestUri => uri(UriOf::Request),
-        Text::AuthUser => msg.auth_user().map(|user| hash::stock(user, &[])),
-        Text::HashPvar => {
+        HashedText::CallId => msg.call_id().map(|call_id| hash::stock(call_id, &[])),
+        HashedText::FromUri => uri(UriOf::From),
+        HashedText::ToUri => uri(UriOf::To),
+        HashedText::RequestUri => uri(UriOf::Request),
+        HashedText::AuthUser => msg.auth_user().map(|user| hash::stock(user, &[])),
+        HashedText::HashPvar => {
             let text = module.hash_pvar.as_ref()?.print(msg)?.trim_ascii();
             (!text.is_empty()).then(|| hash::stock(text, &[]))
         }
@@ -322,12 +336,13 @@ fn write(
     }
     if rule.algorithm == PARALLEL {
         // With the list only, the request itself stays as it is and the first gets a branch too.
-        let first = (target == Target::ListOnly).then_some(chosen.at);
-        let all = first.into_iter().chain(chosen.alternatives(module.root, usize::MAX)).all(|at| {
-            let branch = set.get(at);
-            choose::count_selected(module.root, set, at);
-            branch.is_some_and(|one| msg.add_branch(one.text(one.uri), one.send_from, target))
-        });
+        let mut first = None;
+        if target == Target::ListOnly {
+            choose::count_selected(module.root, set, chosen.at);
+            first = Some(destination);
+        }
+        let mut all = first.into_iter().chain(chosen.branches(module.root));
+        let all = all.all(|one| msg.add_branch(one.text(one.uri), one.send_from, target));
         return Some(if all { Verdict::True } else { Verdict::InPart });
     }
     let entry = Listed { set, at: chosen.at, counted: chosen.counted };
@@ -353,8 +368,9 @@ fn write(
             written.kept = true;
             if has_count(conf) {
                 // The one that was chosen may be full by now.
-                let full = chosen.counted && failover::is_full(module.root, set, chosen.at);
-                written.count += failover::candidates(set, chosen.counted) + usize::from(full);
+                let full = chosen.counted.is_some() && failover::is_full(module.root, set, chosen.at);
+                let others = failover::candidates(module.root, set, chosen.counted.is_some());
+                written.count += others + usize::from(full);
             }
         }
         Failover::List | Failover::Off => {}
@@ -370,6 +386,7 @@ fn refused(rule: Rule, error: &NoRoute) -> i32 {
         }
         NoRoute::Refused(Refusal::NoneActive) => code::NONE_ACTIVE,
         NoRoute::Refused(Refusal::NoRoom) => code::NO_ROOM,
+        NoRoute::Refused(Refusal::Drained) => code::DRAINED,
         NoRoute::NoText(text) => {
             let (number, text) = (rule.algorithm, text.name());
             log::error(format_args!(
@@ -382,6 +399,17 @@ fn refused(rule: Rule, error: &NoRoute) -> i32 {
             log::error(format_args!("selection: the call is not counted: {error}"));
             code::ERROR
         }
+    }
+}
+
+/// Once a process, as the next one.
+fn warn_of_mixed_limits(set: i32) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if !WARNED.swap(true, Ordering::Relaxed) {
+        log::warning(format_args!(
+            "selection: algorithm {} in set {set}, where only some destinations have a maxload: it compares load ÷ weight, not load ÷ maxload",
+            select::RELATIVE_LOAD
+        ));
     }
 }
 

@@ -18,6 +18,8 @@ struct Open {
     /// The number of the request.
     request: u32,
     key: Key,
+    /// Its CSeq number, as the call table has it.
+    cseq: u16,
     /// It has chosen for itself: a copy of the request, in another process, may have chosen before.
     own: bool,
     /// No transaction tells where the request goes.
@@ -59,10 +61,11 @@ pub(super) fn short_branch(branch: transaction::Branch) -> Branch {
 pub fn about(kind: Kind, msg: &Message) -> About {
     match kind {
         Kind::Request(_) => {
-            transaction::failed(msg).map_or(About::Request, |failed| About::Failed(short(failed)))
+            let failed = |one| About::Failed(short(one), cseq(msg.cseq_number()));
+            transaction::failed(msg).map_or(About::Request, failed)
         }
         Kind::Reply(Method::Invite, _) => match transaction::of_reply(msg) {
-            transaction::Reply::On(branch) => About::Branch(short_branch(branch)),
+            transaction::Reply::On(branch, number) => About::Branch(short_branch(branch), cseq(number)),
             transaction::Reply::Unwatched => About::OtherTransaction,
             transaction::Reply::None => About::NoTransaction,
         },
@@ -111,18 +114,20 @@ pub fn chosen(module: &Module, msg: &Message, key: Key, record: u32, own: bool) 
             "selection: the host has no memory to watch the transaction: the call counts where it was sent last"
         ));
     }
-    open(module, msg.id(), key, |one| {
+    open(module, msg, key, |one| {
         one.own |= own;
         one.unwatched |= unwatched;
     });
 }
 
 /// Notes something of a script that has not ended.
-fn open(module: &Module, request: u32, key: Key, note: impl FnOnce(&mut Open)) {
+fn open(module: &Module, msg: &Message, key: Key, note: impl FnOnce(&mut Open)) {
+    let request = msg.id();
     let mut all = OPEN.lock();
     let at = all.iter().position(|one| one.key == key && one.request == request).unwrap_or(all.len());
     if at == all.len() {
-        all.push(Open { request, key, own: false, unwatched: false, branches: Vec::new() });
+        let cseq = cseq(msg.cseq_number());
+        all.push(Open { request, key, cseq, own: false, unwatched: false, branches: Vec::new() });
     }
     if let Some(one) = all.get_mut(at) {
         note(one);
@@ -131,8 +136,14 @@ fn open(module: &Module, request: u32, key: Key, note: impl FnOnce(&mut Open)) {
     let stale = if all.len() > NESTED { Some(all.remove(0)) } else { None };
     drop(all);
     if let Some(one) = stale.filter(|one| one.own) {
-        told(call_count::script_ended(module.root, &one.key, clock::seconds(), Unsent::Forwarded, |_| true));
+        told_end(module, &one, Unsent::Forwarded, |_| true);
     }
+}
+
+/// Tells the call table that a script has ended.
+fn told_end(module: &Module, one: &Open, unsent: Unsent, is_alive: impl Fn(Branch) -> bool) {
+    let invite = Invite { cseq: one.cseq, failed: None, now: clock::seconds() };
+    told(call_count::script_ended(module.root, &one.key, invite, unsent, is_alive));
 }
 
 /// Writes an error that keeps a call from being followed.
@@ -151,7 +162,7 @@ fn script_ended(msg: &mut Message) {
     if transaction::is_continued() {
         // What an earlier part of the script chose, in this process or another.
         if let Some(call_id) = msg.call_id() {
-            open(module, request, module.root.secret.call(call_id), |one| one.own = true);
+            open(module, msg, module.root.secret.call(call_id), |one| one.own = true);
         }
     }
     while let Some(one) = next() {
@@ -167,10 +178,11 @@ fn script_ended(msg: &mut Message) {
             (true, false) => Unsent::Forgotten,
             (true, true) => Unsent::Forwarded,
         };
-        // Only of its own branches does this process know that sending them is over.
+        // Only of its own branches does this process know that sending them is over. Those of one request are of one transaction,
+        // and the call table asks only for those of this INVITE: there a short number names one branch (see `Transaction`).
         let is_alive =
             |branch: Branch| !one.branches.contains(&branch) || transaction::was_sent(branch.number());
-        told(call_count::script_ended(module.root, &one.key, clock::seconds(), unsent, is_alive));
+        told_end(module, &one, unsent, is_alive);
     }
     if let Some(then) = THEN.get() {
         then(module, msg);
@@ -196,7 +208,7 @@ fn sent_on(one: &SentOn<'_>) {
     let earlier = short_branch(one.earlier);
     let call = call_count::get(module.root, &key);
     // Of a branch that was refused nothing is left.
-    let leg = call.legs().iter().find(|leg| leg.is_on(earlier));
+    let leg = call.legs().iter().find(|leg| leg.is_on(earlier, invite.cseq));
     let record = leg.map(|leg| leg.record()).or(one.noted);
     if let Some((record, sets)) = record.zip(module.sets()) {
         told(call_count::sent(module.root, &sets, &key, record, short_branch(one.branch), invite));
@@ -215,7 +227,7 @@ fn sent(branch: &Sent<'_>) -> bool {
     }
     let sets = module.sets();
     let record = sets.as_ref().and_then(|sets| goes_to(module, sets, &key, branch));
-    open(module, request.id(), key, |one| one.branches.push(short_branch(branch.branch)));
+    open(module, request, key, |one| one.branches.push(short_branch(branch.branch)));
     if let Some((record, sets)) = record.zip(sets.as_ref()) {
         branch.note(record);
         told(call_count::sent(module.root, sets, &key, record, short_branch(branch.branch), invite));

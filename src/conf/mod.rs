@@ -12,7 +12,7 @@ pub(crate) use parameters::parameters;
 use crate::dest::address::Use;
 use crate::dest::row::Columns;
 use crate::health::event::Events;
-use crate::health::probing::Mode;
+use crate::health::probing::ProbingMode;
 use crate::load::Expiry;
 use read::{DEFAULT_FROM, NO_PROXY, Reader};
 use std::ffi::OsString;
@@ -58,12 +58,14 @@ pub struct Conf {
     pub attrs_pvname: Vec<u8>,
     /// `ds_load_auto`: calls are followed without a word in the script.
     pub load_auto: bool,
+    /// `ds_limits`: attributes that limit more than `maxload` does act. Scripts may use such words for themselves.
+    pub limits: bool,
     /// `ds_default_socket`, where a destination names none; empty is none.
     pub default_socket: Vec<u8>,
     /// `ds_default_sockname`, which wins over it; empty is none.
     pub default_sockname: Vec<u8>,
     /// Which destinations are probed.
-    pub probing_mode: Mode,
+    pub probing_mode: ProbingMode,
     /// How they are probed; `None` is not at all (`ds_ping_interval` 0).
     pub probing: Option<Probing>,
     /// `ds_ping_reply_codes`, which makes sense.
@@ -257,6 +259,7 @@ impl Conf {
                 confirmed: read.whole("ds_hash_expire", raw.ds_hash_expire, 7200),
             },
             load_auto: read.switch("ds_load_auto", raw.ds_load_auto),
+            limits: read.only_1("ds_limits", raw.ds_limits),
             check_interval: read.from(1, "ds_hash_check_interval", raw.ds_hash_check_interval, 30),
             reload_delta: read.whole("reload_delta", raw.reload_delta, 0),
             probing_threshold: read.from(1, "ds_probing_threshold", raw.ds_probing_threshold, 1),
@@ -271,8 +274,8 @@ impl Conf {
                 "ds_probing_mode",
                 raw.ds_probing_mode,
                 3,
-                Mode::from_number,
-                (3, Mode::Flagged),
+                ProbingMode::from_number,
+                (3, ProbingMode::Flagged),
             ),
             probing: (probing.interval > 0).then_some(probing),
             reply_codes: raw.ds_ping_reply_codes,

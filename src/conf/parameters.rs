@@ -65,6 +65,7 @@ macro_rules! parameters {
             Text ds_state_file = c"";
             Int ds_lean_failover = 0;
             Int ds_load_auto = 0;
+            Int ds_limits = 0;
         }
     };
 }

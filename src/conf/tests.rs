@@ -85,8 +85,8 @@ fn numbers_without_sense_are_in_effect_as_in_the_stock_module() {
     number!(ds_ping_interval, -1, |conf| conf.probing.is_none(), true);
     number!(ds_ping_fr_timer, -1, |conf| conf.probing.as_ref().unwrap().timeout, 0);
     number!(ds_ping_fr_timeout, -1, |conf| conf.probing.as_ref().unwrap().timeout, 0);
-    number!(ds_probing_mode, 5, |conf| conf.probing_mode, Mode::Flagged);
-    number!(ds_probing_mode, -1, |conf| conf.probing_mode, Mode::Flagged);
+    number!(ds_probing_mode, 5, |conf| conf.probing_mode, ProbingMode::Flagged);
+    number!(ds_probing_mode, -1, |conf| conf.probing_mode, ProbingMode::Flagged);
     number!(ds_timer_mode, 2, |conf| conf.secondary_timer, false);
     number!(event_callback_mode, 3, |conf| conf.events, Events::Changes);
     number!(ds_ping_latency_stats, 2, |conf| conf.latency_alpha.is_some(), true);
@@ -103,6 +103,7 @@ fn numbers_without_sense_are_in_effect_as_in_the_stock_module() {
     number!(ds_attrs_none, 2, |conf| conf.attrs_none, true);
     number!(ds_load_mode, 2, |conf| conf.strict, false);
     number!(ds_load_auto, 2, |conf| conf.load_auto, true);
+    number!(ds_limits, 2, |conf| conf.limits, false);
     number!(ds_lean_failover, 3, |conf| conf.failover, Failover::List);
     let (conf, line) = told(Raw { ds_dns_mode: 4, ds_dns_interval: 0, ..raw() });
     assert!(line.ends_with("600 is in effect"), "{line}");
@@ -115,6 +116,12 @@ fn numbers_without_sense_are_in_effect_as_in_the_stock_module() {
     assert_eq!([0, 1, 2].map(|mode| lean(mode, b"")), [Failover::Off, Failover::Off, Failover::Transaction]);
     let (_, line) = told(Raw { ds_hash_size: -1, ..raw() });
     assert!(line.contains("it has no effect"), "{line}");
+}
+
+#[test]
+fn further_limits_are_asked_for() {
+    let limits = |ds_limits| check(Raw { ds_limits, ..raw() }).limits;
+    assert!(limits(1) && !limits(0) && !check(Raw::default()).limits);
 }
 
 #[test]

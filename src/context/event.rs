@@ -1,7 +1,8 @@
-//! `event_route[dispatcher:dst-up]`, `event_route[dispatcher:dst-down]`, and `event_callback` in their place.
+//! `event_route[dispatcher:dst-up]`, `event_route[dispatcher:dst-down]`, `event_route[dispatcher:dst-drained]`, and `event_callback` in
+//! their place.
 
 use super::Module;
-use crate::health::event::Event;
+use crate::health::event::DestinationEvent;
 use crate::host::event::{self, Handler};
 use crate::host::log;
 use crate::service::health::set_state::Told;
@@ -12,15 +13,18 @@ use parking_lot::Mutex;
 pub struct Handlers {
     up: Option<Handler>,
     down: Option<Handler>,
+    drained: Option<Handler>,
 }
 
 const UP: &CStr = c"dispatcher:dst-up";
 const DOWN: &CStr = c"dispatcher:dst-down";
+const DRAINED: &CStr = c"dispatcher:dst-drained";
 
 impl Handlers {
     /// Those that the configuration has.
     pub fn find(function: &[u8]) -> Self {
-        Self { up: Handler::find(UP, function), down: Handler::find(DOWN, function) }
+        let [up, down, drained] = [UP, DOWN, DRAINED].map(|event| Handler::find(event, function));
+        Self { up, down, drained }
     }
 }
 
@@ -56,8 +60,9 @@ pub fn tell_all(module: &Module, events: Vec<Told>) {
 /// Tells the configuration. Without a pin or a lock: an event route may do anything.
 pub fn tell(module: &Module, told: Told) {
     let (event, handler) = match told.event {
-        Event::Up => (UP, &module.handlers.up),
-        Event::Down => (DOWN, &module.handlers.down),
+        DestinationEvent::Up => (UP, &module.handlers.up),
+        DestinationEvent::Down => (DOWN, &module.handlers.down),
+        DestinationEvent::Drained => (DRAINED, &module.handlers.drained),
     };
     let Some(handler) = handler else { return };
     let uri = told.uri.clone();

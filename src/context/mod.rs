@@ -47,7 +47,7 @@ pub struct Module {
     /// When the server started, in seconds, and its first process.
     pub origin: (u64, u32),
     /// What names are looked up for.
-    pub name_rules: names_service::Rules,
+    pub name_rules: names_service::NameRules,
     /// The handlers of events.
     pub handlers: Handlers,
 }
@@ -154,7 +154,7 @@ impl Module {
             default_socket: socket,
             ping_socket,
             origin: (clock::wall_millis() / 1000, std::process::id()),
-            name_rules: names_service::Rules {
+            name_rules: names_service::NameRules {
                 addresses: conf.dns.on,
                 all: conf.dns.match_all,
                 refresh: conf.dns.refresh.map(|seconds| u64::from(seconds) * 1_000_000),
@@ -183,9 +183,9 @@ impl Module {
     }
 
     /// The current rules of probing.
-    pub fn probe_rules(&self) -> probe::Rules {
+    pub fn probe_rules(&self) -> probe::ProbeRules {
         let codes = reply_codes();
         let (mode, events, alpha) = (self.conf.probing_mode, self.conf.events, self.conf.latency_alpha);
-        probe::Rules { mode, thresholds: thresholds(), codes, events, alpha }
+        probe::ProbeRules { mode, thresholds: thresholds(), codes, events, alpha }
     }
 }

@@ -12,7 +12,7 @@ use crate::service::health::dns::kept;
 use crate::service::sets::resolve::Resolved;
 use crate::service::sets::source::{Found, Source};
 use crate::shm::Foreign;
-use core::cell::OnceCell;
+use core::cell::{Cell, OnceCell};
 use core::net::IpAddr;
 use std::borrow::Cow;
 use std::io;
@@ -26,6 +26,8 @@ pub struct Destinations<'a> {
     pub default_socket: Option<Foreign>,
     /// Whether the server sends to IPv4 addresses; found out when first needed. It may be configured to ask the DNS for IPv6 only.
     pub ipv4: OnceCell<bool>,
+    /// Bits of the attributes that were seen and act with `ds_limits` only ([`attrs::unused`](crate::dest::limits::unused)).
+    pub unused: Cell<u32>,
 }
 
 /// Whether the host of a URI is an address, or can be a name.
@@ -95,6 +97,7 @@ impl Source for Destinations<'_> {
 
     fn locate<'t>(&self, mut entry: Entry<'t>) -> Result<Resolved<'t>, Problem> {
         entry.flags = self.in_effect(entry.flags);
+        self.unused.set(self.unused.get() | entry.attrs.unused);
         let place = entry.place;
         let wrong = |text: String| Problem::error(place, text);
         let as_written = entry.uri.clone();

@@ -1,6 +1,7 @@
 //! The attributes of a destination: `name=value;name=value`, as in the last column of the list file.
 
 use super::address::{Address, Use, named};
+use super::limits::{self, Limits};
 use super::number::leading;
 use super::parts::{Part, Parts};
 use super::problem::{in_effect, shown};
@@ -118,6 +119,10 @@ pub struct Attrs<'t> {
     pub values: AttrValues<Cow<'t, [u8]>>,
     /// Local socket to send probes from, `proto:host:port`. Where the destination serves, the socket itself is known.
     pub ping_socket: &'t [u8],
+    /// What acts with `ds_limits` only.
+    pub limits: Limits<'t>,
+    /// Those that were seen and do not act: see [`limits::unused`].
+    pub unused: u32,
     /// What was corrected.
     pub findings: Vec<Finding>,
 }
@@ -196,11 +201,13 @@ enum Known {
     Weight,
     Rweight,
     Cc,
+    Capacity,
+    CapacityMax,
 }
 
 impl Known {
     /// Names of any length, each once.
-    const NAMES: [(&[u8], Self); 17] = [
+    const NAMES: [(&[u8], Self); 19] = [
         (b"duid", Self::Duid),
         (b"socket", Self::Socket),
         (b"sockname", Self::Sockname),
@@ -218,6 +225,8 @@ impl Known {
         (b"weight", Self::Weight),
         (b"rweight", Self::Rweight),
         (b"cc", Self::Cc),
+        (b"capacity", Self::Capacity),
+        (b"capacity_max", Self::CapacityMax),
     ];
 
     /// Letters count the same in either case.
@@ -232,7 +241,9 @@ impl<'t> Attrs<'t> {
     ///
     /// A value that makes no sense is read as the stock module reads it, with a warning. Errors are only characters that could break
     /// out of a SIP message or a log line, and a quote that is not closed.
-    pub fn parse(text: &'t [u8]) -> Result<Self, Wrong> {
+    ///
+    /// Without `limits` (`ds_limits`), those that limit more than `maxload` does are a script's own.
+    pub fn parse(text: &'t [u8], limits: bool) -> Result<Self, Wrong> {
         let body = body(text);
         if let Some(at) = body.iter().position(u8::is_ascii_control) {
             let what = body.get(at).copied().map_or_else(String::new, named);
@@ -240,10 +251,15 @@ impl<'t> Attrs<'t> {
         }
         let mut attrs = Self::default();
         attrs.values.body = Cow::Borrowed(body);
-        let mut seen = 0u32;
+        let (mut seen, mut capacity_max) = (0u32, None);
         for Part { at, name, value, quoted } in Parts::of(body) {
             let value = value?;
             let Some(known) = Known::of(name) else { continue };
+            let limit = limits::NAMES.iter().position(|limit| limit.as_bytes().eq_ignore_ascii_case(name));
+            if let Some(limit) = limit.filter(|_| !limits) {
+                attrs.unused |= 1 << limit;
+                continue;
+            }
             let bit = 1 << known as u32;
             if seen & bit != 0 {
                 let text = format!("{}: expected once", equal(name, value));
@@ -253,6 +269,14 @@ impl<'t> Attrs<'t> {
             }
             seen |= bit;
             attrs.take(at, name, known, value, quoted)?;
+            if known == Known::CapacityMax {
+                capacity_max = Some((at, equal(name, value)));
+            }
+        }
+        if let Some((at, text)) = capacity_max.filter(|_| attrs.limits.capacity.is_empty()) {
+            attrs.limits.capacity_max = 0;
+            let text = format!("{text}: expected the name of a capacity beside it");
+            attrs.findings.push(Finding { at, text, instead: "it has no effect".to_owned() });
         }
         Ok(attrs)
     }
@@ -278,7 +302,7 @@ impl<'t> Attrs<'t> {
             let taken = u32::try_from(number).unwrap_or(0).min(most);
             if found.alone() != i32::try_from(taken).ok() {
                 let instead = match known {
-                    Known::Maxload if number < 0 => "no limit is in effect".to_owned(),
+                    Known::Maxload | Known::CapacityMax if number < 0 => "no limit is in effect".to_owned(),
                     _ => in_effect(taken, found.rest),
                 };
                 findings.push(Finding { at, text: expected_number(name, value, most), instead });
@@ -295,6 +319,8 @@ impl<'t> Attrs<'t> {
             Known::Ocrate => self.values.ocrate = percent(number(MOST_LEFT_OUT.into(), 0)),
             Known::Weight => self.values.weight = number(MAX_NUMBER, 0),
             Known::Rweight => self.values.rweight = number(MAX_NUMBER, 0),
+            Known::Capacity => self.limits.capacity = self.word(at, name, value, quoted),
+            Known::CapacityMax => self.limits.capacity_max = number(MAX_NUMBER, 0),
             Known::Cc => self.values.cc = self.switch(at, name, value),
             Known::Duid => self.values.duid = self.word(at, name, value, quoted).into(),
             Known::Socket => self.values.socket = self.word(at, name, value, quoted).into(),
@@ -386,7 +412,8 @@ mod tests {
 
     #[test]
     fn known_attributes_are_read_and_unknown_ones_kept() {
-        let attrs = Attrs::parse(b"duid=abc;MaxLoad=20;socket=udp:1.2.3.4:5060;my=xyz;weight=7;").unwrap();
+        let attrs =
+            Attrs::parse(b"duid=abc;MaxLoad=20;socket=udp:1.2.3.4:5060;my=xyz;weight=7;", true).unwrap();
         assert_eq!(&*attrs.duid, b"abc");
         assert_eq!(attrs.maxload, 20);
         assert_eq!(attrs.weight, 7);
@@ -396,16 +423,16 @@ mod tests {
 
     #[test]
     fn quotes_protect_a_semicolon_and_are_taken_off() {
-        let attrs = Attrs::parse(b"x=\"a;maxload=3\";duid='q'").unwrap();
+        let attrs = Attrs::parse(b"x=\"a;maxload=3\";duid='q'", true).unwrap();
         assert_eq!((attrs.maxload, &*attrs.duid), (0, &b"q"[..]));
-        let attrs = Attrs::parse(b"x=it's;maxload=3;duid=\"").unwrap_err();
+        let attrs = Attrs::parse(b"x=it's;maxload=3;duid=\"", true).unwrap_err();
         assert!(attrs.0 == 17 && attrs.1.contains("not closed"), "{attrs:?}");
-        assert_eq!(Attrs::parse(b"x=it's;maxload=3;y=5\"").unwrap().maxload, 3);
+        assert_eq!(Attrs::parse(b"x=it's;maxload=3;y=5\"", true).unwrap().maxload, 3);
     }
 
     #[test]
     fn a_bad_number_is_named_with_its_offset() {
-        let attrs = Attrs::parse(b"duid=a;maxload=-5;weight=1x;").unwrap();
+        let attrs = Attrs::parse(b"duid=a;maxload=-5;weight=1x;", true).unwrap();
         assert_eq!((attrs.maxload, attrs.weight), (0, 1));
         let told: Vec<_> = attrs.findings.iter().map(|it| (it.at, &*it.text, &*it.instead)).collect();
         let maxload = "maxload='-5': expected a whole number from 0 to 2147483647";
@@ -418,7 +445,7 @@ mod tests {
 
     /// The value of `read`, and what is in effect.
     fn mended<T>(text: &'static str, read: impl Fn(&Attrs<'_>) -> T) -> (T, Vec<String>) {
-        let attrs = Attrs::parse(text.as_bytes()).unwrap();
+        let attrs = Attrs::parse(text.as_bytes(), true).unwrap();
         (read(&attrs), attrs.findings.iter().map(|finding| finding.instead.clone()).collect())
     }
 
@@ -500,18 +527,18 @@ mod tests {
             "ping_from='sip:h x'",
             "obproxy='sip:h\"'",
         ] {
-            let (at, text) = Attrs::parse(bad.as_bytes()).unwrap_err();
+            let (at, text) = Attrs::parse(bad.as_bytes(), true).unwrap_err();
             assert!(at == 0 && text.contains("expected a SIP URI"), "{bad}: {text}");
         }
         for bad in [&b"duid=a;note=x\r\nInjected: yes"[..], b"duid=a\0", b"a=\x1b[2J"] {
-            assert!(Attrs::parse(bad).unwrap_err().1.contains("cannot stand in attributes"));
+            assert!(Attrs::parse(bad, true).unwrap_err().1.contains("cannot stand in attributes"));
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(text in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(attrs) = Attrs::parse(&text) {
+            if let Ok(attrs) = Attrs::parse(&text, true) {
                 prop_assert!(attrs.maxload <= MAX_NUMBER);
             }
         }

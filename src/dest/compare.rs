@@ -5,7 +5,7 @@
 
 use super::parts::Parts;
 use super::problem::{shared_identity, shown};
-use super::{Flags, Place, Problem};
+use super::{Flags, Problem, SourcePosition};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -35,13 +35,13 @@ pub struct Listed<'t> {
 /// What becomes of a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
-pub enum Kind {
+pub enum ChangeKind {
     Removed,
     Added,
     Changed,
 }
 
-impl Kind {
+impl ChangeKind {
     /// In a word.
     pub const fn name(self) -> &'static str {
         match self {
@@ -54,9 +54,9 @@ impl Kind {
 
 /// A destination that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct ListChange {
     /// What becomes of it.
-    pub kind: Kind,
+    pub kind: ChangeKind,
     /// Its set.
     pub set: i32,
     /// Its URI; where that changes, the new one.
@@ -71,19 +71,19 @@ pub struct Change {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
     /// In the order of sets: first what is removed, then what is added, then what changes.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ListChange>,
     /// How many destinations are as they were.
     pub unchanged: usize,
 }
 
 impl Comparison {
     /// How many of a kind there are.
-    pub fn count(&self, kind: Kind) -> usize {
+    pub fn count(&self, kind: ChangeKind) -> usize {
         self.changes.iter().filter(|change| change.kind == kind).count()
     }
 
     /// Calls at the destinations of a kind.
-    pub fn calls(&self, kind: Kind) -> u64 {
+    pub fn calls(&self, kind: ChangeKind) -> u64 {
         self.changes.iter().filter(|change| change.kind == kind).map(|change| u64::from(change.calls)).sum()
     }
 }
@@ -101,16 +101,16 @@ pub fn compare(old: &[Listed<'_>], new: &[Listed<'_>]) -> Comparison {
     old.iter().for_each(|one| left.entry(identity(one)).or_default().push_back(one));
     let mut all = Comparison::default();
     let mut change = |kind, one: &Listed<'_>, calls, what| {
-        all.changes.push(Change { kind, set: one.set, uri: one.uri.to_vec(), calls, what });
+        all.changes.push(ListChange { kind, set: one.set, uri: one.uri.to_vec(), calls, what });
     };
     for one in new {
         let Some(before) = left.get_mut(&identity(one)).and_then(VecDeque::pop_front) else {
-            change(Kind::Added, one, 0, Vec::new());
+            change(ChangeKind::Added, one, 0, Vec::new());
             continue;
         };
         match differences(before, one) {
             what if what.is_empty() => all.unchanged += 1,
-            what => change(Kind::Changed, one, before.calls, what),
+            what => change(ChangeKind::Changed, one, before.calls, what),
         }
     }
     for one in left.into_values().flatten() {
@@ -118,21 +118,21 @@ pub fn compare(old: &[Listed<'_>], new: &[Listed<'_>]) -> Comparison {
             0 => Vec::new(),
             calls => vec![calls_go_on(calls)],
         };
-        change(Kind::Removed, one, one.calls, what);
+        change(ChangeKind::Removed, one, one.calls, what);
     }
-    let key = |one: &Change| (one.set, one.kind, one.uri.clone());
+    let key = |one: &ListChange| (one.set, one.kind, one.uri.clone());
     all.changes.sort_by_cached_key(key);
     all
 }
 
 /// A warning for each line that means the same destination as an earlier one: both are chosen, but count and change state as one.
-pub fn shared(lines: &[(Place, Listed<'_>)]) -> Vec<Problem> {
+pub fn shared(lines: &[(SourcePosition, Listed<'_>)]) -> Vec<Problem> {
     let mut all: Vec<_> = lines.iter().collect();
     all.sort_by_key(|(place, _)| *place);
     let mut first = HashMap::with_capacity(all.len());
     let mut problems = Vec::new();
     for (place, one) in all {
-        let other: Place = *first.entry(identity(one)).or_insert(*place);
+        let other: SourcePosition = *first.entry(identity(one)).or_insert(*place);
         if other != *place {
             problems.push(shared_identity(*place, &one.duid, &one.uri, other));
         }
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     fn listed(set: i32, uri: &'static str, body: &'static str, calls: u32) -> Listed<'static> {
-        let attrs = crate::dest::Attrs::parse(body.as_bytes()).unwrap();
+        let attrs = crate::dest::Attrs::parse(body.as_bytes(), false).unwrap();
         Listed {
             set,
             uri: uri.as_bytes().into(),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     fn told(comparison: &Comparison) -> Vec<String> {
-        let line = |one: &Change| {
+        let line = |one: &ListChange| {
             let uri = String::from_utf8_lossy(&one.uri);
             format!("{} {} {uri} {} {}", one.kind.name(), one.set, one.calls, one.what.join(", "))
         };
@@ -251,7 +251,10 @@ mod tests {
                 "added 3 sip:b 0 "
             ]
         );
-        assert_eq!((found.unchanged, found.count(Kind::Added), found.calls(Kind::Changed)), (1, 2, 7));
+        assert_eq!(
+            (found.unchanged, found.count(ChangeKind::Added), found.calls(ChangeKind::Changed)),
+            (1, 2, 7)
+        );
     }
 
     #[test]
@@ -259,7 +262,7 @@ mod tests {
         let one = || listed(1, "sip:a", "", 0);
         assert_eq!(compare(&[one(), one()], &[one(), one()]).unchanged, 2);
         let found = compare(&[one()], &[one(), one()]);
-        assert_eq!((found.unchanged, found.count(Kind::Added)), (1, 1));
+        assert_eq!((found.unchanged, found.count(ChangeKind::Added)), (1, 1));
         let state_only = Listed { flags: None, ..one() };
         assert_eq!(compare(&[state_only], &[Listed { flags: Some(Flags(4)), ..one() }]).unchanged, 1);
     }

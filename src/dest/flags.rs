@@ -20,6 +20,13 @@ impl Flags {
     /// Gets no calls because its name has not been resolved yet. Set by the module itself, and no number that a
     /// source can write; no change of state touches it.
     pub const UNRESOLVED: Self = Self(1 << 31);
+    /// Gets no new calls, until it is empty or its time is over: somebody drains it. As for [`Flags::UNRESOLVED`], no change of state
+    /// by probe or script touches it.
+    pub const DRAINING: Self = Self(1 << 30);
+    /// Beside [`Flags::DISABLED`]: it is disabled because its drain is over.
+    pub const DRAINED: Self = Self(1 << 29);
+    /// The bits that only the module itself sets.
+    pub const OWN: Self = Self(Self::UNRESOLVED.0 | Self::DRAINING.0 | Self::DRAINED.0);
     /// The bits that a change of state replaces.
     ///
     /// The stock module also counts [`Flags::NO_DNS`] and [`Flags::NO_PING`] to them and so forgets both with the first
@@ -41,14 +48,27 @@ impl Flags {
         Self(self.0 & !other.0)
     }
 
-    /// Whether calls may go to it.
+    /// Whether new calls may go to it.
     pub const fn usable(self) -> bool {
-        self.0 & (Self::INACTIVE.0 | Self::DISABLED.0 | Self::UNRESOLVED.0) == 0
+        self.0 & (Self::INACTIVE.0 | Self::DISABLED.0 | Self::UNRESOLVED.0 | Self::DRAINING.0) == 0
     }
 
-    /// The two letters of `dispatcher.list`: A, I, D or T, then P for probing, N for never, or X.
+    /// Whether the calls that are up there may go on: usable, or kept from new calls by a drain alone.
+    pub const fn serves(self) -> bool {
+        self.without(Self::DRAINING).usable()
+    }
+
+    /// Whether it would be usable if nobody had drained it. A drain that is over keeps it out as before.
+    pub const fn kept_out_by_drain(self) -> bool {
+        let over = self.has(Self::DISABLED) && self.has(Self::DRAINED);
+        let before = if over { self.without(Self::DISABLED) } else { self };
+        before.serves() && !self.usable()
+    }
+
+    /// The letters of `dispatcher.list`: A, I, D or T, then P for probing, N for never, or X; then D for one that is being drained.
     pub fn letters(self) -> &'static str {
-        let of = |[probed, never, other]: [&'static str; 3]| {
+        let of = |all: [&'static str; 3], drained: [&'static str; 3]| {
+            let [probed, never, other] = if self.has(Self::DRAINING) { drained } else { all };
             if self.has(Self::PROBING) {
                 probed
             } else if cfg!(stock_no_ping) && self.has(Self::NO_PING) {
@@ -58,13 +78,13 @@ impl Flags {
             }
         };
         if self.has(Self::INACTIVE) || self.has(Self::UNRESOLVED) && !self.has(Self::DISABLED) {
-            of(["IP", "IN", "IX"])
+            of(["IP", "IN", "IX"], ["IPD", "IND", "IXD"])
         } else if self.has(Self::DISABLED) {
-            of(["DP", "DN", "DX"])
+            of(["DP", "DN", "DX"], ["DPD", "DND", "DXD"])
         } else if self.has(Self::TRYING) {
-            of(["TP", "TN", "TX"])
+            of(["TP", "TN", "TX"], ["TPD", "TND", "TXD"])
         } else {
-            of(["AP", "AN", "AX"])
+            of(["AP", "AN", "AX"], ["APD", "AND", "AXD"])
         }
     }
 
@@ -114,6 +134,19 @@ mod tests {
         let unresolved = [0, 2 | 8, 4].map(|flags| Flags(flags).with(Flags::UNRESOLVED));
         assert_eq!(unresolved.map(Flags::letters), ["IX", "IP", "DX"]);
         assert!(unresolved.iter().all(|flags| !flags.usable()));
+    }
+
+    #[test]
+    fn one_that_is_drained_has_a_third_letter_and_gets_no_new_calls() {
+        let drained = |flags: u32| Flags(flags).with(Flags::DRAINING);
+        let letters = [0, 8, 1, 2 | 8, 4].map(|flags| drained(flags).letters());
+        assert_eq!(letters, ["AXD", "APD", "IXD", "TPD", "DXD"]);
+        assert_eq!([0, 2, 1, 4].map(|flags| drained(flags).usable()), [false; 4]);
+        assert_eq!([0, 2, 1, 4].map(|flags| drained(flags).serves()), [true, true, false, false]);
+        assert_eq!([0, 2, 1, 4].map(|flags| drained(flags).kept_out_by_drain()), [true, true, false, false]);
+        let over = Flags::DISABLED.with(Flags::DRAINED);
+        assert!(over.kept_out_by_drain() && !over.usable() && !over.serves() && over.letters() == "DX");
+        assert!([0, 1, 2, 4].iter().all(|flags| !Flags(*flags).kept_out_by_drain()));
     }
 
     #[test]

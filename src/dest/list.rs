@@ -4,7 +4,7 @@
 //! reads 1023 bytes and takes the rest for a line of its own).
 
 use super::number::{hexadecimal, leading};
-use super::problem::{ALL_SETS, OF_ALL_SETS, Place, in_effect, shown};
+use super::problem::{ALL_SETS, OF_ALL_SETS, SourcePosition, in_effect, shown};
 use super::{Flags, Problem, SourceLine};
 use std::borrow::Cow;
 
@@ -76,8 +76,8 @@ struct Reader<'p> {
 const WHOLE: &str = "a whole number from 0 to 2147483647";
 
 impl Reader<'_> {
-    fn place(&self, field: Field<'_>) -> Place {
-        Place::Line(self.line, field.column())
+    fn place(&self, field: Field<'_>) -> SourcePosition {
+        SourcePosition::Line(self.line, field.column())
     }
 
     /// Tells that a field is read as something else.
@@ -96,7 +96,7 @@ impl Reader<'_> {
         let found = leading(field.text);
         if let Some(set) = found.alone() {
             let uri = fields.next(b"#");
-            let place = Place::Line(self.line, fields.at + 1);
+            let place = SourcePosition::Line(self.line, fields.at + 1);
             let uri = uri.ok_or_else(|| Problem::error(place, "expected a SIP URI after the set id"))?;
             if set == ALL_SETS {
                 self.problems.push(Problem::warning(self.place(field), OF_ALL_SETS));
@@ -234,7 +234,7 @@ mod tests {
 
     fn attrs(line: &str) -> (Vec<u8>, u32) {
         let one = one(line);
-        let attrs = one.entry().unwrap().attrs;
+        let attrs = one.entry(true).unwrap().attrs;
         (attrs.body.to_vec(), attrs.maxload)
     }
 
@@ -257,21 +257,21 @@ mod tests {
     #[test]
     fn a_bad_line_is_told_with_its_place_and_the_others_load() {
         let (all, problems) = parse(b"1 sip:a\nx sip:b\n1 sip:c 0 0 x=y;obproxy=sip:p>\n1 sip:d\n");
-        assert_eq!(problems.iter().map(|p| p.place).collect::<Vec<_>>(), [Place::Line(2, 1)]);
+        assert_eq!(problems.iter().map(|p| p.place).collect::<Vec<_>>(), [SourcePosition::Line(2, 1)]);
         let places = |good: bool| {
-            let entries = all.iter().map(SourceLine::entry).filter(move |entry| entry.is_ok() == good);
+            let entries = all.iter().map(|line| line.entry(true)).filter(move |entry| entry.is_ok() == good);
             entries.map(|entry| entry.map_or_else(|p| p.place, |e| e.place)).collect::<Vec<_>>()
         };
-        assert_eq!(places(true), [Place::Line(1, 3), Place::Line(4, 3)]);
-        assert_eq!(places(false), [Place::Line(3, 17)]);
+        assert_eq!(places(true), [SourcePosition::Line(1, 3), SourcePosition::Line(4, 3)]);
+        assert_eq!(places(false), [SourcePosition::Line(3, 17)]);
     }
 
     #[test]
     fn each_field_says_what_is_due() {
-        assert_eq!(refused("1  # nothing").place, Place::Line(1, 4));
+        assert_eq!(refused("1  # nothing").place, SourcePosition::Line(1, 4));
         for bad in ["x sip:a", "x", "99999999999 sip:a", "10.0.0.1:5060", "1x sip:a", "gw.test sip:a"] {
             let problem = refused(bad);
-            assert_eq!(problem.place, Place::Line(1, 1));
+            assert_eq!(problem.place, SourcePosition::Line(1, 1));
             assert!(
                 problem.text.contains("set id") && problem.text.contains("expected a whole number"),
                 "{bad}"
@@ -334,14 +334,17 @@ mod tests {
     fn attributes_may_follow_without_flags_or_priority() {
         assert_eq!(attrs("1 sip:a duid=x;maxload=3").1, 3);
         let one = one("1 sip:a 8 duid=x#y # comment");
-        assert_eq!((one.flags, &*one.entry().unwrap().attrs.duid), (Flags::PROBING, &b"x#y"[..]));
+        assert_eq!((one.flags, &*one.entry(true).unwrap().attrs.duid), (Flags::PROBING, &b"x#y"[..]));
     }
 
     #[test]
     fn text_after_the_attributes_warns_and_loads() {
         let (all, problems) = parse(b"1 sip:a 0 0 duid=a; maxload=3");
         assert_eq!(all.len(), 1);
-        assert_eq!((problems[0].severity, problems[0].place), (Severity::Warning, Place::Line(1, 21)));
+        assert_eq!(
+            (problems[0].severity, problems[0].place),
+            (Severity::Warning, SourcePosition::Line(1, 21))
+        );
     }
 
     #[test]
@@ -358,8 +361,8 @@ mod tests {
         ) {
             let lines: Vec<_> = text.split(|&byte| byte == b'\n').collect();
             let (all, problems) = parse(&text);
-            for problem in problems.into_iter().chain(all.iter().filter_map(|one| one.entry().err())) {
-                let Place::Line(line, column) = problem.place else { panic!("{problem:?}") };
+            for problem in problems.into_iter().chain(all.iter().filter_map(|one| one.entry(true).err())) {
+                let SourcePosition::Line(line, column) = problem.place else { panic!("{problem:?}") };
                 prop_assert!(column <= lines[line - 1].len() + 1);
             }
         }

@@ -1,6 +1,6 @@
 //! Destination sets as an operator writes them: lines of a list file, or rows of a table, turned into checked [`Entry`]s.
 //!
-//! Model: text or values go in; [`SourceLine`]s come out, and [`Problem`]s, each with its [`Place`]. A line becomes an [`Entry`] when
+//! Model: text or values go in; [`SourceLine`]s come out, and [`Problem`]s, each with its [`SourcePosition`]. A line becomes an [`Entry`] when
 //! its attributes are read. A bad line does not keep others from being loaded. What the stock module reads as something else is
 //! read so here, with a warning.
 //!
@@ -12,8 +12,10 @@
 
 pub mod address;
 pub mod attrs;
+pub mod capacity;
 pub mod compare;
 pub mod flags;
+pub mod limits;
 pub mod list;
 pub mod location;
 pub mod number;
@@ -27,7 +29,7 @@ use std::borrow::Cow;
 
 pub use attrs::Attrs;
 pub use flags::Flags;
-pub use problem::{Place, Problem, Severity};
+pub use problem::{Problem, Severity, SourcePosition};
 pub use reply_codes::ReplyCodes;
 pub use source_line::{SourceLine, arranged};
 
@@ -35,7 +37,7 @@ pub use source_line::{SourceLine, arranged};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry<'t> {
     /// Where it stands in its source; a finding about the destination as a whole points there.
-    pub place: Place,
+    pub place: SourcePosition,
     /// Set (group) id.
     pub set: i32,
     /// SIP URI.

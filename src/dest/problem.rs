@@ -24,14 +24,14 @@ impl Severity {
 
 /// Where in its source something stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
+pub enum SourcePosition {
     /// In a text: line and column in bytes, both from 1.
     Line(usize, usize),
     /// In a table: the row, from 1, as the database gave them.
     Row(usize),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourcePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(line, column) => write!(f, "{line}:{column}"),
@@ -40,7 +40,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl Place {
+impl SourcePosition {
     /// The place in a message about another destination.
     pub fn of_other(self) -> String {
         match self {
@@ -59,7 +59,7 @@ pub const OF_ALL_SETS: &str = "set -1: ds_is_from_list takes -1 for all sets";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Where.
-    pub place: Place,
+    pub place: SourcePosition,
     /// Its consequence.
     pub severity: Severity,
     /// What was found and what is accepted.
@@ -70,17 +70,17 @@ pub struct Problem {
 
 impl Problem {
     /// A finding because of which the destination is not loaded.
-    pub fn error(place: Place, text: impl Into<String>) -> Self {
+    pub fn error(place: SourcePosition, text: impl Into<String>) -> Self {
         Self { place, severity: Severity::Error, text: text.into(), instead: None }
     }
 
     /// A finding about a destination that is loaded.
-    pub fn warning(place: Place, text: impl Into<String>) -> Self {
+    pub fn warning(place: SourcePosition, text: impl Into<String>) -> Self {
         Self { place, severity: Severity::Warning, text: text.into(), instead: None }
     }
 
     /// A finding about a value that is corrected. With `ds_load_mode` 1 the destination is not loaded.
-    pub fn mended(place: Place, text: impl Into<String>, instead: impl Into<String>) -> Self {
+    pub fn mended(place: SourcePosition, text: impl Into<String>, instead: impl Into<String>) -> Self {
         Self { instead: Some(instead.into()), ..Self::warning(place, text) }
     }
 
@@ -99,7 +99,7 @@ impl Problem {
 
 /// A line that means the same destination as one elsewhere: by `duid`, or by `uri` where it has none. Both are chosen, but count and
 /// change state as one.
-pub fn shared_identity(place: Place, duid: &[u8], uri: &[u8], other: Place) -> Problem {
+pub fn shared_identity(place: SourcePosition, duid: &[u8], uri: &[u8], other: SourcePosition) -> Problem {
     let (kind, name) = if duid.is_empty() { ("destination", uri) } else { ("duid", duid) };
     let (name, other) = (shown(name), other.of_other());
     Problem::warning(place, format!("{kind} {name} is also {other}: both count as one destination"))
@@ -107,7 +107,7 @@ pub fn shared_identity(place: Place, duid: &[u8], uri: &[u8], other: Place) -> P
 
 fn unit(problem: &Problem) -> usize {
     match problem.place {
-        Place::Line(number, _) | Place::Row(number) => number,
+        SourcePosition::Line(number, _) | SourcePosition::Row(number) => number,
     }
 }
 
@@ -124,7 +124,7 @@ pub fn lost(problems: &[Problem]) -> usize {
 /// How many of `count` lines or rows have errors, in words.
 pub fn share(problems: &[Problem], count: usize) -> String {
     let wrong = lost(problems);
-    let rows = problems.iter().any(|problem| matches!(problem.place, Place::Row(_)));
+    let rows = problems.iter().any(|problem| matches!(problem.place, SourcePosition::Row(_)));
     let unit = if rows { "row" } else { "line" };
     match (wrong, count) {
         (1, 1) => format!("the only {unit} has errors"),
@@ -146,8 +146,8 @@ pub fn arranged(mut problems: Vec<Problem>) -> Vec<Problem> {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = match self.place {
-            Place::Line(..) => "line",
-            Place::Row(_) => "row",
+            SourcePosition::Line(..) => "line",
+            SourcePosition::Row(_) => "row",
         };
         let effect = match self.severity {
             Severity::Error => "not loaded",
@@ -178,11 +178,12 @@ mod tests {
 
     #[test]
     fn the_share_of_wrong_lines_counts_each_line_once_and_no_warnings() {
-        let (first, other) = (Place::Line(1, 3), Place::Line(1, 9));
+        let (first, other) = (SourcePosition::Line(1, 3), SourcePosition::Line(1, 9));
         let problems = [Problem::error(first, "a"), Problem::error(other, "b")];
         assert_eq!(share(&problems, 1), "the only line has errors");
         assert_eq!(share(&problems, 12), "1 of 12 lines has errors");
-        let rows = [Problem::error(Place::Row(1), "a"), Problem::warning(Place::Row(2), "b")];
+        let rows =
+            [Problem::error(SourcePosition::Row(1), "a"), Problem::warning(SourcePosition::Row(2), "b")];
         assert_eq!((share(&rows, 2).as_str(), lost(&rows)), ("1 of 2 rows has errors", 1));
     }
 }

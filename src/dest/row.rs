@@ -4,7 +4,7 @@
 //! Manual of the stock module: `db_url`, `setid_col` and the other columns, `ds_db_extra_attrs`.
 
 use super::number::leading;
-use super::problem::{ALL_SETS, OF_ALL_SETS, Place, in_effect, shown};
+use super::problem::{ALL_SETS, OF_ALL_SETS, SourcePosition, in_effect, shown};
 use super::{Flags, Problem, SourceLine};
 use std::borrow::Cow;
 
@@ -117,7 +117,7 @@ impl Columns {
         values: &[Value<'_>],
         problems: &mut Vec<Problem>,
     ) -> Result<SourceLine<'static>, Problem> {
-        let place = Place::Row(number);
+        let place = SourcePosition::Row(number);
         let at = |at: usize| values.get(at).copied().unwrap_or(Value::Null);
         let uri = at(1).text().unwrap_or_default();
         // A row has no line to be found by: the set and the destination tell which it is.
@@ -225,12 +225,12 @@ mod tests {
         let five = columns(5, "");
         let row = [Value::Int(2), text("sip:a"), Value::Int(8), text("7"), text("duid=x;maxload=3;")];
         let row = read(&five, &row).unwrap();
-        let entry = row.entry().unwrap();
+        let entry = row.entry(true).unwrap();
         assert_eq!((entry.set, entry.flags, entry.priority, entry.attrs.maxload), (2, Flags::PROBING, 7, 3));
         let two = read(&columns(2, ""), &[text("2"), text("sip:a")]).unwrap();
         assert_eq!((two.set, two.flags, two.priority), (2, Flags::default(), 0));
         let nulls = read(&five, &[Value::Int(2), text("sip:a"), Value::Null, Value::Null, Value::Null]);
-        assert_eq!(nulls.unwrap().entry().unwrap().attrs, Attrs::default());
+        assert_eq!(nulls.unwrap().entry(true).unwrap().attrs, Attrs::default());
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(columns.all().len(), 7);
         let row = |attrs, socket, prefix| {
             let values = [Value::Int(1), text("sip:a"), Value::Int(0), Value::Int(0), attrs, socket, prefix];
-            read(&columns, &values).unwrap().entry().unwrap().attrs.body.to_vec()
+            read(&columns, &values).unwrap().entry(true).unwrap().attrs.body.to_vec()
         };
         assert_eq!(row(text("duid=a"), text("udp:h:1"), Value::Int(49)), b"duid=a;socket=udp:h:1;pref=49");
         assert_eq!(row(Value::Null, Value::Null, Value::Int(49)), b"pref=49");
@@ -271,7 +271,7 @@ mod tests {
         let five = columns(5, "");
         let refused = |set, uri, flags, attrs| {
             let row = five.read(17, &[set, uri, flags, Value::Int(0), attrs], &mut Vec::new());
-            row.and_then(|row| row.entry().map(drop)).unwrap_err().to_string()
+            row.and_then(|row| row.entry(true).map(drop)).unwrap_err().to_string()
         };
         let whole = "expected a whole number from -2147483648 to 2147483647";
         assert_eq!(

@@ -3,7 +3,7 @@
 
 use super::attrs::Finding;
 use super::problem::shown;
-use super::{Attrs, Entry, Flags, Place, Problem, attrs};
+use super::{Attrs, Entry, Flags, Problem, SourcePosition, attrs};
 use core::cmp::Reverse;
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use std::borrow::Cow;
 #[derive(Debug, Clone)]
 pub struct SourceLine<'t> {
     /// Where it stands; a finding about the destination as a whole points there.
-    pub place: Place,
+    pub place: SourcePosition,
     /// Set (group) id.
     pub set: i32,
     /// SIP URI.
@@ -34,15 +34,17 @@ impl SourceLine<'_> {
         }
     }
 
-    /// The destination, with its attributes read.
-    pub fn entry(&self) -> Result<Entry<'_>, Problem> {
+    /// The destination, with its attributes read; with `limits`, those too that limit more than `maxload` does.
+    pub fn entry(&self, limits: bool) -> Result<Entry<'_>, Problem> {
         let Self { place, set, flags, priority, .. } = *self;
         let told = |offset: usize, text: String| match place {
-            Place::Line(line, _) => (Place::Line(line, self.attrs_column + offset), text),
+            SourcePosition::Line(line, _) => (SourcePosition::Line(line, self.attrs_column + offset), text),
             // A row has no line to be found by: the set and the destination tell which it is.
-            Place::Row(_) => (place, format!("(set {set}, {}) attributes: {text}", shown(&self.uri))),
+            SourcePosition::Row(_) => {
+                (place, format!("(set {set}, {}) attributes: {text}", shown(&self.uri)))
+            }
         };
-        let attrs = Attrs::parse(&self.attrs).map_err(|(offset, text)| {
+        let attrs = Attrs::parse(&self.attrs, limits).map_err(|(offset, text)| {
             let (place, text) = told(offset, text);
             Problem::error(place, text)
         })?;

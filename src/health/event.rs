@@ -22,12 +22,13 @@ pub enum By {
     Script,
 }
 
-/// A destination goes up or down.
+/// A destination goes up or down, or a drain of it is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // as the event routes are called
-pub enum Event {
+pub enum DestinationEvent {
     Up,
     Down,
+    Drained,
 }
 
 impl Events {
@@ -37,14 +38,15 @@ impl Events {
     }
 
     /// The event that a change is, if it is one. `first`: nothing was known of the destination before.
-    pub fn event(self, by: By, from: Flags, to: Flags, first: bool) -> Option<Event> {
+    pub fn event(self, by: By, from: Flags, to: Flags, first: bool) -> Option<DestinationEvent> {
         if self == Self::OfProbes && by == By::Script {
             return None;
         }
-        // One that waits for its name to be looked up does not go up with that: nobody was told that it was down.
-        let [from, to] = [from, to].map(|flags| flags.without(Flags::UNRESOLVED));
+        // One that waits for its name to be looked up does not go up with that: nobody was told that it was down. Nor does one go
+        // down that is drained: what is told of that is its end.
+        let [from, to] = [from, to].map(|flags| flags.without(Flags::OWN));
         let changed = from.usable() != to.usable() || first && self == Self::FirstToo;
-        changed.then_some(if to.usable() { Event::Up } else { Event::Down })
+        changed.then_some(if to.usable() { DestinationEvent::Up } else { DestinationEvent::Down })
     }
 }
 
@@ -58,20 +60,22 @@ mod tests {
     #[test]
     fn only_a_change_between_usable_and_not_is_an_event() {
         let event = |from, to| Events::Changes.event(By::Probe, from, to, true);
-        assert_eq!(event(UP, DOWN), Some(Event::Down));
-        assert_eq!(event(DOWN, UP), Some(Event::Up));
+        assert_eq!(event(UP, DOWN), Some(DestinationEvent::Down));
+        assert_eq!(event(DOWN, UP), Some(DestinationEvent::Up));
         assert_eq!(event(DOWN, Flags::DISABLED), None);
         assert_eq!(event(UP, Flags::TRYING), None);
         assert_eq!(event(UP.with(Flags::UNRESOLVED), UP), None);
-        assert_eq!(event(UP.with(Flags::UNRESOLVED), DOWN), Some(Event::Down));
+        assert_eq!(event(UP.with(Flags::UNRESOLVED), DOWN), Some(DestinationEvent::Down));
+        assert_eq!(event(UP, UP.with(Flags::DRAINING)), None);
+        assert_eq!(event(UP.with(Flags::DRAINING), DOWN.with(Flags::DRAINING)), Some(DestinationEvent::Down));
     }
 
     #[test]
     fn the_mode_says_whose_changes_count_and_whether_the_first_finding_does() {
         assert_eq!(Events::OfProbes.event(By::Script, UP, DOWN, false), None);
-        assert_eq!(Events::OfProbes.event(By::Probe, UP, DOWN, false), Some(Event::Down));
-        assert_eq!(Events::FirstToo.event(By::Probe, UP, UP, true), Some(Event::Up));
-        assert_eq!(Events::FirstToo.event(By::Script, DOWN, DOWN, true), Some(Event::Down));
+        assert_eq!(Events::OfProbes.event(By::Probe, UP, DOWN, false), Some(DestinationEvent::Down));
+        assert_eq!(Events::FirstToo.event(By::Probe, UP, UP, true), Some(DestinationEvent::Up));
+        assert_eq!(Events::FirstToo.event(By::Script, DOWN, DOWN, true), Some(DestinationEvent::Down));
         assert_eq!(Events::FirstToo.event(By::Probe, UP, UP, false), None);
     }
 }

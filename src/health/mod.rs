@@ -9,6 +9,7 @@
 //! Not here: sending probes, the clock, events.
 #![forbid(unsafe_code)]
 
+pub mod drain;
 pub mod event;
 pub mod latency;
 pub mod mark;

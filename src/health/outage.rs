@@ -38,7 +38,7 @@ impl Outage {
         }
         let lasted = now.saturating_sub(self.since);
         let too_long = !terms.known || terms.hold.is_some_and(|hold| lasted >= hold);
-        if !too_long || core::mem::replace(&mut self.told, true) || !flags.usable() {
+        if !too_long || core::mem::replace(&mut self.told, true) || !flags.serves() {
             return None;
         }
         self.down = true;

@@ -5,7 +5,7 @@ use crate::dest::Flags;
 
 /// `ds_probing_mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum ProbingMode {
     /// 0: those with the probing flag, once; the first answer takes the flag away.
     Once,
     /// 1: all.
@@ -16,7 +16,7 @@ pub enum Mode {
     Flagged,
 }
 
-impl Mode {
+impl ProbingMode {
     /// The mode of this number.
     pub fn from_number(number: i32) -> Option<Self> {
         [Self::Once, Self::All, Self::Inactive, Self::Flagged].get(usize::try_from(number).ok()?).copied()
@@ -44,7 +44,7 @@ impl Mode {
 /// The state and the streak after a probe succeeded or failed. `None` if the destination is no longer probed: the answer is
 /// ignored, so what an operator disabled stays disabled.
 pub fn answered(
-    mode: Mode,
+    mode: ProbingMode,
     flags: Flags,
     streak: u32,
     good: bool,
@@ -53,7 +53,11 @@ pub fn answered(
     if !mode.probes(flags) {
         return None;
     }
-    let goes_on = if good { matches!(mode, Mode::All | Mode::Flagged) } else { mode != Mode::Once };
+    let goes_on = if good {
+        matches!(mode, ProbingMode::All | ProbingMode::Flagged)
+    } else {
+        mode != ProbingMode::Once
+    };
     let report = if good { Flags::default() } else { Flags::TRYING };
     let report = if goes_on { report.with(Flags::PROBING) } else { report };
     Some(mark(flags, streak, report, thresholds))
@@ -63,7 +67,8 @@ pub fn answered(
 mod tests {
     use super::*;
 
-    const ALL: [Mode; 4] = [Mode::Once, Mode::All, Mode::Inactive, Mode::Flagged];
+    const ALL: [ProbingMode; 4] =
+        [ProbingMode::Once, ProbingMode::All, ProbingMode::Inactive, ProbingMode::Flagged];
     const AT_ONCE: Thresholds = Thresholds { failures: 1, replies: 1 };
 
     #[test]
@@ -84,17 +89,17 @@ mod tests {
                 assert_eq!(answered(mode, Flags(1 | 4 | 8), 0, good, AT_ONCE), None);
             }
         }
-        assert_eq!(answered(Mode::Flagged, Flags::INACTIVE, 0, true, AT_ONCE), None);
+        assert_eq!(answered(ProbingMode::Flagged, Flags::INACTIVE, 0, true, AT_ONCE), None);
     }
 
     #[test]
     fn the_first_mode_probes_once() {
-        assert_eq!(answered(Mode::Once, Flags(8), 0, true, AT_ONCE), Some((Flags(0), 0)));
-        assert_eq!(answered(Mode::Once, Flags(8), 0, false, AT_ONCE), Some((Flags(1), 0)));
+        assert_eq!(answered(ProbingMode::Once, Flags(8), 0, true, AT_ONCE), Some((Flags(0), 0)));
+        assert_eq!(answered(ProbingMode::Once, Flags(8), 0, false, AT_ONCE), Some((Flags(1), 0)));
     }
 
     #[test]
     fn options_stay() {
-        assert_eq!(answered(Mode::All, Flags(16), 0, false, AT_ONCE), Some((Flags(16 | 8 | 1), 0)));
+        assert_eq!(answered(ProbingMode::All, Flags(16), 0, false, AT_ONCE), Some((Flags(16 | 8 | 1), 0)));
     }
 }

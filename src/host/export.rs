@@ -1,5 +1,6 @@
 //! The C structures in which a module exports functions and parameters. The table itself is in [`crate::module`].
 
+use super::arguments::Signature;
 use super::ffi;
 use super::script::{Argument, Kind};
 use super::variable::Variable;
@@ -198,7 +199,7 @@ pub const fn name(name: &'static CStr) -> &'static str {
     }
 }
 
-/// What `system.methodHelp` says: a line, and the end.
+/// What `kamcmd help` (`system.methodHelp`) says: a line, and the end.
 #[repr(transparent)]
 pub struct Help([*const c_char; 2]);
 
@@ -206,10 +207,41 @@ pub struct Help([*const c_char; 2]);
 unsafe impl Sync for Help {}
 
 impl Help {
-    /// One line.
-    pub const fn new(line: &'static CStr) -> Self {
-        Self([line.as_ptr(), null()])
+    /// One line, with the zero byte of C at its end.
+    pub const fn new(line: &'static [u8]) -> Self {
+        assert!(matches!(line, [.., 0]));
+        Self([line.as_ptr().cast(), null()])
     }
+}
+
+/// A line of help: what a command does, then its usage. With `N` 0 only its length is counted.
+#[allow(clippy::indexing_slicing)] // while it compiles
+pub const fn help<const N: usize>(about: &CStr, signature: &Signature) -> (usize, [u8; N]) {
+    const fn put<const N: usize>(to: &mut (usize, [u8; N]), mut text: &[u8]) {
+        while let Some((first, rest)) = text.split_first() {
+            if to.0 < N {
+                to.1[to.0] = *first;
+            }
+            to.0 += 1;
+            text = rest;
+        }
+    }
+    let mut line = (0, [0; N]);
+    put(&mut line, about.to_bytes());
+    put(&mut line, b". Usage: ");
+    put(&mut line, signature.name.as_bytes());
+    let mut at = 0;
+    while at < signature.arguments.len() {
+        put(&mut line, if at < signature.required { b" " } else { b" [" });
+        put(&mut line, signature.arguments[at].name.as_bytes());
+        at += 1;
+    }
+    while at > signature.required {
+        put(&mut line, b"]");
+        at -= 1;
+    }
+    put(&mut line, &[0]);
+    line
 }
 
 impl Command {
@@ -377,13 +409,15 @@ macro_rules! rpc_command {
         $name:literal, ($($kind:ident $argument:literal),* $(; $($okind:ident $optional:literal),*)?),
         $help:literal, $function:path
     ) => {{
-        static HELP: $crate::host::export::Help = $crate::host::export::Help::new($help);
         const SIGNATURE: $crate::host::arguments::Signature = $crate::host::arguments::Signature {
             name: $crate::host::export::name($name),
             arguments: &[$($crate::argument!($kind = $argument),)* $($($crate::argument!($okind = $optional)),*)?],
             required: <[&str]>::len(&[$($argument),*]),
         };
         const { assert!(SIGNATURE.arguments.len() <= $crate::host::rpc::MOST, "too many arguments") };
+        const LEN: usize = $crate::host::export::help::<0>($help, &SIGNATURE).0;
+        static LINE: [u8; LEN] = $crate::host::export::help::<LEN>($help, &SIGNATURE).1;
+        static HELP: $crate::host::export::Help = $crate::host::export::Help::new(&LINE);
         unsafe extern "C" fn entry(rpc: *mut $crate::host::export::RawRpc, ctx: *mut ::core::ffi::c_void) {
             // SAFETY: called by the host with what it declares.
             unsafe { $crate::host::rpc::enter(rpc, ctx, &SIGNATURE, $function) }

@@ -90,6 +90,22 @@ impl Message {
         NonNull::new(msg).filter(|_| !faked).map(Self)
     }
 
+    /// Reads a text as the host reads what arrives, if it is a message, for `then`.
+    pub(super) fn of_text(text: &[u8], then: impl FnOnce(&Self)) {
+        // The host looks for an end, and may write between headers.
+        let mut text = [text, b"\0"].concat();
+        // SAFETY: a struct of numbers and addresses, for which zero is the empty value that the host starts from too.
+        let mut msg: ffi::sip_msg = unsafe { core::mem::zeroed() };
+        msg.buf = text.as_mut_ptr().cast();
+        msg.len = (text.len() - 1) as _;
+        // SAFETY: the text lives, and stays in its place, for longer than the message.
+        if unsafe { ffi::parse_msg(msg.buf, msg.len as _, &raw mut msg) } == 0 {
+            then(&Self(NonNull::from(&mut msg)));
+        }
+        // SAFETY: what was parsed is given back; nobody uses the message any more.
+        unsafe { ffi::free_sip_msg(&raw mut msg) };
+    }
+
     pub(super) fn raw(&self) -> &ffi::sip_msg {
         // SAFETY: valid for as long as `self` (see `from_host`).
         unsafe { self.0.as_ref() }

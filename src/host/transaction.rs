@@ -51,8 +51,8 @@ pub struct Follower {
     pub matters: fn(&Message) -> bool,
     /// Nobody has answered it.
     pub timed_out: fn(&Message),
-    /// The host makes a request of its own (a BYE, say): its text.
-    pub made: fn(&[u8]),
+    /// The host makes a request of its own (a BYE, say).
+    pub made: fn(&Message),
 }
 
 static WATCHER: OnceLock<Watcher> = OnceLock::new();
@@ -204,6 +204,12 @@ impl Cell {
         unsafe { ffi::shim_tm_branches(self.0.as_ptr()) }.try_into().unwrap_or(0)
     }
 
+    /// Whether it has a branch, besides those that stand for a suspended request.
+    fn has_tried(self) -> bool {
+        // SAFETY: as above.
+        unsafe { ffi::shim_tm_has_tried(self.0.as_ptr()) != 0 }
+    }
+
     fn has_failed(self, branch: u16) -> bool {
         branch < self.branches() && self.status(branch) >= 300
     }
@@ -237,20 +243,21 @@ impl Cell {
 
 /// How a reply belongs to a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reply {
+pub enum Reply<'a> {
     /// There is none.
     None,
     /// It came in one that is not watched.
     Unwatched,
-    /// It came on this branch of one that is.
-    On(Branch),
+    /// It came on this branch of one that is; the CSeq number of that one's request. (In the reply, a host that counts for a
+    /// user agent may have put another.)
+    On(Branch, &'a [u8]),
 }
 
 /// The reply in this process for which this module, not `tm`, looked up the transaction.
 static LOOKED_UP: AtomicU32 = AtomicU32::new(0);
 
 /// The transaction and branch on which the reply at hand came.
-pub fn of_reply(reply: &Message) -> Reply {
+pub fn of_reply(reply: &Message) -> Reply<'_> {
     let mut branch: c_int = -1;
     if Cell::current().is_none() {
         LOOKED_UP.store(reply.id(), Ordering::Relaxed);
@@ -263,7 +270,9 @@ pub fn of_reply(reply: &Message) -> Reply {
     let Some(cell) = Cell::current() else { return Reply::None };
     match u16::try_from(branch) {
         Ok(branch) if cell.word().is_some() && branch < cell.branches() => {
-            Reply::On(Branch { transaction: cell.transaction(), number: branch })
+            // SAFETY: the host keeps the transaction until it has dealt with the reply.
+            let request = unsafe { cell.request() };
+            Reply::On(Branch { transaction: cell.transaction(), number: branch }, request.cseq_number)
         }
         _ => Reply::Unwatched,
     }
@@ -282,10 +291,8 @@ pub(super) fn let_go(reply: &Message) {
 /// The transaction whose branches have all failed, if the script handles that.
 pub fn failed(request: &Message) -> Option<Transaction> {
     // A route that goes on with a suspended request is one for the host, too; nothing has failed there.
-    let cell = Cell::current().filter(|_| request.is_in_failure_route())?;
-    // SAFETY: as in `Cell`.
-    let tried = unsafe { ffi::shim_tm_has_tried(cell.0.as_ptr()) } != 0;
-    tried.then(|| cell.transaction())
+    let cell = Cell::current().filter(|cell| request.is_in_failure_route() && cell.has_tried())?;
+    Some(cell.transaction())
 }
 
 /// Whether the script has suspended the request at hand.
@@ -306,9 +313,14 @@ pub fn is_relayed() -> bool {
     Cell::current().is_some_and(|cell| cell.branches() > 0)
 }
 
+/// Whether the request at hand has a transaction that was told to send it on, though that may have failed.
+pub fn has_tried() -> bool {
+    Cell::current().is_some_and(Cell::has_tried)
+}
+
 /// Whether the request at hand has a transaction that has sent it on.
 pub fn has_sent() -> bool {
-    Cell::current().is_some_and(|cell| (0..cell.branches()).any(was_sent))
+    has_tried() && Cell::current().is_some_and(|cell| (0..cell.branches()).any(was_sent))
 }
 
 /// The transaction of the request at hand.
@@ -468,6 +480,6 @@ unsafe extern "C" fn made(cell: *mut ffi::cell, _: c_int, _: *mut ffi::tmcb_para
     guard((), || {
         let Some((follower, cell)) = FOLLOWER.get().zip(NonNull::new(cell)) else { return };
         // SAFETY: the host's new transaction, for the time of the call; the text is that of its request.
-        (follower.made)(unsafe { text::bytes(ffi::shim_tm_request(cell.as_ptr())) });
+        Message::of_text(unsafe { text::bytes(ffi::shim_tm_request(cell.as_ptr())) }, follower.made);
     });
 }

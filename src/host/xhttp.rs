@@ -1,8 +1,14 @@
 //! HTTP requests and their answers, through the server's module `xhttp`.
+//!
+//! The answer to HEAD has the headers of that to GET, with its `Content-Length`, and no body (RFC 9110 sections 8.6 and 9.3.2). The
+//! host writes that header from the body. So it gets the whole answer, and the module `sl`, which sends it, calls us before: there
+//! the body is cut off.
 
 use super::message::Message;
-use super::{ffi, text};
+use super::{ffi, guard::guard, text};
 use core::ffi::c_int;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicI32, Ordering};
 use std::sync::OnceLock;
 
 static API: OnceLock<ffi::xhttp_api_t> = OnceLock::new();
@@ -71,7 +77,39 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
 }
 
-/// Answers the request at hand; false if `xhttp` is not loaded or cannot.
+/// Bytes at the end of the answer that this process is about to send which are not sent: the body, where HEAD was asked.
+static CUT: AtomicI32 = AtomicI32::new(0);
+
+/// Whether `sl` calls us in this process before it sends.
+fn can_cut() -> bool {
+    static CALLS: OnceLock<bool> = OnceLock::new();
+    *CALLS.get_or_init(|| {
+        // SAFETY: zeros are no functions.
+        let mut api: ffi::sl_api_t = unsafe { core::mem::zeroed() };
+        // SAFETY: the struct is ours to fill.
+        let bound = unsafe { ffi::shim_bind_sl(&raw mut api) } >= 0;
+        let Some(register) = api.register_cb.filter(|_| bound) else { return false };
+        let mut callback = ffi::sl_cbelem_t {
+            type_: ffi::SLCB_REPLY_READY,
+            cbf: Some(ready),
+            cbp: null_mut(),
+            next: null_mut(),
+        };
+        // SAFETY: the host copies the struct into a list of this process.
+        unsafe { register(&raw mut callback) >= 0 }
+    })
+}
+
+unsafe extern "C" fn ready(what: *mut ffi::sl_cbp_t) {
+    guard((), || {
+        let cut = CUT.swap(0, Ordering::Relaxed);
+        // SAFETY: the host's, for the time of the call. It frees the text by its address, which stays.
+        let reply = unsafe { what.as_ref().and_then(|what| what.reply.as_mut()) };
+        reply.into_iter().for_each(|reply| reply.len = (reply.len - cut).max(0));
+    });
+}
+
+/// Answers the request at hand, without the body if that is a HEAD; false if `xhttp` is not loaded or cannot.
 pub fn reply(msg: &mut Message, answer: &Answer<'_>) -> bool {
     let Some(reply) = API.get().and_then(|api| api.reply) else { return false };
     let (code, reason) = answer.status;
@@ -86,7 +124,18 @@ pub fn reply(msg: &mut Message, answer: &Answer<'_>) -> bool {
         }
     }
     let mut reason = text::lent(reason.as_bytes());
-    let (mut kind, mut body) = (text::lent(answer.kind.as_bytes()), text::lent(answer.body));
+    let is_head = Request::of(msg).is_some_and(|request| request.method() == b"HEAD");
+    let is_cut = is_head && can_cut();
+    // Without memory for the callback Content-Length is 0.
+    let body = if is_head && !is_cut { &[] } else { answer.body };
+    let (mut kind, mut body) = (text::lent(answer.kind.as_bytes()), text::lent(body));
+    if is_cut {
+        CUT.store(body.len, Ordering::Relaxed);
+    }
     // SAFETY: the host only reads the texts, and copies what it keeps.
-    unsafe { reply(msg.as_ptr(), code.into(), &raw mut reason, &raw mut kind, &raw mut body) >= 0 }
+    let sent =
+        unsafe { reply(msg.as_ptr(), code.into(), &raw mut reason, &raw mut kind, &raw mut body) >= 0 };
+    // Where it was not sent.
+    CUT.store(0, Ordering::Relaxed);
+    sent
 }

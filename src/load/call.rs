@@ -100,9 +100,9 @@ impl Call {
         leg::counted(self.legs())
     }
 
-    /// The records of the destinations to which this transaction has sent it.
-    pub fn sent_in(&self, transaction: Option<Transaction>) -> impl Iterator<Item = u32> + '_ {
-        let is_of = move |leg: &&Leg| transaction.is_some_and(|transaction| leg.is_of(transaction));
+    /// The records of the destinations to which the transaction has sent it that has failed.
+    pub fn sent_before(&self, invite: Invite) -> impl Iterator<Item = u32> + '_ {
+        let is_of = move |leg: &&Leg| invite.failed.is_some_and(|failed| leg.is_of(failed, invite.cseq));
         self.legs().iter().filter(is_of).map(|leg| leg.record())
     }
 
@@ -164,7 +164,7 @@ impl Call {
         self.retain(|leg| !leg.is_open() || leg.is_watched());
         for leg in self.legs_mut().iter_mut().filter(|leg| leg.phase() == Phase::Early) {
             let over = match failed {
-                Some(transaction) => leg.is_of(transaction) && leg.cseq() == cseq,
+                Some(transaction) => leg.is_of(transaction, cseq),
                 // The same INVITE on two ways (a spiral, a fork before this server) has one number.
                 None => leg.cseq() != cseq,
             };
@@ -189,11 +189,10 @@ impl Call {
 
     /// Its request goes out to the destination of this record on this branch.
     pub fn sent(&mut self, record: u32, branch: Branch, invite: Invite) {
-        if self.legs().iter().any(|leg| leg.is_on(branch) && leg.cseq() == invite.cseq) {
+        // One that was answered there may be of an earlier INVITE.
+        if self.legs().iter().any(|leg| leg.is_open() && leg.is_on(branch, invite.cseq)) {
             return;
         }
-        // An earlier INVITE's branch may have the same short number.
-        self.retain(|leg| leg.counts() || !leg.is_on(branch));
         let chosen = |leg: &&mut Leg| leg.is_open() && !leg.is_watched() && leg.record() == record;
         let leg = Leg::new(record, Way::On(branch), invite.cseq, invite.now);
         match self.legs_mut().iter_mut().find(chosen) {
@@ -202,11 +201,13 @@ impl Call {
         }
     }
 
-    /// The script has ended: what becomes of a choice that it did not send. Legs on branches that could not be sent are
-    /// forgotten (`is_alive` says which can be answered).
-    pub fn script_ended(&mut self, unsent: Unsent, mut is_alive: impl FnMut(Branch) -> bool) {
+    /// The script for an INVITE has ended: what becomes of a choice that it did not send. Its legs on branches that could not be
+    /// sent are forgotten (`is_alive` says which can be answered). Legs of another INVITE of the call stay, though their branches
+    /// may have the same short numbers.
+    pub fn script_ended(&mut self, cseq: u16, unsent: Unsent, is_alive: impl Fn(Branch) -> bool) {
         self.retain(|leg| match leg.way() {
-            Way::Ahead if leg.is_open() => match unsent {
+            _ if !leg.is_open() || leg.cseq() != cseq => true,
+            Way::Ahead => match unsent {
                 Unsent::Forgotten => false,
                 Unsent::Forwarded => {
                     *leg = leg.going(Way::Unwatched);
@@ -214,16 +215,14 @@ impl Call {
                 }
                 Unsent::OfAnother => true,
             },
-            Way::On(branch) => !leg.is_open() || is_alive(branch),
-            Way::Ahead | Way::Unwatched => true,
+            Way::On(branch) => is_alive(branch),
+            Way::Unwatched => true,
         });
     }
 
     /// Branches of a transaction that were given up, or refused: their legs count no more. They may still be answered.
     pub fn given_up(&mut self, transaction: Transaction, invite: Invite, is_over: impl Fn(Branch) -> bool) {
-        let of_it = |leg: &&mut Leg| {
-            leg.phase() == Phase::Early && leg.is_of(transaction) && leg.cseq() == invite.cseq
-        };
+        let of_it = |leg: &&mut Leg| leg.phase() == Phase::Early && leg.is_of(transaction, invite.cseq);
         for leg in self.legs_mut().iter_mut().filter(of_it) {
             if matches!(leg.way(), Way::On(branch) if is_over(branch)) {
                 *leg = leg.released(invite.now);
@@ -240,7 +239,7 @@ impl Call {
         answered: impl Fn(Branch) -> bool,
     ) {
         self.retain(|leg| match leg.way() {
-            Way::On(branch) if leg.is_of(transaction) && leg.is_open() && leg.cseq() == invite.cseq => {
+            Way::On(branch) if leg.is_open() && leg.is_of(transaction, invite.cseq) => {
                 let up = leg.phase() == Phase::Early && answered(branch);
                 if up {
                     *leg = leg.confirmed(0, invite.now);

@@ -14,7 +14,7 @@
 //! (section 12.2.1.2). A CANCEL has no effect once the INVITE was answered (section 9.1). A leg released by CANCEL, or
 //! by a BYE in the early dialog, is remembered for a while, because the 2xx may be on its way.
 //!
-//! Which leg: a reply names the branch that it came on. Where no transaction is known, it is the leg that was selected
+//! Which leg: a reply names the branch that it came on, and the INVITE that it answers. Where no transaction is known, it is the leg that was selected
 //! last. Inside a dialog the tags tell: a 2xx with another To-tag is another dialog (section 13.2.2.4), which needs a BYE
 //! of its own.
 
@@ -37,16 +37,16 @@ pub enum Event {
 /// Which legs a message is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
-    /// A reply that came on this branch.
-    Branch(Branch),
+    /// A reply that came on this branch, to the INVITE with this CSeq number (cut to 16 bits).
+    Branch(Branch, u16),
     /// A reply in a transaction that nothing watches: of a re-INVITE, say.
     OtherTransaction,
     /// A reply without a transaction.
     NoTransaction,
     /// A request.
     Request,
-    /// A request whose branches in this transaction have all failed.
-    Failed(Transaction),
+    /// A request whose branches in this transaction have all failed; its CSeq number.
+    Failed(Transaction, u16),
 }
 
 impl Event {
@@ -109,7 +109,7 @@ impl Call {
 
     fn answered(&mut self, news: &News) -> bool {
         let &News { about, tags, now, timer, .. } = news;
-        let on = |leg: &Leg| matches!(about, About::Branch(branch) if leg.is_on(branch));
+        let on = |leg: &Leg| matches!(about, About::Branch(branch, cseq) if leg.is_on(branch, cseq));
         let known = |leg: &Leg| leg.tag() != 0 && [tags.to, tags.from].contains(&leg.tag());
         let legs = self.legs_mut();
         if let Some(leg) = legs.iter_mut().find(|leg| leg.is_open() && on(leg)) {
@@ -121,8 +121,8 @@ impl Call {
             return true;
         } else {
             let unwatched =
-                |leg: &Leg| !matches!(about, About::Branch(_)) && leg.is_open() && !leg.is_watched();
-            let dialog = |leg: &Leg| on(leg) || !matches!(about, About::Branch(_)) && !leg.is_open();
+                |leg: &Leg| !matches!(about, About::Branch(..)) && leg.is_open() && !leg.is_watched();
+            let dialog = |leg: &Leg| on(leg) || !matches!(about, About::Branch(..)) && !leg.is_open();
             let last = legs.iter().rposition(unwatched).or_else(|| legs.iter().rposition(dialog));
             let Some(leg) = last.and_then(|at| legs.get_mut(at)) else { return false };
             let beside = !leg.is_open() && leg.tag() != 0;
@@ -151,7 +151,7 @@ impl Call {
         self.retain(|leg| {
             !leg.is_open()
                 || match news.about {
-                    About::Branch(branch) => !leg.is_on(branch),
+                    About::Branch(branch, cseq) => !leg.is_on(branch, cseq),
                     // A re-INVITE, if there is a dialog.
                     _ => dialog || leg.is_watched(),
                 }
@@ -159,7 +159,7 @@ impl Call {
     }
 
     fn lost(&mut self, news: &News) -> bool {
-        if matches!(news.about, About::Branch(_)) || self.legs().iter().all(|leg| leg.is_open()) {
+        if matches!(news.about, About::Branch(..)) || self.legs().iter().all(|leg| leg.is_open()) {
             return self.refused(news);
         }
         self.end_dialog(news.tags)
@@ -185,12 +185,20 @@ impl Call {
     }
 
     /// The dialog with these tags is over. If the call has only one dialog, it is that one, even if the tags differ.
+    ///
+    /// A copy of its INVITE that came after the answer, and went there without a transaction, gets no answer of its own: its leg ends
+    /// here, too.
     fn end_dialog(&mut self, tags: Tags) -> bool {
         let is_named = |leg: &Leg| leg.tag() != 0 && [tags.to, tags.from].contains(&leg.tag());
         let named = self.legs().iter().any(is_named);
+        let is_over = |leg: &Leg| {
+            !leg.is_open() && if named { is_named(leg) } else { leg.tag() == 0 || !leg.is_forked() }
+        };
+        let before = self.clone();
+        let ended_at = |record| before.legs().iter().any(|leg| is_over(leg) && leg.record() == record);
         self.retain(|leg| {
-            let over = if named { is_named(leg) } else { leg.tag() == 0 || !leg.is_forked() };
-            leg.is_open() || !over
+            let is_copy = leg.is_open() && !leg.is_watched();
+            !(is_over(leg) || is_copy && ended_at(leg.record()))
         })
     }
 
@@ -198,8 +206,8 @@ impl Call {
         let mut fits = false;
         self.retain(|leg| {
             let meant = match news.about {
-                About::Branch(branch) => leg.is_on(branch),
-                About::Failed(transaction) => leg.is_of(transaction) || !leg.is_watched(),
+                About::Branch(branch, cseq) => leg.is_on(branch, cseq),
+                About::Failed(transaction, cseq) => leg.is_of(transaction, cseq) || !leg.is_watched(),
                 _ => true,
             };
             match leg.phase() {

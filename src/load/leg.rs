@@ -31,18 +31,21 @@ impl Phase {
     }
 }
 
-/// A transaction of the server, as a short number: 1 to 2 047. Two transactions of one Call-ID seldom have the same.
+/// A transaction of the server, as a short number of 11 bits. With the CSeq number of its request ([`Leg::is_on`]) it names one
+/// transaction of a call: the server derives the index from the Call-ID and the CSeq number, and numbers the transactions of one
+/// index with consecutive labels. So two for one INVITE have different short numbers, unless 2 047 others of that index began
+/// between them, and two that have the same short number are for INVITEs with different CSeq numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transaction(u16);
 
 const BRANCH_BITS: u32 = 5;
-const MAX_TRANSACTION: u32 = (1 << (16 - BRANCH_BITS)) - 1;
+const TRANSACTION_BITS: u32 = 16 - BRANCH_BITS;
 
 impl Transaction {
     /// From the server's index and label of the transaction.
     pub const fn of(index: u32, label: u32) -> Self {
-        let mixed = (index ^ label.rotate_left(16)).wrapping_mul(0x9E37_79B1) >> 8;
-        Self((mixed % MAX_TRANSACTION + 1) as u16)
+        let start = index.wrapping_mul(0x9E37_79B1) >> (32 - TRANSACTION_BITS);
+        Self((start.wrapping_add(label) & ((1 << TRANSACTION_BITS) - 1)) as u16)
     }
 }
 
@@ -91,8 +94,8 @@ pub enum Way {
     On(Branch),
 }
 
+/// No branch has this word or the next, since in both the lower bits, one more than a branch's number, are 0.
 const UNWATCHED: u16 = 0;
-/// No branch has this word, since none has the number 0.
 const AHEAD: u16 = 1 << BRANCH_BITS;
 
 /// A leg in twelve bytes.
@@ -177,14 +180,20 @@ impl Leg {
         matches!(self.way(), Way::On(_))
     }
 
-    /// Whether its request went out on this branch.
-    pub fn is_on(self, branch: Branch) -> bool {
-        self.way() == Way::On(branch)
+    /// Whether its request, the INVITE with this CSeq number, went out on this branch. The branch alone does not tell: those of
+    /// two INVITEs of a call may have the same short number.
+    pub fn is_on(self, branch: Branch, cseq: u16) -> bool {
+        self.way() == Way::On(branch) && self.may_have(cseq)
     }
 
-    /// Whether its request went out on a branch of this transaction.
-    pub fn is_of(self, transaction: Transaction) -> bool {
-        matches!(self.way(), Way::On(branch) if branch.transaction() == transaction)
+    /// The same of a branch of this transaction.
+    pub fn is_of(self, transaction: Transaction, cseq: u16) -> bool {
+        matches!(self.way(), Way::On(branch) if branch.transaction() == transaction) && self.may_have(cseq)
+    }
+
+    /// Of one that was answered the number is not known any more.
+    fn may_have(self, cseq: u16) -> bool {
+        !self.is_open() || self.cseq() == cseq
     }
 
     /// The hash of the To-tag that answered; 0 while there is none, or none is known.
@@ -323,12 +332,16 @@ mod tests {
         }
     }
 
+    /// Those of one INVITE (a spiral, a fork before this server) follow one another at one index.
     #[test]
-    fn branches_of_one_transaction_differ() {
-        let transaction = Transaction::of(77, 1_234_567);
-        let all: std::collections::HashSet<u16> =
-            (0..31).map(|number| Branch::of(transaction, number).0).collect();
-        assert_eq!(all.len(), 31);
-        assert!(!all.contains(&AHEAD) && !all.contains(&UNWATCHED));
+    fn branches_of_the_transactions_of_one_invite_differ() {
+        let first_labels = [0, 1_234_567, u32::MAX - 900];
+        for (index, first) in first_labels.into_iter().flat_map(|first| [(0, first), (65_535, first)]) {
+            let transactions = (0..2_048).map(|at| Transaction::of(index, first.wrapping_add(at)));
+            let branches = transactions.flat_map(|one| (0..31).map(move |number| Branch::of(one, number).0));
+            let all: std::collections::HashSet<u16> = branches.collect();
+            assert_eq!(all.len(), 2_048 * 31, "index {index}, from label {first}");
+            assert!(!all.contains(&AHEAD) && !all.contains(&UNWATCHED));
+        }
     }
 }

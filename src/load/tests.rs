@@ -33,7 +33,7 @@ fn after(events: &[Event]) -> Call {
     let mut call = sent();
     for &event in events {
         let about = match event {
-            Event::Answered | Event::Refused | Event::Lost => About::Branch(branch(0)),
+            Event::Answered | Event::Refused | Event::Lost => About::Branch(branch(0), 1),
             _ => About::Request,
         };
         call.on(&news(event, about, 7));
@@ -49,7 +49,7 @@ fn loads(call: &Call) -> Vec<u32> {
 fn an_answer_that_crosses_the_cancel_counts_again_until_its_bye() {
     let mut call = after(&[Event::Cancelled]);
     assert!(!call.counts());
-    let effect = call.on(&news(Event::Answered, About::Branch(branch(0)), 7));
+    let effect = call.on(&news(Event::Answered, About::Branch(branch(0), 1), 7));
     assert_eq!((effect, loads(&call)), (Effect { fits: true, crossed: true }, vec![5]));
     assert!(call.on(&news(Event::Ended, About::Request, 7)).fits);
     assert!(call.is_empty());
@@ -85,9 +85,9 @@ fn being_seen_refreshes_only_a_confirmed_call() {
 #[test]
 fn who_answers_elsewhere_does_not_count_here() {
     let mut call = sent();
-    assert!(!call.on(&news(Event::Answered, About::Branch(branch(1)), 7)).fits);
+    assert!(!call.on(&news(Event::Answered, About::Branch(branch(1), 1), 7)).fits);
     assert_eq!(call, sent());
-    call.on(&news(Event::Refused, About::Branch(branch(0)), 8));
+    call.on(&news(Event::Refused, About::Branch(branch(0), 1), 8));
     assert!(call.is_empty());
 }
 
@@ -95,25 +95,60 @@ fn who_answers_elsewhere_does_not_count_here() {
 fn without_a_transaction_it_is_the_last_selection_that_answered() {
     let mut call = Call::default();
     call.choose(5, invite(1));
-    call.script_ended(Unsent::Forwarded, |_| true);
+    call.script_ended(1, Unsent::Forwarded, |_| true);
     call.on(&news(Event::Answered, About::NoTransaction, 7));
     assert_eq!(call.legs()[0].phase(), Phase::Confirmed);
     let mut call = Call::default();
     call.choose(5, invite(1));
-    call.script_ended(Unsent::Forwarded, |_| true);
+    call.script_ended(1, Unsent::Forwarded, |_| true);
     call.on(&news(Event::Refused, About::NoTransaction, 7));
     assert!(call.is_empty());
+}
+
+/// Without a transaction nothing tells that it came before; whether its script or the BYE's ends first.
+#[test]
+fn a_copy_of_an_answered_invite_ends_with_its_call() {
+    for ended in [false, true] {
+        let mut call = Call::default();
+        call.choose(5, invite(1));
+        call.script_ended(1, Unsent::Forwarded, |_| true);
+        call.on(&news(Event::Answered, About::NoTransaction, 7));
+        call.stay(5, invite(1));
+        if ended {
+            call.script_ended(1, Unsent::Forwarded, |_| true);
+        }
+        call.on(&news(Event::Answered, About::NoTransaction, 7));
+        assert_eq!(loads(&call), [5]);
+        assert!(call.on(&news(Event::Ended, About::Request, 7)).fits);
+        assert!(call.is_empty());
+    }
 }
 
 #[test]
 fn what_was_chosen_and_not_sent_is_forgotten_when_the_script_ends() {
     let mut call = Call::default();
     call.choose(5, invite(1));
-    call.script_ended(Unsent::Forgotten, |_| true);
+    call.script_ended(1, Unsent::Forgotten, |_| true);
     assert!(call.is_empty());
     let mut call = sent();
-    call.script_ended(Unsent::Forgotten, |one| one != branch(0));
+    call.script_ended(1, Unsent::Forgotten, |one| one != branch(0));
     assert!(call.is_empty());
+}
+
+#[test]
+fn what_one_script_could_not_send_is_forgotten_and_not_what_the_next_invite_has_under_the_same_number() {
+    let mut call = sent();
+    call.choose(6, invite(2));
+    call.sent(6, branch(0), invite(2));
+    call.script_ended(1, Unsent::Forgotten, |one| one != branch(0));
+    assert_eq!((call.legs().len(), loads(&call)), (1, vec![6]));
+    // Nor what the next one has chosen and not sent yet.
+    let mut call = sent();
+    call.choose(6, invite(2));
+    call.script_ended(1, Unsent::Forgotten, |_| true);
+    assert_eq!(loads(&call), [6]);
+    call.script_ended(2, Unsent::Forgotten, |_| true);
+    assert!(!call.counts());
 }
 
 #[test]
@@ -121,11 +156,11 @@ fn a_copy_of_the_request_leaves_what_was_chosen_for_the_first_one() {
     let mut call = Call::default();
     call.choose(5, invite(1));
     assert!(!call.stay(5, invite(1)));
-    call.script_ended(Unsent::OfAnother, |_| true);
+    call.script_ended(1, Unsent::OfAnother, |_| true);
     assert_eq!(loads(&call), [5]);
     let mut call = sent();
     assert!(call.stay(5, invite(1)));
-    call.script_ended(Unsent::Forgotten, |_| true);
+    call.script_ended(1, Unsent::Forgotten, |_| true);
     assert_eq!(call, sent());
 }
 
@@ -135,8 +170,8 @@ fn a_late_answer_after_a_failover_takes_the_count_along() {
     call.choose(6, Invite { failed: Some(T), ..invite(1) });
     call.sent(6, branch(1), invite(1));
     assert_eq!(loads(&call), [6]);
-    call.on(&news(Event::Answered, About::Branch(branch(0)), 7));
-    call.on(&news(Event::Refused, About::Branch(branch(1)), 8));
+    call.on(&news(Event::Answered, About::Branch(branch(0), 1), 7));
+    call.on(&news(Event::Refused, About::Branch(branch(1), 1), 8));
     assert_eq!(loads(&call), [5]);
 }
 
@@ -144,7 +179,7 @@ fn a_late_answer_after_a_failover_takes_the_count_along() {
 fn each_of_two_answers_that_a_gateway_forked_needs_a_bye_of_its_own() {
     let mut call = sent();
     for tag in [7, 8, 7, 8] {
-        call.on(&news(Event::Answered, About::Branch(branch(0)), tag));
+        call.on(&news(Event::Answered, About::Branch(branch(0), 1), tag));
     }
     assert_eq!((call.legs().len(), loads(&call)), (2, vec![5]));
     assert!(!call.on(&news(Event::Ended, About::Request, 9)).fits);
@@ -152,7 +187,7 @@ fn each_of_two_answers_that_a_gateway_forked_needs_a_bye_of_its_own() {
     assert!(!call.on(&news(Event::Ended, About::Request, 8)).fits);
     assert_eq!(loads(&call), [5]);
     let mut call = sent();
-    call.on(&news(Event::Answered, About::Branch(branch(0)), 7));
+    call.on(&news(Event::Answered, About::Branch(branch(0), 1), 7));
     call.on(&news(Event::Answered, About::NoTransaction, 8));
     // A BYE of the gateway: its tag is in From.
     call.on(&News { tags: Tags { to: 1, from: 7 }, ..news(Event::Ended, About::Request, 0) });
@@ -256,12 +291,12 @@ proptest! {
                     if model[at].pending || !model[at].dialogs.is_empty() {
                         model[at].pending = false;
                         model[at].dialogs.insert(tag);
-                        call.on(&news(Event::Answered, About::Branch(branch(at as u16)), tag));
+                        call.on(&news(Event::Answered, About::Branch(branch(at as u16), 1), tag));
                     }
                 }
                 Step::Refuse(at) if at < model.len() && model[at].pending => {
                     model[at].pending = false;
-                    call.on(&news(Event::Refused, About::Branch(branch(at as u16)), 0));
+                    call.on(&news(Event::Refused, About::Branch(branch(at as u16), 1), 0));
                 }
                 Step::Bye(at, tag) if at < model.len() => {
                     let tag = tag + 10 * at as u16;
@@ -290,8 +325,35 @@ fn next_invite_counts_though_its_branch_has_the_number_of_an_earlier_one() {
     // The end of the first transaction is none of the second's.
     call.given_up(T, invite(1), |_| true);
     call.transaction_ended(T, invite(1), |_| false);
-    call.script_ended(Unsent::Forgotten, |_| true);
+    call.script_ended(1, Unsent::Forgotten, |_| false);
     assert_eq!(loads(&call), [5]);
     call.transaction_ended(T, invite(2), |_| false);
     assert!(call.is_empty());
+}
+
+#[test]
+fn what_is_heard_of_an_earlier_invite_is_nothing_to_the_next_though_their_branches_have_one_number() {
+    let mut call = sent();
+    call.choose(6, invite(2));
+    call.sent(6, branch(0), invite(2));
+    let both = call.clone();
+    assert_eq!((call.legs().len(), loads(&call)), (2, vec![6]));
+    // The first one is refused at last.
+    call.on(&news(Event::Refused, About::Branch(branch(0), 1), 7));
+    assert_eq!((call.legs().len(), loads(&call)), (1, vec![6]));
+    // Or answered.
+    let mut call = both.clone();
+    assert!(call.on(&news(Event::Answered, About::Branch(branch(0), 1), 7)).crossed);
+    assert_eq!(loads(&call), [5, 6]);
+    // Or a script unsets it, in the route for its failure or for its reply.
+    for about in [About::Failed(T, 1), About::Branch(branch(0), 1)] {
+        let mut call = both.clone();
+        call.on(&news(Event::Unset, about, 7));
+        assert_eq!(loads(&call), [6], "{about:?}");
+        call.on(&news(Event::Unset, About::Failed(T, 2), 7));
+        assert!(!call.counts());
+    }
+    // And it was sent to the first destination only by the first one.
+    let failed = Invite { failed: Some(T), ..invite(2) };
+    assert_eq!(both.sent_before(failed).collect::<Vec<_>>(), [6]);
 }

@@ -37,7 +37,7 @@ pub struct Attempts {
 }
 
 /// Attempts as a text: long enough for those of most requests, without an allocation.
-pub type Text = SmallVec<[u8; 96]>;
+pub type WrittenAttempts = SmallVec<[u8; 96]>;
 
 /// Attempts without a limit.
 pub const NO_LIMIT: u32 = u32::MAX;
@@ -103,8 +103,8 @@ impl Attempts {
     }
 
     /// As a text: `left;at;set=algorithm,…;record.serial,…`. Without a limit `left` is empty.
-    pub fn write(&self) -> Text {
-        let mut all = Text::new();
+    pub fn write(&self) -> WrittenAttempts {
+        let mut all = WrittenAttempts::new();
         let text = &mut all;
         if self.left != NO_LIMIT {
             digits(text, self.left);
@@ -151,14 +151,14 @@ fn separators() -> impl Iterator<Item = u8> {
 }
 
 /// Most numbers here are short, so digit by digit is the fastest way.
-fn digits(text: &mut Text, number: u32) {
+fn digits(text: &mut WrittenAttempts, number: u32) {
     if number > 9 {
         digits(text, number / 10);
     }
     text.push(b'0' + (number % 10) as u8);
 }
 
-fn signed(text: &mut Text, number: i32) {
+fn signed(text: &mut WrittenAttempts, number: i32) {
     if number < 0 {
         text.push(b'-');
     }

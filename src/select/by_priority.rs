@@ -1,4 +1,4 @@
-//! Algorithm 14: in turn where the destinations of the set are equals, the first of them where they are ranked.
+//! Algorithm 14: round robin if all destinations of the set have one priority, else always the first usable one.
 
 use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, usable_from};
 

@@ -1,20 +1,22 @@
-//! Algorithm 10: the one with the fewest calls.
+//! Algorithm 10: the one with the fewest calls; and 100: relative to what it may have.
 
-use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, around, is_full};
+use super::{
+    Algorithm, Candidates, Choice, Draw, Measure, Needs, Refusal, around, capacity, is_full, relative,
+};
 
 /// Chooses the least loaded.
 ///
 /// Among equals, the one that was chosen longest ago: idle destinations share short calls evenly, and so does any group
 /// of equals inside a set.
-pub struct CallLoad;
+pub struct LeastLoaded(pub Measure);
 
-impl Algorithm for CallLoad {
+impl Algorithm for LeastLoaded {
     fn needs(&self, _: &dyn Candidates) -> Needs {
         Needs::Nothing
     }
 
-    fn counts(&self) -> bool {
-        true
+    fn counts(&self) -> Option<Measure> {
+        Some(self.0)
     }
 
     /// Those that are full are left out; when the call gets there, others may be.
@@ -33,10 +35,10 @@ impl Algorithm for CallLoad {
 
     fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         let field = draw.field_of(pool)?;
-        match least_loaded(pool, 0..field) {
+        match least_loaded(pool, self.0, 0..field) {
             Err(refusal) if field < pool.len() => {
                 // Where one of all is full and none is better off, there is no room.
-                least_loaded(pool, field..pool.len()).map_err(|other| refusal.max(other))
+                least_loaded(pool, self.0, field..pool.len()).map_err(|other| refusal.max(other))
             }
             choice => choice,
         }
@@ -46,24 +48,31 @@ impl Algorithm for CallLoad {
 /// The least loaded of these positions that is usable and has room.
 pub fn least_loaded(
     pool: &dyn Candidates,
+    measure: Measure,
     positions: impl Iterator<Item = usize>,
 ) -> Result<Choice, Refusal> {
-    let mut best: Option<(u32, u64, usize)> = None;
+    let all_limited = measure == Measure::Relative && (0..pool.len()).all(|at| pool.maxload(at) > 0);
+    let measured = |load: u32, at: usize| match measure {
+        Measure::Calls => load,
+        Measure::Relative => relative(load, capacity(all_limited, pool.maxload(at), pool.weight(at))),
+    };
+    let mut best: Option<(u32, u64, usize, u32)> = None;
     let mut refusal = Refusal::NoneActive;
     for at in positions.filter(|&at| pool.usable(at)) {
         let load = pool.load(at);
-        if is_full(load, pool.maxload(at)) {
+        if is_full(load, pool.maxload(at)) || pool.is_shared_full(at) {
             refusal = Refusal::NoRoom;
             continue;
         }
-        if best.is_none_or(|(least, _, _)| load <= least) {
-            let candidate = (load, pool.last_chosen(at), at);
+        let measured = measured(load, at);
+        if best.is_none_or(|(least, ..)| measured <= least) {
+            let candidate = (measured, pool.last_chosen(at), at, load);
             if best.is_none_or(|best| candidate < best) {
                 best = Some(candidate);
             }
         }
     }
-    best.map(|(load, _, at)| Choice { at, load }).ok_or(refusal)
+    best.map(|(_, _, at, load)| Choice { at, load }).ok_or(refusal)
 }
 
 #[cfg(test)]
@@ -91,6 +100,20 @@ mod tests {
     fn the_least_loaded_with_room_is_chosen() {
         let set = Set(vec![dest(3, 0, 0), dest(1, 1, 0), dest(2, 0, 0), DOWN]);
         assert_eq!(at(10, &set, number(0)), Ok(2));
+    }
+
+    #[test]
+    fn the_least_loaded_for_its_size_is_chosen() {
+        let set = |limits: [u32; 3]| {
+            let one = |load, weight, maxload| Dest { weight, ..dest(load, maxload, 0) };
+            Set(vec![one(30, 1, limits[0]), one(60, 9, limits[1]), one(20, 0, limits[2])])
+        };
+        // By `maxload`: 30 %, 20 %, 40 %.
+        assert_eq!(at(100, &set([100, 300, 50]), number(0)), Ok(1));
+        // One has none, so by weight: 30, 6.7 and 20, though the limits would say 60 %, 100 %, 20 %.
+        assert_eq!(at(100, &set([50, 61, 0]), number(0)), Ok(1));
+        assert_eq!(at(100, &set([50, 60, 0]), number(0)), Ok(2), "the other is full");
+        assert_eq!(at(100, &set([30, 60, 20]), number(0)), Err(Refusal::NoRoom));
     }
 
     #[test]

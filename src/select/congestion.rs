@@ -4,7 +4,7 @@
 //! slower than usual. When all of a set have `cc=1` and nothing is left of any of their shares, the calls are spread in
 //! inverse proportion to how much slower each has become. Manual of the stock module, `ds_select_dst`, algorithm 11.
 
-use super::weight::{Share, in_proportion};
+use super::weight::{Share, Weigher, in_proportion};
 use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, Tickets};
 
 /// Chooses in proportion to relative weights.
@@ -13,30 +13,31 @@ pub struct RelativeWeight;
 /// Keeps the precision of a division.
 const SCALE: u64 = 16;
 
-/// What a position is worth at the moment at which it is looked at.
-struct Worth {
-    at: usize,
-    share: u64,
-    /// Its congestion in milliseconds, if that is what its share is of.
-    congestion: Option<u32>,
+/// The congestion that counts at this position, in milliseconds.
+fn congestion(pool: &dyn Candidates, at: usize) -> Option<u32> {
+    pool.congestion(at).filter(|_| pool.weight(at) > 0)
 }
 
-impl Worth {
-    fn of(pool: &dyn Candidates, at: usize) -> Self {
-        let weight = pool.weight(at);
-        let congestion = pool.congestion(at).filter(|_| weight > 0);
-        let share = match congestion {
-            Some(milliseconds) => weight.saturating_sub(milliseconds),
-            None => pool.rweight(at),
-        };
-        Self { at, share: share.into(), congestion }
+impl Weigher for RelativeWeight {
+    fn row(&self) -> Tickets {
+        Tickets::RelativeWeight
     }
-}
 
-/// The congestion of all together, if there are several and nothing is left of any share.
-fn total(all: &[Worth]) -> Option<u64> {
-    let congestion = |one: &Worth| one.congestion.filter(|_| one.share == 0).map(u64::from);
-    if all.len() > 1 { all.iter().map(congestion).sum() } else { None }
+    fn share(&self, pool: &dyn Candidates, at: usize) -> u64 {
+        match congestion(pool, at) {
+            Some(milliseconds) => pool.weight(at).saturating_sub(milliseconds).into(),
+            None => pool.rweight(at).into(),
+        }
+    }
+
+    fn instead(&self, pool: &dyn Candidates, field: usize) -> Option<Vec<Share>> {
+        let usable = (0..field).filter(|&at| pool.usable(at));
+        let all: Vec<_> = usable.map(|at| Some((at, congestion(pool, at)?))).collect::<Option<_>>()?;
+        let total: u64 = all.iter().map(|(_, congestion)| u64::from(*congestion)).sum();
+        let inverse =
+            |&(at, congestion): &(usize, u32)| Share { at, of: total * SCALE / u64::from(congestion.max(1)) };
+        (all.len() > 1).then(|| all.iter().map(inverse).collect())
+    }
 }
 
 impl Algorithm for RelativeWeight {
@@ -45,16 +46,11 @@ impl Algorithm for RelativeWeight {
     }
 
     fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
-        in_proportion(pool, draw, Tickets::RelativeWeight, &|field| {
-            let usable = (0..field).filter(|&at| pool.usable(at));
-            let all: Vec<_> = usable.map(|at| Worth::of(pool, at)).collect();
-            let total = total(&all);
-            let share = |one: &Worth| {
-                let inverse = |total| total * SCALE / u64::from(one.congestion.unwrap_or(0).max(1));
-                Share { at: one.at, of: total.map_or(one.share, inverse) }
-            };
-            all.iter().map(share).collect()
-        })
+        in_proportion(pool, draw, self)
+    }
+
+    fn weigher(&self) -> Option<&dyn Weigher> {
+        Some(self)
     }
 }
 

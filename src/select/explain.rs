@@ -3,7 +3,7 @@
 //!
 //! `dispatcher.explain` makes the copy of what serves, the program `dispatcher-check` of what a list file says.
 
-use super::{CALL_LOAD, Candidates, Draw, Inputs, OVERLOAD, Refusal, Text, algorithm};
+use super::{Candidates, Draw, HashedText, Inputs, OVERLOAD, Refusal, algorithm, is_full};
 
 /// Whether calls may go to a destination, and if not, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,6 +17,8 @@ pub enum State {
     Disabled,
     /// Its name has not been resolved yet.
     Unresolved,
+    /// Somebody drains it, or has drained it.
+    Drained,
 }
 
 /// What was seen of one destination.
@@ -26,6 +28,7 @@ pub struct Seen {
     pub state: State,
     pub load: u32,
     pub maxload: u32,
+    pub shared_full: bool,
     pub last_chosen: u64,
     pub priority: i32,
     pub weight: u32,
@@ -58,6 +61,9 @@ impl Candidates for Still {
     fn maxload(&self, at: usize) -> u32 {
         self.at(at).maxload
     }
+    fn is_shared_full(&self, at: usize) -> bool {
+        self.at(at).shared_full
+    }
     fn last_chosen(&self, at: usize) -> u64 {
         self.at(at).last_chosen
     }
@@ -87,7 +93,7 @@ pub enum NoAnswer {
     /// There is no algorithm of this number.
     NoAlgorithm,
     /// It hashes this text, and none is given.
-    NoText(Text),
+    NoText(HashedText),
 }
 
 /// Why a destination would be chosen or not.
@@ -101,8 +107,12 @@ pub enum Why {
     Unresolved,
     /// An operator disabled it.
     Disabled,
+    /// Somebody drains it, or has drained it.
+    Drained,
     /// It has all the calls that it may have, and the algorithm counts.
     Full,
+    /// So has the capacity that it shares with others.
+    SharedFull,
     /// Overload control leaves it out this time.
     Overloaded,
     /// It is kept for when no other is left.
@@ -119,7 +129,9 @@ impl Why {
             Self::Inactive => "inactive",
             Self::Unresolved => "its name has not been resolved yet",
             Self::Disabled => "disabled",
+            Self::Drained => "drained",
             Self::Full => "full",
+            Self::SharedFull => "its capacity is full",
             Self::Overloaded => "left out by overload control",
             Self::Spared => "kept for when no other is left",
             Self::NotItsTurn => "another one comes first",
@@ -141,14 +153,22 @@ pub fn explain(
     let choosing = algorithm(number).ok_or(NoAnswer::NoAlgorithm)?;
     let drawn = choosing.needs(pool).number(inputs).map_err(NoAnswer::NoText)?;
     let draw = Draw { number: drawn, spare_last };
-    let chosen = choosing.choose(pool, draw).map(|choice| choice.at);
+    let drained = || pool.0.iter().any(|one| one.state == State::Drained);
+    let chosen = choosing.choose(pool, draw).map(|choice| choice.at).map_err(|refusal| match refusal {
+        Refusal::NoneActive if drained() => Refusal::Drained,
+        refusal => refusal,
+    });
     let field = draw.field(pool.len());
     let why = |at: usize| match pool.at(at).state {
         _ if chosen == Ok(at) => Why::Chosen,
         State::Inactive => Why::Inactive,
         State::Disabled => Why::Disabled,
         State::Unresolved => Why::Unresolved,
-        State::Usable if number == CALL_LOAD && pool.is_full(at) => Why::Full,
+        State::Drained => Why::Drained,
+        State::Usable if choosing.counts().is_some() && pool.is_full(at) => {
+            let seen = pool.at(at);
+            if is_full(seen.load, seen.maxload) { Why::Full } else { Why::SharedFull }
+        }
         State::Usable if number == OVERLOAD && pool.overloaded(at) => Why::Overloaded,
         State::Usable if at >= field => Why::Spared,
         State::Usable => Why::NotItsTurn,
@@ -159,11 +179,11 @@ pub fn explain(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::select::Tickets;
+    use crate::select::{CALL_LOAD, Tickets};
 
     struct First;
     impl Inputs for First {
-        fn hash(&mut self, _: Text) -> Option<u32> {
+        fn hash(&mut self, _: HashedText) -> Option<u32> {
             None
         }
         fn turn(&mut self) -> u32 {
@@ -203,7 +223,12 @@ mod tests {
                 Why::Spared
             ]
         );
+        let drained = Still(vec![seen(State::Inactive, 0, 0), seen(State::Drained, 1, 0)]);
+        for algorithm in [CALL_LOAD, 4, 8] {
+            let (chosen, why) = explain(algorithm, &drained, &mut First, false).unwrap();
+            assert_eq!((chosen, why), (Err(Refusal::Drained), vec![Why::Inactive, Why::Drained]));
+        }
         assert_eq!(explain(77, &pool, &mut First, false), Err(NoAnswer::NoAlgorithm));
-        assert_eq!(explain(0, &pool, &mut First, false), Err(NoAnswer::NoText(Text::CallId)));
+        assert_eq!(explain(0, &pool, &mut First, false), Err(NoAnswer::NoText(HashedText::CallId)));
     }
 }

@@ -1,9 +1,9 @@
 //! Algorithms 0, 1, 2, 3, 5 and 7: the same text goes to the same destination while that is usable.
 
-use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, Text, usable_from};
+use super::{Algorithm, Candidates, Choice, Draw, HashedText, Needs, Refusal, usable_from};
 
 /// Chooses by the hash of a text.
-pub struct ByHash(pub Text);
+pub struct ByHash(pub HashedText);
 
 impl Algorithm for ByHash {
     fn needs(&self, _: &dyn Candidates) -> Needs {
@@ -16,7 +16,7 @@ impl Algorithm for ByHash {
 }
 
 /// Chooses by the hash of a text, or in turn for a message without it.
-pub struct ByHashOrTurn(pub Text);
+pub struct ByHashOrTurn(pub HashedText);
 
 impl Algorithm for ByHashOrTurn {
     fn needs(&self, _: &dyn Candidates) -> Needs {

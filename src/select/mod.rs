@@ -1,9 +1,10 @@
-//! How a destination is chosen: one file an algorithm, over a read-only view of a set.
+//! How a destination is chosen: one file for each algorithm, over a read-only view of a set ([`Candidates`]).
 //!
-//! Model: an [`Algorithm`] says what it [`Needs`] beyond the set; whoever calls it brings that in a [`Draw`] and gets a
-//! position. Skipping what is not usable is part of choosing; counting is not.
+//! Model: an [`Algorithm`] says which number it [`Needs`] beside the set: a hash, a turn, a ticket or a random number. The caller
+//! gets that number, passes it in a [`Draw`], and receives a position in the set. Choosing skips destinations that are not usable;
+//! it does not count the call.
 //!
-//! To add an algorithm: a file with a type that implements [`Algorithm`], and its line in [`ALGORITHMS`].
+//! To add an algorithm, write a file with a type that implements [`Algorithm`], and add its line to [`ALGORITHMS`].
 //!
 //! Not here: clocks, locks, health, SIP.
 #![forbid(unsafe_code)]
@@ -16,37 +17,43 @@ mod changing;
 mod congestion;
 pub mod explain;
 pub mod hash;
-mod latency;
+pub mod latency;
 mod parallel;
+pub mod prefix_sums;
 mod priority;
 mod random;
+mod relative;
 mod round_robin;
 pub mod weight;
 
 pub use call_load::least_loaded;
+pub use relative::{capacity, relative};
 
 use core::ops::Range;
-use weight::{Ring, Weighted};
+use smallvec::SmallVec;
+use weight::{Weigher, Weighted};
 
 /// The algorithms by the number that scripts give.
 pub const ALGORITHMS: &[(i32, &dyn Algorithm)] = &[
-    (0, &hash::ByHash(Text::CallId)),
-    (1, &hash::ByHash(Text::FromUri)),
-    (2, &hash::ByHash(Text::ToUri)),
-    (3, &hash::ByHash(Text::RequestUri)),
+    (0, &hash::ByHash(HashedText::CallId)),
+    (1, &hash::ByHash(HashedText::FromUri)),
+    (2, &hash::ByHash(HashedText::ToUri)),
+    (3, &hash::ByHash(HashedText::RequestUri)),
     (4, &round_robin::RoundRobin),
-    (5, &hash::ByHashOrTurn(Text::AuthUser)),
+    (5, &hash::ByHashOrTurn(HashedText::AuthUser)),
     (6, &random::Random),
-    (7, &hash::ByHash(Text::HashPvar)),
+    (7, &hash::ByHash(HashedText::HashPvar)),
     (8, &priority::Priority),
-    (9, &Weighted { share: |pool, at| pool.weight(at), tickets: Tickets::Weight }),
-    (CALL_LOAD, &call_load::CallLoad),
+    (9, &Weighted { tickets: Tickets::Weight }),
+    (CALL_LOAD, &call_load::LeastLoaded(Measure::Calls)),
     (11, &congestion::RelativeWeight),
     (PARALLEL, &parallel::Parallel),
-    (13, &latency::Latency),
+    (13, &latency::ByLatency),
     (14, &by_priority::TurnOrFirst),
-    (15, &Weighted { share: |pool, at| pool.weight(at), tickets: Tickets::Tier }),
-    (OVERLOAD, &round_robin::Overload),
+    (15, &Weighted { tickets: Tickets::Tier }),
+    (OVERLOAD, &round_robin::RoundRobinLessOverload),
+    // Ours begin at 100, so that they never meet a number of Kamailio's.
+    (RELATIVE_LOAD, &call_load::LeastLoaded(Measure::Relative)),
 ];
 
 // Each number is there once.
@@ -66,6 +73,8 @@ const _: () = {
 
 /// The algorithm that counts calls.
 pub const CALL_LOAD: i32 = 10;
+/// The one that counts them relative to what each destination may have.
+pub const RELATIVE_LOAD: i32 = 100;
 /// The algorithm that overload control takes part in.
 pub const OVERLOAD: i32 = 64;
 /// The algorithm that sends to all.
@@ -77,6 +86,25 @@ pub fn algorithm(number: i32) -> Option<&'static dyn Algorithm> {
     let guess = usize::try_from(number).ok().and_then(|row| ALGORITHMS.get(row));
     let is_it = |row: &&(i32, _)| row.0 == number;
     guess.filter(is_it).or_else(|| ALGORITHMS.iter().find(is_it)).map(|(_, algorithm)| *algorithm)
+}
+
+/// The ways to weigh, each once.
+pub fn weighers() -> impl Iterator<Item = &'static dyn Weigher> {
+    ALGORITHMS.iter().filter_map(|(_, algorithm)| algorithm.weigher())
+}
+
+/// What is compared by an algorithm that counts calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// The calls of each destination.
+    Calls,
+    /// The same relative to what it may have.
+    Relative,
+}
+
+/// What the algorithm of this number compares, if it counts calls.
+pub fn measure(number: i32) -> Option<Measure> {
+    algorithm(number)?.counts()
 }
 
 /// The candidates of a choice: one set as an algorithm sees it. Positions are `0..len()`, in the order of the set.
@@ -94,17 +122,29 @@ pub trait Candidates {
         among.find(|&at| self.usable(at))
     }
     /// Adds those of these positions that are usable, until there are so many.
-    fn add_usable(&self, among: Range<usize>, most: usize, to: &mut Vec<usize>) {
-        let left = most.saturating_sub(to.len());
-        to.extend(among.filter(|&at| self.usable(at)).take(left));
+    fn add_usable(&self, mut among: Range<usize>, most: usize, to: &mut Vec<usize>) {
+        while to.len() < most {
+            let Some(at) = self.first_usable(among.clone()) else { return };
+            among.start = at + 1;
+            to.push(at);
+        }
+    }
+    /// One of the usable ones among the first `field` positions: the number modulo how many they are says which.
+    fn nth_usable(&self, field: usize, number: u64) -> Option<usize> {
+        nth_usable(self, field, number)
     }
     /// Calls that it has now.
     fn load(&self, at: usize) -> u32;
     /// Calls that it may have; 0 is no limit.
     fn maxload(&self, at: usize) -> u32;
-    /// Whether it has all the calls that it may have.
+    /// Whether the capacity that it shares with others has all the calls that those may have.
+    fn is_shared_full(&self, at: usize) -> bool {
+        let _ = at;
+        false
+    }
+    /// Whether it has all the calls that it may have, or its capacity has.
     fn is_full(&self, at: usize) -> bool {
-        is_full(self.load(at), self.maxload(at))
+        is_full(self.load(at), self.maxload(at)) || self.is_shared_full(at)
     }
     /// When call load last chose it: a later choice has a larger number.
     fn last_chosen(&self, at: usize) -> u64;
@@ -114,6 +154,11 @@ pub trait Candidates {
     fn weight(&self, at: usize) -> u32;
     /// Its share in algorithm 11.
     fn rweight(&self, at: usize) -> u32;
+    /// Those of the first `field` positions that are usable, by priority after latency, the highest first; among equals in turn,
+    /// beginning at `turn`. At most so many.
+    fn by_latency(&self, field: usize, turn: usize, most: usize) -> Positions {
+        latency::sorted(self, field, turn, most)
+    }
     /// How long its replies take, in milliseconds; 0 where it is not known. With congestion control how much longer than
     /// usual.
     fn latency(&self, at: usize) -> u32;
@@ -121,13 +166,16 @@ pub trait Candidates {
     fn congestion(&self, at: usize) -> Option<u32>;
     /// Whether overload control takes it out of this one selection. Asking moves its account on.
     fn overloaded(&self, at: usize) -> bool;
-    /// The position at which the `n`th selection ends up on the ring that `make` makes of the first `field` positions. Whoever
-    /// keeps rings asks for one only when states or congestion have changed.
-    fn on_ring(&self, row: Tickets, field: usize, n: u64, make: &dyn Fn() -> Ring) -> Option<usize> {
-        let _ = (row, field);
-        make().at(n)
+    /// The position at which the `n`th selection in proportion to shares ends up, among the first `field` positions, for whoever
+    /// keeps sums of shares. `None`: the caller must look at all.
+    fn by_sums(&self, weigher: &dyn Weigher, field: usize, n: u64) -> Option<Option<usize>> {
+        let _ = (weigher, field, n);
+        None
     }
 }
+
+/// Positions. Most often one is asked for, which takes no allocation.
+pub type Positions = SmallVec<[usize; 1]>;
 
 /// The number that an algorithm wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,9 +183,9 @@ pub enum Needs {
     /// None.
     Nothing,
     /// The hash of a text of the message.
-    Hash(Text),
+    Hash(HashedText),
     /// The same, or the set's turn for a message without that text.
-    HashOrTurn(Text),
+    HashOrTurn(HashedText),
     /// The set's turn: the position after the one chosen last.
     Turn,
     /// One more than the last time, whatever was chosen. Each algorithm has a row of its own.
@@ -149,7 +197,7 @@ pub enum Needs {
 /// Where the number comes from that an algorithm [`Needs`].
 pub trait Inputs {
     /// The hash of a text of the message; `None` where it has no such text.
-    fn hash(&mut self, text: Text) -> Option<u32>;
+    fn hash(&mut self, text: HashedText) -> Option<u32>;
     /// The set's turn.
     fn turn(&mut self) -> u32;
     /// The next ticket of this row.
@@ -160,7 +208,7 @@ pub trait Inputs {
 
 impl Needs {
     /// The number; the text if it is the hash of one that the message does not have.
-    pub fn number(self, inputs: &mut impl Inputs) -> Result<u64, Text> {
+    pub fn number(self, inputs: &mut impl Inputs) -> Result<u64, HashedText> {
         Ok(match self {
             Self::Nothing => 0,
             Self::Hash(text) => inputs.hash(text).ok_or(text)?.into(),
@@ -177,7 +225,7 @@ impl Needs {
 
 macro_rules! tickets {
     ($($row:ident),*) => {
-        /// A row of tickets of a set.
+        /// A row of tickets of a set: numbers that count its selections, for one algorithm.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[allow(missing_docs)] // what the algorithms weigh
         pub enum Tickets {
@@ -195,7 +243,7 @@ tickets!(Weight, RelativeWeight, Tier);
 /// A text of the message that is hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // names of header fields
-pub enum Text {
+pub enum HashedText {
     CallId,
     FromUri,
     ToUri,
@@ -205,7 +253,7 @@ pub enum Text {
     HashPvar,
 }
 
-impl Text {
+impl HashedText {
     /// As the manual and operators call it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -219,7 +267,7 @@ impl Text {
     }
 }
 
-/// What was brought.
+/// The inputs that the caller computed for the algorithm.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Draw {
     /// The number that the algorithm needs.
@@ -229,7 +277,7 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// How many of `len` destinations are in play from the start.
+    /// How many of `len` destinations may be chosen: all, or all but the spared last one.
     pub fn field(self, len: usize) -> usize {
         if self.spare_last && len > 1 { len - 1 } else { len }
     }
@@ -245,16 +293,20 @@ impl Draw {
 
 /// A way to choose.
 pub trait Algorithm: Sync {
-    /// What to bring for this set.
+    /// Which number the caller must pass for this set.
     fn needs(&self, pool: &dyn Candidates) -> Needs;
     /// The position to use.
     fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal>;
-    /// Whether the call must be counted in one step with the choice.
-    fn counts(&self) -> bool {
-        false
+    /// What it compares, if the call must be counted in one step with the choice.
+    fn counts(&self) -> Option<Measure> {
+        None
     }
-    /// The position to use after another has failed, asked for when it is needed: `draw.number` is where the failed one stood
-    /// and one, and the pool is without those that were tried.
+    /// How it weighs, if it chooses in proportion to shares.
+    fn weigher(&self) -> Option<&dyn Weigher> {
+        None
+    }
+    /// The position to use after another destination has failed, chosen at that moment. `draw.number` is the position after the one
+    /// that failed, and none of those that were tried is usable in `pool`.
     fn next(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         usable_from(pool, draw)
     }
@@ -287,8 +339,22 @@ pub enum Refusal {
     NoSet,
     /// All are inactive or disabled.
     NoneActive,
+    /// None is active, but some would be if they were not drained.
+    Drained,
     /// Some are active, and all of them are full.
     NoRoom,
+}
+
+impl Refusal {
+    /// In words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::NoSet => "the set is empty",
+            Self::NoneActive => "none active",
+            Self::Drained => "drained",
+            Self::NoRoom => "no room",
+        }
+    }
 }
 
 /// Whether a destination with this load has all the calls that it may have; a limit of 0 is none.
@@ -296,7 +362,8 @@ pub const fn is_full(load: u32, maxload: u32) -> bool {
     maxload != 0 && load >= maxload
 }
 
-/// The usable destination at the number drawn, or the next after it, around the field; then the spared last one.
+/// The usable destination at the position that the number gives, else the next usable one after it, around the set; the spared last
+/// one only if there is no other.
 fn usable_from(pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
     let len = pool.len();
     let field = match draw.field(len) {
@@ -309,12 +376,27 @@ fn usable_from(pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
     found.map(Choice::at).ok_or(Refusal::NoneActive)
 }
 
-/// The same for what else a destination must be.
+/// The same for what else a usable destination must be. Each is asked once.
 fn first_from(pool: &dyn Candidates, draw: Draw, fits: impl Fn(usize) -> bool) -> Result<Choice, Refusal> {
     let field = draw.field_of(pool)?;
     let start = (draw.number % field as u64) as usize;
-    let mut order = (start..field).chain(0..start).chain(field..pool.len());
-    order.find(|&at| fits(at)).map(Choice::at).ok_or(Refusal::NoneActive)
+    for mut part in [start..field, 0..start, field..pool.len()] {
+        while let Some(at) = pool.first_usable(part.clone()) {
+            if fits(at) {
+                return Ok(Choice::at(at));
+            }
+            part.start = at + 1;
+        }
+    }
+    Err(Refusal::NoneActive)
+}
+
+/// [`Candidates::nth_usable`] by looking at all of them. States are looked at once: counted and then counted off, they may be fewer
+/// the second time.
+pub fn nth_usable(pool: &(impl Candidates + ?Sized), field: usize, number: u64) -> Option<usize> {
+    let usable: Vec<usize> = (0..field).filter(|&at| pool.usable(at)).collect();
+    let nth = number.checked_rem(usable.len() as u64)?;
+    usable.get(nth as usize).copied()
 }
 
 /// The spared last one, when no other is usable.

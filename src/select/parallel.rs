@@ -1,4 +1,4 @@
-//! Algorithm 12: all at once. The first gets the request itself, the others a branch each.
+//! Algorithm 12: parallel forking. The first usable destination gets the request itself, each other one a branch.
 
 use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, usable_from};
 
@@ -16,7 +16,9 @@ impl Algorithm for Parallel {
 
     /// All usable ones: parallel forking spares none.
     fn alternatives(&self, pool: &dyn Candidates, chosen: usize, _: Draw, most: usize) -> Vec<usize> {
-        (chosen + 1..pool.len()).filter(|&at| pool.usable(at)).take(most).collect()
+        let mut all = Vec::new();
+        pool.add_usable(chosen + 1..pool.len(), most, &mut all);
+        all
     }
 }
 

@@ -1,4 +1,4 @@
-//! Algorithm 6: any of the usable ones, all with the same chance.
+//! Algorithm 6: a random usable destination, each with the same probability.
 
 use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, spared};
 
@@ -12,11 +12,7 @@ impl Algorithm for Random {
 
     fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         let field = draw.field_of(pool)?;
-        // States are looked at once: counted and then counted off, they may be fewer the second time.
-        let usable: Vec<usize> = (0..field).filter(|&at| pool.usable(at)).collect();
-        let one = draw.number.checked_rem(usable.len() as u64);
-        let chosen = one.and_then(|one| usable.get(one as usize));
-        chosen.map_or_else(|| spared(pool, draw), |&at| Ok(Choice::at(at)))
+        pool.nth_usable(field, draw.number).map_or_else(|| spared(pool, draw), |at| Ok(Choice::at(at)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Algorithm 4: each in its turn. And 64, the same with overload control (RFC 7339).
+//! Algorithm 4: round robin. And 64: round robin that skips a destination as often as its overload control asks for (RFC 7339).
 
 use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, first_from, usable_from};
 
@@ -16,16 +16,16 @@ impl Algorithm for RoundRobin {
 }
 
 /// Chooses the next one that overload control does not take out this time.
-pub struct Overload;
+pub struct RoundRobinLessOverload;
 
-impl Algorithm for Overload {
+impl Algorithm for RoundRobinLessOverload {
     fn needs(&self, _: &dyn Candidates) -> Needs {
         Needs::Turn
     }
 
     fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         // Each is asked once a selection: asking counts.
-        first_from(pool, draw, |at| pool.usable(at) && !pool.overloaded(at))
+        first_from(pool, draw, |at| !pool.overloaded(at))
     }
 }
 

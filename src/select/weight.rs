@@ -1,22 +1,61 @@
 //! Algorithms 9 and 15, and the ring of 11: in proportion to shares, exactly, for any number of destinations and any shares.
 //!
-//! The shares of those in play, divided by what they have in common, lie one after the other on a ring of as many slots as
-//! their sum. The `n`th selection takes slot `n × step` around the ring, where `step` has nothing in common with the sum
-//! and lies near its golden section. So any run of selections as long as the sum takes each slot once (the proportions are
-//! exact in it), and consecutive ones lie far apart (short runs are nearly in proportion: the three-distance theorem,
-//! V. Sós 1958).
+//! Model: each usable destination has as many slots on a ring as its share says, after all shares are divided by their greatest common
+//! divisor. The `n`th selection takes slot `n × step` modulo the number of slots, where `step` is coprime to that number and near its
+//! golden section. So as many selections as there are slots take each slot exactly once: the proportions are exact. And consecutive
+//! selections lie far apart on the ring: a short run is nearly in proportion, too (three-distance theorem, V. Sós 1958).
 //!
-//! When one goes down the ring is made of the others: the proportions are theirs at once. The stock module has 100 slots.
+//! When a destination goes down, a new ring is made of the others, so the proportions among those are right at once. (The stock module
+//! has 100 slots.)
 
+use super::prefix_sums::gcd;
 use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, Tickets, spared};
 
-/// Chooses in proportion.
+/// How an algorithm weighs destinations.
+pub trait Weigher {
+    /// Its row of tickets.
+    fn row(&self) -> Tickets;
+    /// The share of a usable position, by its own record and line alone.
+    fn share(&self, pool: &dyn Candidates, at: usize) -> u64;
+    /// The first position in play, if this is the last usable one that may be chosen.
+    fn first(&self, _pool: &dyn Candidates, _last: usize) -> usize {
+        0
+    }
+    /// The shares that usable positions before `field` have instead, when nothing is left of any. They may depend on each other.
+    fn instead(&self, _pool: &dyn Candidates, _field: usize) -> Option<Vec<Share>> {
+        None
+    }
+}
+
+/// Chooses in proportion to weights.
 pub struct Weighted {
-    /// The share of a position.
-    pub share: fn(&dyn Candidates, usize) -> u32,
     /// Its row of tickets. With [`Tickets::Tier`] only those of the lowest priority value that has a usable one are in play
     /// (as in DNS SRV, RFC 2782).
     pub tickets: Tickets,
+}
+
+impl Weigher for Weighted {
+    fn row(&self) -> Tickets {
+        self.tickets
+    }
+
+    fn share(&self, pool: &dyn Candidates, at: usize) -> u64 {
+        pool.weight(at).into()
+    }
+
+    /// Of a tier: its first. Priorities fall along the set.
+    fn first(&self, pool: &dyn Candidates, last: usize) -> usize {
+        if self.tickets != Tickets::Tier {
+            return 0;
+        }
+        let tier = pool.priority(last);
+        let (mut low, mut high) = (0, last);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if pool.priority(middle) > tier { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
 }
 
 impl Algorithm for Weighted {
@@ -25,17 +64,11 @@ impl Algorithm for Weighted {
     }
 
     fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
-        in_proportion(pool, draw, self.tickets, &|field| {
-            let share = |at: usize| Share { at, of: (self.share)(pool, at).into() };
-            let usable = (0..field).filter(|&at| pool.usable(at));
-            if self.tickets != Tickets::Tier {
-                return usable.map(share).collect();
-            }
-            let mut ranked: Vec<_> = usable.map(|at| (pool.priority(at), share(at))).collect();
-            let tier = ranked.iter().map(|(priority, _)| *priority).min();
-            ranked.retain(|(priority, _)| Some(*priority) == tier);
-            ranked.into_iter().map(|(_, share)| share).collect()
-        })
+        in_proportion(pool, draw, self)
+    }
+
+    fn weigher(&self) -> Option<&dyn Weigher> {
+        Some(self)
     }
 }
 
@@ -48,51 +81,43 @@ pub struct Share {
     pub of: u64,
 }
 
-/// The position at the slot of the number drawn; the spared last one, if there is no slot. `shares` looks at the first so many
-/// positions.
-///
-/// Shares are values, not questions: the sum and the way around the ring must be made of the same ones, and states and
-/// congestion change while a selection runs.
-pub fn in_proportion(
-    pool: &dyn Candidates,
-    draw: Draw,
-    row: Tickets,
-    shares: &dyn Fn(usize) -> Vec<Share>,
-) -> Result<Choice, Refusal> {
+/// The position at the slot of the number drawn; the spared last one, if there is no slot.
+pub fn in_proportion(pool: &dyn Candidates, draw: Draw, weigher: &dyn Weigher) -> Result<Choice, Refusal> {
     let field = draw.field_of(pool)?;
-    let found = pool.on_ring(row, field, draw.number, &|| Ring::of(&shares(field)));
+    let found = pool.by_sums(weigher, field, draw.number);
+    let found = found.unwrap_or_else(|| Ring::of(&shares(pool, weigher, field)).at(draw.number));
     found.map_or_else(|| spared(pool, draw), |at| Ok(Choice::at(at)))
+}
+
+/// The shares of those in play among the first `field` positions.
+///
+/// They are values, not questions: the sum and the way around the ring must be made of the same ones, and states and
+/// congestion change while a selection runs.
+fn shares(pool: &dyn Candidates, weigher: &dyn Weigher, field: usize) -> Vec<Share> {
+    let mut all: Vec<_> = (0..field)
+        .filter(|&at| pool.usable(at))
+        .map(|at| Share { at, of: weigher.share(pool, at) })
+        .collect();
+    let first = all.last().map_or(0, |last| weigher.first(pool, last.at));
+    all.retain(|share| share.at >= first);
+    let instead = if all.iter().all(|share| share.of == 0) { weigher.instead(pool, field) } else { None };
+    instead.unwrap_or(all)
 }
 
 /// Where the slots of a position end: at the next one's first.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Slots {
+struct Slots {
     end: u64,
-    at: u32,
-}
-
-impl Slots {
-    /// Words that it is written as.
-    pub const WORDS: usize = 2;
-
-    /// Its words.
-    pub fn words(self) -> [u64; Self::WORDS] {
-        [self.end, self.at.into()]
-    }
-
-    /// From its words.
-    pub fn of_words([end, at]: [u64; Self::WORDS]) -> Self {
-        Self { end, at: at as u32 }
-    }
+    at: usize,
 }
 
 /// The ring of those in play.
 #[derive(Debug, Clone, Default)]
-pub struct Ring {
+struct Ring {
     /// How many slots it has, and how far the next selection is from one.
-    pub round: Round,
+    round: Round,
     /// The slots of each position, in their order.
-    pub slots: Vec<Slots>,
+    slots: Vec<Slots>,
 }
 
 /// The way around a ring.
@@ -104,26 +129,29 @@ pub struct Round {
 
 impl Ring {
     /// Of these shares, each position once.
-    pub fn of(shares: &[Share]) -> Self {
+    fn of(shares: &[Share]) -> Self {
         let common = shares.iter().fold(0, |common, share| gcd(common, share.of));
         let mut sum = 0;
         let slots = |share: &Share| {
             // Without any share all have the same.
             sum += share.of.checked_div(common).unwrap_or(1);
-            Slots { end: sum, at: share.at as u32 }
+            Slots { end: sum, at: share.at }
         };
         let slots = shares.iter().map(slots).collect();
         Self { round: Round::of(sum), slots }
     }
 
     /// The position at which the `n`th selection ends up.
-    pub fn at(&self, n: u64) -> Option<usize> {
-        self.round.find(self.slots.len(), |at| self.slots.get(at).copied(), n)
+    fn at(&self, n: u64) -> Option<usize> {
+        let slot = self.round.slot(n)?;
+        let found = self.slots.partition_point(|slots| slots.end <= slot);
+        self.slots.get(found).map(|slots| slots.at)
     }
 }
 
 impl Round {
-    fn of(sum: u64) -> Self {
+    /// Of a ring with so many slots.
+    pub fn of(sum: u64) -> Self {
         // 2^64 divided by the golden ratio.
         const GOLDEN: u128 = 0x9e37_79b9_7f4a_7c15;
         let mut step = ((u128::from(sum) * GOLDEN) >> 64) as u64;
@@ -133,16 +161,14 @@ impl Round {
         Self { sum, step }
     }
 
-    /// The position at which the `n`th selection ends up, of the ring with so many slots, which `slots` finds.
-    pub fn find(self, len: usize, slots: impl Fn(usize) -> Option<Slots>, n: u64) -> Option<usize> {
+    /// The slot of the `n`th selection.
+    pub fn slot(self, n: u64) -> Option<u64> {
         let turn = n.checked_rem(self.sum)?;
-        let slot = (u128::from(turn) * u128::from(self.step) % u128::from(self.sum)) as u64;
-        let (mut low, mut high) = (0, len);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if slots(middle)?.end <= slot { low = middle + 1 } else { high = middle }
-        }
-        (low < len).then(|| slots(low))?.map(|slots| slots.at as usize)
+        // Both are below the sum, so mostly their product needs no wider number.
+        Some(match turn.checked_mul(self.step) {
+            Some(product) => product % self.sum,
+            None => (u128::from(turn) * u128::from(self.step) % u128::from(self.sum)) as u64,
+        })
     }
 
     /// Its words.
@@ -154,13 +180,6 @@ impl Round {
     pub fn of_words([sum, step]: [u64; 2]) -> Self {
         Self { sum, step }
     }
-}
-
-fn gcd(mut one: u64, mut other: u64) -> u64 {
-    while other != 0 {
-        (one, other) = (other, one % other);
-    }
-    one
 }
 
 #[cfg(test)]

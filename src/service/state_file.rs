@@ -4,9 +4,10 @@
 //! The file holds the secret of the keys, so that keys of calls stay valid; only the server may read it.
 //! Layout, numbers in little-endian order: [`MAGIC`] with the number of the layout, a byte that is 1 after a clean shutdown,
 //! the secret, the time of day in milliseconds (not in layout 1), the destinations (their count, then key, configured flags, flags
-//! of each), the calls (their count, then what [`SavedCall::put`] writes), and an XXH3 hash of all that.
+//! and drain (not in layouts 1 and 2) of each), the calls (their count, then what [`SavedCall::put`] writes), and an XXH3 hash of all that.
 
 use crate::dest::Flags;
+use crate::health::drain::Drain;
 use crate::load::key::{Key, SECRET_LEN, checksum};
 use crate::load::{Leg, Phase, Secret, Timer};
 use crate::service::routing::call_count;
@@ -19,7 +20,7 @@ use std::collections::HashMap;
 /// The beginning; the number of the layout and a line feed follow.
 const MAGIC: &[u8] = b"kamailio dispatcher state ";
 /// The layout that is written. Those from 1 on are read.
-const LAYOUT: u8 = 2;
+const LAYOUT: u8 = 3;
 
 /// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,37 @@ struct SavedDestination {
     key: Key,
     configured: u32,
     flags: u32,
+    /// Seconds that its drain has left, or [`NO_TIME`], with [`UNCOUNTED`].
+    drain: u32,
+}
+
+/// A drain that has no end but that of the last call.
+const NO_TIME: u32 = UNCOUNTED - 1;
+/// Beside the seconds: calls are not counted there.
+const UNCOUNTED: u32 = 1 << 31;
+
+/// What is left of a drain.
+fn left(drain: Option<Drain>, micros: u64) -> u32 {
+    let Some(drain) = drain else { return 0 };
+    let left = drain.left(micros).map_or(NO_TIME, |left| left.min(NO_TIME - 1));
+    left | if drain.uncounted { UNCOUNTED } else { 0 }
+}
+
+/// The drain as it is `later` seconds after it was saved.
+fn drain_back(saved: u32, micros: u64, later: u32) -> Drain {
+    let left = Some(saved & !UNCOUNTED).filter(|left| *left != NO_TIME);
+    Drain::begin(micros, left.map(|left| left.saturating_sub(later)), saved & UNCOUNTED != 0)
+}
+
+/// What time it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks {
+    /// Seconds as the call table counts them.
+    pub seconds: u32,
+    /// Microseconds of a clock that only goes forward.
+    pub micros: u64,
+    /// Milliseconds of the wall clock.
+    pub wall: u64,
 }
 
 /// Beside the phase: there was another dialog beside this one.
@@ -129,17 +161,16 @@ pub enum WhichCalls<'a> {
 
 /// The bytes of a file: the states, and the calls if the server stops. `None` if a process died while it held the lock of the
 /// states.
-///
-/// `now` in seconds as the call table counts them, `wall` in milliseconds of the wall clock.
-pub fn save<A: Alloc>(root: &Root<A>, which: WhichCalls<'_>, now: u32, wall: u64) -> Option<Vec<u8>> {
+pub fn save<A: Alloc>(root: &Root<A>, which: WhichCalls<'_>, now: Clocks) -> Option<Vec<u8>> {
+    let Clocks { seconds: now, micros, wall } = now;
     let mut out = Out::begin(!matches!(which, WhichCalls::Nothing), root.secret.bytes(), wall);
     let alone = if let WhichCalls::Left(alone) = which { Some(alone) } else { None };
     let mut places = HashMap::new();
     out.counted(|out| {
         root.registry.for_each_key(alone, |key, number, record| {
             places.insert(number, places.len() as u32);
-            SavedDestination { key: *key, configured: record.configured().0, flags: record.flags().0 }
-                .put(out);
+            let (configured, flags) = (record.configured().0, record.flags().0);
+            SavedDestination { key: *key, configured, flags, drain: left(record.drained(), micros) }.put(out);
         })?;
         Some(places.len())
     })?;
@@ -174,27 +205,38 @@ pub struct Restored {
 
 /// Takes over the content of a file, after the first load and before the fork. If the source has other flags for a destination
 /// than at that time, those of the source count.
-pub fn restore<A: Alloc>(root: &Root<A>, saved: &Saved, now: u32, wall: u64) -> Restored {
+pub fn restore<A: Alloc>(root: &Root<A>, saved: &Saved, now: Clocks) -> Restored {
+    let Clocks { seconds: now, micros, wall } = now;
     let mut restored = Restored::default();
+    let later = saved.wall.map_or(0, |then| wall.saturating_sub(then) / 1000);
+    let later = u32::try_from(later).unwrap_or(u32::MAX);
     let numbers: Vec<_> = saved.destinations.iter().map(|one| root.registry.find(&one.key)).collect();
     for (one, number) in saved.destinations.iter().zip(&numbers) {
         let Some((number, record)) = number.and_then(|number| Some((number, root.registry.record(number)?)))
         else {
             continue;
         };
-        let (was, is) = (Flags(one.flags), record.flags());
-        let differs = was.has(Flags::DISABLED) != is.has(Flags::DISABLED);
-        if record.configured().0 == one.configured && differs {
+        let was = Flags(one.flags);
+        let same = record.configured().0 == one.configured;
+        let differs = was.has(Flags::DISABLED) != record.flags().has(Flags::DISABLED);
+        let (disabled, drains) = (same && differs, was.has(Flags::DRAINING));
+        if disabled {
+            let state = Flags(was.0 & (Flags::DISABLED.0 | Flags::DRAINED.0));
             root.registry.change(number, wall, |flags, health| {
-                let plain = flags.without(Flags::STATES);
                 health.last = Report::by_operator(was);
-                Some((if was.has(Flags::DISABLED) { plain.with(Flags::DISABLED) } else { plain }, 0))
+                Some((flags.without(Flags::STATES).with(state), 0))
             });
-            restored.states += 1;
         }
+        // No source says anything of a drain.
+        if drains {
+            root.registry.drain(number, wall, |_, flags, health| {
+                health.drain = drain_back(one.drain, micros, later);
+                Some(flags.with(Flags::DRAINING))
+            });
+            root.drains.turn(1);
+        }
+        restored.states += usize::from(disabled || drains);
     }
-    let later = saved.wall.map_or(0, |then| wall.saturating_sub(then) / 1000);
-    let later = u32::try_from(later).unwrap_or(u32::MAX);
     for call in saved.calls.iter().filter(|_| saved.clean) {
         let number = numbers.get(call.destination as usize).copied().flatten();
         let Some(number) = number.filter(|number| root.registry.record(*number).is_some()) else {
@@ -244,7 +286,8 @@ impl Saved {
         let mut destinations = Vec::new();
         for _ in 0..count {
             let (key, configured, flags) = (from.key()?, from.number()?, from.number()?);
-            destinations.push(SavedDestination { key, configured, flags });
+            let drain = if layout < 3 { 0 } else { from.number()? };
+            destinations.push(SavedDestination { key, configured, flags, drain });
         }
         let count = from.number()?;
         let mut calls = Vec::new();
@@ -266,6 +309,7 @@ impl SavedDestination {
         out.key(self.key);
         out.number(self.configured);
         out.number(self.flags);
+        out.number(self.drain);
     }
 }
 
@@ -336,7 +380,7 @@ mod tests {
             clean: true,
             secret: core::array::from_fn(|at| at as u8),
             wall: Some(1_700_000_000_000),
-            destinations: vec![SavedDestination { key: [1, 2], configured: 8, flags: 4 }],
+            destinations: vec![SavedDestination { key: [1, 2], configured: 8, flags: 4, drain: 0 }],
             calls: vec![SavedCall { key: [3, 4], destination: 0, phase: 1, age: 77, mark: 5 }],
         }
     }
@@ -378,6 +422,36 @@ mod tests {
         assert_eq!(read, Saved { calls: without_mark, ..saved() });
     }
 
+    /// As the second layout was written: without drains.
+    #[test]
+    fn a_file_of_the_second_layout_is_read() {
+        let mut bytes = b"kamailio dispatcher state 2\n\x01".to_vec();
+        bytes.extend(saved().secret);
+        bytes.extend(1_700_000_000_000u64.to_le_bytes());
+        bytes.extend([1, 0, 0, 0]);
+        bytes.extend([1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 4, 0, 0, 0]);
+        bytes.extend([0; 4]);
+        bytes.extend(checksum(&bytes).to_le_bytes());
+        assert_eq!(Saved::read(&bytes), Ok(Saved { calls: Vec::new(), ..saved() }));
+    }
+
+    #[test]
+    fn a_drain_goes_on_with_what_it_had_left_less_the_time_that_the_server_was_down() {
+        const SECOND: u64 = 1_000_000;
+        let back = |seconds, uncounted, later| {
+            let saved = left(Some(Drain::begin(5 * SECOND, seconds, uncounted)), 15 * SECOND);
+            let drain = drain_back(saved, 100 * SECOND, later);
+            (drain.left(100 * SECOND), drain.uncounted)
+        };
+        assert_eq!(back(Some(60), false, 20), (Some(30), false));
+        assert_eq!(back(Some(60), true, 0), (Some(50), true));
+        assert_eq!(back(Some(60), false, 999), (Some(0), false));
+        assert_eq!(back(Some(3), false, 0), (Some(0), false));
+        assert_eq!(back(None, false, 999), (None, false));
+        assert_eq!(back(Some(u32::MAX), false, 0).0, Some(NO_TIME - 1));
+        assert_eq!(left(None, 0), 0);
+    }
+
     #[test]
     fn a_file_that_was_cut_or_changed_is_told() {
         let bytes = saved().bytes();
@@ -385,7 +459,7 @@ mod tests {
             assert_eq!(Saved::read(&bytes[..end]), Err(Damaged::Short(end)), "{end}");
         }
         assert_eq!(Saved::read(b"nonsense"), Err(Damaged::NotOurs));
-        assert_eq!(Saved::read(b"kamailio dispatcher state 3\n"), Err(Damaged::NotOurs));
+        assert_eq!(Saved::read(b"kamailio dispatcher state 4\n"), Err(Damaged::NotOurs));
         assert_eq!(Saved::read(&[&bytes[..], b"x"].concat()), Err(Damaged::Changed));
     }
 
@@ -415,7 +489,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_are_too_odd_to_be_read(layout in 0u8..4, bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        fn no_bytes_are_too_odd_to_be_read(layout in 0u8..5, bytes in prop::collection::vec(any::<u8>(), 0..600)) {
             let all = [MAGIC, &[b'0' + layout, b'\n'], &bytes].concat();
             prop_assert!(Saved::read(&all).is_err());
         }

@@ -1,4 +1,4 @@
-//! A value in shared memory with several owners. It is freed with the last of them.
+//! A value in shared memory with several owners, as `Arc` on the heap. It is freed when the last owner drops it.
 
 use super::atomic::{AtomicU32, Ordering};
 use super::boxed::Boxed;

@@ -1,4 +1,4 @@
-//! One owned value in shared memory.
+//! A value in shared memory with one owner, as `Box` on the heap.
 
 use super::{Alloc, OutOfMemory, Shared};
 use core::alloc::Layout;

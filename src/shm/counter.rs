@@ -1,4 +1,4 @@
-//! Numbers that several processes change at once.
+//! Counters and switches that several processes change at the same time.
 
 use super::Shared;
 use super::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -19,7 +19,7 @@ pub type Guard<'a, T> = parking_lot::lock_api::MutexGuard<'a, Futex, T>;
 
 /// Tries to take a lock for at most 200 ms. Nobody holds it that long, unless its holder is dead.
 #[cfg(not(loom))]
-pub fn lock_of_the_living<T>(mutex: &Mutex<T>) -> Option<Guard<'_, T>> {
+pub fn try_lock_for<T>(mutex: &Mutex<T>) -> Option<Guard<'_, T>> {
     (0..200).find_map(|_| {
         let guard = mutex.try_lock();
         if guard.is_none() {
@@ -49,7 +49,7 @@ pub unsafe trait Legible {}
 
 /// What is behind a lock, held or not.
 #[cfg(not(loom))]
-pub fn left_by_the_dead<'a, T: Legible>(mutex: &'a Mutex<T>, _: &'a LastAlive) -> &'a T {
+pub fn read_after_all_ended<'a, T: Legible>(mutex: &'a Mutex<T>, _: &'a LastAlive) -> &'a T {
     // SAFETY: nobody else is alive to change it, and it can be looked at as it is.
     unsafe { &*mutex.data_ptr() }
 }

@@ -1,7 +1,7 @@
 //! Words that are replaced as a whole, one writer at a time, while others read them without a lock.
 //!
-//! Model: a sequence lock. The version is odd while somebody writes. A reader looks at the version before and after the words: if
-//! it is even and the same, the words are of one moment. Else the reader learns nothing, and does what it does without them.
+//! Model: a sequence lock (seqlock). The version is odd while somebody writes. A reader compares the version before and after it reads
+//! the words: if it is even and the same, the words belong to one write. Else the reader gets nothing, and must do without.
 //!
 //! Sync points: `written`: who sees the even version sees the words stored before it. `torn`: who sees one word of a write sees
 //! its odd version at the second look.
@@ -46,9 +46,14 @@ impl<A: Alloc> Sheet<A> {
         }
     }
 
+    /// Whether it has room for any word.
+    pub fn has_room(&self) -> bool {
+        !self.words().is_empty()
+    }
+
     /// Makes room for so many words, if there is none. One caller at a time. Says how much there is.
     pub fn make_room(&self, len: usize) -> Result<usize, OutOfMemory> {
-        if self.words().is_empty() {
+        if !self.has_room() {
             let words = Slice::try_from_fn_in(len, |_| AtomicU64::new(0), self.alloc)?;
             let words = core::mem::ManuallyDrop::new(words);
             self.words.store(words.as_ptr().cast_mut(), Ordering::Relaxed);
@@ -59,10 +64,17 @@ impl<A: Alloc> Sheet<A> {
 
     /// Replaces all words by these, as far as there is room. One caller at a time.
     pub fn write(&self, words: impl Iterator<Item = u64>) {
+        self.edit(|sheet| {
+            sheet.0.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed))
+        });
+    }
+
+    /// Changes some words, as one write. One caller at a time.
+    pub fn edit(&self, change: impl FnOnce(&WordsMut<'_>)) {
         let version = self.version.load(Ordering::Relaxed) | 1;
         self.version.store(version, Ordering::Relaxed);
         fence(Ordering::Release); // sync point `torn`
-        self.words().iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
+        change(&WordsMut(self.words()));
         self.version.store(version.wrapping_add(1), Ordering::Release); // sync point `written`
     }
 
@@ -92,10 +104,41 @@ impl<A: Alloc> Drop for Sheet<A> {
 /// Words, some of which may be of another write.
 pub struct Words<'a>(&'a [AtomicU64]);
 
+/// The words from this place on; 0 where there is no room for all of them.
+fn run_of<const LEN: usize>(words: &[AtomicU64], at: usize) -> [u64; LEN] {
+    let there = words.get(at..).and_then(|words| words.first_chunk::<LEN>());
+    there.map_or([0; LEN], |words| words.each_ref().map(|word| word.load(Ordering::Relaxed)))
+}
+
 impl Words<'_> {
     /// The word at this place.
     pub fn get(&self, at: usize) -> Option<u64> {
         self.0.get(at).map(|word| word.load(Ordering::Relaxed))
+    }
+
+    /// The words from this place on; 0 where there is no room for all of them.
+    pub fn run<const LEN: usize>(&self, at: usize) -> [u64; LEN] {
+        run_of(self.0, at)
+    }
+}
+
+/// Words that are being changed.
+pub struct WordsMut<'a>(&'a [AtomicU64]);
+
+impl WordsMut<'_> {
+    /// The word at this place; 0 where there is no room.
+    pub fn get(&self, at: usize) -> u64 {
+        self.0.get(at).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// See [`Words::run`].
+    pub fn run<const LEN: usize>(&self, at: usize) -> [u64; LEN] {
+        run_of(self.0, at)
+    }
+
+    /// Puts a word at this place, if there is room.
+    pub fn put(&self, at: usize, word: u64) {
+        self.0.get(at).into_iter().for_each(|place| place.store(word, Ordering::Relaxed));
     }
 }
 
@@ -118,5 +161,12 @@ mod tests {
         })));
         assert_eq!(sheet.read(|words| [0, 1, 2].map(|at| words.get(at))), Some([Some(4), Some(5), Some(3)]));
         assert_eq!(sheet.read(|_| sheet.write([6].into_iter())), None, "a write between the looks");
+        sheet.edit(|words| {
+            assert_eq!(sheet.read(|_| ()), None, "an edit is a write");
+            assert_eq!([0, 2, 3].map(|at| words.get(at)), [6, 3, 0]);
+            words.put(1, 8);
+            words.put(3, 8);
+        });
+        assert_eq!(sheet.read(|words| [0, 1, 2].map(|at| words.get(at))), Some([Some(6), Some(8), Some(3)]));
     }
 }

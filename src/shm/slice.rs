@@ -1,4 +1,4 @@
-//! An owned run of values in shared memory, its length fixed when it is made.
+//! A slice of values in shared memory with one owner, as `Box<[T]>` on the heap.
 
 use super::{Alloc, OutOfMemory, Shared};
 use core::alloc::Layout;

@@ -1,5 +1,5 @@
-//! Which of many numbers is the least: asked at any time, whatever changes, in steps that grow with the logarithm of how many
-//! there are.
+//! A tournament tree: many numbers, each of which may change at any time, and the least of them at hand. A change takes a number of
+//! steps that grows with the logarithm of how many numbers there are.
 //!
 //! For use behind a lock.
 //!
@@ -9,6 +9,7 @@
 
 use super::slice::Slice;
 use super::{Alloc, OutOfMemory, Shared};
+use core::ops::Range;
 
 /// Numbers of a node.
 pub const WIDTH: usize = 8;
@@ -143,6 +144,42 @@ impl<A: Alloc> Tournament<A> {
         Some((at, least))
     }
 
+    /// The least number at these places, and its place; nothing where there is none.
+    pub fn least_of(&self, places: Range<usize>) -> Option<(usize, u64)> {
+        let (mut from, mut to) = (places.start, places.end);
+        // The level and the place there, with the number.
+        let mut best = (0, 0, NONE);
+        for level in 0..self.height {
+            let mut look = |at: usize| {
+                let number = self.node(level, at / WIDTH).and_then(|node| node.0.get(at % WIDTH));
+                if let Some(&number) = number.filter(|number| **number < best.2) {
+                    best = (level, at, number);
+                }
+            };
+            // Whole nodes are seen one level up; the last level has no other.
+            let last = level + 1 == self.height;
+            while from < to && (last || from % WIDTH != 0) {
+                look(from);
+                from += 1;
+            }
+            while from < to && to % WIDTH != 0 {
+                to -= 1;
+                look(to);
+            }
+            if from >= to {
+                break;
+            }
+            (from, to) = (from / WIDTH, to / WIDTH);
+        }
+        let (level, at, least) = best;
+        if least == NONE {
+            return None;
+        }
+        let down = |at: usize, level: usize| Some(at * WIDTH + self.node(level, at)?.place_of(least)?);
+        let at = (0..level).rev().try_fold(at, down)?;
+        Some((at, least))
+    }
+
     /// Whether each node's least is what the node above it says.
     pub fn is_sound(&self) -> bool {
         (1..self.height).all(|level| {
@@ -179,6 +216,11 @@ mod tests {
                     Some((at, number)) => prop_assert_eq!((number, plain[at]), (least, least)),
                 }
                 prop_assert!(tournament.is_sound());
+                let (from, to) = (at * 7 % plain.len(), at);
+                let walked = plain.get(from..=to).and_then(|part| part.iter().min()).copied();
+                let found = tournament.least_of(from..to + 1);
+                prop_assert_eq!(found.map_or(NONE, |(_, number)| number), walked.unwrap_or(NONE));
+                prop_assert!(found.is_none_or(|(at, number)| at >= from && at <= to && plain[at] == number));
             }
             let mut larger = Tournament::try_with_room_in(room * 3, Heap).unwrap();
             larger.set(room, 1);

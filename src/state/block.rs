@@ -5,6 +5,7 @@
 //! pointer has to change when a destination moves to another block.
 
 use super::ranks::Line;
+use super::record::Record;
 use crate::dest::attrs::AttrValues;
 use crate::dest::{Flags, address};
 use crate::shm::cow_list::Run;
@@ -91,8 +92,15 @@ impl Destination {
     }
 
     /// Its line on the board of call load.
-    pub fn line(&self) -> Line {
-        Line { record: self.record, maxload: self.maxload }
+    pub fn line(&self, limits: Limits) -> Line {
+        let (record, maxload, weight) = (self.record, self.maxload, self.weight);
+        Line { record, maxload, weight, capacity: limits.capacity }
+    }
+
+    /// The latency that algorithm 13 looks at, in milliseconds; 0 where it is not known. With congestion control how much longer than
+    /// usual replies take.
+    pub fn latency_of(&self, record: &Record) -> u32 {
+        if self.cc { record.congestion() } else { record.latency() }
     }
 
     /// Where the host is in the URI.
@@ -102,11 +110,25 @@ impl Destination {
     }
 }
 
+/// What limits the calls of a destination beside its `maxload`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// The number of the capacity that it shares with others; 0 is none.
+    pub capacity: u32,
+    /// How many calls it says that those may have together; 0 where it does not say.
+    pub capacity_max: u32,
+}
+
+// SAFETY: numbers.
+unsafe impl Shared for Limits {}
+
 /// A destination in its block: with its texts and addresses.
 #[derive(Clone, Copy)]
 pub struct Member<'g> {
     fields: &'g Destination,
     texts: &'g [u8],
+    /// What limits its calls beside its `maxload`.
+    pub limits: Limits,
     /// Those of the block, and which of them are its own.
     addresses: (&'g [IpAddr], Span),
 }
@@ -183,6 +205,8 @@ pub struct Block<A: Alloc> {
     tags: Slice<u32, A>,
     texts: Slice<u8, A>,
     addresses: Slice<IpAddr, A>,
+    /// Of each destination; none where none has any.
+    limits: Slice<Limits, A>,
 }
 
 // SAFETY: shared slices.
@@ -202,21 +226,33 @@ impl<A: Alloc> Block<A> {
 
     /// Their lines on the board of call load, in order.
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = Line> + '_ {
-        self.destinations.iter().map(Destination::line)
+        self.destinations.iter().enumerate().map(|(at, one)| one.line(self.limits_at(at)))
+    }
+
+    fn limits_at(&self, at: usize) -> Limits {
+        self.limits.get(at).copied().unwrap_or_default()
+    }
+
+    /// Those of its destinations that share a capacity: the number of the record, and the limits.
+    pub fn sharing(&self) -> impl Iterator<Item = (u32, Limits)> + '_ {
+        let limits = self.destinations.iter().zip(self.limits.iter());
+        limits.filter(|(_, limits)| limits.capacity != 0).map(|(one, limits)| (one.record, *limits))
     }
 
     /// The destination at this position of the block.
     pub fn get(&self, at: usize) -> Option<Member<'_>> {
-        Some(self.member(self.destinations.get(at)?, self.places.get(at)?))
+        Some(self.member(self.destinations.get(at)?, self.places.get(at)?, at))
     }
 
     /// All in their order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Member<'_>> + Clone {
-        self.destinations.iter().zip(self.places.iter()).map(|(fields, place)| self.member(fields, place))
+        let all = self.destinations.iter().zip(self.places.iter()).enumerate();
+        all.map(|(at, (fields, place))| self.member(fields, place, at))
     }
 
-    fn member<'g>(&'g self, fields: &'g Destination, place: &Extent) -> Member<'g> {
-        Member { fields, texts: place.texts.of(&self.texts), addresses: (&self.addresses, place.addresses) }
+    fn member<'g>(&'g self, fields: &'g Destination, place: &Extent, at: usize) -> Member<'g> {
+        let (texts, limits) = (place.texts.of(&self.texts), self.limits_at(at));
+        Member { fields, texts, limits, addresses: (&self.addresses, place.addresses) }
     }
 
     /// The position of the first one with this record.
@@ -251,6 +287,7 @@ pub struct BlockBuilder {
     written: Vec<u32>,
     texts: Vec<u8>,
     addresses: Vec<IpAddr>,
+    limits: Vec<Limits>,
     /// Where the texts of the next destination begin.
     begun: usize,
 }
@@ -263,8 +300,8 @@ impl BlockBuilder {
         Span { start, len: text.len() as u32 }
     }
 
-    /// Adds a destination with the texts that were added for it, and with its addresses.
-    pub fn put(&mut self, destination: Destination, addresses: &[IpAddr]) {
+    /// Adds a destination with the texts that were added for it, and with its addresses and limits.
+    pub fn put(&mut self, destination: Destination, addresses: &[IpAddr], limits: Limits) {
         let texts = self.texts.get(self.begun..).unwrap_or_default();
         self.places.push(Extent {
             texts: Span { start: self.begun as u32, len: texts.len() as u32 },
@@ -275,18 +312,22 @@ impl BlockBuilder {
         self.begun = self.texts.len();
         self.addresses.extend_from_slice(addresses);
         self.destinations.push(destination);
+        self.limits.push(limits);
     }
 
-    /// Adds a destination that serves, with these addresses.
+    /// Adds a destination that serves, with these addresses. Its limits stay.
     pub fn put_again(&mut self, member: Member<'_>, destination: Destination, addresses: &[IpAddr]) {
         self.text(member.texts);
-        self.put(destination, addresses);
+        self.put(destination, addresses, member.limits);
     }
 
     /// The block; the next one begins empty.
     pub fn try_block_in<A: Alloc>(&mut self, alloc: A) -> Result<Block<A>, OutOfMemory> {
         let mut tags: Vec<u32> = self.destinations.iter().map(|one| one.record).collect();
         tags.append(&mut self.uris);
+        if self.limits.iter().all(|limits| *limits == Limits::default()) {
+            self.limits.clear();
+        }
         if self.written.iter().any(|tag| *tag != 0) {
             tags.append(&mut self.written);
         }
@@ -296,10 +337,12 @@ impl BlockBuilder {
             tags: Slice::try_copy_in(&tags, alloc)?,
             texts: Slice::try_copy_in(&self.texts, alloc)?,
             addresses: Slice::try_from_vec_in(core::mem::take(&mut self.addresses), alloc)?,
+            limits: Slice::try_copy_in(&self.limits, alloc)?,
         };
         self.destinations.clear();
         self.places.clear();
         self.written.clear();
+        self.limits.clear();
         self.texts.clear();
         self.begun = 0;
         Ok(block)
@@ -313,7 +356,8 @@ mod tests {
 
     fn put(parts: &mut BlockBuilder, record: u32, uri: &[u8], written: &[u8], addresses: &[IpAddr]) {
         let (uri, written) = (parts.text(uri), parts.text(written));
-        parts.put(Destination { record, uri, written, ..Destination::default() }, addresses);
+        let one = Destination { record, uri, written, ..Destination::default() };
+        parts.put(one, addresses, Limits::default());
     }
 
     #[test]

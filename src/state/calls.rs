@@ -5,13 +5,13 @@
 //! added to the audit's account ([`Shard::audited`]), so it can compare recorded and counted load exactly without stopping
 //! calls.
 //!
-//! Model: one table has the first leg of each call under the call's key, with the number of further legs. Few calls have
-//! those; they are in a second table, under the keys that follow the call's.
+//! Model: a first table maps a call's key to its first leg and to the number of further legs. Few calls have further legs: these are in a
+//! second table, and their keys are the call's key plus 1, plus 2 and so on.
 
 use crate::load::leg::MAX_MORE;
 use crate::load::{Call, Leg, key::Key};
 use crate::shm::counter::Audited;
-use crate::shm::lock::{Guard, LastAlive, Legible, Mutex, left_by_the_dead, lock_of_the_living};
+use crate::shm::lock::{Guard, LastAlive, Legible, Mutex, read_after_all_ended, try_lock_for};
 use crate::shm::slice::Slice;
 use crate::shm::table::Table;
 use crate::shm::{Alloc, OutOfMemory, Shared};
@@ -43,7 +43,7 @@ unsafe impl<A: Alloc> Legible for Shard<A> {}
 
 /// Where the first leg of a call is in its table, most likely; none where the call is not known. As long as the shard is locked.
 #[derive(Debug, Clone, Copy)]
-pub struct Place(Option<u32>);
+pub struct LegHint(Option<u32>);
 
 /// The key of the leg at this place of the call.
 fn place(key: &Key, at: usize) -> Key {
@@ -89,12 +89,12 @@ impl<A: Alloc> Shard<A> {
     }
 
     /// Where the call of this key is.
-    pub fn place(&self, key: &Key) -> Place {
-        Place(self.first.find(key))
+    pub fn place(&self, key: &Key) -> LegHint {
+        LegHint(self.first.find(key))
     }
 
     /// The call of this key, which is at this place; an empty one if it is not known.
-    pub fn at(&self, key: &Key, place: Place) -> Call {
+    pub fn at(&self, key: &Key, place: LegHint) -> Call {
         match place.0.and_then(|at| self.first.entry(at, key)) {
             Some(first) => whole(&self.more, key, first),
             None => Call::default(),
@@ -103,7 +103,7 @@ impl<A: Alloc> Shard<A> {
 
     /// Replaces the call `before`, which is in the table now, by `after`: at `place`, if no other call was taken out since. If
     /// memory runs out the call stays as it is.
-    pub fn put(&mut self, key: &Key, place: Place, before: &Call, after: &Call) -> Result<(), OutOfMemory> {
+    pub fn put(&mut self, key: &Key, place: LegHint, before: &Call, after: &Call) -> Result<(), OutOfMemory> {
         if self.put_over(key, place, before, after) {
             return Ok(());
         }
@@ -113,7 +113,7 @@ impl<A: Alloc> Shard<A> {
     }
 
     /// The same where both have one leg, which needs no memory; else nothing is done. Says whether it is.
-    pub fn put_over(&mut self, key: &Key, place: Place, before: &Call, after: &Call) -> bool {
+    pub fn put_over(&mut self, key: &Key, place: LegHint, before: &Call, after: &Call) -> bool {
         let ([_], [leg]) = (before.legs(), after.legs()) else { return false };
         let Some(there) = place.0.and_then(|at| self.first.entry_mut(at, key)) else { return false };
         *there = leg.with_more(0);
@@ -122,7 +122,7 @@ impl<A: Alloc> Shard<A> {
     }
 
     /// Writes a call over one that has at most so many legs.
-    fn write(&mut self, key: &Key, at: Place, legs: usize, call: &Call) -> Result<(), OutOfMemory> {
+    fn write(&mut self, key: &Key, at: LegHint, legs: usize, call: &Call) -> Result<(), OutOfMemory> {
         let more = call.legs().len().saturating_sub(1);
         self.none &= more > 0 || call.counts();
         for (at, leg) in call.legs().iter().enumerate().skip(1) {
@@ -261,7 +261,7 @@ impl<A: Alloc> Calls<A> {
 
     /// All legs with the keys of their calls. Shards that stay locked are left out.
     pub fn each_of_the_living(&self, mut each: impl FnMut(&Key, &Leg)) {
-        self.shards.iter().filter_map(lock_of_the_living).for_each(|shard| shard.for_each_leg(&mut each));
+        self.shards.iter().filter_map(try_lock_for).for_each(|shard| shard.for_each_leg(&mut each));
     }
 
     /// All legs with the keys of their calls, after all other processes have ended. Those that a process was changing when it
@@ -269,7 +269,7 @@ impl<A: Alloc> Calls<A> {
     pub fn each_left(&self, alone: &LastAlive, mut each: impl FnMut(&Key, &Leg)) {
         for (at, mutex) in self.shards.iter().enumerate() {
             let mut seen = std::collections::HashSet::new();
-            left_by_the_dead(mutex, alone).for_each_leg(|key, leg| {
+            read_after_all_ended(mutex, alone).for_each_leg(|key, leg| {
                 // In the middle of a change a key may be anybody's, and a leg may be there twice.
                 let own = shard_of(key) == at;
                 if own && (!mutex.is_locked() || seen.insert((*key, leg.record(), leg.mark()))) {

@@ -1,6 +1,7 @@
 //! What is known of a destination's health, and why its state is what it is.
 
 use crate::dest::Flags;
+use crate::health::drain::Drain;
 use crate::health::latency::Latency;
 use crate::health::outage::Outage;
 use crate::health::probe_id::Waiting;
@@ -30,8 +31,10 @@ pub struct Health {
     pub waiting: Waiting,
     /// How long it takes to answer.
     pub latency: Latency,
+    /// The drain that is under way.
+    pub drain: Drain,
     /// What its name means.
-    pub name: Name,
+    pub name: NameLookup,
     /// A hash of what is probed, so that an answer from before a change is recognised.
     pub asked: u64,
 }
@@ -54,6 +57,7 @@ impl Report {
     /// An operator set this state.
     pub fn by_operator(state: Flags) -> Self {
         Self::of(match state {
+            _ if state.has(Flags::DRAINED) => "drained, and disabled since",
             _ if state.has(Flags::DISABLED) => "disabled by an operator",
             _ if state.has(Flags::INACTIVE) => "set inactive by an operator",
             _ if state.has(Flags::TRYING) => "set trying by an operator",
@@ -69,6 +73,16 @@ impl Report {
             _ if state.has(Flags::TRYING) => "trying by the flags of its line or row",
             _ => "",
         })
+    }
+
+    /// A drain is over; `empty` because no call is left.
+    pub fn drained(empty: bool) -> Self {
+        Self::of(if empty { "drained: no call is left" } else { "drained: its time is over" })
+    }
+
+    /// An operator took back a drain that was over.
+    pub fn undrained() -> Self {
+        Self::of("enabled again after a drain")
     }
 
     fn of(reason: &str) -> Self {
@@ -109,7 +123,7 @@ impl Reason {
 
 /// What the last look-up of a destination's host name found.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Name {
+pub struct NameLookup {
     /// Where a probe goes; none before the first look-up, and while the name does not resolve.
     pub next_hop: Option<NextHop>,
     /// When it was looked up last, in microseconds of a clock that only goes forward; 0 is never.
@@ -122,7 +136,7 @@ pub struct Name {
     pub outage: Outage,
 }
 
-impl Name {
+impl NameLookup {
     /// Whether the last look-up found something.
     pub fn is_found(&self) -> bool {
         self.looked != 0 && self.lost == 0

@@ -7,41 +7,50 @@
 //!   generations: it stays while the destination is configured or has calls, through reloads, removal and return.
 //! - A call is an entry of [`Calls`], and names its record by number.
 //!
-//! What a choice looks up lies beside them. The [`Ranks`] of a set say which line has the fewest calls; all generations of the set
-//! share them, and they change with each call. Its [`Rings`] (weights) belong to one generation, and are made again at the first
-//! choice after a state has changed.
+//! Beside them is what choices look up, so that they need not walk over a set. The [`Ranks`] of a set say which line has the fewest
+//! calls: they change with each call, and all generations of the set share them. The sums of [`Weights`], the [`Usable`] positions
+//! and the [`LatencyOrder`] belong to the set of one generation: the first choice after a state or latency has changed brings them up
+//! to date.
 //!
 //! Timeline: made in `mod_init`, slots opened in `child_init(PROC_INIT)`, both before the fork. Nothing is freed at
 //! shutdown: the pool goes with the server.
 //!
-//! Locks, in this order where more than one is held: `reload`, `writer`, `registry`, a shard of `calls`, the ranks of a set, a
-//! record's health. A ring's lock is taken alone. Readers of a generation take none. Stopping and saving the state must not need
-//! ranks or rings: a worker that was killed may have left them locked.
+//! Locks, in this order where more than one is held: `reload`, `writer`, `registry`, a shard of `calls`, the lock of a set's
+//! usable positions, of its weights or of its order by latency, the capacities, its ranks, a record's health. Readers of a generation take none.
+//! Stopping and saving the state must not need capacities, ranks, weights, usable positions or that order: a worker that was killed may have left
+//! them locked.
 //!
 //! Not here: behaviour (`service`), anything that belongs to one process.
 
 pub mod block;
 pub mod calls;
+pub mod capacities;
 pub mod counters;
 pub mod generation;
 pub mod health;
+mod kept;
+pub mod latency_order;
 pub mod overload;
 pub mod ranks;
 pub mod record;
 pub mod registry;
-pub mod rings;
 pub mod set;
+pub mod usable;
+pub mod weights;
 
 pub use block::{Block, Destination, Member, NameTag};
 pub use calls::Calls;
-pub use counters::Counters;
+pub use capacities::Capacities;
+pub use counters::{Counters, LastAudit};
 pub use generation::{Generation, Position};
 pub use health::Health;
+pub use latency_order::LatencyOrder;
 pub use ranks::Ranks;
-pub use record::{Change, Configured, Keep, Record, Shift, Totals};
+pub use record::{Configured, Keep, Record, Shift, StateChange, Totals};
 pub use registry::Registry;
-pub use rings::Rings;
 pub use set::Set;
+pub use usable::Usable;
+pub use weights::Weights;
 
 use crate::load::Secret;
 use crate::shm::counter::{Counter, Switch};
@@ -71,7 +80,9 @@ pub struct Root<A: Alloc> {
     pub balanced: Switch,
     /// Whether destinations are probed: `dispatcher.ping_active`.
     pub ping_active: Switch,
-    /// How often an operator or a script has disabled or enabled a destination so far.
+    /// On while a destination may be drained: who looks for drains that are over turns it off first.
+    pub drains: Switch,
+    /// How often an operator or a script has disabled, enabled or drained a destination so far.
     pub admin_changes: Counter,
     /// Makes the keys of calls and destinations.
     pub secret: Secret,
@@ -140,6 +151,7 @@ impl<A: Alloc> Root<A> {
             counters: Counters::default(),
             balanced: Switch::on(),
             ping_active: Switch::on(),
+            drains: Switch::default(),
             admin_changes: Counter::default(),
             secret,
             alloc,

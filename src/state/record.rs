@@ -1,8 +1,9 @@
-//! What happens to one destination while calls run.
+//! The record of a destination: its load, state, latency and counters, which change while calls run.
 
 use super::health::{Health, Report};
 use super::overload::{Overload, Wish};
 use crate::dest::Flags;
+use crate::health::drain::Drain;
 use crate::health::latency::Latency;
 use crate::shm::Shared;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -30,6 +31,8 @@ pub struct Record {
     place: AtomicU32,
     /// Legs in the call table that name it, counting or not. Changed with the board of its set locked.
     pub entries: Gauge,
+    /// The number of the capacity that its destination shares; 0 is none. Changed with the capacities and the board of its set locked.
+    capacity: AtomicU32,
     /// How long its replies take and how much longer than usual, in milliseconds; 0 where it is not known.
     latency: AtomicU32,
     congestion: AtomicU32,
@@ -48,6 +51,8 @@ pub struct Record {
     refused_from: AtomicU64,
     /// Overload control: what it asked for.
     pub overload: Overload,
+    /// The drain that is under way, as a word: for who must not take the lock.
+    drain: AtomicU64,
     health: Mutex<Health>,
 }
 
@@ -93,7 +98,7 @@ impl Shift {
 
 /// A change of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Change {
+pub struct StateChange {
     /// The flags before.
     pub from: Flags,
     /// The flags now.
@@ -171,17 +176,44 @@ impl Record {
         &self,
         now: u64,
         change: impl FnOnce(Flags, &mut Health) -> Option<(Flags, u32)>,
-    ) -> Option<Change> {
+    ) -> Option<StateChange> {
         let mut health = self.health.lock();
         let from = self.flags();
         let (to, streak) = change(from, &mut health)?;
         health.streak = streak;
+        // How it was disabled is over with that.
+        let to = if to.has(Flags::DISABLED) { to } else { to.without(Flags::DRAINED) };
+        self.put((from, to), now, &mut health);
+        self.drain.store(health.drain.word(), Ordering::Relaxed);
+        let first = !core::mem::replace(&mut health.judged, true);
+        Some(StateChange { from, to, first })
+    }
+
+    /// Begins or ends a drain, as `change` says; `None` leaves all as it is. Nothing is found out about its health by that.
+    pub(super) fn drain(
+        &self,
+        now: u64,
+        change: impl FnOnce(Flags, &mut Health) -> Option<Flags>,
+    ) -> Option<StateChange> {
+        let mut health = self.health.lock();
+        let from = self.flags();
+        let to = change(from, &mut health)?;
+        self.drain.store(health.drain.word(), Ordering::Relaxed);
+        self.put((from, to), now, &mut health);
+        Some(StateChange { from, to, first: false })
+    }
+
+    /// The drain that is under way, if there is one, without its begin. Takes no lock.
+    pub fn drained(&self) -> Option<Drain> {
+        let drain = Drain::of_word(self.drain.load(Ordering::Relaxed), 0);
+        self.flags().has(Flags::DRAINING).then_some(drain)
+    }
+
+    fn put(&self, (from, to): (Flags, Flags), now: u64, health: &mut Health) {
         if to != from {
             self.flags.store(to.0, Ordering::Relaxed);
             health.changed = now;
         }
-        let first = !core::mem::replace(&mut health.judged, true);
-        Some(Change { from, to, first })
     }
 
     /// One more measured latency.
@@ -196,7 +228,8 @@ impl Record {
     }
 
     /// Takes over what a source configures. What the source says of the state counts if the destination comes `back`, if
-    /// the source says something else than before, or if nothing is to be kept.
+    /// the source says something else than before, or if nothing is to be kept. No source says anything of a drain, which goes on unless
+    /// the destination comes back or nothing is to be kept.
     pub(super) fn configure(&self, configured: Configured, back: bool, keep: Keep) {
         let Configured { flags, latency, asked, unresolved, place } = configured;
         let mut health = self.health.lock();
@@ -204,7 +237,13 @@ impl Record {
         self.place.store(place, Ordering::Relaxed);
         let said = self.configured.swap(flags.0, Ordering::Relaxed);
         if back || !keep.state || said != flags.0 {
-            state = flags.without(Flags::UNRESOLVED);
+            let drained =
+                if back || !keep.state { Flags::default() } else { Flags(state.0 & Flags::DRAINING.0) };
+            state = flags.without(Flags::OWN).with(drained);
+            if !drained.has(Flags::DRAINING) {
+                health.drain = Drain::default();
+                self.drain.store(health.drain.word(), Ordering::Relaxed);
+            }
             (health.streak, health.failures, health.successes, health.judged) = (0, 0, 0, false);
             health.last = Report::by_source(flags);
             health.name.outage.down = false;
@@ -256,10 +295,11 @@ impl Record {
         self.refused_from.store(0, Ordering::Relaxed);
         self.last_chosen.store(0, Ordering::Relaxed);
         self.line.store(0, Ordering::Relaxed);
+        self.capacity.store(0, Ordering::Relaxed);
         self.configured.store(flags.without(Flags::UNRESOLVED).0, Ordering::Relaxed);
-        self.flags.store(flags.0, Ordering::Relaxed);
+        self.flags.store(flags.without(Flags::DRAINING.with(Flags::DRAINED)).0, Ordering::Relaxed);
         let mut health = self.health.lock();
-        // The count of probes goes on: an answer to one of the destination before is none to this one's.
+        // Keep the count of probes: a reply to a probe of the previous owner of this record must not match one of the new owner.
         let mut waiting = health.waiting;
         waiting.give_up();
         *health = Health { waiting, last: Report::by_source(flags), ..Health::default() };
@@ -344,6 +384,15 @@ impl Record {
         self.refused.get() + self.refused_since(self.refused_from.load(Ordering::Relaxed), refused)
     }
 
+    /// The number of the capacity that its destination shares; 0 is none. For who holds the lock of the board, or looks again with it.
+    pub fn capacity(&self) -> u32 {
+        self.capacity.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn share(&self, capacity: u32) {
+        self.capacity.store(capacity, Ordering::Relaxed);
+    }
+
     /// When call load last chose it.
     pub fn last_chosen(&self) -> u64 {
         self.last_chosen.load(Ordering::Relaxed)
@@ -387,6 +436,44 @@ mod tests {
         down(&record);
         record.configure(configured(Flags::PROBING), true, KEEP);
         assert_eq!(record.flags(), Flags::PROBING);
+    }
+
+    #[test]
+    fn a_drain_goes_on_whatever_the_source_says_until_nothing_is_kept_or_it_comes_back() {
+        let record = begun();
+        let begin = || {
+            record.drain(5, |flags, health| {
+                health.drain.ends = Some(77);
+                Some(flags.with(Flags::DRAINING))
+            })
+        };
+        let (probing, none) = (configured(Flags::PROBING), Keep { state: false, latency: true });
+        assert!(begin().is_some_and(|change| !change.first && !record.health().judged));
+        record.change(7, |flags, _| Some((flags.with(Flags::INACTIVE), 0)));
+        record.configure(configured(Flags::default()), false, KEEP);
+        assert_eq!(record.flags(), Flags::INACTIVE.with(Flags::DRAINING));
+        record.configure(probing, false, KEEP);
+        assert_eq!(record.flags(), Flags::PROBING.with(Flags::DRAINING));
+        assert_eq!(record.health().drain.ends, Some(77));
+        record.configure(probing, false, none);
+        assert_eq!((record.flags(), record.health().drain), (Flags::PROBING, Drain::default()));
+        begin();
+        record.configure(probing, true, KEEP);
+        assert_eq!((record.flags(), record.health().drain), (Flags::PROBING, Drain::default()));
+    }
+
+    #[test]
+    fn no_source_and_no_change_to_another_state_can_say_that_a_drain_is_over() {
+        let record = begun();
+        record.configure(configured(Flags(1 << 29 | 1 << 30 | 8)), false, KEEP);
+        assert_eq!(record.flags(), Flags::PROBING);
+        let over = Flags::DISABLED.with(Flags::DRAINED);
+        record.drain(1, |_, _| Some(over));
+        let to = |state: Flags| {
+            record.change(1, |flags, _| Some((flags.without(Flags::STATES).with(state), 0)));
+            record.flags()
+        };
+        assert_eq!([to(Flags::DISABLED), to(Flags::default())], [over, Flags::default()]);
     }
 
     #[test]
@@ -435,7 +522,7 @@ mod tests {
     fn a_change_says_what_it_was_and_whether_it_is_the_first() {
         let record = begun();
         let to = |flags| record.change(9, |_, _| Some((flags, 0)));
-        let change = |from, to, first| Some(Change { from, to, first });
+        let change = |from, to, first| Some(StateChange { from, to, first });
         assert_eq!(to(Flags::INACTIVE), change(Flags::default(), Flags::INACTIVE, true));
         assert_eq!(to(Flags::INACTIVE), change(Flags::INACTIVE, Flags::INACTIVE, false));
         assert_eq!(record.health().changed, 9);

@@ -1,15 +1,17 @@
-//! The runtime records of all destinations, by identity.
+//! The records of all destinations. A record has a number, and is found by the identity of its destination: the set, and the `duid` or
+//! else the URI and socket.
 //!
-//! A record is held by each block that has its destination and named by each call that counts, or counted, for it.
-//! When neither is left its number is free for another destination, and the lowest free number is handed out first. So
-//! after a peak the records of high numbers are free, and upkeep gives their memory back.
+//! Each block that has the destination holds its record, and each call that counts, or counted, for it names its number. When neither is
+//! left the number is free for another destination. The lowest free number is used first, so after a peak the records with high numbers
+//! are free, and housekeeping gives their memory back.
 //!
-//! Who asks for a record by its number, and for as long as he looks at it, has one of these: a pin of the sets that he took
-//! before; the lock of a call that names it; or the lock `writer`.
+//! A caller that asks for a record by its number must keep one of these until it is done with the record: a pin of the sets, taken
+//! before it read the number; the lock of the call that names the number; or the lock `writer`.
 
+use super::capacities::{Capacities, Seen};
 use super::health::Health;
-use super::ranks::Ranks;
-use super::record::{Change, Configured, Keep, Record, Shift};
+use super::ranks::{LockedBoard, Ranks, Taken};
+use super::record::{Configured, Keep, Record, Shift, StateChange};
 use crate::dest::Flags;
 use crate::load::key::Key;
 use crate::load::leg::MAX_RECORD;
@@ -17,7 +19,7 @@ use crate::shm::arc::Arc;
 use crate::shm::arena::{Arena, CHUNK, Gone};
 use crate::shm::atomic::{AtomicPtr, Ordering};
 use crate::shm::counter::Audited;
-use crate::shm::lock::{Guard, LastAlive, Legible, Mutex, left_by_the_dead, lock_of_the_living};
+use crate::shm::lock::{Guard, LastAlive, Legible, Mutex, read_after_all_ended, try_lock_for};
 use crate::shm::segments::Segments;
 use crate::shm::snapshot::Snapshot;
 use crate::shm::table::Table;
@@ -40,6 +42,8 @@ const SPARE: usize = 64;
 pub struct Registry<A: Alloc> {
     index: Mutex<Index<A>>,
     entries: Arena<Entry<A>, A>,
+    /// What destinations share: see [`Capacities`].
+    pub capacities: Mutex<Capacities<A>>,
     alloc: A,
 }
 
@@ -154,7 +158,8 @@ impl<A: Alloc> Registry<A> {
             gone: Gone::default(),
             made: 0,
         };
-        Self { index: Mutex::new(index), entries: Arena::new_in(alloc), alloc }
+        let capacities = Mutex::new(Capacities::new_in(alloc));
+        Self { index: Mutex::new(index), entries: Arena::new_in(alloc), capacities, alloc }
     }
 
     /// The record of this number: see the head of this file for who may ask.
@@ -191,13 +196,21 @@ impl<A: Alloc> Registry<A> {
         boards
     }
 
-    /// Changes the load of this record, and its ranks with it.
-    fn count<T>(&self, number: u32, change: impl FnOnce(&Record) -> T) -> Option<T> {
-        let entry = self.entries.get(number)?;
-        Some(match entry.board() {
-            Some(ranks) => ranks.count(&entry.record, change),
-            None => change(&entry.record),
-        })
+    /// Locks the board of a set, and before it the capacities, if its lines share some.
+    pub fn lock_board<'a>(&'a self, ranks: &'a Ranks<A>) -> LockedBoard<'a, A> {
+        LockedBoard::of(ranks, false, || self.capacities.lock())
+    }
+
+    /// The same for what changes the load of this record, which has its lines there.
+    fn lock_board_for<'a>(&'a self, record: &Record, ranks: &'a Ranks<A>) -> LockedBoard<'a, A> {
+        if record.capacity() == 0 {
+            let board = self.lock_board(ranks);
+            // A commit may have come between.
+            if record.capacity() == 0 || board.has_capacities() {
+                return board;
+            }
+        }
+        LockedBoard::of(ranks, true, || self.capacities.lock())
     }
 
     /// Changes the state of this record, and its ranks with it.
@@ -209,21 +222,79 @@ impl<A: Alloc> Registry<A> {
         })
     }
 
-    /// A leg goes to the destination of this record, with which its call counts there, if the load is still what was `seen`.
-    pub fn take_if(&self, number: u32, seen: u32, audited: Audited) -> bool {
-        self.count(number, |record| record.take_if(seen, audited)) == Some(true)
+    /// A leg goes to the destination of this record, with which its call counts there, if the load is still what was `seen` and the
+    /// capacity that it shares has room. If it was `chosen`, it is remembered when. `left` as in [`LockedBoard::take_best`].
+    pub fn take_if(
+        &self,
+        (number, seen): (u32, u32),
+        chosen: bool,
+        left: &[u32],
+        audited: Audited,
+    ) -> Option<Taken<()>> {
+        let (record, ranks) = self.ranked(number)?;
+        self.lock_board_for(record, ranks).take_if(self, (record, seen), chosen, left, audited)
     }
 
     /// What a call does to this record.
     pub fn shift(&self, number: u32, shift: Shift, audited: Audited) {
-        if let Some((record, ranks)) = self.ranked(number) {
-            ranks.shift(record, shift, audited);
+        let Some((record, ranks)) = self.ranked(number) else { return };
+        if record.capacity() != 0 || !ranks.shift_alone(record, shift, audited) {
+            self.lock_board_for(record, ranks).shift(self, number, shift, audited);
         }
+    }
+
+    /// The capacity that the destination of this record shares.
+    pub fn capacity_of(&self, record: &Record) -> Option<Seen> {
+        if record.capacity() == 0 {
+            return None;
+        }
+        self.capacities.lock().seen(record.capacity())
+    }
+
+    /// Whether it is full, but for so many calls of the one that asks, by record.
+    pub fn is_shared_full(&self, record: &Record, left: &[u32]) -> bool {
+        if record.capacity() == 0 {
+            return false;
+        }
+        let capacities = self.capacities.lock();
+        let capacity = record.capacity();
+        let shares = |number: &&u32| self.record(**number).is_some_and(|one| one.capacity() == capacity);
+        let own = left.iter().filter(shares).count();
+        capacities.is_full_without(capacity, own as u32)
+    }
+
+    /// All capacities, and each record that shares one, of one moment.
+    pub fn sharing(&self, mut each: impl FnMut(Named<'_>)) -> Vec<Seen> {
+        let index = self.index.lock();
+        let capacities = self.capacities.lock();
+        self.for_each_of(&index, |named| {
+            if named.record.capacity() != 0 {
+                each(named);
+            }
+        });
+        capacities.each().collect()
+    }
+
+    /// How many capacities have other calls than their records, of one moment. Not 0 is a fault of this module.
+    pub fn capacity_faults(&self) -> usize {
+        let index = self.index.lock();
+        let capacities = self.capacities.lock();
+        let mut of = HashMap::<u32, (u32, u32)>::new();
+        self.for_each_of(&index, |named| {
+            let (capacity, load) = (named.record.capacity(), named.record.load.get());
+            if capacity != 0 {
+                let one = of.entry(capacity).or_default();
+                *one = (one.0 + load, one.1 + 1);
+            }
+        });
+        capacities.faults(|number| of.get(&number).copied().unwrap_or_default())
     }
 
     /// An audit begins, see [`Load::open_account`](crate::shm::counter::Load::open_account).
     pub fn open_account(&self, number: u32) {
-        self.count(number, |record| record.load.open_account());
+        if let Some((record, ranks)) = self.ranked(number) {
+            ranks.open_account(record);
+        }
     }
 
     /// Changes the state of this record: see [`Record::change`].
@@ -232,8 +303,18 @@ impl<A: Alloc> Registry<A> {
         number: u32,
         now: u64,
         change: impl FnOnce(Flags, &mut Health) -> Option<(Flags, u32)>,
-    ) -> Option<Change> {
+    ) -> Option<StateChange> {
         self.step(number, |record| record.change(now, change))?
+    }
+
+    /// Begins or ends a drain of this record's destination: see [`Record::drain`].
+    pub fn drain(
+        &self,
+        number: u32,
+        now: u64,
+        change: impl FnOnce(&Record, Flags, &mut Health) -> Option<Flags>,
+    ) -> Option<StateChange> {
+        self.step(number, |record| record.drain(now, |flags, health| change(record, flags, health)))?
     }
 
     /// Takes over what a source configures for this record: see [`Record::configure`].
@@ -346,6 +427,9 @@ impl<A: Alloc> Registry<A> {
                 label.next = kept.replace(number);
             } else {
                 index.numbers.remove(&label.key);
+                if entry.record.capacity() != 0 {
+                    self.capacities.lock().leave(&entry.record);
+                }
                 entry.ranks.store(null_mut(), Ordering::Relaxed);
                 *label = Label::default();
                 index.mark(number, false);
@@ -389,15 +473,18 @@ impl<A: Alloc> Registry<A> {
             self.record(number).into_iter().for_each(|record| each(key, number, record));
         };
         match alone {
-            Some(alone) => left_by_the_dead(&self.index, alone).numbers.for_each(each),
-            None => lock_of_the_living(&self.index)?.numbers.for_each(each),
+            Some(alone) => read_after_all_ended(&self.index, alone).numbers.for_each(each),
+            None => try_lock_for(&self.index)?.numbers.for_each(each),
         }
         Some(())
     }
 
     /// All records, in the order of their numbers.
-    pub fn for_each(&self, mut each: impl FnMut(Named<'_>)) {
-        let index = self.index.lock();
+    pub fn for_each(&self, each: impl FnMut(Named<'_>)) {
+        self.for_each_of(&self.index.lock(), each);
+    }
+
+    fn for_each_of(&self, index: &Index<A>, mut each: impl FnMut(Named<'_>)) {
         for number in index.taken() {
             let Some(Entry { record, label, .. }) = self.entries.get(number) else { continue };
             let label = label.lock();
@@ -461,57 +548,4 @@ impl<A: Alloc> Index<A> {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::shm::Heap;
-
-    #[allow(clippy::unwrap_used)]
-    fn board() -> Arc<Ranks<Heap>, Heap> {
-        Arc::try_new_in(Ranks::try_new_in(Heap).unwrap(), Heap).unwrap()
-    }
-
-    fn registry() -> Registry<Heap> {
-        Registry::new_in(Heap)
-    }
-
-    #[test]
-    fn a_record_with_calls_waits_for_its_destination_to_come_back() {
-        let registry = registry();
-        let hold = registry.hold([1, 1], 100, b"a", Flags::default(), &board()).unwrap();
-        let record = registry.record(hold.number).unwrap();
-        record.entries.take();
-        record.load.take(Audited::NotYet);
-        registry.let_go([hold.number].into_iter());
-        registry.sweep();
-        let again = registry.hold([1, 1], 100, b"a", Flags::default(), &board());
-        assert_eq!(again, Ok(Hold { number: hold.number, existed: true }));
-        assert_eq!(record.load.get(), 1);
-    }
-
-    #[test]
-    fn a_record_without_calls_gives_its_number_to_the_next() {
-        let registry = registry();
-        let hold = |name, flags| registry.hold([name, name], 1, b"x", flags, &board()).unwrap().number;
-        assert_eq!([0, 1, 2].map(|name| hold(name, Flags::default())), [0, 1, 2]);
-        registry.let_go([1].into_iter());
-        registry.sweep();
-        assert_eq!(hold(9, Flags::TRYING), 1);
-        assert_eq!(registry.record(1).unwrap().flags(), Flags::TRYING);
-        assert_eq!(hold(1, Flags::default()), 3);
-    }
-
-    #[test]
-    fn one_that_is_held_again_before_the_sweep_stays_and_is_swept_later() {
-        let registry = registry();
-        let hold = || registry.hold([5, 5], 1, b"x", Flags::default(), &board()).unwrap();
-        let first = hold();
-        registry.let_go([first.number].into_iter());
-        assert!(hold().existed);
-        registry.sweep();
-        assert_eq!(registry.find(&[5, 5]), Some(first.number));
-        registry.let_go([first.number].into_iter());
-        registry.sweep();
-        assert_eq!(registry.find(&[5, 5]), None);
-        assert!(!hold().existed);
-    }
-}
+mod tests;

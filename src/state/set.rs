@@ -1,9 +1,12 @@
-//! One set as it serves.
+//! A set of destinations in the generation that serves: its destinations in order, its turns and tickets, and what choices look up.
 
 use super::block::{Block, Destination, Member, NameTag};
+use super::latency_order::{LatencyOrder, Order};
 use super::ranks::{Line, Ranks};
 use super::record::Record;
-use super::rings::Rings;
+use super::registry::Registry;
+use super::usable::{Bits, Usable};
+use super::weights::Weights;
 use crate::shm::arc::Arc;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::shm::cow_list::CowList;
@@ -18,12 +21,16 @@ pub struct Set<A: Alloc> {
     pub id: i32,
     /// Its destinations, in the order in which algorithms count them.
     pub blocks: CowList<Block<A>, A>,
-    /// How far its algorithms have come. All generations of a set have it together.
+    /// Its next turn and tickets. All generations of a set share them.
     pub turns: Arc<Turns, A>,
-    /// Its lines by load. All generations of a set, and the records of its destinations, have it together.
+    /// Its load board. All generations of a set share it, and so do the records of its destinations.
     pub ranks: Arc<Ranks<A>, A>,
     /// Its lines by weight.
-    pub rings: Rings<A>,
+    pub weights: Weights<A>,
+    /// Which of its positions are usable.
+    pub usable: Usable<A>,
+    /// Its usable positions by priority after latency.
+    pub by_latency: LatencyOrder<A>,
 }
 
 // SAFETY: shared parts.
@@ -131,12 +138,12 @@ impl<A: Alloc> Set<A> {
         within(self.turns.turn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(0), len)
     }
 
-    /// Whose turn it is; it stays his.
+    /// Peeks at the next turn without taking it.
     pub fn turn(&self) -> u32 {
         within(self.turns.turn.load(Ordering::Relaxed), self.ring())
     }
 
-    /// The next ticket of a row, which stays the next.
+    /// Peeks at the next ticket of a row without taking it.
     pub fn ticket(&self, row: usize) -> u64 {
         self.turns.tickets.get(row).map_or(0, |given| given.load(Ordering::Relaxed))
     }
@@ -160,6 +167,16 @@ impl<A: Alloc> Set<A> {
         }
         // Several lines mean one destination, with limits of their own.
         self.places().find(|(_, one)| is_it(one)).map(|(at, _)| at)
+    }
+
+    /// What `look` makes of the usable positions; nothing if there is no memory to know them.
+    pub fn usable<T>(&self, registry: &Registry<A>, look: impl Fn(&Bits<'_>) -> T) -> Option<T> {
+        self.usable.look(self, registry, look)
+    }
+
+    /// What `look` makes of the usable positions by priority after latency; nothing if there is no memory to know them.
+    pub fn by_latency<T>(&self, registry: &Registry<A>, look: impl Fn(&Order<'_>) -> T) -> Option<T> {
+        self.by_latency.look(self, registry, look)
     }
 
     /// All lines, as call load knows them.

@@ -2,6 +2,7 @@
 //!
 //! Not here: what follows from an answer (`service::health`).
 
+pub mod drains;
 pub mod prober;
 pub mod resolver;
 pub mod state_file;

@@ -8,7 +8,7 @@ use crate::health::schedule::{self, Agenda, Item};
 use crate::host::mem::Pool;
 use crate::host::tm::{self, Handed, Outcome};
 use crate::host::{clock, uri};
-use crate::service::health::probe::{self, Begun, End, Hop, Now, Rules};
+use crate::service::health::probe::{self, Begun, End, Hop, Now, ProbeRules};
 use crate::service::health::set_state::Told;
 use crate::service::sets::commit;
 use crate::shm::Foreign;
@@ -95,7 +95,7 @@ impl Prober {
         self.agenda.replace(items.map(|(position, _, one)| item(probing, position, one)));
     }
 
-    fn end_overdue(&mut self, module: &Module, rules: &Rules, sets: &Generation<Pool>) -> Vec<Told> {
+    fn end_overdue(&mut self, module: &Module, rules: &ProbeRules, sets: &Generation<Pool>) -> Vec<Told> {
         let now = now();
         let mut events = Vec::new();
         while let Some(Reverse((due, ticket))) = self.ends.peek().copied() {
@@ -112,7 +112,7 @@ impl Prober {
         &mut self,
         module: &Module,
         probing: &Probing,
-        rules: &Rules,
+        rules: &ProbeRules,
         sets: &Generation<Pool>,
         events: &mut Vec<Told>,
     ) {

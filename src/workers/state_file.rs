@@ -6,7 +6,7 @@
 use crate::conf::Conf;
 use crate::context::Module;
 use crate::host::{clock, log, process};
-use crate::service::state_file::{self, Saved, WhichCalls};
+use crate::service::state_file::{self, Clocks, Saved, WhichCalls};
 use crate::shm::lock::LastAlive;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::ffi::OsString;
@@ -78,9 +78,13 @@ fn beside(file: &Path, end: &str) -> PathBuf {
 static HAS_CALLS: AtomicBool = AtomicBool::new(false);
 static OPEN_TO_OTHERS: AtomicBool = AtomicBool::new(false);
 
+fn now() -> Clocks {
+    Clocks { seconds: clock::seconds(), micros: clock::micros(), wall: clock::wall_millis() }
+}
+
 /// Takes over what was read. After the first loading, before the fork.
 pub fn restore(module: &Module, saved: &Saved) {
-    let done = state_file::restore(module.root, saved, clock::seconds(), clock::wall_millis());
+    let done = state_file::restore(module.root, saved, now());
     HAS_CALLS.store(saved.has_calls(), Ordering::Relaxed);
     log::info(format_args!(
         "restored: {} states of operators, {} calls; {} calls of destinations that are gone",
@@ -152,7 +156,7 @@ fn tell(file: &Path, error: &io::Error) {
 }
 
 fn write(module: &Module, file: &Path, kept: WhichCalls<'_>) -> io::Result<()> {
-    let bytes = state_file::save(module.root, kept, clock::seconds(), clock::wall_millis());
+    let bytes = state_file::save(module.root, kept, now());
     replace(file, &bytes.ok_or_else(|| io::Error::other("a process has died at the states"))?)
 }
 

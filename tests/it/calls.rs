@@ -2,17 +2,24 @@
 
 use std::time::Duration;
 
+use crate::calls_kemi;
 use crate::support::counting::Counting;
+use crate::support::language::Language;
 use crate::support::server_config::Builder;
-use crate::support::{Agent, Call, Gateways, Kamailio, eventually};
+use crate::support::{Agent, Call, Gateways, Kamailio, Message, eventually};
 use serde_json::{Value, json};
 
-/// Makes tests of each of these functions: at one worker and at eight, and at eight where the module follows calls by itself,
-/// with and without the script's own counting.
+/// Makes tests of each of these functions: at one worker and at eight; at one and at eight where the module follows calls by
+/// itself, and at eight where the script counts as well; and all of these where the module follows calls over TCP. What differs
+/// least from another way has a name with `long_`: `make it` leaves it to `make it-long`.
 macro_rules! at_one_and_eight_workers {
     ($($test:ident),+ $(,)?) => {
         mod one_worker { $(#[test] fn $test() { super::$test(1); })+ }
         mod eight_workers { $(#[test] fn $test() { super::$test(8); })+ }
+        mod long_followed_at_one_worker {
+            use crate::support::counting::{Counting, counted};
+            $(#[test] fn $test() { counted(Counting::Followed, || super::$test(1)); })+
+        }
         mod followed {
             use crate::support::counting::{Counting, counted};
             $(#[test] fn $test() { counted(Counting::Followed, || super::$test(8)); })+
@@ -20,6 +27,24 @@ macro_rules! at_one_and_eight_workers {
         mod followed_and_counted {
             use crate::support::counting::{Counting, counted};
             $(#[test] fn $test() { counted(Counting::Both, || super::$test(8)); })+
+        }
+        mod over_tcp {
+            use crate::support::counting::{Counting, counted};
+            use crate::support::over::{Over, over};
+            fn run(way: Counting, test: impl FnOnce()) { over(Over::Tcp, || counted(way, test)); }
+            mod long_followed_at_one_worker {
+                $(#[test] fn $test() {
+                    super::run(super::Counting::Followed, || super::super::$test(1));
+                })+
+            }
+            mod followed {
+                $(#[test] fn $test() { super::run(super::Counting::Followed, || super::super::$test(8)); })+
+            }
+            mod long_followed_and_counted {
+                $(#[test] fn $test() {
+                    super::run(super::Counting::Both, || super::super::$test(8));
+                })+
+            }
         }
     };
 }
@@ -66,21 +91,37 @@ pub fn relaying(workers: u32, list: impl Into<String>, failure: &str) -> Builder
     plain(workers, list, failure).modparam(r#"modparam("dispatcher", "flags", 2)"#)
 }
 
+/// The same by another algorithm.
+pub fn relaying_by(algorithm: u32, workers: u32, list: impl Into<String>, failure: &str) -> Builder {
+    let by = |algorithm: u32| format!("ds_select_dst(\"$var(set)\", \"{algorithm}\")");
+    let route = format!("{RELAY}{failure}}}\n").replace(&by(10), &by(algorithm));
+    relaying(workers, list, failure).route(&route)
+}
+
 /// The same with no more parameters than it takes.
 pub fn plain(workers: u32, list: impl Into<String>, failure: &str) -> Builder {
-    Kamailio::builder().workers(workers).list(list).route(&format!("{RELAY}{failure}}}\n"))
+    let builder = Kamailio::builder().workers(workers).list(list);
+    match Language::now() {
+        Language::Native => builder.route(&format!("{RELAY}{failure}}}\n")),
+        other => other.script(builder, &calls_kemi::routing(other, failure)),
+    }
 }
 
 /// Gateways that reply to an INVITE or UPDATE what its `X-Answer` says (`180`: it rings, `0`: silence), else 200.
 pub fn obedient(count: usize) -> Gateways {
-    Gateways::start(count, |_, request| match (request.method(), request.header("X-Answer")) {
+    Gateways::start(count, obeys)
+}
+
+/// What such a gateway replies.
+pub fn obeys(_: usize, request: &Message) -> Vec<u16> {
+    match (request.method(), request.header("X-Answer")) {
         (Some("CANCEL"), _) => vec![487],
         (Some("INVITE" | "UPDATE"), Some(codes)) => {
             codes.split(' ').filter_map(|code| code.parse().ok()).filter(|&code| code > 0).collect()
         }
         (Some("INVITE"), None) => vec![180, 200],
         _ => vec![200],
-    })
+    }
 }
 
 /// A call with one more header in its requests from now on.
@@ -109,6 +150,25 @@ pub fn ringing(agent: &mut Agent) -> Call {
     let mut call = with(agent.call(), "X-Answer", "180");
     agent.ring(&mut call);
     call
+}
+
+/// A call of each agent at once: those that ring. The others are told that there is no destination.
+#[track_caller]
+pub fn burst<'a>(agents: &'a mut [Agent], calls: &'a mut [Call]) -> Vec<(&'a mut Agent, &'a mut Call)> {
+    let invites: Vec<_> = calls.iter_mut().map(Call::invite).collect();
+    for (agent, invite) in std::iter::zip(&*agents, &invites) {
+        agent.send(invite);
+    }
+    let mut accepted = Vec::new();
+    for (agent, call) in std::iter::zip(agents, calls) {
+        let reply = agent.reply_to(call, "INVITE", 180..=699);
+        match reply.status() {
+            Some(180) => accepted.push((agent, call)),
+            Some(404) => agent.send(&call.ack(&reply)),
+            other => panic!("{other:?}"),
+        }
+    }
+    accepted
 }
 
 /// Answered calls, this many at each gateway of set 100.

@@ -19,7 +19,7 @@ fn server(gateways: &Gateways, workers: u32) -> Kamailio {
     calls::relaying(workers, gateways.list(100, "maxload=9"), NO_FAILOVER).start()
 }
 
-fn cancel_releases_at_once(workers: u32) {
+pub fn cancel_releases_at_once(workers: u32) {
     let gateways = Gateways::start(1, |_, request| match request.method() {
         Some("INVITE") => vec![180],
         _ => vec![],
@@ -39,7 +39,7 @@ fn cancel_releases_at_once(workers: u32) {
     all_over(server);
 }
 
-fn answer_that_crosses_the_cancel_counts_until_its_bye(workers: u32) {
+pub fn answer_that_crosses_the_cancel_counts_until_its_bye(workers: u32) {
     let gateways = Gateways::start(2, |_, request| match request.method() {
         Some("INVITE") => vec![180],
         _ => vec![200], // to a CANCEL: the call is answered all the same
@@ -59,7 +59,7 @@ fn answer_that_crosses_the_cancel_counts_until_its_bye(workers: u32) {
     all_over(server);
 }
 
-fn refusal_forgets_the_call(workers: u32) {
+pub fn refusal_forgets_the_call(workers: u32) {
     let gateways = obedient(2);
     let server = server(&gateways, workers);
     let mut agent = server.agent();
@@ -73,7 +73,7 @@ fn refusal_forgets_the_call(workers: u32) {
     all_over(server);
 }
 
-fn challenged_call_counts_once(workers: u32) {
+pub fn challenged_call_counts_once(workers: u32) {
     let gateways = obedient(3);
     let server = server(&gateways, workers);
     let mut agent = server.agent();
@@ -93,7 +93,7 @@ fn challenged_call_counts_once(workers: u32) {
     all_over(server);
 }
 
-fn refused_reinvite_leaves_the_call_counted(workers: u32) {
+pub fn refused_reinvite_leaves_the_call_counted(workers: u32) {
     let gateways = obedient(2);
     let server = server(&gateways, workers);
     let mut agent = server.agent();
@@ -108,7 +108,7 @@ fn refused_reinvite_leaves_the_call_counted(workers: u32) {
     all_over(server);
 }
 
-fn reinvite_of_a_lost_dialog_ends_the_call(workers: u32) {
+pub fn reinvite_of_a_lost_dialog_ends_the_call(workers: u32) {
     let gateways = obedient(2);
     let server = server(&gateways, workers);
     let mut agent = server.agent();
@@ -122,7 +122,7 @@ fn reinvite_of_a_lost_dialog_ends_the_call(workers: u32) {
     all_over(server);
 }
 
-fn answer_counts_where_its_branch_went_whatever_address_it_comes_from(workers: u32) {
+pub fn answer_counts_where_its_branch_went_whatever_address_it_comes_from(workers: u32) {
     let gateways = obedient(3);
     let server = server(&gateways, workers);
     let mut agent = server.agent();

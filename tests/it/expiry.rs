@@ -27,7 +27,7 @@ fn server(gateways: &Gateways, workers: u32, early: u32, confirmed: u32) -> Kama
 /// What an expiry of a few seconds may take at the most, on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(12);
 
-fn unanswered_call_is_dropped_and_an_answered_one_kept(workers: u32) {
+pub fn unanswered_call_is_dropped_and_an_answered_one_kept(workers: u32) {
     let gateways = obedient(1);
     let server = server(&gateways, workers, 2, 600);
     let mut agent = server.agent();
@@ -45,7 +45,7 @@ fn unanswered_call_is_dropped_and_an_answered_one_kept(workers: u32) {
     assert_eq!(all_over(server).expired, 1);
 }
 
-fn call_heard_of_by_reinvite_or_update_is_kept(workers: u32) {
+pub fn call_heard_of_by_reinvite_or_update_is_kept(workers: u32) {
     let gateways = obedient(3);
     let server = server(&gateways, workers, 2, 3);
     let mut agent = server.agent();
@@ -77,7 +77,7 @@ fn call_heard_of_by_reinvite_or_update_is_kept(workers: u32) {
     all_over(server);
 }
 
-fn dropped_call_makes_room(workers: u32) {
+pub fn dropped_call_makes_room(workers: u32) {
     let gateways = obedient(1);
     let server = server(&gateways, workers, 2, 3);
     let mut agent = server.agent();
@@ -91,7 +91,7 @@ fn dropped_call_makes_room(workers: u32) {
     all_over(server);
 }
 
-fn without_initexpire_a_ringing_call_stays(workers: u32) {
+pub fn without_initexpire_a_ringing_call_stays(workers: u32) {
     let gateways = obedient(1);
     let server = server(&gateways, workers, 0, 1);
     let mut agent = server.agent();

@@ -33,7 +33,7 @@ fn refuse(agent: &mut Agent, gateways: &Gateways, call: &Call, status: u16) {
     agent.reply_to(call, "INVITE", 180..=180);
 }
 
-fn next_is_the_least_loaded_of_those_usable_by_then(workers: u32) {
+pub fn next_is_the_least_loaded_of_those_usable_by_then(workers: u32) {
     let gateways = obedient(5);
     let server = server(&gateways, workers, "maxload=4");
     let mut agent = server.agent();
@@ -60,7 +60,7 @@ fn next_is_the_least_loaded_of_those_usable_by_then(workers: u32) {
     all_over(server);
 }
 
-fn count_follows_the_call_from_gateway_to_gateway(workers: u32) {
+pub fn count_follows_the_call_from_gateway_to_gateway(workers: u32) {
     let gateways = obedient(4);
     let server = server(&gateways, workers, "maxload=9");
     let mut agent = server.agent();
@@ -83,7 +83,7 @@ fn count_follows_the_call_from_gateway_to_gateway(workers: u32) {
     all_over(server);
 }
 
-fn call_that_nobody_takes_counts_nowhere(workers: u32) {
+pub fn call_that_nobody_takes_counts_nowhere(workers: u32) {
     let gateways = obedient(3);
     let server = server(&gateways, workers, "maxload=9");
     let mut agent = server.agent();
@@ -110,7 +110,7 @@ fn first_is_silent() -> Gateways {
     })
 }
 
-fn silent_gateway_loses_the_call_to_the_next(workers: u32) {
+pub fn silent_gateway_loses_the_call_to_the_next(workers: u32) {
     let gateways = first_is_silent();
     let server = calls::relaying(workers, gateways.list(100, ""), FAILOVER).modparam(SHORT).start();
     let mut agent = server.agent();
@@ -146,7 +146,7 @@ fn selection_after_a_failure_leaves_the_gateway_that_failed(workers: u32) {
     all_over(server);
 }
 
-fn late_refusal_of_the_gateway_before_changes_nothing(workers: u32) {
+pub fn late_refusal_of_the_gateway_before_changes_nothing(workers: u32) {
     let gateways = obedient(2);
     let server = server(&gateways, workers, "");
     let mut agent = server.agent();

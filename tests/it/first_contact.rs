@@ -298,3 +298,19 @@ fn html_pages_show_the_usage_too() {
     assert_eq!((added.set, added.flags.as_str()), (1, &*host::unprobed("AP")));
     server.stop();
 }
+
+/// `kamcmd help COMMAND` asks for the same.
+#[test]
+fn help_of_each_command_names_its_parameters_as_the_manual_does() {
+    let server = Kamailio::builder().list("100 sip:127.0.0.11:5060\n").start();
+    let page = include_str!("../../docs/reference/rpc.md");
+    let syntax: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("- **Syntax**: `")).collect();
+    assert!(syntax.len() > 10, "{syntax:?}");
+    for usage in syntax.iter().map(|line| line.trim_end_matches('`')) {
+        let name = usage.split(' ').next().unwrap();
+        let help = server.rpc("system.methodHelp", serde_json::json!([name])).unwrap();
+        let help = help.as_str().expect("a text");
+        assert!(help.ends_with(&format!(". Usage: {usage}")), "{name}: {help}");
+    }
+    server.stop();
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::branches::dialog;
 use crate::calls::{all_over, assert_no_drift, hang_up_all, loads, obedient, ringing, set, up, with};
+use crate::support::over::{Over, over};
 use crate::support::server_config::Builder;
 use crate::support::{Gateways, Kamailio, Message, eventually};
 
@@ -214,5 +215,68 @@ fn reinvite_that_nobody_answers_ends_the_call() {
         assert_eq!(agent.place(&mut call).status(), Some(status), "{answers}");
         eventually(answers, SOON, || loads(&server, 1) == [stays]);
     }
+    all_over(server);
+}
+
+#[test]
+fn bye_that_cannot_be_delivered_ends_the_call() {
+    over(Over::Tcp, || {
+        let gateways = obedient(1);
+        let server = proxy(8, gateways.list(100, "maxload=3")).start();
+        let mut agent = server.agent();
+        let mut held: Vec<_> = (0..3).map(|_| up(&mut agent)).collect();
+        assert_eq!(loads(&server, 1), [3]);
+        // Its connections close, and it takes no new one.
+        drop(gateways);
+        for call in &mut held {
+            assert!(agent.hang_up(call) >= 400);
+        }
+        eventually("nobody is there", SOON, || loads(&server, 1) == [0]);
+        assert_eq!(assert_no_drift(&server).calls, 0);
+        server.stop();
+    });
+}
+
+#[test]
+fn bye_that_the_script_suspends_and_refuses_ends_no_call() {
+    let gateways = obedient(1);
+    let later =
+        "request_route {\n\tif (is_present_hf(\"X-Later\")) { async_route(\"REFUSE\", \"1\"); exit; }\n";
+    let route = PROXY.replace("request_route {\n", later);
+    let refuse = "route[REFUSE] { t_reply(\"403\", \"Forbidden\"); }\n";
+    let server = proxy(2, gateways.list(100, "")).module("async").globals("async_workers=1");
+    // The time of the suspension is that of a branch.
+    let server = server.modparam("modparam(\"tm\", \"fr_timer\", 5000)");
+    let server = server.route(&route).more_route(refuse).start();
+    let mut agent = server.agent();
+    let mut call = up(&mut agent);
+    let mut forged = with(call.clone(), "X-Later", "1");
+    assert_eq!(agent.hang_up(&mut forged), 403);
+    assert_eq!(loads(&server, 1), [1]);
+    call.cseq = forged.cseq;
+    assert_eq!(agent.hang_up(&mut call), 200);
+    all_over(server);
+}
+
+#[test]
+fn reply_to_nothing_ends_no_call() {
+    let gateways = obedient(1);
+    let server = proxy(2, gateways.list(100, "")).start();
+    let mut agent = server.agent();
+    let mut call = up(&mut agent);
+    // The server sends it on to the caller, who makes it, as it sends on any reply.
+    let via = |address| format!("SIP/2.0/UDP {address};branch=z9hG4bKnothing");
+    for (method, status) in
+        [("INVITE", 481), ("INVITE", 408), ("INVITE", 486), ("UPDATE", 481), ("BYE", 481), ("BYE", 200)]
+    {
+        let mut request = call.within(method);
+        request.headers.retain(|(name, _)| name != "Via");
+        request.headers.insert(0, ("Via".into(), via(agent.local())));
+        request.headers.insert(0, ("Via".into(), via(server.address())));
+        agent.send(&request.reply(status, "gw0"));
+        assert_eq!(agent.answer(&call, method).status(), Some(status));
+        assert_eq!(loads(&server, 1), [1], "{status} to {method}");
+    }
+    assert_eq!(agent.hang_up(&mut call), 200);
     all_over(server);
 }

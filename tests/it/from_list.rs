@@ -209,10 +209,16 @@ fn uris_of_odd_forms_get_the_answer_of_the_stock_module() {
 }
 
 /// The same destination on both sides, but that each side's text has its own source.
-fn load(side: &Side, form: &Form, (host, port): (&str, &str)) {
+fn load(side: Side, form: &Form, (host, port): (&str, &str), stock: bool) -> Side {
     let uri = form.uri().replace("SOURCE", host).replace(":5060", &format!(":{port}"));
-    side.server.write_list(&form.line().replace(&form.uri(), &uri));
+    let list = form.line().replace(&form.uri(), &uri);
+    if stock && cfg!(stock_waits_for_readers) {
+        // After these questions its reload has no end.
+        return side.started_anew(&list);
+    }
+    side.server.write_list(&list);
     side.server.rpc("dispatcher.reload", json!([])).unwrap();
+    side
 }
 
 #[test]
@@ -221,8 +227,10 @@ fn source_of_a_message_is_matched_as_the_stock_module_does() {
     let (ours, stock) = pair.ask(&plain("MESSAGE").with("X-Where", "from"));
     let modes: Vec<_> = MODES.into_iter().chain([("none", 2)]).collect();
     for form in forms(|_| "SOURCE".into(), &[0, 1, 16]) {
-        load(&pair.ours, &form, ours.one("Source").split_once(' ').unwrap());
-        load(&pair.stock, &form, stock.one("Source").split_once(' ').unwrap());
+        pair = Pair {
+            ours: load(pair.ours, &form, ours.one("Source").split_once(' ').unwrap(), false),
+            stock: load(pair.stock, &form, stock.one("Source").split_once(' ').unwrap(), true),
+        };
         let answer = pair.same(&plain("MESSAGE").with("X-Set", form.set.to_string()));
         // Port 5060 of the form stands for the source's.
         assert_rows(&answer, &form.rows(&modes, ":5060", ";transport=udp"), &form.line());

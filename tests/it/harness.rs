@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::support::over::{Over, over};
 use crate::support::{Gateways, Kamailio, eventually};
 
 /// The shortest routing by call load: one attempt, no failover.
@@ -76,6 +77,28 @@ fn refused_and_cancelled_calls_leave_no_load() {
     assert_eq!(agent.cancel(&mut call), 487);
     assert_eq!(server.total_load(), 0);
     server.stop();
+}
+
+#[test]
+fn test_over_tcp_sends_everything_by_it() {
+    over(Over::Tcp, || {
+        let gateways = Gateways::answering(1, 200);
+        let server = server(&gateways, 2);
+        let mut agent = server.agent();
+        let mut call = agent.call();
+        assert_eq!(agent.place(&mut call).status(), Some(200));
+        gateways.hang_up(&call.id);
+        let bye = agent.receive_where(Duration::from_secs(5), |m| m.method() == Some("BYE"));
+        let bye = bye.expect("the gateway's BYE");
+        agent.reply(&bye, 200);
+        assert!(gateways.await_total("ACK", 1, Duration::from_secs(5)));
+        let received = gateways.received().into_iter().map(|one| one.message);
+        for message in received.filter(|one| one.method().is_some()).chain([bye]) {
+            let vias: Vec<&str> = message.values("Via").collect();
+            assert!(vias.len() == 2 && vias.iter().all(|via| via.starts_with("SIP/2.0/TCP")), "{vias:?}");
+        }
+        server.stop();
+    });
 }
 
 #[test]

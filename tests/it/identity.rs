@@ -9,7 +9,7 @@ use crate::calls::{
     ringing, up, with,
 };
 use crate::picks::{Ask, picking};
-use crate::support::{Call, Kamailio, net};
+use crate::support::{Call, Kamailio, Over, net};
 
 at_one_and_eight_workers! {
     calls_of_every_fate_end_at_zero_without_flags,
@@ -22,7 +22,7 @@ at_one_and_eight_workers! {
 /// A silent gateway is given up soon.
 const SHORT: &str = r#"modparam("tm", "fr_timer", 600)"#;
 
-fn calls_of_every_fate_end_at_zero_without_flags(workers: u32) {
+pub fn calls_of_every_fate_end_at_zero_without_flags(workers: u32) {
     let gateways = obedient(2);
     let server = calls::plain(workers, gateways.list(100, "maxload=4"), NO_FAILOVER).modparam(SHORT).start();
     every_fate(&server);
@@ -56,7 +56,7 @@ fn every_fate(server: &Kamailio) {
     assert_eq!(assert_no_drift(server).calls, 0);
 }
 
-fn call_ids_of_any_length_are_told_apart(workers: u32) {
+pub fn call_ids_of_any_length_are_told_apart(workers: u32) {
     let gateways = obedient(4);
     let server = calls::plain(workers, gateways.list(100, ""), NO_FAILOVER).start();
     let mut agent = server.agent();
@@ -77,7 +77,7 @@ fn call_ids_of_any_length_are_told_apart(workers: u32) {
     all_over(server);
 }
 
-fn destination_without_duid_is_known_by_its_uri(workers: u32) {
+pub fn destination_without_duid_is_known_by_its_uri(workers: u32) {
     let gateways = obedient(2);
     let [a, b] = [gateways.uri(0), gateways.uri(1)];
     let server = calls::plain(workers, format!("100 {a}\n100 {b} 0 0 maxload=2\n"), NO_FAILOVER).start();
@@ -97,8 +97,9 @@ fn destination_without_duid_is_known_by_its_uri(workers: u32) {
 fn one_uri_through_two_sockets_is_two_destinations(workers: u32) {
     let gateways = obedient(1);
     let sockets = [net::free_port(net::address()), net::free_port(net::address())];
-    let line = |n: usize| format!("100 {} 0 0 socket=udp:{};maxload=3\n", gateways.uri(0), sockets[n]);
-    let listen = format!("listen=udp:{}\nlisten=udp:{}", sockets[0], sockets[1]);
+    let by = Over::now().name();
+    let line = |n: usize| format!("100 {} 0 0 socket={by}:{};maxload=3\n", gateways.uri(0), sockets[n]);
+    let listen = format!("listen={by}:{}\nlisten={by}:{}", sockets[0], sockets[1]);
     let server = calls::plain(workers, line(0) + &line(1), NO_FAILOVER).globals(&listen).start();
     let mut agent = server.agent();
     let loads = || server.list().iter().map(|d| d.load.unwrap()).collect::<Vec<_>>();

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::calls::{assert_no_drift, loads};
 use crate::kemi_calls::{BAD, MATCHES, NO_MATCHES, TOO_FEW, Told};
+use crate::support::language::{self, Language};
 use crate::support::server_config::Builder;
 use crate::support::{Agent, Kamailio};
 
@@ -25,17 +26,8 @@ function ksr_request_route()
 end
 "#;
 
+/// A method, and what it evaluates with.
 const PYTHON: &str = r#"
-import KSR
-D = KSR.dispatcher
-
-def mod_init():
-    return Script()
-
-class Script:
-    def child_init(self, rank):
-        return 0
-
     def ksr_request_route(self, msg):
         at = 0
         while True:
@@ -50,22 +42,21 @@ class Script:
             at += 1
         KSR.sl.sl_send_reply(200, "OK")
         return 1
+
+D = KSR.dispatcher
 "#;
 
-fn lua() -> Builder {
-    Kamailio::builder().module("app_lua").with_file("script.lua", LUA).route("").modparam(
-        "modparam(\"app_lua\", \"load\", \"RUN_DIR/script.lua\")\n\
-         modparam(\"dispatcher\", \"flags\", 2)\n\
-         cfgengine \"lua\"",
-    )
+fn lua() -> Option<Builder> {
+    (!Language::Lua.is_missing()).then(|| written(Language::Lua, LUA))
 }
 
-fn python() -> Builder {
-    Kamailio::builder().module("app_python3").with_file("script.py", PYTHON).route("").modparam(
-        "modparam(\"app_python3\", \"load\", \"RUN_DIR/script.py\")\n\
-         modparam(\"dispatcher\", \"flags\", 2)\n\
-         cfgengine \"python\"",
-    )
+fn python() -> Option<Builder> {
+    (!Language::Python.is_missing()).then(|| written(Language::Python, &language::python(PYTHON)))
+}
+
+/// A server with this script.
+pub fn written(language: Language, script: &str) -> Builder {
+    language.script(Kamailio::builder().modparam("modparam(\"dispatcher\", \"flags\", 2)"), script)
 }
 
 /// What these expressions give, in one request, in this order.
@@ -152,7 +143,7 @@ fn broken_list_is_not_loaded(builder: Builder) {
 macro_rules! from {
     ($($language:ident: $name:ident),+; $tests:tt) => { $(from!(@ $language $name $tests);)+ };
     (@ $language:ident $name:ident { $($test:ident),+ $(,)? }) => {
-        mod $name { $(#[test] fn $test() { super::$test(super::$language()); })+ }
+        mod $name { $(#[test] fn $test() { super::$language().into_iter().for_each(super::$test); })+ }
     };
 }
 

@@ -34,6 +34,11 @@ pub const MATCHES: &[Told<'_>] = &[
     &[("D.ds_mark_addr('a', 100, 'sip:127.0.0.11:5060')", "1"), ("D.ds_is_active(100)", "1")],
     &[("D.ds_is_active_uri(100, 'sip:127.0.0.11:5060')", "1"), ("D.ds_list_exists(200)", "1")],
     &[
+        ("D.ds_drain_seconds(200, 'gw2', 3600)", "1"),
+        ("D.ds_is_active_uri(200, 'sip:127.0.0.13:5060')", "-1"),
+        ("D.ds_drain_seconds(200, 'all', 3600)", "1"),
+    ],
+    &[
         ("D.ds_is_from_lists()", "1"),
         ("D.ds_is_from_list(300)", "1"),
         ("D.ds_is_from_list_mode(300, 2)", "1"),
@@ -73,6 +78,12 @@ pub const NO_MATCHES: &[Told<'_>] = &[
         ("D.ds_is_active_uri(100, 'sip:gone')", "-1"),
     ],
     &[("D.ds_list_exists(999)", "-1"), ("D.ds_list_exists(-1)", "-1")],
+    &[
+        ("D.ds_drain(999, 'gw0')", "-1"),
+        ("D.ds_drain(100, 'sip:gone')", "-1"),
+        ("D.ds_drain(100, 'gw0')", "-2"),
+        ("D.ds_drain_seconds(100, 'gw9', 60)", "-1"),
+    ],
     &[("D.ds_dsg_fetch(999)", "1"), ("KSR.pv.gete('$dsg(count)')", "")],
     &[
         ("D.ds_oc_set_attrs(999, 'sip:127.0.0.11:5060', 40, 60000, 8)", "-1"),
@@ -103,6 +114,8 @@ pub const BAD: &[&str] = &[
     "D.ds_is_active('x')",
     "D.ds_is_active_uri('x', 'sip:127.0.0.11:5060')",
     "D.ds_list_exists('x')",
+    "D.ds_drain('x', 'gw0')",
+    "D.ds_drain_seconds(100, 'gw0', -1)",
     "D.ds_oc_set_attrs('x', 'sip:127.0.0.11:5060', 1, 1, 9)",
 ];
 
@@ -121,6 +134,8 @@ pub const TOO_FEW: &[(&str, &[&str])] = &[
     ("ds_is_from_list", &[""]),
     ("ds_is_from_list_mode", &["", "300"]),
     ("ds_is_from_list_uri", &["", "100, 0"]),
+    ("ds_drain", &["", "100"]),
+    ("ds_drain_seconds", &["", "100, 'gw0'"]),
     ("ds_is_active", &[""]),
     ("ds_is_active_uri", &["", "100"]),
     ("ds_list_exists", &[""]),

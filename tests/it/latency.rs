@@ -137,6 +137,21 @@ fn algorithm_13_with_cc_prefers_the_one_that_is_not_congested() {
     server.stop();
 }
 
+/// Calls go on while probes find out who is quick now.
+#[test]
+fn algorithm_13_follows_latencies_that_change() {
+    let gateways = Probed::start();
+    let list = gateways.list(1, 2, "").replace(" 0 0 ", " 0 10 ");
+    let server = measuring(&list).start();
+    for quick in [1, 0, 1] {
+        gateways.behave_at(&format!("gw{}", 1 - quick), slow(200));
+        gateways.behave_at(&format!("gw{quick}"), slow(0));
+        let wanted = vec![gateways.uri_of(quick); 3];
+        eventually("all calls go to the quick one", SOON, || choices(&server, 13, 3) == wanted);
+    }
+    server.stop();
+}
+
 #[test]
 fn algorithm_11_takes_a_point_of_weight_for_each_millisecond_of_congestion() {
     let (server, gateways) = slow_and_quick("latency=5;weight=200;cc=1", 100);

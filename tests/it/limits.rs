@@ -1,7 +1,8 @@
 //! The least loaded is chosen and counted in one step, and no limit is passed.
 
 use crate::calls::{
-    self, NO_FAILOVER, all_over, assert_no_drift, at_one_and_eight_workers, hang_up_all, loads, obedient, up,
+    self, NO_FAILOVER, all_over, assert_no_drift, at_one_and_eight_workers, burst, hang_up_all, loads,
+    obedient, up,
 };
 use crate::support::counting;
 use crate::support::{Agent, Call, Gateways, Kamailio};
@@ -20,33 +21,21 @@ at_one_and_eight_workers! {
 const BURSTS: usize = 40;
 const BURST: usize = 40;
 
-fn bursts_fill_every_gateway_to_its_limit_and_no_further(workers: u32) {
+pub fn bursts_fill_every_gateway_to_its_limit_and_no_further(workers: u32) {
     let gateways = Gateways::ringing(3);
     let server = calls::relaying(workers, gateways.list(100, "maxload=5"), NO_FAILOVER).start();
     let mut agents: Vec<Agent> = (0..BURST).map(|_| server.agent()).collect();
-    for burst in 0..BURSTS {
+    for round in 0..BURSTS {
         gateways.forget_received();
         let mut calls: Vec<Call> = agents.iter().map(Agent::call).collect();
-        let invites: Vec<_> = calls.iter_mut().map(Call::invite).collect();
-        for (agent, invite) in std::iter::zip(&agents, &invites) {
-            agent.send(invite);
-        }
-        let mut accepted = Vec::new();
-        for (agent, call) in std::iter::zip(&mut agents, &mut calls) {
-            let reply = agent.reply_to(call, "INVITE", 180..=699);
-            match reply.status() {
-                Some(180) => accepted.push((agent, call)),
-                Some(404) => agent.send(&call.ack(&reply)),
-                other => panic!("{other:?} in burst {burst}"),
-            }
-        }
-        assert_eq!(accepted.len(), 15, "burst {burst}");
-        assert_eq!(gateways.counts("INVITE"), [5, 5, 5], "burst {burst}");
-        assert_eq!(loads(&server, 3), [5, 5, 5], "burst {burst}");
+        let accepted = burst(&mut agents, &mut calls);
+        assert_eq!(accepted.len(), 15, "burst {round}");
+        assert_eq!(gateways.counts("INVITE"), [5, 5, 5], "burst {round}");
+        assert_eq!(loads(&server, 3), [5, 5, 5], "burst {round}");
         for (agent, call) in accepted {
             assert_eq!(agent.cancel(call), 487);
         }
-        assert_eq!(assert_no_drift(&server).calls, 0, "burst {burst}");
+        assert_eq!(assert_no_drift(&server).calls, 0, "burst {round}");
     }
     all_over(server);
 }
@@ -142,7 +131,7 @@ fn counted_calls_that_go_on_in_a_list_that_does_not_count_pass_no_limit(workers:
     all_over(server);
 }
 
-fn zero_or_absent_maxload_is_no_limit(workers: u32) {
+pub fn zero_or_absent_maxload_is_no_limit(workers: u32) {
     let gateways = obedient(2);
     let list =
         format!("100 {} 0 0 duid=gw0;maxload=0\n100 {} 0 0 duid=gw1\n", gateways.uri(0), gateways.uri(1));
@@ -154,7 +143,7 @@ fn zero_or_absent_maxload_is_no_limit(workers: u32) {
     all_over(server);
 }
 
-fn short_calls_over_idle_gateways_are_shared_evenly(workers: u32) {
+pub fn short_calls_over_idle_gateways_are_shared_evenly(workers: u32) {
     let gateways = obedient(8);
     let server = calls::relaying(workers, gateways.list(100, "maxload=50"), NO_FAILOVER).start();
     let mut agent = server.agent();
@@ -166,7 +155,7 @@ fn short_calls_over_idle_gateways_are_shared_evenly(workers: u32) {
     all_over(server);
 }
 
-fn loads_of_long_calls_differ_by_one_at_most(workers: u32) {
+pub fn loads_of_long_calls_differ_by_one_at_most(workers: u32) {
     let gateways = obedient(5);
     let server = calls::relaying(workers, gateways.list(100, ""), NO_FAILOVER).start();
     let mut agents: Vec<Agent> = (0..23).map(|_| server.agent()).collect();
@@ -192,7 +181,7 @@ fn loads_of_long_calls_differ_by_one_at_most(workers: u32) {
     all_over(server);
 }
 
-fn freed_place_is_given_to_the_next_call(workers: u32) {
+pub fn freed_place_is_given_to_the_next_call(workers: u32) {
     let gateways = obedient(3);
     let server = calls::relaying(workers, gateways.list(100, "maxload=2"), NO_FAILOVER).start();
     let mut agent = server.agent();

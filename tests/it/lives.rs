@@ -9,6 +9,7 @@ use crate::calls::{all_over, assert_no_drift, loads, set, with};
 use crate::followed::proxy;
 use crate::odd_messages::Random;
 use crate::storm_branches::gateways;
+use crate::support::over::{Over, over};
 use crate::support::{Agent, Call, Gateways, Message, eventually};
 
 const LIVES: usize = 1000;
@@ -192,6 +193,15 @@ impl World {
 
 #[test]
 fn a_thousand_random_lives_count_where_the_calls_are() {
+    live();
+}
+
+#[test]
+fn a_thousand_random_lives_over_tcp_count_where_the_calls_are() {
+    over(Over::Tcp, live);
+}
+
+fn live() {
     let seed = std::env::var("LIVES_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
     println!("LIVES_SEED={seed}");

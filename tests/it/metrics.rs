@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::support::{Gateways, Kamailio, eventually};
 const PATIENCE: Duration = Duration::from_secs(30);
 const PREFIX: &str = "kamailio_dispatcher_destination_";
 /// Of each destination.
-const FIGURES: usize = 11;
+const FIGURES: usize = 12;
 
 const ROUTE: &str = r#"
 request_route {
@@ -126,6 +126,11 @@ fn every_destination_has_its_series_from_the_start_and_loses_it_when_it_is_remov
         ("set=\"1\",uri=\"sip:127.0.1.1\",duid=\"a\"", "set=\"2\",uri=\"sip:127.0.2.1\",duid=\"\"");
     assert_eq!((of("up", first), of("maxload", first), of("disabled", first)), (1, 5, 0));
     assert_eq!((of("up", second), of("disabled", second)), (0, 1));
+    server.rpc("dispatcher.drain", json!([1, "a", 3600])).unwrap();
+    let all = samples(&get(&server, "/metrics"));
+    let of = |name: &str, labels: &str| all[&format!("{PREFIX}{name}{{{labels},socket=\"\"}}")];
+    assert_eq!((of("up", first), of("disabled", first), of("draining", first)), (0, 0, 1));
+    assert_eq!(of("draining", second), 0);
 
     server.write_list("2 sip:127.0.2.1 4\n3 sip:127.0.3.1\n");
     server.rpc("dispatcher.reload", json!([])).unwrap();
@@ -202,9 +207,20 @@ fn calls_that_are_placed_sent_on_and_refused_are_counted_where_they_belong() {
     };
     assert_eq!((refused("good"), refused("bad")), (json!(1), json!(0)));
     assert!(get(&server, "/counters").contains("kamailio_dispatcher_placed "), "the server's counters");
+    let of_last_audit = || {
+        let all = of_module(&get(&server, "/metrics"));
+        ["drift", "misplaced", "timestamp_seconds"]
+            .map(|name| all[&format!("kamailio_dispatcher_last_audit_{name}")])
+    };
+    assert_eq!(of_last_audit(), [0; 3], "there was none");
     let placed = of_module(&get(&server, "/metrics"))["kamailio_dispatcher_placed_total"];
+    let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let before = now();
     let audit = server.rpc("dispatcher.load_audit", json!([])).unwrap();
     assert_eq!(json!(placed), audit["PLACED"]);
+    let [drift, misplaced, time] = of_last_audit();
+    assert_eq!((json!(drift), json!(misplaced)), (audit["DRIFT"].clone(), audit["MISPLACED"].clone()));
+    assert!((before..=now()).contains(&time), "{time} after {before}");
     server.assert_healthy();
     server.stop();
 }
@@ -226,6 +242,8 @@ impl Prometheus {
             .replace("15s", "1s");
         let file = dir.path().join("prometheus.yml");
         std::fs::write(&file, config).expect("the configuration");
+        let rules = include_str!("../../docs/prometheus/rules.yml");
+        std::fs::write(dir.path().join("rules.yml"), rules).expect("the rules");
         let mut command = Command::new("prometheus");
         command
             .arg(format!("--config.file={}", file.display()))
@@ -312,6 +330,40 @@ fn request_that_a_script_sends_by_hand_is_counted_once_and_a_list_is_no_request(
     server.stop();
 }
 
+/// Each alert with a destination in it, on figures that a real server gave.
+#[test]
+fn rules_of_the_package_see_a_gateway_that_is_down_on_a_real_prometheus() {
+    let gateways = Gateways::answering(2, 200);
+    let list = gateways.list(1, "maxload=8") + "1 sip:127.0.9.1 1 0 maxload=8\n1 sip:127.0.9.2 4\n";
+    let server = builder(&list).start();
+    let mut agent = server.agent();
+    let mut calls: Vec<_> = (0..4).map(|_| agent.call()).collect();
+    for call in &mut calls {
+        assert_eq!(agent.place(call).status(), Some(200));
+    }
+    let prometheus = Prometheus::scraping(server.address());
+    for (series, due) in [
+        ("set:kamailio_dispatcher_destination_up:sum", 2),
+        ("set:kamailio_dispatcher_destination_enabled:sum", 3),
+        ("set:kamailio_dispatcher_destination_load:sum", 4),
+        ("4*set:kamailio_dispatcher_destination_load:ratio_maxload", 1),
+    ] {
+        let due = HashMap::from([(String::new(), due)]);
+        eventually(&format!("{series}: {due:?}"), PATIENCE, || prometheus.values(series) == due);
+    }
+    // It waits its minute; no other alert has anything to say.
+    let due = HashMap::from([("sip:127.0.9.1".to_owned(), 1)]);
+    eventually("the alert", PATIENCE, || prometheus.values("ALERTS") == due);
+    server.stop();
+}
+
+#[test]
+fn each_rule_fires_when_it_should_and_else_not() {
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/prometheus/rules_test.yml");
+    let output = Command::new("promtool").args(["test", "rules", tests]).output().expect("promtool");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
+}
+
 /// What `promtool check metrics` says of a text: whether it is content, and its words.
 #[track_caller]
 fn checked(text: &str) -> (bool, String) {
@@ -343,7 +395,7 @@ fn promtool_finds_nothing_to_say_against_the_metrics() {
         "{text}"
     );
     assert_eq!(samples(&text), by_rpc(&server, json!([])));
-    assert_eq!(of_module(&text).len(), 8, "{text}");
+    assert_eq!(of_module(&text).len(), 8 + 3, "{text}");
     // The server's way to show counters gives no help texts: why ours are in our own text as well.
     let (content, words) = checked(&get(&server, "/counters"));
     assert!(!content && words.lines().all(|line| line.ends_with("no help text")), "{words}");

@@ -69,6 +69,7 @@ fn server_starts_with_values_of_parameters_that_are_ours_or_of_later_releases() 
         ("ds_hash_size", "-1", "the call table grows by itself"),
         ("ds_probing_mode", "5", "3 is in effect"),
         ("ds_lean_failover", "7", "0 is in effect"),
+        ("ds_limits", "2", "0 is in effect"),
     ];
     let all: Vec<_> = odd.iter().map(|&(name, value, _)| (name, value)).collect();
     let server = Kamailio::builder().list("1 sip:127.0.1.1\n").modparam(&parameters(&all)).start();
@@ -76,6 +77,17 @@ fn server_starts_with_values_of_parameters_that_are_ours_or_of_later_releases() 
         let lines = server.log_lines(&format!("modparam(\"dispatcher\", \"{name}\", {value}): expected "));
         assert!(lines.len() == 1 && lines[0].ends_with(in_effect), "{name}: {lines:?}");
     }
+    server.stop();
+}
+
+#[test]
+fn server_starts_with_further_limits_and_says_nothing_of_it() {
+    let server = Kamailio::builder()
+        .list("1 sip:127.0.1.1 0 0 maxload=1;cps=text\n")
+        .modparam(&parameters(&[("ds_limits", "1")]))
+        .start();
+    assert_eq!(server.log_lines("ds_limits"), [""; 0]);
+    assert_eq!(server.list().len(), 1);
     server.stop();
 }
 

@@ -43,7 +43,7 @@ fn reported(server: &Kamailio, by_script: i64) -> Audit {
     audit
 }
 
-fn two_byes_release_once(workers: u32) {
+pub fn two_byes_release_once(workers: u32) {
     let gateways = obedient(1);
     let server = server(&gateways, workers);
     let mut agent = server.agent();
@@ -64,7 +64,7 @@ fn two_byes_release_once(workers: u32) {
     all_over(server);
 }
 
-fn bye_of_an_unknown_call_changes_nothing(workers: u32) {
+pub fn bye_of_an_unknown_call_changes_nothing(workers: u32) {
     let gateways = obedient(2);
     let server = server(&gateways, workers);
     let mut agent = server.agent();
@@ -85,7 +85,7 @@ fn unknown_bye(agent: &mut Agent) -> u16 {
     agent.hang_up(&mut call)
 }
 
-fn cancel_after_the_answer_changes_nothing(workers: u32) {
+pub fn cancel_after_the_answer_changes_nothing(workers: u32) {
     let gateways = obedient(1);
     let server = server(&gateways, workers);
     let mut agent = server.agent();
@@ -101,7 +101,7 @@ fn cancel_after_the_answer_changes_nothing(workers: u32) {
     all_over(server);
 }
 
-fn cancel_sent_twice_releases_once(workers: u32) {
+pub fn cancel_sent_twice_releases_once(workers: u32) {
     // Keeps ringing after a CANCEL, so that the call stays in its last moments for a while.
     let gateways = Gateways::start(1, |_, request| match request.method() {
         Some("INVITE") => vec![180],
@@ -127,7 +127,7 @@ fn cancel_sent_twice_releases_once(workers: u32) {
     all_over(server);
 }
 
-fn refusal_after_the_bye_changes_nothing(workers: u32) {
+pub fn refusal_after_the_bye_changes_nothing(workers: u32) {
     let gateways = obedient(1);
     let server = server(&gateways, workers);
     let mut agent = server.agent();
@@ -149,7 +149,7 @@ fn refusal_after_the_bye_changes_nothing(workers: u32) {
 const SENDERS: usize = 4;
 const CALLS_EACH: usize = 100;
 
-fn storm_of_byes_ends_at_zero_in_silence(workers: u32) {
+pub fn storm_of_byes_ends_at_zero_in_silence(workers: u32) {
     let gateways = obedient(3);
     let server = server(&gateways, workers);
     let mut agents: Vec<Agent> = (0..SENDERS).map(|_| server.agent()).collect();

@@ -34,7 +34,7 @@ fn reload_refused(server: &Kamailio) -> String {
     server.rpc("dispatcher.reload", json!([])).expect_err("the reload is refused").message
 }
 
-fn a_thousand_calls_survive_every_way_to_reload(workers: u32) {
+pub fn a_thousand_calls_survive_every_way_to_reload(workers: u32) {
     let gateways = obedient(3);
     let server = builder(&gateways, workers, "maxload=500").start();
     let mut agent = server.agent();

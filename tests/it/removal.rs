@@ -52,7 +52,7 @@ fn hang_up(agent: &mut Agent, calls: &mut Vec<Call>) {
     assert_eq!(agent.hang_up(&mut call), 200);
 }
 
-fn removed_destination_is_remembered_until_its_last_call_ends(workers: u32) {
+pub fn removed_destination_is_remembered_until_its_last_call_ends(workers: u32) {
     let gateways = obedient(2);
     let server = server(gateways.list(100, ""), workers);
     let mut agent = server.agent();
@@ -80,7 +80,7 @@ fn removed_destination_is_remembered_until_its_last_call_ends(workers: u32) {
     all_over(server);
 }
 
-fn destination_added_back_has_its_count(workers: u32) {
+pub fn destination_added_back_has_its_count(workers: u32) {
     let gateways = obedient(2);
     let server = server(gateways.list(100, ""), workers);
     let mut agent = server.agent();
@@ -102,7 +102,7 @@ fn destination_added_back_has_its_count(workers: u32) {
     all_over(server);
 }
 
-fn removed_set_keeps_its_counts_too(workers: u32) {
+pub fn removed_set_keeps_its_counts_too(workers: u32) {
     let gateways = obedient(2);
     let server = server(gateways.list(100, ""), workers);
     let mut agent = server.agent();
@@ -120,7 +120,7 @@ fn removed_set_keeps_its_counts_too(workers: u32) {
     server.stop(); // its log has the ERROR for the set that was missing
 }
 
-fn duid_keeps_its_count_at_another_address(workers: u32) {
+pub fn duid_keeps_its_count_at_another_address(workers: u32) {
     let (old, new) = (obedient(2), obedient(2));
     let server = server(old.list(100, "maxload=3"), workers);
     let mut agent = server.agent();
@@ -138,7 +138,7 @@ fn duid_keeps_its_count_at_another_address(workers: u32) {
     all_over(server);
 }
 
-fn destination_without_duid_is_another_one_at_another_address(workers: u32) {
+pub fn destination_without_duid_is_another_one_at_another_address(workers: u32) {
     let (old, new) = (obedient(1), obedient(1));
     let server = server(format!("100 {}\n", old.uri(0)), workers);
     let mut agent = server.agent();

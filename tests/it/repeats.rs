@@ -6,7 +6,7 @@ use crate::calls::{
     self, NO_FAILOVER, all_over, assert_no_drift, at_one_and_eight_workers, hang_up_all, loads, obedient,
     ringing, set, up, with,
 };
-use crate::support::{Call, Gateways};
+use crate::support::{Call, Gateways, eventually};
 
 at_one_and_eight_workers! {
     retransmission_gets_the_same_gateway_and_counts_once,
@@ -15,6 +15,7 @@ at_one_and_eight_workers! {
     call_resent_to_another_set_moves_its_count,
     call_of_a_gateway_gone_inactive_moves_with_its_next_invite,
     call_at_a_full_gateway_stays_there,
+    invite_that_comes_again_after_its_answer_ends_with_the_call,
 }
 
 /// Without a transaction nothing but the module knows that the INVITE came before.
@@ -62,7 +63,7 @@ fn retransmission_gets_the_same_gateway_and_counts_once(workers: u32) {
     all_over(server);
 }
 
-fn same_invite_to_all_workers_at_once_counts_once(workers: u32) {
+pub fn same_invite_to_all_workers_at_once_counts_once(workers: u32) {
     let gateways = obedient(3);
     let server = calls::relaying(workers, gateways.list(100, "maxload=40"), NO_FAILOVER).start();
     let mut agent = server.agent();
@@ -87,7 +88,7 @@ fn same_invite_to_all_workers_at_once_counts_once(workers: u32) {
     all_over(server);
 }
 
-fn new_invite_of_a_call_stays_where_it_counts(workers: u32) {
+pub fn new_invite_of_a_call_stays_where_it_counts(workers: u32) {
     let gateways = obedient(3);
     let server = calls::relaying(workers, gateways.list(100, "maxload=40"), NO_FAILOVER).start();
     let mut agent = server.agent();
@@ -102,7 +103,7 @@ fn new_invite_of_a_call_stays_where_it_counts(workers: u32) {
     all_over(server);
 }
 
-fn call_resent_to_another_set_moves_its_count(workers: u32) {
+pub fn call_resent_to_another_set_moves_its_count(workers: u32) {
     let (first, second) = (obedient(2), obedient(1));
     let list = format!("{}200 {} 0 0 duid=other\n", first.list(100, ""), second.uri(0));
     let server = calls::relaying(workers, list, NO_FAILOVER).start();
@@ -145,7 +146,7 @@ fn call_of_a_gateway_gone_inactive_moves_with_its_next_invite(workers: u32) {
     all_over(server);
 }
 
-fn call_at_a_full_gateway_stays_there(workers: u32) {
+pub fn call_at_a_full_gateway_stays_there(workers: u32) {
     let gateways = Gateways::ringing(2);
     let server = calls::relaying(workers, gateways.list(100, "maxload=1"), NO_FAILOVER).start();
     let mut agent = server.agent();
@@ -159,6 +160,26 @@ fn call_at_a_full_gateway_stays_there(workers: u32) {
     assert_no_drift(&server);
     for call in &mut calls {
         assert_eq!(agent.cancel(call), 487);
+    }
+    all_over(server);
+}
+
+fn invite_that_comes_again_after_its_answer_ends_with_the_call(workers: u32) {
+    let gateways = obedient(1);
+    let server = calls::relaying(workers, gateways.list(100, ""), NO_FAILOVER).route(STATELESS).start();
+    let mut agent = server.agent();
+    for round in 1..=10 {
+        let mut call = agent.call();
+        let invite = call.invite();
+        agent.send(&invite);
+        assert_eq!(agent.answer(&call, "INVITE").status(), Some(200));
+        // The answer was on its way.
+        agent.send(&invite);
+        assert_eq!(agent.settle(&mut call).status(), Some(200));
+        assert_eq!(loads(&server, 1), [1]);
+        assert_eq!(agent.hang_up(&mut call), 200);
+        eventually("its BYE ends the call", SOON, || assert_no_drift(&server).calls == 0);
+        assert_eq!(gateways.count(0, "INVITE"), 2 * round);
     }
     all_over(server);
 }

@@ -24,8 +24,12 @@ onreply_route { if (status =~ "2[0-9][0-9]") ds_load_update(); }
 "#;
 
 pub fn builder(list: &str, file: &Path) -> Builder {
-    let param = format!("modparam(\"dispatcher\", \"ds_state_file\", \"{}\")", file.display());
-    Kamailio::builder().list(list).modparam(&param).route(ROUTE)
+    Kamailio::builder().list(list).modparam(&state_file(file)).route(ROUTE)
+}
+
+/// What names this state file.
+pub fn state_file(file: &Path) -> String {
+    format!("modparam(\"dispatcher\", \"ds_state_file\", \"{}\")", file.display())
 }
 
 pub fn folder() -> TempDir {

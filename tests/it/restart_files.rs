@@ -9,7 +9,7 @@ use dispatcher::load::key::checksum;
 use serde_json::json;
 
 use crate::restart::{Mount, builder, drift, flags, folder};
-use crate::support::{Call, Gateways, Kamailio, eventually};
+use crate::support::{Call, Gateways, Kamailio, eventually, host};
 
 const SOON: Duration = Duration::from_secs(15);
 const LIST: &str = "1 sip:127.0.1.1 0 9\n1 sip:127.0.1.2 0 1\n";
@@ -277,6 +277,9 @@ local function spring() io.stderr:write("trapped\n") while true do end end
 if newproxy then trap = newproxy(true) getmetatable(trap).__gc = spring
 else trap = setmetatable({}, { __gc = spring }) end
 "#;
+    if host::lacks(&["app_lua"]) {
+        return;
+    }
     let (dir, gateways) = (folder(), Gateways::answering(1, 200));
     let (file, list) = (dir.path().join("state"), gateways.list(1, ""));
     let start = || {

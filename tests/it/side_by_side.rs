@@ -35,6 +35,8 @@ pub struct Side {
     agent: Agent,
     /// Its addresses, each with the name that stands for it in texts.
     names: Vec<(String, &'static str)>,
+    /// Starts the server with another list.
+    make: Box<dyn Fn(&str) -> Kamailio>,
 }
 
 impl Side {
@@ -43,13 +45,29 @@ impl Side {
         let extra: [SocketAddr; 2] = std::array::from_fn(|_| net::free_port(net::address()));
         let names: Vec<_> =
             extra.iter().zip(["FIRST", "SECOND"]).map(|(at, name)| (at.to_string(), name)).collect();
-        let own = |text: &str| names.iter().fold(text.to_owned(), |text, (at, name)| text.replace(name, at));
+        let of_names = names.clone();
+        let own = move |text: &str| {
+            of_names.iter().fold(text.to_owned(), |text, (at, name)| text.replace(name, at))
+        };
         let globals = "max_while_loops=500\nlisten=udp:FIRST\nlisten=udp:SECOND name \"edge\"";
-        let mut builder = Kamailio::builder().list(own(list)).modparam(&own(modparams)).route(route);
-        builder = builder.globals(&own(globals));
-        let server = if stock { builder.stock().start() } else { builder.start() };
+        let (modparams, route) = (own(modparams), route.to_owned());
+        let make = Box::new(move |list: &str| {
+            let builder = Kamailio::builder().list(own(list)).modparam(&modparams).route(&route);
+            let builder = builder.globals(&own(globals));
+            if stock { builder.stock().start() } else { builder.start() }
+        });
+        let server = make(list);
         let agent = server.agent();
-        Side { server, agent, names }
+        Side { server, agent, names, make }
+    }
+
+    /// The same with another list, in another server. Whoever asks stays at his address.
+    pub fn started_anew(self, list: &str) -> Side {
+        let Side { server, mut agent, names, make } = self;
+        server.stop();
+        let server = make(list);
+        agent.turn_to(server.address());
+        Side { server, agent, names, make }
     }
 
     fn send(&self, message: &Message) {

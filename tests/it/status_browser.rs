@@ -103,6 +103,17 @@ fn states_and_loads_change_in_the_page_without_a_reload() {
     assert_eq!(agent.place(&mut more).status(), Some(200));
     browser.wait_for("sets.get(1).rate > 0");
 
+    // One that is drained takes no calls, and has a word and a filter of its own.
+    server.rpc("dispatcher.drain", json!([1, gateways.uri(0), 3600])).unwrap();
+    browser.wait_for("document.querySelector('#list .R') !== null");
+    let rows = drawn(&mut browser);
+    assert!(rows[0].contains("1: 1 of 3 up"), "{rows:?}");
+    assert!(rows.iter().any(|row| row.starts_with("draining | gw0")), "{rows:?}");
+    browser.value("$('st').value = 'R', build()");
+    assert_eq!(drawn(&mut browser).len(), 2);
+    browser.value("$('st').value = '', build()");
+    assert_eq!(drawn(&mut browser).len(), 4);
+
     // Another list, by a reload of the server: rows come and go.
     server.write_list("1 sip:127.0.0.9:5060 0 0 duid=new\n2 sip:127.0.0.8:5060\n");
     server.rpc("dispatcher.reload", json!([])).unwrap();

@@ -1,5 +1,6 @@
 //! A process that is stopped (SIGSTOP) in the middle of a read keeps what it may be reading from being freed, until it goes on.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -12,11 +13,12 @@ const SOON: Duration = Duration::from_secs(30);
 /// What is given back goes once a second, a part at a time.
 const BACK: Duration = Duration::from_secs(60);
 
-/// The worker looks at all destinations again and again, and does next to nothing else.
+/// The worker looks itself up again and again, finds nothing, and so writes nothing: a worker that writes an xavp holds the lock of
+/// the host's memory, and keeps every reload waiting.
 const READ: &str = r#"
 request_route {
 	$var(end) = $TV(sn) + 5;
-	while ($TV(sn) < $var(end)) { ds_select("1", "13"); }
+	while ($TV(sn) < $var(end)) { ds_is_from_list("1"); }
 	sl_send_reply("200", "OK");
 }
 "#;
@@ -30,6 +32,22 @@ fn list(turn: usize) -> String {
 struct Stopped(i64);
 
 impl Stopped {
+    /// Stopped in the module's own code, not in that of the script.
+    #[track_caller]
+    fn inside_the_module(pid: i64) -> Stopped {
+        let module = module(pid);
+        let inside = || {
+            let stopped = Stopped::new(pid);
+            module.contains(&next_instruction(pid)).then_some(stopped)
+        };
+        let end = Instant::now() + SOON;
+        std::iter::repeat_with(inside)
+            .take_while(|_| Instant::now() < end)
+            .flatten()
+            .next()
+            .expect("stopped in the module")
+    }
+
     #[track_caller]
     fn new(pid: i64) -> Stopped {
         // SAFETY: takes no pointers; the server is our child, and so alive or not yet reaped.
@@ -51,6 +69,27 @@ impl Drop for Stopped {
 fn stat(pid: i64) -> Vec<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     stat.rsplit(") ").next().unwrap().split(' ').map(str::to_owned).collect()
+}
+
+/// Where the code of the module lies in a process.
+fn module(pid: i64) -> Range<u64> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let code = maps
+        .lines()
+        .find(|map| map.contains(" r-xp ") && map.ends_with("dispatcher.so"))
+        .expect("the module's code");
+    let (start, end) = code.split_once(' ').unwrap().0.split_once('-').unwrap();
+    number(start)..number(end)
+}
+
+/// The address of what a stopped process does next.
+fn next_instruction(pid: i64) -> u64 {
+    let registers = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
+    number(registers.trim_end().rsplit(" 0x").next().unwrap())
+}
+
+fn number(hexadecimal: &str) -> u64 {
+    u64::from_str_radix(hexadecimal, 16).unwrap()
 }
 
 /// The time that it has run in its own code, in hundredths of a second.
@@ -77,18 +116,18 @@ fn what_reloads_leave_while_a_worker_is_stopped_inside_a_read_is_free_when_it_go
     let mut agent = server.agent();
     let before = used(&server);
     let mut turn = 0;
-    // It does little else than read, but may be stopped between two reads.
-    let (stopped, call, peak) = (0..8)
+    // A part of the module's code is outside its reads.
+    let (stopped, call, peak) = (0..20)
         .find_map(|_| {
             let mut call = agent.call();
             let idle = ran(worker);
             agent.send(&call.within("MESSAGE"));
             eventually("the worker reads", SOON, || ran(worker) > idle + 5);
-            let stopped = Stopped::new(worker);
+            let stopped = Stopped::inside_the_module(worker);
             for _ in 0..RELOADS {
                 turn = turn % 250 + 1;
                 server.write_list(&list(turn));
-                rpc.call_within(SOON, "dispatcher.reload", json!([])).unwrap();
+                rpc.call("dispatcher.reload", json!([])).unwrap();
             }
             let peak = used(&server);
             println!("{peak} after {before}");

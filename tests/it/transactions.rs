@@ -6,7 +6,7 @@ use crate::calls::{
     self, NO_FAILOVER, all_over, assert_no_drift, at_one_and_eight_workers, hang_up_all, loads, obedient, up,
     with,
 };
-use crate::support::{Dns, Gateways, Kamailio, eventually};
+use crate::support::{Dns, Gateways, Kamailio, Over, eventually};
 
 at_one_and_eight_workers! {
     calls_are_counted_where_tm_comes_after_the_module,
@@ -97,7 +97,7 @@ fn named(name: &str) -> Named {
     let hosts = [0, 1].map(|at| format!("t{at}.{name}"));
     let srv: Vec<_> =
         (0..2).map(|at| (at as u16 + 1, 1, targets.address(at).port(), hosts[at].as_str())).collect();
-    dns.srv(&format!("_sip._udp.{name}"), 60, &srv);
+    dns.srv(&format!("_sip._{}.{name}", Over::now().name()), 60, &srv);
     for (at, host) in hosts.iter().enumerate() {
         let std::net::IpAddr::V4(address) = targets.address(at).ip() else { unreachable!() };
         dns.a(host, 60, &[address]);
@@ -109,10 +109,8 @@ const FAILOVER_BY_DNS: &str = "use_dns_failover=on\n";
 
 fn call_counts_on_while_dns_failover_goes_to_the_next_address(workers: u32) {
     let Named { dns, targets } = named("gw.test");
-    let server = calls::relaying(workers, "100 sip:gw.test 16 0 duid=gw0;maxload=1\n", NO_FAILOVER)
-        .dns(&dns)
-        .globals(FAILOVER_BY_DNS)
-        .start();
+    let list = format!("100 sip:gw.test{} 16 0 duid=gw0;maxload=1\n", Over::now().parameter());
+    let server = calls::relaying(workers, list, NO_FAILOVER).dns(&dns).globals(FAILOVER_BY_DNS).start();
     let mut agent = server.agent();
 
     for n in 1..=3 {
@@ -139,7 +137,8 @@ fn name_of_somebody_else_with_two_addresses_does_not_count(workers: u32) {
     let server =
         calls::relaying(workers, gateways.list(100, ""), failure).dns(&dns).globals(FAILOVER_BY_DNS).start();
     let mut agent = server.agent();
-    let mut call = with(with(agent.call(), "X-Answer", "486"), "X-Next", "sip:voicemail.test");
+    let next = format!("sip:voicemail.test{}", Over::now().parameter());
+    let mut call = with(with(agent.call(), "X-Answer", "486"), "X-Next", &next);
     agent.ring(&mut call);
     assert_eq!(targets.counts("INVITE"), [1, 1]);
     assert_eq!(assert_no_drift(&server).calls, 0);

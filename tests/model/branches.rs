@@ -36,9 +36,12 @@ fn a_storm_of_branches_leaves_no_drift_and_nothing_behind() {
                 let invite = Invite { cseq: at as u16, failed: None, now };
                 let failed = Invite { failed: Some(branch.transaction()), ..invite };
                 let tags = Tags { to: 1 + random.below(3) as u16, from: 0 };
-                let about =
-                    [About::Branch(branch), About::OtherTransaction, About::NoTransaction, About::Request]
-                        [random.below(4) as usize];
+                let about = [
+                    About::Branch(branch, at as u16),
+                    About::OtherTransaction,
+                    About::NoTransaction,
+                    About::Request,
+                ][random.below(4) as usize];
                 let event = [
                     Event::Answered,
                     Event::Refused,
@@ -59,7 +62,7 @@ fn a_storm_of_branches_leaves_no_drift_and_nothing_behind() {
                     6 => {
                         let all = [Unsent::Forgotten, Unsent::Forwarded, Unsent::OfAnother];
                         let unsent = all[random.below(3) as usize];
-                        call_count::script_ended(root, &key, now, unsent, |one| one != branch).unwrap();
+                        call_count::script_ended(root, &key, invite, unsent, |one| one != branch).unwrap();
                     }
                     7 => {
                         let answered = |one: Branch| one.number() == 0;

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::BTreeMap;
 
-use dispatcher::dest::{Attrs, Entry, Flags, Place, Problem, SourceLine};
+use dispatcher::dest::{Attrs, Entry, Flags, Problem, SourceLine, SourcePosition};
 use dispatcher::load::{Event, Expiry};
 use dispatcher::service::housekeeping;
 use dispatcher::service::report::audit;
@@ -36,10 +36,10 @@ impl Source for AsItIs {
 
 pub fn add(root: &Root<Mapping>, set: i32, name: u32, priority: i32, maxload: u32) -> Result<(), NotEdited> {
     let attrs = format!("maxload={maxload}");
-    let attrs = Attrs::parse(attrs.as_bytes()).unwrap();
+    let attrs = Attrs::parse(attrs.as_bytes(), true).unwrap();
     let uri = format!("sip:gw{name}").into_bytes().into();
     let entry = Entry {
-        place: Place::Row(1),
+        place: SourcePosition::Row(1),
         set,
         uri,
         flags: Flags::default(),
@@ -52,7 +52,7 @@ pub fn add(root: &Root<Mapping>, set: i32, name: u32, priority: i32, maxload: u3
 
 pub fn limit(root: &Root<Mapping>, set: i32, uri: &[u8], maxload: u32) -> Result<(), NotEdited> {
     let attrs = format!("maxload={maxload}");
-    let attrs = Some(Attrs::parse(attrs.as_bytes()).unwrap());
+    let attrs = Some(Attrs::parse(attrs.as_bytes(), true).unwrap());
     edit::update(root, &AsItIs, (set, uri), &Update { attrs, ..Update::default() }, PACE)
 }
 
@@ -220,7 +220,7 @@ fn allocations(size: u32, in_set: u32) -> Vec<usize> {
     let root = super::root(mapping);
     let line = |n: u32| format!("{} sip:gw{n} 0 {} x=y\n", n / in_set + 1, n % 3);
     publish(root, &(0..size).map(line).collect::<String>()).unwrap();
-    let update = Update { attrs: Some(Attrs::parse(b"x=z").unwrap()), ..Update::default() };
+    let update = Update { attrs: Some(Attrs::parse(b"x=z", true).unwrap()), ..Update::default() };
     let mut taken = Vec::new();
     // The first time blocks are cut in two, and free room is made.
     for _ in 0..3 {

@@ -6,9 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod branches;
+mod capacities;
 mod deaths;
+mod drains;
 mod edits;
 mod failover;
+mod latencies;
 mod limits;
 mod listed;
 mod mapping;
@@ -21,7 +24,7 @@ mod targets;
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
-use dispatcher::dest::{Entry, Place, Problem, Severity, SourceLine};
+use dispatcher::dest::{Entry, Problem, Severity, SourceLine, SourcePosition};
 use dispatcher::load::key::{Key, SECRET_LEN};
 use dispatcher::load::{About, Event, Expiry, Invite, News, Secret, Tags, Timer};
 use dispatcher::select::Refusal;
@@ -32,9 +35,10 @@ use dispatcher::service::routing::choose::{Ask, Call, NoRoute, select};
 use dispatcher::service::sets::load::{NotLoaded, Policy, first_load, reload};
 use dispatcher::service::sets::resolve::{Meaning, Resolved};
 use dispatcher::service::sets::source::{Found, Source};
+use dispatcher::shm::counter::Audited;
 use dispatcher::shm::lock::Mutex;
 use dispatcher::shm::{Alloc, OutOfMemory, Shared};
-use dispatcher::state::{Generation, Root};
+use dispatcher::state::{Generation, Root, Shift};
 use listed::{KEEP, Listed, POLICY, unlocated};
 use mapping::Mapping;
 
@@ -42,7 +46,7 @@ const WORKERS: usize = 8;
 
 /// Runs `work` in forked processes and waits for all; `meanwhile` runs here until they are done.
 fn fork_workers(work: impl Fn(usize), mut meanwhile: impl FnMut()) {
-    let mut children = Vec::new();
+    let mut workers = Workers(Vec::new());
     for number in 0..WORKERS {
         // SAFETY: the child runs `work` and leaves by `_exit`; it shares no lock with other threads of this test.
         match unsafe { libc::fork() } {
@@ -51,22 +55,39 @@ fn fork_workers(work: impl Fn(usize), mut meanwhile: impl FnMut()) {
                 // SAFETY: ends this process only, without running the parent's exit handlers.
                 unsafe { libc::_exit(if done.is_ok() { 0 } else { 1 }) };
             }
-            pid => children.push(pid),
+            pid => workers.0.push(pid),
         }
     }
-    while !children.is_empty() {
+    while !workers.0.is_empty() {
         meanwhile();
-        children.retain(|&pid| {
+        let mut failed = None;
+        workers.0.retain(|&pid| {
             let mut status = 0;
             // SAFETY: our own child.
             match unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } {
                 0 => true,
                 gone => {
-                    assert!(gone == pid && status == 0, "worker {pid} failed with status {status:#x}");
+                    failed = failed.or((gone != pid || status != 0).then_some((pid, status)));
                     false
                 }
             }
         });
+        assert!(failed.is_none(), "a worker failed: {failed:x?}");
+    }
+}
+
+/// Those that run. Where the test fails they may wait for something that does not come any more, and are ended.
+struct Workers(Vec<libc::pid_t>);
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        for &pid in &self.0 {
+            // SAFETY: our own child, which was not waited for; the status is not asked for.
+            unsafe {
+                libc::kill(pid, libc::SIGKILL);
+                libc::waitpid(pid, core::ptr::null_mut(), 0);
+            }
+        }
     }
 }
 
@@ -89,23 +110,25 @@ fn root(mapping: Mapping) -> &'static Root<Mapping> {
     root
 }
 
-/// Algorithm 10 for an INVITE of this call to set 1.
-fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32) -> Result<(), NoRoute> {
-    let ask = Ask {
-        set: 1,
-        algorithm: 10,
-        call: Call::Goes {
-            key: &|| Some(key),
-            invite: &|| Invite { cseq: 1, failed: None, now },
-            may_stay: true,
-        },
+/// A selection for such a request.
+fn asking(set: i32, algorithm: i32, call: Call<'_>) -> Ask<'_> {
+    Ask {
+        set,
+        algorithm,
+        call,
         now_ms: &|| 0,
         random: &|| 0,
         spare_last: false,
         counts_all: false,
         hash: &|_| None,
         retry: None,
-    };
+    }
+}
+
+/// Algorithm 10 for an INVITE of this call to set 1.
+fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32) -> Result<(), NoRoute> {
+    let (key, invite) = (&|| Some(key), &|| Invite { cseq: 1, failed: None, now });
+    let ask = asking(1, 10, Call::Goes { key, invite, may_stay: true });
     match select(root, sets, &ask) {
         // As a script's function does: once more, of the sets that serve now.
         Err(NoRoute::Outdated) => {
@@ -295,6 +318,26 @@ fn replaced_sets_give_their_memory_back() {
     assert_eq!(mapping.used(), level);
 }
 
+/// The only way to see one: the count of a destination is changed behind the back of the call table.
+#[test]
+fn an_audit_that_finds_drift_leaves_it_to_the_metrics_until_the_next_one() {
+    let mapping = Mapping::new(2 << 20);
+    let root = root(mapping);
+    publish(root, "1 sip:a\n1 sip:b\n1 sip:c\n").unwrap();
+    let last = || {
+        let last = &root.counters.last_audit;
+        (last.drift(), last.misplaced(), last.time())
+    };
+    assert_eq!(last(), (0, 0, 0));
+    (0..2).for_each(|number| root.registry.shift(number, Shift::TAKE, Audited::NotYet));
+    assert_eq!(last(), (0, 0, 0));
+    audit::audit(root).note(root, 77);
+    assert_eq!(last(), (2, 0, 77));
+    (0..2).for_each(|number| root.registry.shift(number, Shift::GIVE, Audited::NotYet));
+    audit::audit(root).note(root, 99);
+    assert_eq!(last(), (0, 0, 99));
+}
+
 #[test]
 fn a_full_pool_is_an_error_and_the_old_sets_serve_on() {
     let mapping = Mapping::new(2 << 20);
@@ -352,7 +395,7 @@ fn a_reload_looks_no_name_up_and_keeps_the_addresses_that_serve() {
 fn a_name_that_means_nothing_at_start_is_loaded_and_told() {
     let root = root(Mapping::new(1 << 20));
     let problems = first_load(root, &Names { text: "1 sip:gw", resolving: false }, POLICY).unwrap();
-    assert_eq!((problems[0].place, problems[0].severity), (Place::Line(1, 3), Severity::Warning));
+    assert_eq!((problems[0].place, problems[0].severity), (SourcePosition::Line(1, 3), Severity::Warning));
     assert_eq!(root.sets.pin(0).unwrap().set(1).unwrap().len(), 1);
 }
 

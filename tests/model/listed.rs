@@ -8,7 +8,7 @@ use dispatcher::state::Keep;
 use std::borrow::Cow;
 
 pub const KEEP: Keep = Keep { state: true, latency: true };
-pub const POLICY: Policy = Policy { strict: false, attrs_none: false, keep: KEEP };
+pub const POLICY: Policy = Policy { strict: false, attrs_none: false, limits: true, keep: KEEP };
 
 /// A destination as if the host had been asked and knew nothing about it.
 pub fn unlocated(entry: Entry<'_>) -> Resolved<'_> {

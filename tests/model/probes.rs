@@ -2,11 +2,11 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use dispatcher::dest::{Flags, ReplyCodes};
-use dispatcher::health::event::{Event, Events};
+use dispatcher::health::event::{DestinationEvent, Events};
 use dispatcher::health::mark::Thresholds;
-use dispatcher::health::probing::Mode;
+use dispatcher::health::probing::ProbingMode;
 use dispatcher::service::health::dns;
-use dispatcher::service::health::probe::{self, End, Now, Rules};
+use dispatcher::service::health::probe::{self, End, Now, ProbeRules};
 use dispatcher::service::health::set_state::{self, Mark};
 use dispatcher::shm::Shared;
 use dispatcher::shm::lock::Mutex;
@@ -28,8 +28,8 @@ fn answers_and_marks_from_all_processes_change_the_state_one_at_a_time() {
     let mapping = Mapping::new(1 << 20);
     let root = root(mapping);
     publish(root, "1 sip:a 8").unwrap();
-    let rules = Rules {
-        mode: Mode::All,
+    let rules = ProbeRules {
+        mode: ProbingMode::All,
         thresholds: Thresholds { failures: 2, replies: 2 },
         codes: ReplyCodes::default().into(),
         events: Events::Changes,
@@ -73,9 +73,9 @@ fn answers_and_marks_from_all_processes_change_the_state_one_at_a_time() {
                     }
                 };
                 match told.map(|told| told.event) {
-                    Some(Event::Up) => drop(ups.fetch_add(1, Ordering::Relaxed)),
-                    Some(Event::Down) => drop(downs.fetch_add(1, Ordering::Relaxed)),
-                    None => {}
+                    Some(DestinationEvent::Up) => drop(ups.fetch_add(1, Ordering::Relaxed)),
+                    Some(DestinationEvent::Down) => drop(downs.fetch_add(1, Ordering::Relaxed)),
+                    Some(DestinationEvent::Drained) | None => {}
                 }
             }
         },
@@ -115,15 +115,16 @@ fn what_is_learned_of_an_old_name_is_nothing_to_the_new_one() {
     let one = set.get(0).unwrap();
     load("1 sip:new 0 0 duid=g");
     let events = Events::Changes;
-    let rules = dns::Rules { addresses: true, all: false, refresh: None, hold: None, probing: None, events };
+    let rules =
+        dns::NameRules { addresses: true, all: false, refresh: None, hold: None, probing: None, events };
     let wants = rules.wants(&one, false);
     let now = Now { micros: 5, wall: 5 };
     let learned = dns::learn(root, &rules, set, one, wants, dns::Look::default(), now);
     assert!(wants.addresses && learned.told.is_none() && learned.turn.is_none());
     let record = root.registry.record(one.record).unwrap();
     assert_eq!((record.flags(), record.health().name.looked), (Flags::default(), 0));
-    let all = Rules {
-        mode: Mode::All,
+    let all = ProbeRules {
+        mode: ProbingMode::All,
         thresholds: Thresholds { failures: 1, replies: 1 },
         codes: ReplyCodes::default().into(),
         events,

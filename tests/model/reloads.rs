@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use dispatcher::dest::{Entry, Flags, Place, Problem, SourceLine};
+use dispatcher::dest::{Entry, Flags, Problem, SourceLine, SourcePosition};
 use dispatcher::service::housekeeping;
 use dispatcher::service::sets::edit;
 use dispatcher::service::sets::load::{NotLoaded, Policy, first_load, reload};
@@ -232,7 +232,7 @@ fn lines_that_mean_one_destination_are_told() {
     for _ in 0..2 {
         let problems = publish(root, lines).unwrap();
         let places: Vec<_> = problems.iter().map(|problem| problem.place).collect();
-        assert_eq!(places, [Place::Line(2, 3), Place::Line(5, 3)]);
+        assert_eq!(places, [SourcePosition::Line(2, 3), SourcePosition::Line(5, 3)]);
         assert!(problems[0].text.contains("duid 'x' is also on line 1"), "{}", problems[0].text);
     }
 }

@@ -20,8 +20,15 @@ use super::{KEEP, root, unlocated};
 fn line_of(text: &'static str) -> Resolved<'static> {
     let SourceLine { place, set, uri, flags, priority, attrs, .. } = list::parse(text.as_bytes()).0.remove(0);
     let Cow::Borrowed(attrs) = attrs else { panic!("{attrs:?} is not of the text") };
-    let entry =
-        Entry { place, set, uri, flags, priority, attrs: Attrs::parse(attrs).unwrap(), findings: Vec::new() };
+    let entry = Entry {
+        place,
+        set,
+        uri,
+        flags,
+        priority,
+        attrs: Attrs::parse(attrs, true).unwrap(),
+        findings: Vec::new(),
+    };
     Resolved { written: entry.uri.clone(), ..unlocated(entry) }
 }
 

@@ -4,7 +4,7 @@ use super::query::{Query, Rows};
 use super::{MOST, fill, shown};
 use crate::context::Module;
 use crate::host::mem::Pool;
-use crate::service::report::status::{Place, Row};
+use crate::service::report::status::{Cursor, Row};
 use crate::state::{Generation, Set};
 use crate::workers::prober;
 use core::fmt::Write;
@@ -41,7 +41,7 @@ pub fn part(module: &Module, sets: &Generation<Pool>, query: &Query, now: u64) -
     });
     text.push_str(if open.is_some() { "]}]," } else { "]," });
     let _ = match next {
-        Some(Place { set, at }) => writeln!(text, "\"next\":\"{set}:{at}\"}}"),
+        Some(Cursor { set, at }) => writeln!(text, "\"next\":\"{set}:{at}\"}}"),
         None => writeln!(text, "\"next\":null}}"),
     };
     text
@@ -94,6 +94,11 @@ fn object(text: &mut String, module: &Module, row: &Row<'_>) {
         ("name_lost", health.name.lost / 1000),
     ] {
         let _ = write!(text, ",\"{name}\":{value}");
+    }
+    if let Some(shared) = &row.capacity {
+        text.push_str(",\"capacity\":{\"name\":");
+        string(text, &shared.name);
+        let _ = write!(text, ",\"calls\":{},\"limit\":{}}}", shared.calls, shared.limit);
     }
     text.push('}');
 }

@@ -19,7 +19,7 @@ use crate::host::message::Message;
 use crate::host::script::{Values, Verdict};
 use crate::host::xhttp::{self, Answer, Request};
 use crate::host::{clock, log, process};
-use crate::service::report::status::{self, Place, Row};
+use crate::service::report::status::{self, Cursor, Row};
 use crate::state::{Generation, Set};
 use query::{Form, Query};
 
@@ -37,7 +37,7 @@ fn fill(
     (module, sets): (&Module, &Generation<Pool>),
     query: &Query,
     mut write: impl FnMut(&mut String, Option<i32>, &Set<Pool>, &Row<'_>),
-) -> (Option<i32>, Option<Place>) {
+) -> (Option<i32>, Option<Cursor>) {
     let (mut open, mut left) = (None, query.count);
     let next = status::show(module.root, sets, query.from, query.set, |set, row| {
         let before = text.len();
@@ -68,9 +68,7 @@ pub fn status_page(msg: &mut Message, _: &Values<'_>) -> Verdict {
     let Some(module) = module() else { return Verdict::FALSE };
     let Some(request) = Request::of(msg) else { return refused("there is no HTTP request to answer") };
     let made = match request.method() {
-        b"GET" => made(module, &request),
-        // The same without its body.
-        b"HEAD" => made(module, &request).map(|made| Made { body: String::new(), ..made }),
+        b"GET" | b"HEAD" => made(module, &request),
         _ => Ok(Made {
             status: (405, "Method Not Allowed"),
             headers: format!("{NOTHING}Allow: GET, HEAD\r\n"),

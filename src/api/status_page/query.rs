@@ -1,6 +1,6 @@
 //! What a request for the status page asks for.
 
-use crate::service::report::status::Place;
+use crate::service::report::status::Cursor;
 
 /// In which form the answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Query {
     /// Which rows, in JSON.
     pub rows: Rows,
     /// Where the part begins.
-    pub from: Place,
+    pub from: Cursor,
     /// The one set that is wanted.
     pub set: Option<i32>,
     /// So many destinations at most.
@@ -49,7 +49,7 @@ impl Query {
             () if takes(b"application/json") => Form::Json,
             () => Form::Text,
         };
-        let mut query = Self { form, rows: Rows::Objects, from: Place::START, set: None, count: usize::MAX };
+        let mut query = Self { form, rows: Rows::Objects, from: Cursor::START, set: None, count: usize::MAX };
         let (_, pairs) = halves(uri, b'?').unwrap_or((uri, &[]));
         for pair in pairs.split(|byte| *byte == b'&') {
             let (name, value) = halves(pair, b'=').unwrap_or((pair, &[]));
@@ -84,11 +84,11 @@ fn rows_of(value: &[u8]) -> Option<Rows> {
 }
 
 /// A set and a position; the colon may be escaped.
-fn place_of(value: &[u8]) -> Option<Place> {
+fn place_of(value: &[u8]) -> Option<Cursor> {
     let text = core::str::from_utf8(value).ok()?;
     let (set, at) =
         text.split_once(':').or_else(|| text.split_once("%3A")).or_else(|| text.split_once("%3a"))?;
-    Some(Place { set: set.parse().ok()?, at: at.parse().ok()? })
+    Some(Cursor { set: set.parse().ok()?, at: at.parse().ok()? })
 }
 
 fn number<T: core::str::FromStr>(value: &[u8]) -> Option<T> {
@@ -119,11 +119,11 @@ mod tests {
     fn a_part_is_asked_for_by_set_and_position() {
         let read = |uri: &[u8]| Query::read(uri, b"").unwrap();
         let whole = read(b"/status");
-        assert_eq!((whole.from, whole.set, whole.count), (Place::START, None, usize::MAX));
+        assert_eq!((whole.from, whole.set, whole.count), (Cursor::START, None, usize::MAX));
         let part = read(b"/status?from=-7%3A12&set=-7&count=3&rows=now");
-        assert_eq!(part.from, Place { set: -7, at: 12 });
+        assert_eq!(part.from, Cursor { set: -7, at: 12 });
         assert_eq!((part.set, part.count, part.rows), (Some(-7), 3, Rows::Now));
-        assert_eq!(read(b"/?from=2:0").from, Place { set: 2, at: 0 });
+        assert_eq!(read(b"/?from=2:0").from, Cursor { set: 2, at: 0 });
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::query::Query;
 use super::{MOST, fill, shown};
 use crate::context::Module;
 use crate::host::mem::Pool;
-use crate::service::report::status::{Place, Row};
+use crate::service::report::status::{Cursor, Row};
 use crate::state::{Generation, Set};
 use core::fmt::Write;
 
@@ -24,7 +24,7 @@ pub fn part(module: &Module, sets: &Generation<Pool>, query: &Query, now: u64) -
         }
         line(text, row, now);
     });
-    if let Some(Place { set, at }) = next {
+    if let Some(Cursor { set, at }) = next {
         let only = query.set.map_or_else(String::new, |set| format!("&set={set}"));
         let _ = writeln!(text, "\nmore: ?from={set}:{at}{only}");
     }
@@ -36,7 +36,7 @@ fn heading(text: &mut String, set: &Set<Pool>) {
     let _ = writeln!(
         text,
         "\nset {}: {}, {up} up, {open} with room\n\
-         ST   LOAD/LIMIT    REQUESTS   LATENCY  CHANGED  DESTINATION",
+         ST    LOAD/LIMIT    REQUESTS   LATENCY  CHANGED  DESTINATION",
         set.id,
         of(set.len(), "destination")
     );
@@ -53,7 +53,7 @@ fn line(text: &mut String, row: &Row<'_>, now: u64) {
     let latency = if row.latency == 0 { "-".into() } else { format!("{} ms", row.latency) };
     let _ = write!(
         text,
-        "{:<2} {:>6}/{:<6} {:>9} {:>9} {:>8}  {}",
+        "{:<3} {:>6}/{:<6} {:>9} {:>9} {:>8}  {}",
         row.flags.letters(),
         row.load,
         limit,
@@ -65,6 +65,10 @@ fn line(text: &mut String, row: &Row<'_>, now: u64) {
     let duid = one.text(one.duid);
     if !duid.is_empty() {
         let _ = write!(text, " ({})", shown(duid));
+    }
+    if let Some(shared) = &row.capacity {
+        let limit = if shared.limit == 0 { "-".into() } else { shared.limit.to_string() };
+        let _ = write!(text, "  {} {}/{limit}", shown(&shared.name), shared.calls);
     }
     match (row.why.code, row.why.reason.bytes()) {
         (0, []) => (),

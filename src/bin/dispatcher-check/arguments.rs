@@ -32,6 +32,8 @@ pub struct Options {
     pub extra_attrs: String,
     /// `ds_load_mode` 1.
     pub strict: bool,
+    /// `ds_limits` 1.
+    pub limits: bool,
     /// `use_default`.
     pub use_default: bool,
     /// What it is compared with.
@@ -99,6 +101,7 @@ fn command() -> Command {
                 .help("Columns that are added to the attributes, as the parameter ds_db_extra_attrs"),
         )
         .arg(switch("strict", "As with ds_load_mode 1: one wrong line keeps all from being loaded"))
+        .arg(switch("limits", "As with ds_limits 1: attributes that limit more than maxload does act"))
         .arg(switch("use-default", "As with use_default 1: the last of a set is kept for when no other is left"))
         .arg(switch("quiet", "Show only what is wrong, and what was asked for").short('q'))
         .arg(
@@ -156,6 +159,7 @@ fn asked(found: ArgMatches) -> Result<Asked, clap::Error> {
         csv: found.get_flag("csv"),
         extra_attrs: found.get_one("extra-attrs").cloned().unwrap_or_default(),
         strict: found.get_flag("strict"),
+        limits: found.get_flag("limits"),
         use_default: found.get_flag("use-default"),
         diff: path("diff"),
         explain,

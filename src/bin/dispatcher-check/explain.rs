@@ -3,7 +3,7 @@
 use crate::source::Destination;
 use dispatcher::dest::Flags;
 use dispatcher::select::explain::{self, Chosen, NoAnswer, Seen, State, Still, Why};
-use dispatcher::select::{Inputs, Text, Tickets, hash};
+use dispatcher::select::{HashedText, Inputs, Tickets, hash};
 
 /// What was asked and what came out.
 pub struct Explained {
@@ -21,7 +21,7 @@ pub struct Explained {
 struct First<'a>(Option<&'a str>);
 
 impl Inputs for First<'_> {
-    fn hash(&mut self, _: Text) -> Option<u32> {
+    fn hash(&mut self, _: HashedText) -> Option<u32> {
         self.0.map(|key| hash::stock(key.as_bytes(), &[]))
     }
     fn turn(&mut self) -> u32 {
@@ -40,7 +40,9 @@ pub fn still(set: &[Destination], served: &[(u32, Flags)]) -> Still {
     let seen = |(at, one): (usize, &Destination)| {
         let (load, flags) = served.get(at).copied().unwrap_or((0, one.flags));
         Seen {
-            state: if flags.has(Flags::INACTIVE) {
+            state: if flags.kept_out_by_drain() {
+                State::Drained
+            } else if flags.has(Flags::INACTIVE) {
                 State::Inactive
             } else if flags.has(Flags::DISABLED) {
                 State::Disabled

@@ -4,27 +4,26 @@ use crate::explain::Explained;
 use crate::report::Report;
 use crate::sets::{By, shares};
 use crate::source::{Checked, Destination};
-use crate::text::refused;
-use dispatcher::dest::compare::{Change, Comparison, Kind};
-use dispatcher::dest::{Place, Severity};
+use dispatcher::dest::compare::{ChangeKind, Comparison, ListChange};
+use dispatcher::dest::{Severity, SourcePosition};
 use serde_json::{Value, json};
 
 fn text(bytes: &[u8]) -> Value {
     String::from_utf8_lossy(bytes).into()
 }
 
-fn place(list: &Checked, place: Place) -> Value {
+fn place(list: &Checked, place: SourcePosition) -> Value {
     let (line, column) = list.place(place);
     match place {
-        Place::Line(..) => json!({ "line": line, "column": column }),
-        Place::Row(row) => json!({ "line": line, "row": row }),
+        SourcePosition::Line(..) => json!({ "line": line, "column": column }),
+        SourcePosition::Row(row) => json!({ "line": line, "row": row }),
     }
 }
 
 /// The whole report.
 pub fn show(report: &Report) -> String {
     let list = &report.list;
-    let finding = |at: Place, severity: &str, told: &str, in_effect: Option<&str>| json!({ "at": place(list, at), "severity": severity, "text": told, "in_effect": in_effect });
+    let finding = |at: SourcePosition, severity: &str, told: &str, in_effect: Option<&str>| json!({ "at": place(list, at), "severity": severity, "text": told, "in_effect": in_effect });
     let problems = list.problems.iter().map(|problem| {
         finding(problem.place, problem.severity.name(), &problem.text, problem.instead.as_deref())
     });
@@ -84,7 +83,7 @@ fn one_set(list: &Checked, id: i32, set: &[Destination]) -> Value {
 }
 
 fn changes(old: &str, diff: &Comparison) -> Value {
-    let change = |one: &Change| {
+    let change = |one: &ListChange| {
         json!({
             "kind": one.kind.name(),
             "set": one.set,
@@ -95,12 +94,12 @@ fn changes(old: &str, diff: &Comparison) -> Value {
     };
     json!({
         "from": old,
-        "added": diff.count(Kind::Added),
-        "removed": diff.count(Kind::Removed),
-        "changed": diff.count(Kind::Changed),
+        "added": diff.count(ChangeKind::Added),
+        "removed": diff.count(ChangeKind::Removed),
+        "changed": diff.count(ChangeKind::Changed),
         "unchanged": diff.unchanged,
-        "calls_at_removed": diff.calls(Kind::Removed),
-        "calls_at_changed": diff.calls(Kind::Changed),
+        "calls_at_removed": diff.calls(ChangeKind::Removed),
+        "calls_at_changed": diff.calls(ChangeKind::Changed),
         "changes": diff.changes.iter().map(change).collect::<Vec<_>>(),
     })
 }
@@ -115,7 +114,7 @@ fn explain(list: &Checked, explained: &Explained) -> Value {
         "algorithm": explained.algorithm,
         "key": explained.key,
         "chosen": explained.chosen.ok().and_then(uri),
-        "refused": explained.chosen.err().map(refused),
+        "refused": explained.chosen.err().map(|refusal| refusal.words()),
         "targets": targets.map(target).collect::<Vec<_>>(),
     })
 }

@@ -5,18 +5,20 @@ use crate::source::{Checked, Destination};
 use dispatcher::dest::attrs::NAMES;
 use dispatcher::dest::parts::Parts;
 use dispatcher::dest::problem::shown;
-use dispatcher::dest::{Flags, Place};
+use dispatcher::dest::{Flags, SourcePosition};
+use std::collections::BTreeMap;
 use strsim::osa_distance;
 
 /// A remark and the place that it is about.
 pub struct Note {
-    pub place: Place,
+    pub place: SourcePosition,
     pub text: String,
 }
 
 /// All remarks, in the order of the file.
 pub fn notes(list: &Checked) -> Vec<Note> {
     let mut all: Vec<Note> = list.destinations.iter().flat_map(misspelt).collect();
+    all.extend(unused(&list.destinations));
     for (id, set) in list.sets() {
         all.extend(all_down(id, set));
         all.extend(without_share(set, By::Weight, "weight", "algorithms 9 and 15"));
@@ -42,7 +44,7 @@ fn misspelt(one: &Destination) -> Vec<Note> {
                 && (osa_distance(known, &name) <= most || known.replace('_', "") == plain)
         })?;
         let place = match one.place {
-            Place::Line(line, _) => Place::Line(line, one.attrs_column + part.at),
+            SourcePosition::Line(line, _) => SourcePosition::Line(line, one.attrs_column + part.at),
             row => row,
         };
         let text = format!(
@@ -52,6 +54,20 @@ fn misspelt(one: &Destination) -> Vec<Note> {
         Some(Note { place, text })
     };
     Parts::of(&one.attrs.body).filter_map(note).collect()
+}
+
+/// Attributes that limit only where the parameter `ds_limits` says so: at the first line that has each.
+fn unused(all: &[Destination]) -> Vec<Note> {
+    let mut first = BTreeMap::new();
+    for one in all {
+        for name in &one.unused {
+            let place = first.entry(*name).or_insert(one.place);
+            *place = one.place.min(*place);
+        }
+    }
+    let text =
+        |name| format!("{name}: it acts only with ds_limits 1 (here: --limits), else it is the script's");
+    first.into_iter().map(|(name, place)| Note { place, text: text(name) }).collect()
 }
 
 /// A set in which the file itself has none up.

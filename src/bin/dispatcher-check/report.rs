@@ -25,7 +25,8 @@ pub struct Report {
 impl Report {
     /// Reads what is asked for and makes the report.
     pub fn make(options: &Options) -> Result<Self, Failed> {
-        let how = How { csv: options.csv, extra_attrs: &options.extra_attrs, strict: options.strict };
+        let Options { csv, strict, limits, .. } = *options;
+        let how = How { csv, extra_attrs: &options.extra_attrs, strict, limits };
         let list = source::check(&options.file, source::bytes(&options.file)?, how)?;
         let saved = options.diff.as_deref().map(|old| saved::read(old, how)).transpose()?;
         let explained = match &options.explain {

@@ -79,7 +79,7 @@ fn take(saved: &mut Saved, set: i32, one: &Value) {
         same.calls += calls;
         return;
     }
-    let attrs = Attrs::parse(body.as_bytes()).unwrap_or_default();
+    let attrs = Attrs::parse(body.as_bytes(), false).unwrap_or_default();
     let listed = Listed {
         set,
         uri: uri.as_bytes().into(),
@@ -91,12 +91,14 @@ fn take(saved: &mut Saved, set: i32, one: &Value) {
         maxload: attrs.maxload,
         calls,
     };
-    let state = match text(one.get("FLAGS")).bytes().next() {
+    let letters = text(one.get("FLAGS"));
+    let state = match letters.bytes().next() {
         Some(b'I') => Flags::INACTIVE,
         Some(b'D') => Flags::DISABLED,
         Some(b'T') => Flags::TRYING,
         _ => Flags::default(),
     };
+    let state = if letters.as_bytes().get(2) == Some(&b'D') { state.with(Flags::DRAINING) } else { state };
     saved.destinations.push(owned(listed));
     saved.states.get_or_insert_default().push(state);
 }
@@ -154,13 +156,15 @@ mod tests {
         let read = |text: &str| {
             let file = folder.join("answer");
             std::fs::write(&file, text).unwrap();
-            let Ok(saved) = read(&file, How { csv: false, extra_attrs: "", strict: false }) else {
+            let Ok(saved) = read(&file, How { csv: false, extra_attrs: "", strict: false, limits: false })
+            else {
                 panic!("{text}")
             };
             (saved.destinations, saved.states.unwrap())
         };
         let expected = read(json);
         assert_eq!(read(KAMCMD), expected);
+        assert_eq!(read(&json.replace("IP", "IPD")).1, [Flags::INACTIVE.with(Flags::DRAINING)]);
         let (one, state) = (&expected.0[0], expected.1[0]);
         assert_eq!((one.set, one.priority, one.calls, one.maxload, state), (7, 3, 5, 9, Flags::INACTIVE));
         std::fs::remove_dir_all(&folder).unwrap();

@@ -21,7 +21,9 @@ pub struct Script {
 }
 
 /// Functions that the stock module of this Kamailio lacks.
-const FUNCTIONS: [(&str, bool); 6] = [
+const FUNCTIONS: [(&str, bool); 8] = [
+    ("ds_drain", true),
+    ("ds_drain_seconds", true),
     ("ds_prometheus", true),
     ("ds_status_page", true),
     ("ds_mark_addr", !cfg!(stock_ping_socket)),
@@ -31,7 +33,8 @@ const FUNCTIONS: [(&str, bool); 6] = [
 ];
 
 /// Parameters that it lacks.
-const PARAMETERS: [(&str, bool); 10] = [
+const PARAMETERS: [(&str, bool); 11] = [
+    ("ds_limits", true),
     ("ds_lean_failover", true),
     ("ds_load_auto", true),
     ("ds_state_file", true),

@@ -56,7 +56,7 @@ mod tests {
     fn shares_are_what_the_algorithms_give() {
         let text = "1 sip:192.0.2.1 0 0 weight=5;rweight=1\n1 sip:192.0.2.2 0 0 weight=3\n1 sip:192.0.2.3 1 0 weight=9\n\
                     1 sip:192.0.2.4 0 0 rweight=7\n";
-        let how = How { csv: false, extra_attrs: "", strict: false };
+        let how = How { csv: false, extra_attrs: "", strict: false, limits: false };
         let Ok(list) = check(Path::new("list"), text.into(), how) else { panic!() };
         for (by, number) in [(By::Weight, 9), (By::RelativeWeight, 11)] {
             let (pool, mut counts) = (still(&list.destinations, &[]), [0; 4]);

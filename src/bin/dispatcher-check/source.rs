@@ -6,7 +6,9 @@ use dispatcher::dest::compare::{Listed, shared};
 use dispatcher::dest::location::{self, Reader};
 use dispatcher::dest::problem::{self, Problem};
 use dispatcher::dest::row::{Columns, Value};
-use dispatcher::dest::{Entry, Flags, Place, Severity, SourceLine, arranged, list};
+use dispatcher::dest::{
+    Entry, Flags, Severity, SourceLine, SourcePosition, arranged, capacity, limits, list,
+};
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
@@ -14,7 +16,7 @@ use std::path::Path;
 /// A destination that would serve.
 #[derive(Debug, Clone)]
 pub struct Destination {
-    pub place: Place,
+    pub place: SourcePosition,
     pub set: i32,
     pub uri: Vec<u8>,
     pub flags: Flags,
@@ -22,6 +24,10 @@ pub struct Destination {
     pub attrs: AttrValues<Vec<u8>>,
     /// Local socket of probes.
     pub ping_socket: Vec<u8>,
+    /// The capacity that it shares, and how many calls it says that all together may have.
+    pub capacity: (Vec<u8>, u32),
+    /// Names of attributes that act with `ds_limits` only, which is not set.
+    pub unused: Vec<&'static str>,
     /// Where its attributes stand in their line.
     pub attrs_column: usize,
     /// Its host is a name.
@@ -63,10 +69,10 @@ pub struct Checked {
 
 impl Checked {
     /// Where something stands: file, line, and column, or the row in the place of it.
-    pub fn place(&self, place: Place) -> (usize, Option<usize>) {
+    pub fn place(&self, place: SourcePosition) -> (usize, Option<usize>) {
         match place {
-            Place::Line(line, column) => (line, Some(column)),
-            Place::Row(row) => {
+            SourcePosition::Line(line, column) => (line, Some(column)),
+            SourcePosition::Row(row) => {
                 let line = row.checked_sub(1).and_then(|at| self.rows.get(at)).copied().unwrap_or(0);
                 (usize::try_from(line).unwrap_or(usize::MAX), None)
             }
@@ -74,7 +80,7 @@ impl Checked {
     }
 
     /// The same as compilers write it.
-    pub fn shown(&self, place: Place) -> String {
+    pub fn shown(&self, place: SourcePosition) -> String {
         match (self.place(place), place) {
             ((line, Some(column)), _) => format!("{}:{line}:{column}", self.file),
             ((line, None), place) => format!("{}:{line}: {place}", self.file),
@@ -102,6 +108,8 @@ pub struct How<'a> {
     pub extra_attrs: &'a str,
     /// `ds_load_mode` 1.
     pub strict: bool,
+    /// `ds_limits` 1.
+    pub limits: bool,
 }
 
 /// The bytes of a file; `-` is the standard input.
@@ -126,12 +134,12 @@ pub fn check(file: &Path, text: Vec<u8>, how: How<'_>) -> Result<Checked, Failed
     let name = file.display().to_string();
     if !how.csv && !is_of_rows(file) {
         let (lines, problems) = list::parse(&text);
-        let (destinations, problems, count) = checked(&lines, problems, how.strict);
+        let (destinations, problems, count) = checked(&lines, problems, how);
         return Ok(Checked { file: name, destinations, problems, count, rows: Vec::new(), text });
     }
     let (lines, problems, rows) =
         read_rows(&text, how.extra_attrs).map_err(|why| Failed::Unclear(format!("{name}: {why}")))?;
-    let (destinations, problems, count) = checked(&lines, problems, how.strict);
+    let (destinations, problems, count) = checked(&lines, problems, how);
     Ok(Checked { file: name, destinations, problems, count, rows, text: Vec::new() })
 }
 
@@ -143,12 +151,12 @@ const READER: Reader<'static, Range<usize>> =
 fn checked(
     lines: &[SourceLine<'_>],
     mut problems: Vec<Problem>,
-    strict: bool,
+    How { strict, limits, .. }: How<'_>,
 ) -> (Vec<Destination>, Vec<Problem>, usize) {
     let count = lines.len() + problem::lost(&problems);
     let mut destinations = Vec::with_capacity(lines.len());
     for line in arranged(lines) {
-        match line.entry().and_then(|entry| located(entry, strict)) {
+        match line.entry(limits).and_then(|entry| located(entry, strict)) {
             Ok((entry, named)) => {
                 problems.extend(entry.findings.iter().cloned());
                 destinations.push(Destination {
@@ -159,6 +167,8 @@ fn checked(
                     priority: entry.priority,
                     attrs: entry.attrs.values.map(|text| text.to_vec()),
                     ping_socket: entry.attrs.ping_socket.to_vec(),
+                    capacity: (entry.attrs.limits.capacity.to_vec(), entry.attrs.limits.capacity_max),
+                    unused: limits::unused(entry.attrs.unused).collect(),
                     attrs_column: line.attrs_column,
                     named,
                 });
@@ -175,6 +185,12 @@ fn checked(
     let lines: Vec<_> = destinations.iter().map(|one| (one.place, one.listed())).collect();
     problems.extend(shared(&lines));
     drop(lines);
+    let sharing = destinations.iter().filter(|one| !one.capacity.0.is_empty());
+    problems.extend(capacity::problems(sharing.map(|one| capacity::Share {
+        place: one.place,
+        name: &one.capacity.0,
+        most: one.capacity.1,
+    })));
     (destinations, problem::arranged(problems), count)
 }
 

@@ -8,14 +8,14 @@ use crate::sets::{By, percent, shares};
 use crate::source::{Checked, Destination};
 use dispatcher::dest::parts::Parts;
 use dispatcher::dest::problem::shown;
-use dispatcher::dest::{Flags, Place, Severity, SourceLine, location};
+use dispatcher::dest::{Flags, Severity, SourceLine, SourcePosition, location};
 use std::collections::BTreeMap;
 
 /// What the stock module does otherwise.
 #[derive(Default)]
 pub struct Stock {
     /// By line.
-    pub lines: Vec<(Place, String)>,
+    pub lines: Vec<(SourcePosition, String)>,
     /// By set.
     pub sets: Vec<(i32, String)>,
     /// What going back means.
@@ -114,7 +114,7 @@ pub fn report(list: &Checked, script: Option<&Script>) -> Stock {
         lines(list, &mut stock);
     }
     // Where it reads other attributes, these are not read at all.
-    let read_otherwise: Vec<Place> = stock.lines.iter().map(|(place, _)| *place).collect();
+    let read_otherwise: Vec<SourcePosition> = stock.lines.iter().map(|(place, _)| *place).collect();
     for one in list.destinations.iter().filter(|one| !read_otherwise.contains(&one.place)) {
         let told = attributes(one).into_iter().map(|text| (one.place, text));
         stock.lines.extend(told);
@@ -158,16 +158,16 @@ fn lines(list: &Checked, stock: &mut Stock) {
             }
         };
         let place = error.map_or_else(
-            || loaded.get(&at).map_or(Place::Line(at, 1), |one| one.place),
+            || loaded.get(&at).map_or(SourcePosition::Line(at, 1), |one| one.place),
             |problem| problem.place,
         );
         stock.lines.push((place, told));
     }
 }
 
-fn number(place: Place) -> usize {
+fn number(place: SourcePosition) -> usize {
     match place {
-        Place::Line(number, _) | Place::Row(number) => number,
+        SourcePosition::Line(number, _) | SourcePosition::Row(number) => number,
     }
 }
 

@@ -5,9 +5,8 @@ use crate::report::{Report, counted};
 use crate::sets::{By, percent, shares};
 use crate::source::{Checked, Destination};
 use crate::stock::Stock;
-use dispatcher::dest::compare::{Comparison, Kind};
-use dispatcher::dest::{Place, Severity};
-use dispatcher::select::Refusal;
+use dispatcher::dest::compare::{ChangeKind, Comparison};
+use dispatcher::dest::{Severity, SourcePosition};
 use std::fmt::Write;
 
 /// What a word is painted in on a terminal.
@@ -79,7 +78,7 @@ fn printable(text: &[u8]) -> String {
 
 fn findings(page: &mut Page, report: &Report) {
     let list = &report.list;
-    let mut all: Vec<(Place, String)> = Vec::new();
+    let mut all: Vec<(SourcePosition, String)> = Vec::new();
     for problem in &list.problems {
         let (paint, effect) = match problem.severity {
             Severity::Error => (Paint::Red, "not loaded"),
@@ -175,18 +174,18 @@ fn sockets(page: &mut Page, list: &Checked) {
 
 fn changes(page: &mut Page, old: &str, diff: &Comparison) {
     page.title(&format!("compared with {old}"));
-    let of = |kind: Kind| format!("{} {}", diff.count(kind), kind.name());
-    let [added, removed, changed] = [Kind::Added, Kind::Removed, Kind::Changed].map(of);
+    let of = |kind: ChangeKind| format!("{} {}", diff.count(kind), kind.name());
+    let [added, removed, changed] = [ChangeKind::Added, ChangeKind::Removed, ChangeKind::Changed].map(of);
     page.line(&format!("  {added}, {removed}, {changed}, {} as they were", diff.unchanged));
-    let (gone, other) = (diff.calls(Kind::Removed), diff.calls(Kind::Changed));
+    let (gone, other) = (diff.calls(ChangeKind::Removed), diff.calls(ChangeKind::Changed));
     if gone + other > 0 {
         page.line(&format!("  calls: {gone} at removed destinations, {other} at changed ones"));
     }
     for change in &diff.changes {
         let (paint, sign) = match change.kind {
-            Kind::Added => (Paint::Green, '+'),
-            Kind::Removed => (Paint::Red, '-'),
-            Kind::Changed => (Paint::Yellow, '~'),
+            ChangeKind::Added => (Paint::Green, '+'),
+            ChangeKind::Removed => (Paint::Red, '-'),
+            ChangeKind::Changed => (Paint::Yellow, '~'),
         };
         let what =
             if change.what.is_empty() { String::new() } else { format!(": {}", change.what.join(", ")) };
@@ -196,21 +195,12 @@ fn changes(page: &mut Page, old: &str, diff: &Comparison) {
     }
 }
 
-/// Why nothing is chosen.
-pub const fn refused(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::NoSet => "the set is empty",
-        Refusal::NoneActive => "none active",
-        Refusal::NoRoom => "no room",
-    }
-}
-
 fn explain(page: &mut Page, list: &Checked, explained: &Explained) {
     let Explained { set, algorithm, key, chosen, whys, loads } = explained;
     let key = key.as_ref().map_or_else(String::new, |key| format!(", key '{key}'"));
     page.title(&format!("set {set}, algorithm {algorithm}{key}: the first choice"));
     if let Err(refusal) = chosen {
-        page.line(&format!("  none: {}", refused(*refusal)));
+        page.line(&format!("  none: {}", refusal.words()));
     }
     let set = list.destinations.iter().filter(|one| one.set == *set);
     let row = |((one, why), load): ((&Destination, &dispatcher::select::explain::Why), &u32)| {

@@ -14,12 +14,20 @@
 #include "core/rand/kam_rand.h"
 #include "core/resolve.h"
 #include "core/route.h"
+#include "modules/sl/sl.h"
 #include "modules/tm/h_table.h"
 #include "modules/tm/t_lookup.h"
 #include "modules/tm/tm_load.h"
 #include "shim.h"
 
 /* The host's own way logs an error where the module is not there. */
+int shim_bind_sl(sl_api_t *api)
+{
+	bind_sl_f bind = (bind_sl_f)find_export("bind_sl", 0, 0);
+	return bind == NULL ? -1 : bind(api);
+}
+
+/* The same. */
 int shim_bind_xhttp(xhttp_api_t *api)
 {
 	bind_xhttp_f bind = (bind_xhttp_f)find_export("bind_xhttp", 0, 0);

@@ -9,6 +9,7 @@
 #include "modules/tm/tm_load.h"
 #include "modules/xhttp/api.h"
 
+int shim_bind_sl(sl_api_t *api);
 int shim_bind_xhttp(xhttp_api_t *api);
 int shim_cseq_method(struct sip_msg *msg);
 str shim_cseq_number(struct sip_msg *msg);

@@ -26,6 +26,7 @@
 #include "core/script_cb.h"
 #include "core/dprint.h"
 #include "modules/dispatcher/api.h"
+#include "modules/sl/sl.h"
 #include "modules/tm/h_table.h"
 #include "modules/tm/tm_load.h"
 #include "modules/xhttp/api.h"

@@ -92,6 +92,9 @@ fn comes_in() -> bool {
 impl Message {
     /// The socket for a request to `uri` that goes to a destination without one, if the host is not to choose.
     pub(in crate::host) fn socket_for(&self, uri: &[u8]) -> Option<Foreign> {
+        if self.was_never_set() {
+            return None;
+        }
         self.undone(self.own_socket(), uri)
     }
 
@@ -119,6 +122,11 @@ impl Message {
         by_udp.or_else(usual).map(|socket| Foreign(socket.cast()))
     }
 
+    /// Whether nobody has set a socket for the request, which comes in.
+    fn was_never_set(&self) -> bool {
+        self.raw().force_send_socket.is_null() && LOCAL.is_empty() && comes_in()
+    }
+
     /// The socket that the script has chosen for the request, if it has.
     fn own_socket(&self) -> Option<Foreign> {
         let now = NonNull::new(self.raw().force_send_socket).map(|socket| Foreign(socket.cast()));
@@ -141,8 +149,8 @@ impl Message {
     /// Sends the request to `uri` from this socket, or without one as if the module had never set any. False if the host has no
     /// memory to note it.
     pub(in crate::host) fn send_from(&mut self, socket: Option<Foreign>, uri: &[u8]) -> bool {
-        if socket.is_none() && self.raw().force_send_socket.is_null() && LOCAL.is_empty() && comes_in() {
-            return true; // nothing was ever set
+        if socket.is_none() && self.was_never_set() {
+            return true;
         }
         let own = self.own_socket();
         let named = socket.is_some();

@@ -7,7 +7,7 @@
 use crate::dest::Flags;
 use crate::health::event::{By, Events};
 use crate::health::outage::Terms;
-use crate::health::probing::Mode;
+use crate::health::probing::ProbingMode;
 use crate::service::health::probe::{Now, no_name};
 use crate::service::health::set_state::Told;
 use crate::service::sets::resolve::Meaning;
@@ -17,7 +17,7 @@ use crate::state::{Destination, Health, Member, Root, Set};
 use core::net::IpAddr;
 
 /// What names are looked up for, and how often: the parameters.
-pub struct Rules {
+pub struct NameRules {
     /// Whether addresses are wanted at all.
     pub addresses: bool,
     /// All addresses of a name, not only the first (`ds_dns_match_all`).
@@ -27,7 +27,7 @@ pub struct Rules {
     /// Microseconds that a destination stays up after its name stopped resolving; none is without end.
     pub hold: Option<u64>,
     /// Where destinations are probed: which, and microseconds between probes.
-    pub probing: Option<(Mode, u64)>,
+    pub probing: Option<(ProbingMode, u64)>,
     /// `event_callback_mode`.
     pub events: Events,
 }
@@ -46,7 +46,7 @@ pub struct Wants {
     pub next_hop: bool,
 }
 
-impl Rules {
+impl NameRules {
     /// What this destination's name is wanted for. `probed_by_name`: a name stands for where its probes go.
     pub fn wants(&self, destination: &Destination, probed_by_name: bool) -> Wants {
         let flags = destination.flags;
@@ -114,7 +114,7 @@ pub enum Turn {
 /// Addresses decide the state; without a next hop probes fail.
 pub fn learn<A: Alloc>(
     root: &Root<A>,
-    rules: &Rules,
+    rules: &NameRules,
     set: &Set<A>,
     destination: Member<'_>,
     wants: Wants,
@@ -127,7 +127,7 @@ pub fn learn<A: Alloc>(
     let terms = Terms {
         known: !destination.addresses().is_empty(),
         hold: rules.hold,
-        probed_when_down: matches!(rules.probing, Some((Mode::All | Mode::Inactive, _))),
+        probed_when_down: matches!(rules.probing, Some((ProbingMode::All | ProbingMode::Inactive, _))),
     };
     let mut learned = Learned::default();
     let mut another = false;
@@ -216,9 +216,9 @@ mod tests {
     }
 
     fn due(refresh: Option<u64>, to_probe: bool, looked: u64, lost: u64) -> Option<u64> {
-        let probing = Some((Mode::All, 3_000_000));
+        let probing = Some((ProbingMode::All, 3_000_000));
         let rules =
-            Rules { addresses: true, all: false, refresh, hold: None, probing, events: Events::Changes };
+            NameRules { addresses: true, all: false, refresh, hold: None, probing, events: Events::Changes };
         let destination = Destination { named: true, ..Destination::default() };
         let mut health = Health::default();
         (health.name.looked, health.name.lost) = (looked, lost);

@@ -1,5 +1,6 @@
 //! Reports about a destination: the result of a probe, the result of a DNS look-up, the word of a script or an operator.
 
 pub mod dns;
+pub mod drain;
 pub mod probe;
 pub mod set_state;

@@ -8,7 +8,7 @@ use crate::dest::{Flags, ReplyCodes, reply_codes};
 use crate::health::event::{By, Events};
 use crate::health::mark::Thresholds;
 use crate::health::probe_id::ProbeId;
-use crate::health::probing::{self, Mode};
+use crate::health::probing::{self, ProbingMode};
 use crate::service::health::set_state::Told;
 use crate::shm::Alloc;
 use crate::shm::lock::Guard;
@@ -17,9 +17,9 @@ use crate::state::{Generation, Health, Member, Root};
 use std::sync::Arc;
 
 /// The parameters of probing.
-pub struct Rules {
+pub struct ProbeRules {
     /// `ds_probing_mode`.
-    pub mode: Mode,
+    pub mode: ProbingMode,
     /// `ds_probing_threshold` and `ds_inactive_threshold`.
     pub thresholds: Thresholds,
     /// `ds_ping_reply_codes`.
@@ -62,7 +62,7 @@ pub enum Hop {
 /// Begins a probe, if the destination is to be probed now. `named`: it goes to a host name, not an address.
 pub fn begin<A: Alloc>(
     root: &Root<A>,
-    rules: &Rules,
+    rules: &ProbeRules,
     destination: Member<'_>,
     named: bool,
     now: Now,
@@ -158,7 +158,7 @@ pub fn why(flags: Flags, health: &Health) -> Report {
 pub fn end<A: Alloc>(
     root: &Root<A>,
     sets: &Generation<A>,
-    rules: &Rules,
+    rules: &ProbeRules,
     ticket: u64,
     end: End<'_>,
     now: Now,
@@ -173,7 +173,7 @@ pub fn end<A: Alloc>(
 pub fn overdue<A: Alloc>(
     root: &Root<A>,
     sets: &Generation<A>,
-    rules: &Rules,
+    rules: &ProbeRules,
     ticket: u64,
     now: Now,
 ) -> Option<Told> {
@@ -186,7 +186,7 @@ struct Stale;
 fn conclude<A: Alloc>(
     root: &Root<A>,
     sets: &Generation<A>,
-    rules: &Rules,
+    rules: &ProbeRules,
     ticket: u64,
     end: End<'_>,
     now: Now,
@@ -223,6 +223,6 @@ fn conclude<A: Alloc>(
     Ok(Told::of(rules.events, By::Probe, change.ok_or(Stale)?, set, destination, report))
 }
 
-fn accepted(rules: &Rules, own: &[u8], code: u16) -> bool {
+fn accepted(rules: &ProbeRules, own: &[u8], code: u16) -> bool {
     if own.is_empty() { rules.codes.accept(code) } else { reply_codes::accepted(own, code) }
 }

@@ -1,18 +1,19 @@
 //! Changes of a destination's state by script or operator, and the events that follow.
 
 use crate::dest::Flags;
-use crate::health::event::{By, Event, Events};
+use crate::health::drain::Drain;
+use crate::health::event::{By, DestinationEvent, Events};
 use crate::health::mark::{self, Thresholds};
 use crate::shm::Alloc;
 use crate::state::health::Report;
 use crate::state::overload::Wish;
-use crate::state::{Change, Member, Root, Set};
+use crate::state::{Member, Root, Set, StateChange};
 
 /// An event, with what event routes may ask about it. It owns its texts: a route runs without a pin.
 #[derive(Debug, Clone)]
 pub struct Told {
     /// What happened.
-    pub event: Event,
+    pub event: DestinationEvent,
     /// The destination's set.
     pub set: i32,
     /// The destination's URI.
@@ -26,7 +27,7 @@ impl Told {
     pub fn of<A: Alloc>(
         events: Events,
         by: By,
-        change: Change,
+        change: StateChange,
         set: &Set<A>,
         destination: Member<'_>,
         report: Report,
@@ -67,9 +68,10 @@ pub fn mark<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, mark: &Mark) -> O
     Some(Told::of(mark.events, By::Script, change, set, destination, mark.report))
 }
 
-/// Whether a destination is disabled outlives a restart.
-fn note_admin<A: Alloc>(root: &Root<A>, change: Change) {
-    if change.from.has(Flags::DISABLED) != change.to.has(Flags::DISABLED) {
+/// Whether a destination is disabled or drained outlives a restart.
+pub(super) fn note_admin<A: Alloc>(root: &Root<A>, change: StateChange) {
+    let lasting = |flags: Flags| flags.0 & (Flags::DISABLED.0 | Flags::DRAINING.0 | Flags::DRAINED.0);
+    if lasting(change.from) != lasting(change.to) {
         root.admin_changes.bump();
     }
 }
@@ -82,7 +84,10 @@ pub fn set<A: Alloc>(root: &Root<A>, destinations: &[Member<'_>], state: Flags, 
             // What the name means has no part in this state any more.
             health.name.outage.down = false;
             health.last = Report::by_operator(state);
-            Some((old.without(Flags::STATES).with(state), 0))
+            // Nor has a drain: this is the last word.
+            health.drain = Drain::default();
+            let drained = Flags::DRAINING.with(Flags::DRAINED);
+            Some((old.without(Flags::STATES.with(drained)).with(state), 0))
         });
         change.into_iter().for_each(|change| note_admin(root, change));
         found |= change.is_some();

@@ -30,7 +30,8 @@ pub struct Audit {
     pub early: usize,
     pub confirmed: usize,
     pub released: usize,
-    /// Lines of sets with a wrong rank in the index of call load; anything but 0 is a fault of this module.
+    /// Lines of sets with a wrong rank in the index of call load, and capacities with another count than their records; anything but 0 is
+    /// a fault of this module.
     pub misplaced: usize,
 }
 
@@ -38,6 +39,16 @@ impl Audit {
     /// Calls now, each once for each destination at which it counts.
     pub fn calls(&self) -> u64 {
         self.accounts.iter().map(|account| u64::from(account.counted)).sum()
+    }
+
+    /// Destinations with a drift.
+    pub fn drifting(&self) -> usize {
+        self.accounts.iter().filter(|account| account.drift != 0).count()
+    }
+
+    /// Keeps what it found for the metrics, as that of the last audit. `time` is in seconds since 1970.
+    pub fn note<A: Alloc>(&self, root: &Root<A>, time: u64) {
+        root.counters.last_audit.note(self.drifting() as u64, self.misplaced as u64, time);
     }
 }
 
@@ -50,6 +61,11 @@ pub fn audit<A: Alloc>(root: &Root<A>) -> Audit {
     let mut audit = Audit::default();
     // No other audit meanwhile, and no record becomes another destination's.
     let writer = root.writer.lock();
+    // Before an account is opened, which ranks the record's lines again. Nobody exchanges lines while we hold the writer's lock.
+    let serving = root.sets.current(&writer);
+    let sets = serving.into_iter().flat_map(Generation::sets);
+    audit.misplaced = sets.map(|set| root.registry.lock_board(&set.ranks).faults(&root.registry)).sum();
+    audit.misplaced += root.registry.capacity_faults();
     for shard in root.calls.shards() {
         shard.lock().audited = Audited::NotYet;
     }
@@ -82,10 +98,6 @@ pub fn audit<A: Alloc>(root: &Root<A>) -> Audit {
         });
         shard.audited = Audited::Already;
     }
-    // Nobody exchanges lines while we hold the writer's lock.
-    let serving = root.sets.current(&writer);
-    let sets = serving.into_iter().flat_map(Generation::sets);
-    audit.misplaced = sets.map(|set| set.ranks.faults(&root.registry)).sum();
     for (account, &number) in audit.accounts.iter_mut().zip(&numbers) {
         let (load, since) = root.registry.record(number).map_or((0, 0), |record| record.load.account());
         let found = found.get(number as usize).copied().unwrap_or(0);

@@ -1,8 +1,8 @@
-//! Figures of each destination: what a monitoring system asks for.
+//! The metrics of each destination, for a monitoring system.
 
 use crate::dest::Flags;
 use crate::shm::Alloc;
-use crate::state::{Destination, Member, Record, Root, Set};
+use crate::state::{Destination, Member, Record, Root, Set, capacities};
 use core::fmt::Write;
 use std::collections::HashSet;
 
@@ -35,12 +35,17 @@ impl<'a> Seen<'a> {
 }
 
 /// All figures. Those with a name that ends with `_total` only grow while the destination exists.
-pub const FIGURES: [Figure; 11] = [
+pub const FIGURES: [Figure; 12] = [
     Figure { name: "up", about: "Whether calls go to it.", of: |_, seen| seen.flags.usable().into() },
     Figure {
         name: "disabled",
         about: "Whether an operator disabled it.",
         of: |_, seen| seen.flags.has(Flags::DISABLED).into(),
+    },
+    Figure {
+        name: "draining",
+        about: "Whether it gets no new calls because it is drained.",
+        of: |_, seen| seen.flags.has(Flags::DRAINING).into(),
     },
     Figure {
         name: "probing",
@@ -133,10 +138,54 @@ pub fn prometheus<A: Alloc>(root: &Root<A>, sets: &[&Set<A>]) -> String {
     text
 }
 
+/// A figure of a capacity.
+pub struct OfCapacity {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub about: &'static str,
+    /// Its value.
+    pub of: fn(&capacities::Seen) -> u32,
+}
+
+/// All figures of the capacities that destinations share.
+pub const OF_CAPACITY: [OfCapacity; 2] = [
+    OfCapacity { name: "calls", about: "Calls of all destinations that share it.", of: |one| one.calls },
+    OfCapacity {
+        name: "limit",
+        about: "Calls that they may have together; 0 is no limit.",
+        of: |one| one.limit,
+    },
+];
+
+/// The figures of the capacities in the same format; nothing where there is none.
+pub fn of_capacities<A: Alloc>(root: &Root<A>) -> String {
+    let all: Vec<capacities::Seen> = root.registry.capacities.lock().each().collect();
+    let mut text = String::new();
+    for OfCapacity { name, about, of } in OF_CAPACITY.iter().filter(|_| !all.is_empty()) {
+        let name = format!("kamailio_dispatcher_capacity_{name}");
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} gauge");
+        for one in &all {
+            let _ = writeln!(text, "{name}{{capacity=\"{}\"}} {}", escaped(&one.name), of(one));
+        }
+    }
+    text
+}
+
 /// A counter of the module as a whole in the same format.
 pub fn counter(name: &str, about: &str, value: u64) -> String {
-    let name = format!("kamailio_dispatcher_{name}_total");
-    format!("# HELP {name} {about}\n# TYPE {name} counter\n{name} {value}\n")
+    of_module(&format!("{name}_total"), "counter", about, value)
+}
+
+/// A gauge of it.
+pub fn gauge(name: &str, about: &str, value: u64) -> String {
+    of_module(name, "gauge", about, value)
+}
+
+fn of_module(name: &str, kind: &str, about: &str, value: u64) -> String {
+    let name = format!("kamailio_dispatcher_{name}");
+    format!("# HELP {name} {about}\n# TYPE {name} {kind}\n{name} {value}\n")
 }
 
 /// A label's value: backslash, quote and line feed are escaped. A byte that is no UTF-8 is shown as `\xff`, so that two

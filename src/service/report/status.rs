@@ -1,22 +1,23 @@
-//! The state of each destination, a part at a time.
+//! The state of each destination for the status page, one page of rows at a time.
 
 use crate::dest::Flags;
 use crate::service::health::probe;
 use crate::shm::Alloc;
 use crate::shm::counter::Counter;
+use crate::state::capacities::Seen;
 use crate::state::health::Report;
 use crate::state::{Generation, Health, Member, Record, Root, Set, Totals};
 
 /// Where a part begins: a set, and a position in it. A set that is gone means the one after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct Cursor {
     /// The id of the set.
     pub set: i32,
     /// The position in it, from 0.
     pub at: usize,
 }
 
-impl Place {
+impl Cursor {
     /// Before all.
     pub const START: Self = Self { set: i32::MIN, at: 0 };
 }
@@ -47,6 +48,8 @@ pub struct Row<'g> {
     pub failed_probes: u64,
     /// Milliseconds that its answers take; 0 is not known.
     pub latency: u32,
+    /// The capacity that it shares.
+    pub capacity: Option<Seen>,
 }
 
 impl<'g> Row<'g> {
@@ -67,6 +70,7 @@ impl<'g> Row<'g> {
             refused: record.map_or(0, |record| set.ranks.refused(record)),
             failed_probes: total(|totals| &totals.failed_probes),
             latency: record.map_or(0, Record::latency),
+            capacity: record.and_then(|record| root.registry.capacity_of(record)),
         }
     }
 }
@@ -76,10 +80,10 @@ impl<'g> Row<'g> {
 pub fn show<'g, A: Alloc>(
     root: &Root<A>,
     sets: &'g Generation<A>,
-    from: Place,
+    from: Cursor,
     only: Option<i32>,
     mut fits: impl FnMut(&Set<A>, Row<'g>) -> bool,
-) -> Option<Place> {
+) -> Option<Cursor> {
     let start = only.map_or(from.set, |only| from.set.max(only));
     let wanted = sets.sets_from(start).take_while(|set| only.is_none_or(|only| set.id == only));
     for set in wanted {
@@ -87,7 +91,7 @@ pub fn show<'g, A: Alloc>(
         for at in first..set.len() {
             let Some(one) = set.get(at) else { break };
             if !fits(set, Row::of(root, set, at, one)) {
-                return Some(Place { set: set.id, at });
+                return Some(Cursor { set: set.id, at });
             }
         }
     }

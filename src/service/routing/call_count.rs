@@ -1,15 +1,17 @@
-//! Counting calls: choosing and counting in one step, and what is heard of a call afterwards.
+//! Counting calls: chooses a destination and counts the call there in one step, and applies later events (answer, BYE, failure) to the
+//! call's count.
 
 use crate::load::{Branch, Call, Effect, Invite, Leg, News, Transaction, Unsent, key::Key};
 use crate::select::attempts::Tried;
-use crate::select::{self, Candidates, Choice, Refusal};
+use crate::select::{self, Candidates, Choice, Measure, Refusal};
 use crate::service::routing::candidates::View;
 use crate::shm::counter::Audited;
 use crate::shm::table::CHUNK;
 use crate::shm::{Alloc, OutOfMemory};
-use crate::state::calls::{Place, Shard};
-use crate::state::ranks::{Held, Line, NotTaken};
+use crate::state::calls::{LegHint, Shard};
+use crate::state::ranks::{self, Line, LockedBoard, Look, NotTaken};
 use crate::state::{Generation, Record, Root, Set, Shift};
+use smallvec::SmallVec;
 
 /// Why a call was not counted.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,13 +30,14 @@ impl From<OutOfMemory> for NotPlaced {
     }
 }
 
-/// The position in this set at which the call counts already, if calls may still go there, and its record.
+/// The position in this set at which the call counts already, if it may still go there, and its record. One that is drained keeps the
+/// calls that it has.
 ///
 /// An INVITE that comes again goes where the first one went, without being counted again.
 fn counts_in<A: Alloc>(root: &Root<A>, set: &Set<A>, call: &Call) -> Option<(usize, u32)> {
     call.legs().iter().rev().filter(|leg| leg.counts()).find_map(|leg| {
         let record = root.registry.record(leg.record())?;
-        let at = set.place_of(leg.record(), record).filter(|_| record.flags().usable())?;
+        let at = set.place_of(leg.record(), record).filter(|_| record.flags().serves())?;
         Some((at, leg.record()))
     })
 }
@@ -52,8 +55,10 @@ pub struct Placed {
 
 /// How a destination is found for a call that counts.
 pub enum Choosing<'a, A: Alloc> {
-    /// The one with the fewest calls; the last of the set only if there is no other, with `spare_last`.
-    FewestCalls {
+    /// The least loaded; the last of the set only if there is no other, with `spare_last`.
+    LeastLoaded {
+        /// By what.
+        measure: Measure,
         /// `use_default`.
         spare_last: bool,
         /// Not one of these.
@@ -68,45 +73,79 @@ struct Taken<'a, A: Alloc> {
     at: usize,
     record: u32,
     /// The board of the set, where it is locked still.
-    board: Option<Held<'a, A>>,
+    board: Option<LockedBoard<'a, A>>,
+    /// The records where it counts no more, if their loads are given back already.
+    left: Left,
+}
+
+/// Records at which a call counts no more once it is sent elsewhere.
+type Left = SmallVec<[u32; 2]>;
+
+/// Those that share capacities, which a call gives back when it is chosen for anew: it may need a place there itself.
+fn left<A: Alloc>(root: &Root<A>, call: &Call, invite: Invite) -> Left {
+    let shares = |number: &u32| root.registry.record(*number).is_some_and(|record| record.capacity() != 0);
+    let mut left: Left = call.counted().filter(shares).collect();
+    // Nearly always.
+    if left.is_empty() {
+        return left;
+    }
+    let mut rest = call.clone();
+    rest.leave(invite);
+    left.retain(|number| !rest.counts_at(*number));
+    left
+}
+
+/// Undoes what was taken and given back.
+fn undo<A: Alloc>(root: &Root<A>, taken: Option<u32>, left: &[u32], audited: Audited) {
+    taken.into_iter().for_each(|number| root.registry.shift(number, Shift::GIVE, audited));
+    left.iter().for_each(|number| root.registry.shift(*number, Shift { load: 1, legs: 0 }, audited));
 }
 
 impl<A: Alloc> Choosing<'_, A> {
-    /// Counts a call at a destination where `call` does not count, and was not in the transaction that has `failed`.
+    /// Counts a call at a destination where `call` does not count, and was not in the transaction that has failed.
     fn take<'a>(
         &self,
-        root: &Root<A>,
+        root: &'a Root<A>,
         set: &'a Set<A>,
-        (call, failed): (&Call, Option<Transaction>),
+        (call, invite): (&Call, Invite),
         audited: Audited,
     ) -> Result<Taken<'a, A>, NotPlaced> {
         let choose = match self {
-            Self::FewestCalls { spare_last, tried } => {
+            Self::LeastLoaded { measure, spare_last, tried } => {
                 let find = |line: Line, record: &Record| Some((set.position_of(line, record)?, line.record));
                 let first = tried.is_empty();
                 let is_there = |one: &&Tried| root.registry.record_of(one.record, one.serial).is_some();
                 let tried = tried.iter().filter(is_there).map(|one| one.record);
-                let but = call.counted().chain(call.sent_in(failed)).chain(tried);
-                let mut board = set.ranks.hold();
-                let taken = board.take_best(&root.registry, but, *spare_last, first, audited, find);
-                let (at, record) = taken.map_err(|not| match not {
+                let but = call.counted().chain(call.sent_before(invite)).chain(tried);
+                let mut board = root.registry.lock_board(&set.ranks);
+                board.prepare(&root.registry, *measure)?;
+                let left = if board.has_capacities() { left(root, call, invite) } else { Left::new() };
+                let look = Look { measure: *measure, spare_last: *spare_last, first };
+                let taken = board.take_best(&root.registry, look, (but, &left), audited, find);
+                let ranks::Taken { of: (at, record), .. } = taken.map_err(|not| match not {
                     NotTaken::NoneUsable => NotPlaced::Refused(Refusal::NoneActive),
                     NotTaken::Full => NotPlaced::Refused(Refusal::NoRoom),
                     NotTaken::Outdated => NotPlaced::Outdated,
                 })?;
-                return Ok(Taken { at, record, board: Some(board) });
+                return Ok(Taken { at, record, board: Some(board), left });
             }
             Self::By(choose) => choose,
         };
-        let view = View::new(root, set).without(call);
+        let mut left = left(root, call, invite);
+        let leaving = left.clone();
+        let view = View::new(root, set).without(call).leaving(&leaving);
         loop {
             let choice = choose(&view).map_err(NotPlaced::Refused)?;
-            let (Some(destination), Some(record)) = (set.get(choice.at), view.record(choice.at)) else {
+            let Some(destination) = set.destination(choice.at) else {
                 return Err(NotPlaced::Refused(Refusal::NoSet));
             };
             // Another process may have counted a call there since the look: look again.
-            if set.ranks.take_if(&root.registry, record, choice.load, audited) {
-                return Ok(Taken { at: choice.at, record: destination.record, board: None });
+            let seen = (destination.record, choice.load);
+            if let Some(taken) = root.registry.take_if(seen, true, &left, audited) {
+                if !taken.left {
+                    left.clear();
+                }
+                return Ok(Taken { at: choice.at, record: destination.record, board: None, left });
             }
         }
     }
@@ -136,18 +175,17 @@ pub fn place<A: Alloc>(
         return Ok(Placed { at, new: false, own });
     }
     // Where it may not stay it does not return to either.
-    let Taken { at, record, mut board } =
-        choosing.take(root, set, (&before, invite.failed), shard.audited)?;
+    let Taken { at, record, mut board, left } = choosing.take(root, set, (&before, invite), shard.audited)?;
     after.choose(record, invite);
     if !shard.put_over(&key, place, &before, &after) {
         // Memory may be needed, and for that other calls may have to go.
         board = None;
         if let Err(error) = put(root, &mut shard, &key, place, &before, &after, invite.now) {
-            root.registry.shift(record, Shift::GIVE, shard.audited);
+            undo(root, Some(record), &left, shard.audited);
             return Err(error.into());
         }
     }
-    settle_all(root, &before, &after, Some(record), board, shard.audited);
+    settle_all(root, &before, &after, (Some(record), &left), board, shard.audited);
     root.counters.placed.bump(&key);
     Ok(Placed { at, new: true, own: true })
 }
@@ -163,7 +201,7 @@ fn put<A: Alloc>(
     root: &Root<A>,
     shard: &mut Shard<A>,
     key: &Key,
-    place: Place,
+    place: LegHint,
     before: &Call,
     after: &Call,
     now: u32,
@@ -198,19 +236,20 @@ fn put_for_another<A: Alloc>(
 
 /// Gives the records what the change of a call makes of their loads. With the call's shard locked.
 pub(in crate::service) fn settle<A: Alloc>(root: &Root<A>, before: &Call, after: &Call, audited: Audited) {
-    settle_all(root, before, after, None, None, audited);
+    settle_all(root, before, after, (None, &[]), None, audited);
 }
 
-/// The same, where the record `taken` has its call already, with the leg that it came by, and a `board` may be locked.
+/// The same, where the record `taken` has its call already, with the leg that it came by, those that are `left` have it no more, and a
+/// `board` may be locked.
 fn settle_all<A: Alloc>(
     root: &Root<A>,
     before: &Call,
     after: &Call,
-    taken: Option<u32>,
-    mut board: Option<Held<'_, A>>,
+    done: (Option<u32>, &[u32]),
+    mut board: Option<LockedBoard<'_, A>>,
     audited: Audited,
 ) {
-    shifts(before.legs(), after.legs(), taken, |number, shift| {
+    shifts(before.legs(), after.legs(), done, |number, shift| {
         let held = board.as_mut();
         if !held.is_some_and(|board| board.shift(&root.registry, number, shift, audited)) {
             // One at a time.
@@ -221,10 +260,16 @@ fn settle_all<A: Alloc>(
 }
 
 /// What the change of a call does to each record. Those to which it goes come first, so that it counts somewhere all the time.
-fn shifts(before: &[Leg], after: &[Leg], taken: Option<u32>, mut each: impl FnMut(u32, Shift)) {
+fn shifts(
+    before: &[Leg],
+    after: &[Leg],
+    (taken, left): (Option<u32>, &[u32]),
+    mut each: impl FnMut(u32, Shift),
+) {
     let mut one = |number: u32, before: Shift, after: Shift| {
         let taken = if taken == Some(number) { Shift::TAKE } else { Shift::default() };
-        let shift = after.less(before).less(taken);
+        let mut shift = after.less(before).less(taken);
+        shift.load += i32::from(left.contains(&number));
         if !shift.is_none() {
             each(number, shift);
         }
@@ -271,10 +316,22 @@ fn change<A: Alloc, R>(
     let mut shard = root.calls.shard(key);
     let place = shard.place(key);
     let before = shard.at(key, place);
+    replace(root, &mut shard, key, (place, before), now, act)
+}
+
+/// The same of a call that is known to be like this, at this place.
+fn replace<A: Alloc, R>(
+    root: &Root<A>,
+    shard: &mut Shard<A>,
+    key: &Key,
+    (place, before): (LegHint, Call),
+    now: u32,
+    act: impl FnOnce(&mut Call) -> R,
+) -> Result<R, OutOfMemory> {
     let mut after = before.clone();
     let result = act(&mut after);
     if after != before {
-        put(root, &mut shard, key, place, &before, &after, now)?;
+        put(root, shard, key, place, &before, &after, now)?;
         settle(root, &before, &after, shard.audited);
     }
     Ok(result)
@@ -291,17 +348,18 @@ pub fn follow<A: Alloc>(
 ) -> Result<bool, OutOfMemory> {
     // Where nothing was ever counted this costs nothing.
     let Some(key) = (anyway || root.counters.placed.any()).then(key).flatten() else { return Ok(false) };
-    let invite = invite();
-    change(root, &key, invite.now, |call| {
-        let counts = anyway || call.counts();
-        if counts {
-            if call.is_empty() {
-                root.counters.placed.bump(&key);
-            }
-            call.choose(number, invite);
-        }
-        counts
-    })
+    let mut shard = root.calls.shard(&key);
+    let place = shard.place(&key);
+    let before = shard.at(&key, place);
+    if !anyway && !before.counts() {
+        return Ok(false);
+    }
+    let (is_new, invite) = (before.is_empty(), invite());
+    replace(root, &mut shard, &key, (place, before), invite.now, |call| call.choose(number, invite))?;
+    if is_new {
+        root.counters.placed.bump(&key);
+    }
+    Ok(true)
 }
 
 /// A request that something which does not count sends on to this position, if that is usable. If its call counts somewhere, it
@@ -313,8 +371,8 @@ pub fn go_on<A: Alloc>(
     key: Option<&Key>,
     invite: impl FnOnce() -> Invite,
 ) -> Result<bool, NotPlaced> {
-    let view = View::new(root, set);
     let number = set.get(at).ok_or(NotPlaced::Refused(Refusal::NoSet))?.record;
+    let view = View::new(root, set);
     let uncounted = || if view.usable(at) { Ok(false) } else { Err(NotPlaced::Refused(Refusal::NoneActive)) };
     let Some(key) = key.filter(|_| root.counters.placed.any()) else { return uncounted() };
     let mut shard = root.calls.shard(key);
@@ -323,22 +381,31 @@ pub fn go_on<A: Alloc>(
     if !before.counts() {
         return uncounted();
     }
+    let invite = invite();
+    let mut left = left(root, &before, invite);
+    let view = view.leaving(&left);
     let taken = loop {
-        let seen = select::least_loaded(&view, core::iter::once(at)).map_err(NotPlaced::Refused)?.load;
+        let seen = select::least_loaded(&view, Measure::Calls, core::iter::once(at))
+            .map_err(NotPlaced::Refused)?
+            .load;
         if before.counts_at(number) {
             break None;
         }
-        if root.registry.take_if(number, seen, shard.audited) {
-            break Some(number);
+        if let Some(taken) = root.registry.take_if((number, seen), false, &left, shard.audited) {
+            break Some(taken.left);
         }
     };
-    let (mut after, invite) = (before.clone(), invite());
+    if taken != Some(true) {
+        left.clear();
+    }
+    let taken = taken.map(|_| number);
+    let mut after = before.clone();
     after.choose(number, invite);
     if let Err(error) = put(root, &mut shard, key, place, &before, &after, invite.now) {
-        taken.into_iter().for_each(|number| root.registry.shift(number, Shift::GIVE, shard.audited));
+        undo(root, taken, &left, shard.audited);
         return Err(error.into());
     }
-    settle_all(root, &before, &after, taken, None, shard.audited);
+    settle_all(root, &before, &after, (taken, &left), None, shard.audited);
     Ok(true)
 }
 
@@ -401,11 +468,11 @@ pub fn leave<A: Alloc>(root: &Root<A>, key: &Key, invite: Invite) -> Result<(), 
 pub fn script_ended<A: Alloc>(
     root: &Root<A>,
     key: &Key,
-    now: u32,
+    invite: Invite,
     unsent: Unsent,
-    is_alive: impl FnMut(Branch) -> bool,
+    is_alive: impl Fn(Branch) -> bool,
 ) -> Result<(), OutOfMemory> {
-    change(root, key, now, |call| call.script_ended(unsent, is_alive))
+    change(root, key, invite.now, |call| call.script_ended(invite.cseq, unsent, is_alive))
 }
 
 /// Branches of a transaction that is not over yet were given up: see [`Call::given_up`].

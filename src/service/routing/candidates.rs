@@ -1,13 +1,20 @@
-//! A set as algorithms see it: the configured destinations with what their records say now.
+//! A set as the algorithms see it ([`Candidates`]): each destination as configured, with the load and state that its record has now.
 
 use crate::health::overload;
 use crate::load::Call;
 use crate::select::attempts::Tried;
-use crate::select::weight::Ring;
-use crate::select::{Candidates, Tickets};
+use crate::select::weight::Weigher;
+use crate::select::{Candidates, Positions, latency, nth_usable};
 use crate::shm::Alloc;
+use crate::state::latency_order::Order;
+use crate::state::usable::Bits;
+use crate::state::weights::Ask;
 use crate::state::{Destination, Record, Root, Set};
 use core::cell::Cell;
+use core::ops::Range;
+
+/// So many positions are looked at one by one before the bits of the usable ones are.
+const NEAR: usize = 8;
 
 /// A view of one set.
 pub struct View<'a, A: Alloc> {
@@ -20,6 +27,10 @@ pub struct View<'a, A: Alloc> {
     without: Option<&'a Call>,
     /// Nor are those that were tried.
     tried: &'a [Tried],
+    /// Records at which the call counts no more once it goes elsewhere: it has a place in the capacities that they share.
+    left: &'a [u32],
+    /// The choice is for later: whether a capacity has room then is seen then.
+    for_later: bool,
     /// The destinations that were looked at last, with the position of the first: the next look is most likely there.
     near: Cell<(usize, &'a [Destination])>,
 }
@@ -33,7 +44,17 @@ impl<'a, A: Alloc> View<'a, A> {
     /// A view with a wall clock, which only overload control looks at.
     pub fn with_clock(root: &'a Root<A>, set: &'a Set<A>, now_ms: &'a dyn Fn() -> u64) -> Self {
         let near = set.blocks.run_of(0).map_or(&[][..], |(_, first)| first.destinations());
-        Self { root, set, now_ms, dry: false, without: None, tried: &[], near: Cell::new((0, near)) }
+        Self {
+            root,
+            set,
+            now_ms,
+            dry: false,
+            without: None,
+            tried: &[],
+            left: &[],
+            for_later: false,
+            near: Cell::new((0, near)),
+        }
     }
 
     /// A view for what would be chosen: no look at it changes anything.
@@ -49,6 +70,16 @@ impl<'a, A: Alloc> View<'a, A> {
     /// The same view without those that were tried.
     pub fn except(self, tried: &'a [Tried]) -> Self {
         Self { tried, ..self }
+    }
+
+    /// The same view for a call that counts at these records no more once it goes elsewhere.
+    pub fn leaving(self, left: &'a [u32]) -> Self {
+        Self { left, ..self }
+    }
+
+    /// The same view for a choice that is made now for later.
+    pub fn for_later(self) -> Self {
+        Self { for_later: true, ..self }
     }
 
     /// Whether the destination at this position was tried, or the call counts there.
@@ -83,6 +114,22 @@ impl<'a, A: Alloc> View<'a, A> {
         block.destinations().get(at - start)
     }
 
+    /// The same as [`Candidates::first_usable`], where it is none of the first few.
+    #[inline(never)] // so that the look that is most likely is short
+    fn first_beyond(&self, mut among: Range<usize>) -> Option<usize> {
+        while !among.is_empty() {
+            let Some(next) = self.set.usable(&self.root.registry, |bits| bits.next(among.start)) else {
+                return among.find(|&at| self.usable(at));
+            };
+            let at = next.filter(|at| among.contains(at))?;
+            if self.usable(at) {
+                return Some(at);
+            }
+            among.start = at + 1;
+        }
+        None
+    }
+
     fn configured<T>(&self, at: usize, field: impl Fn(&Destination) -> T) -> Option<T> {
         self.destination(at).map(field)
     }
@@ -102,11 +149,43 @@ impl<A: Alloc> Candidates for View<'_, A> {
         let all = self.without.is_none() && self.tried.is_empty();
         (all || !self.is_left_out(at)) && self.record(at).is_some_and(|record| record.flags().usable())
     }
+    fn first_usable(&self, among: Range<usize>) -> Option<usize> {
+        let near = among.end.min(among.start.saturating_add(NEAR));
+        let found = (among.start..near).find(|&at| self.usable(at));
+        if found.is_some() || near == among.end { found } else { self.first_beyond(near..among.end) }
+    }
+    fn nth_usable(&self, field: usize, number: u64) -> Option<usize> {
+        if field > NEAR && self.tried.is_empty() && self.without.is_none() {
+            let look = |bits: &Bits<'_>| {
+                let nth = number.checked_rem(bits.count(field) as u64)?;
+                bits.nth(nth as usize)
+            };
+            let found = self.set.usable(&self.root.registry, look);
+            // It may have gone down this moment.
+            if let Some(found) = found.filter(|found| found.is_none_or(|at| self.usable(at))) {
+                return found;
+            }
+        }
+        nth_usable(self, field, number)
+    }
+    fn by_latency(&self, field: usize, turn: usize, most: usize) -> Positions {
+        // One may have gone down this moment.
+        let look = |order: &Order<'_>| {
+            let usable = order.from(turn).filter(|&at| at < field && self.usable(at));
+            usable.take(most).collect()
+        };
+        let found = self.set.by_latency(&self.root.registry, look);
+        found.unwrap_or_else(|| latency::sorted(self, field, turn, most))
+    }
     fn load(&self, at: usize) -> u32 {
         self.record(at).map_or(u32::MAX, |record| record.load.get())
     }
     fn maxload(&self, at: usize) -> u32 {
         self.configured(at, |one| one.maxload).unwrap_or(0)
+    }
+    fn is_shared_full(&self, at: usize) -> bool {
+        let is_full = |record| self.root.registry.is_shared_full(record, self.left);
+        !self.for_later && self.record(at).is_some_and(is_full)
     }
     fn last_chosen(&self, at: usize) -> u64 {
         self.record(at).map_or(0, Record::last_chosen)
@@ -121,7 +200,8 @@ impl<A: Alloc> Candidates for View<'_, A> {
         self.configured(at, |one| one.rweight).unwrap_or(0)
     }
     fn latency(&self, at: usize) -> u32 {
-        self.congestion(at).or_else(|| self.record(at).map(Record::latency)).unwrap_or(0)
+        let looked = self.destination(at).zip(self.record(at));
+        looked.map_or(0, |(one, record)| one.latency_of(record))
     }
     fn congestion(&self, at: usize) -> Option<u32> {
         self.configured(at, |one| one.cc).filter(|&cc| cc)?;
@@ -133,10 +213,10 @@ impl<A: Alloc> Candidates for View<'_, A> {
         let asked = if self.dry { wish.look(now) } else { wish.ask(now) };
         asked.is_some_and(|(wish, n)| overload::leaves_out(n, wish.rate))
     }
-    fn on_ring(&self, row: Tickets, field: usize, n: u64, make: &dyn Fn() -> Ring) -> Option<usize> {
-        if !self.tried.is_empty() || self.without.is_some() {
-            return make().at(n); // another ring than that of the set
-        }
-        self.set.rings.at(row as usize, field, n, || self.set.ranks.changes(), make)
+    fn by_sums(&self, weigher: &dyn Weigher, field: usize, n: u64) -> Option<Option<usize>> {
+        // Without those that are left out the sums are others.
+        let all = self.tried.is_empty() && self.without.is_none();
+        let ask = Ask { pool: self, weigher, field };
+        if all { self.set.weights.at(self.set, &self.root.registry, ask, n) } else { None }
     }
 }

@@ -3,12 +3,12 @@
 use crate::load::Invite;
 use crate::load::key::Key;
 use crate::select::attempts::Tried;
-use crate::select::{self, Algorithm, CALL_LOAD, Draw, Inputs, Refusal, Text, Tickets};
+use crate::select::{self, Algorithm, Candidates, Draw, HashedText, Inputs, Measure, Refusal, Tickets};
 use crate::service::routing::call_count::{self, Choosing, NotPlaced, Placed};
 use crate::service::routing::candidates::View;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::set::ROWS;
-use crate::state::{Generation, Root, Set};
+use crate::state::{Generation, Member, Root, Set};
 use smallvec::SmallVec;
 
 // Each row of tickets that an algorithm may draw from is a row of the set.
@@ -33,7 +33,7 @@ pub struct Ask<'a> {
     /// A call counts where it goes, whatever the algorithm (`ds_load_auto`).
     pub counts_all: bool,
     /// The hash of a text of the message; `None` where it has no such text.
-    pub hash: &'a dyn Fn(Text) -> Option<u32>,
+    pub hash: &'a dyn Fn(HashedText) -> Option<u32>,
     /// The request comes back: see [`super::failover`].
     pub retry: Option<Retry<'a>>,
 }
@@ -71,8 +71,8 @@ pub struct Selection<'g, A: Alloc> {
     pub set: &'g Set<A>,
     /// The position in it.
     pub at: usize,
-    /// Whether the algorithm counts calls.
-    pub counted: bool,
+    /// What the algorithm compares, if it counts calls.
+    pub counted: Option<Measure>,
     /// The call and the record of the destination, if it counts there.
     pub tracked: Option<(Key, u32)>,
     /// Whether it came to count there by this selection.
@@ -89,7 +89,7 @@ pub enum NoRoute {
     /// Nothing to choose.
     Refused(Refusal),
     /// The message lacks the text that the algorithm hashes.
-    NoText(Text),
+    NoText(HashedText),
     /// The call table cannot grow.
     OutOfMemory(OutOfMemory),
     /// All destinations of the set are being replaced: ask again, of the sets that serve then.
@@ -130,7 +130,7 @@ struct Take<'a, A: Alloc> {
 }
 
 impl<A: Alloc> Inputs for Take<'_, A> {
-    fn hash(&mut self, text: Text) -> Option<u32> {
+    fn hash(&mut self, text: HashedText) -> Option<u32> {
         (self.ask.hash)(text)
     }
     fn turn(&mut self) -> u32 {
@@ -152,13 +152,36 @@ pub fn select<'g, A: Alloc>(
     ask: &Ask<'_>,
 ) -> Result<Selection<'g, A>, NoRoute> {
     let set = generation.set(ask.set).ok_or(Refusal::NoSet)?;
+    select_in(root, set, ask).map_err(|error| or_drained(set, error))
+}
+
+/// Says so where a set has none active because of drains.
+#[cold]
+fn or_drained<A: Alloc>(set: &Set<A>, error: NoRoute) -> NoRoute {
+    match error {
+        NoRoute::Refused(Refusal::NoneActive) if set.ranks.has_drained() => {
+            NoRoute::Refused(Refusal::Drained)
+        }
+        error => error,
+    }
+}
+
+#[inline(always)] // as above
+fn select_in<'g, A: Alloc>(
+    root: &Root<A>,
+    set: &'g Set<A>,
+    ask: &Ask<'_>,
+) -> Result<Selection<'g, A>, NoRoute> {
     // Only an INVITE starts a call; for anything else, and for an unknown number, the first of the set is as good.
     let starts_none = matches!(ask.call, Call::None);
-    let number = if ask.algorithm == CALL_LOAD && starts_none { FIRST } else { ask.algorithm };
-    let choosing = select::algorithm(number).or_else(|| select::algorithm(FIRST)).ok_or(Refusal::NoSet)?;
+    let first = || select::algorithm(FIRST);
+    let asked = select::algorithm(ask.algorithm).filter(|asked| !starts_none || asked.counts().is_none());
+    let choosing = asked.or_else(first).ok_or(Refusal::NoSet)?;
+    let counted = choosing.counts();
 
     let tried = ask.retry.map_or(&[][..], |retry| retry.tried);
     let view = View::with_clock(root, set, ask.now_ms).except(tried);
+    let view = if matches!(ask.call, Call::Waits) { view.for_later() } else { view };
     let from = ask.retry.and_then(|retry| retry.from);
     let mut inputs = Take { set, ask, turn: None };
     let number = match from {
@@ -170,19 +193,19 @@ pub fn select<'g, A: Alloc>(
         let choice = if from.is_some() { choosing.next(view, draw) } else { choosing.choose(view, draw) };
         choice.map(|choice| choice.at)
     };
-    let placed = match ask.call {
-        Call::Goes { key, invite, may_stay } if choosing.counts() => {
-            let key = key().ok_or(NoRoute::NoText(Text::CallId))?;
-            let fewest = Choosing::FewestCalls { spare_last: ask.spare_last, tried };
+    let placed = match (ask.call, counted) {
+        (Call::Goes { key, invite, may_stay }, Some(measure)) => {
+            let key = key().ok_or(NoRoute::NoText(HashedText::CallId))?;
+            let least = Choosing::LeastLoaded { measure, spare_last: ask.spare_last, tried };
             // Whoever asks for the next one does not stay.
             let may_stay = may_stay && ask.retry.is_none();
-            (call_count::place(root, set, key, invite(), may_stay, &fewest)?, true)
+            (call_count::place(root, set, key, invite(), may_stay, &least)?, true)
         }
-        Call::Goes { key, invite, .. } if from.is_some() && !ask.counts_all => {
+        (Call::Goes { key, invite, .. }, None) if from.is_some() && !ask.counts_all => {
             let (at, counts) = go_on(root, set, tried, key().as_ref(), invite, &pick)?;
             (Placed { at, new: false, own: true }, counts)
         }
-        call => {
+        (call, _) => {
             let at = pick(&view)?;
             let counts = match (call, view.destination(at)) {
                 (Call::Goes { key, invite, .. }, Some(chosen)) => {
@@ -201,7 +224,7 @@ pub fn select<'g, A: Alloc>(
     if let Some(turn) = inputs.turn {
         set.settle_turn(turn, at);
     }
-    Ok(Selection { set, at, counted: choosing.counts(), tracked, new, own, draw, choosing })
+    Ok(Selection { set, at, counted, tracked, new, own, draw, choosing })
 }
 
 /// Sends a request on to the first position that `next` gives where its call has room, if it counts anywhere: the position, and
@@ -231,10 +254,28 @@ pub fn tried_at<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) -> Option<Tri
     Some(Tried { record: number, serial: root.registry.record(number)?.serial() })
 }
 
-impl<A: Alloc> Selection<'_, A> {
+impl<'g, A: Alloc> Selection<'g, A> {
+    /// The usable destinations after the chosen one, in their order: the other branches of parallel forking. Each is looked for when
+    /// it is asked for, and is counted as selected then.
+    pub fn branches(&self, root: &'g Root<A>) -> impl Iterator<Item = Member<'g>> {
+        let (set, mut next) = (self.set, self.at + 1);
+        let view = View::new(root, set);
+        core::iter::from_fn(move || {
+            // Most often it is the next one.
+            let (mut one, mut record) = (set.get(next)?, view.record(next)?);
+            if !record.flags().usable() {
+                next = view.first_usable(next + 1..set.len())?;
+                (one, record) = (set.get(next)?, view.record(next)?);
+            }
+            next += 1;
+            record.totals.selected.bump();
+            Some(one)
+        })
+    }
+
     /// The positions to try after the chosen one fails, in their order; at most so many.
     pub fn alternatives(&self, root: &Root<A>, most: usize) -> Vec<usize> {
-        self.choosing.alternatives(&View::new(root, self.set), self.at, self.draw, most)
+        self.choosing.alternatives(&View::new(root, self.set).for_later(), self.at, self.draw, most)
     }
 }
 
@@ -243,7 +284,7 @@ impl<A: Alloc> Selection<'_, A> {
 pub fn retry<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
-    positions: &[usize],
+    (measure, positions): (Measure, &[usize]),
     key: Key,
     invite: Invite,
     spare_last: bool,
@@ -251,8 +292,8 @@ pub fn retry<A: Alloc>(
     let field = Draw { number: 0, spare_last }.field(set.len());
     let (first, spared): (Vec<usize>, Vec<usize>) = positions.iter().partition(|&&at| at < field);
     let choose = |view: &View<'_, A>| {
-        let choice = select::least_loaded(view, first.iter().copied());
-        choice.or_else(|refusal| select::least_loaded(view, spared.iter().copied()).map_err(|_| refusal))
+        let least = |among: &[usize]| select::least_loaded(view, measure, among.iter().copied());
+        least(&first).or_else(|refusal| least(&spared).map_err(|_| refusal))
     };
     call_count::place(root, set, key, invite, false, &Choosing::By(&choose)).map(|placed| placed.at)
 }

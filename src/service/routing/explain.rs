@@ -4,7 +4,7 @@
 
 use crate::dest::Flags;
 use crate::select::explain::{self as dry, Chosen, Seen, State, Still};
-use crate::select::{Candidates, Inputs, Text, Tickets};
+use crate::select::{Candidates, HashedText, Inputs, Tickets};
 use crate::service::routing::candidates::View;
 use crate::shm::Alloc;
 use crate::state::{Root, Set};
@@ -44,7 +44,7 @@ struct Peek<'a, A: Alloc> {
 }
 
 impl<A: Alloc> Inputs for Peek<'_, A> {
-    fn hash(&mut self, _: Text) -> Option<u32> {
+    fn hash(&mut self, _: HashedText) -> Option<u32> {
         self.question.hash
     }
     fn turn(&mut self) -> u32 {
@@ -65,6 +65,7 @@ fn seen<A: Alloc>(view: &View<'_, A>, at: usize) -> (Seen, Flags) {
         state: state_of(flags),
         load: view.load(at),
         maxload: view.maxload(at),
+        shared_full: view.is_shared_full(at),
         last_chosen: view.last_chosen(at),
         priority: view.priority(at),
         weight: view.weight(at),
@@ -77,7 +78,9 @@ fn seen<A: Alloc>(view: &View<'_, A>, at: usize) -> (Seen, Flags) {
 }
 
 fn state_of(flags: Flags) -> State {
-    if flags.has(Flags::INACTIVE) {
+    if flags.kept_out_by_drain() {
+        State::Drained
+    } else if flags.has(Flags::INACTIVE) {
         State::Inactive
     } else if flags.has(Flags::DISABLED) {
         State::Disabled

@@ -3,7 +3,7 @@
 
 use super::choose::{self, Ask, NoRoute, Retry, Selection};
 use crate::select::attempts::{Attempts, NO_LIMIT, Rule, Tried};
-use crate::select::{CALL_LOAD, Candidates, Refusal};
+use crate::select::{self, Candidates, Refusal};
 use crate::service::routing::candidates::View;
 use crate::shm::Alloc;
 use crate::state::{Generation, Root, Set};
@@ -56,18 +56,19 @@ fn after<A: Alloc>(root: &Root<A>, set: &Set<A>, attempts: &Attempts, ask: &Ask<
 }
 
 /// How many destinations of a set a request may go to now; a call that counts only to those with room. Looks at none of them.
-pub fn candidates<A: Alloc>(set: &Set<A>, counts: bool) -> usize {
-    let (usable, open) = set.ranks.usable_and_open();
-    if counts { open } else { usable }
+pub fn candidates<A: Alloc>(root: &Root<A>, set: &Set<A>, counts: bool) -> usize {
+    let (usable, roomy) = set.ranks.usable_and_roomy_but(&root.registry, core::iter::empty());
+    if counts { roomy } else { usable }
 }
 
-/// How many attempts are left: destinations that may be tried now, up to the limit.
+/// How many attempts are left: destinations that may be tried now, up to the limit. Looks only at those that were tried.
 pub fn left<A: Alloc>(root: &Root<A>, sets: &Generation<A>, attempts: &Attempts) -> usize {
     let of_rule = |rule: &Rule| {
         let Some(set) = sets.set(rule.set) else { return 0 };
-        let view = View::new(root, set).except(attempts.tried());
-        let may_go = |at: &usize| view.usable(*at) && !(rule.algorithm == CALL_LOAD && view.is_full(*at));
-        (0..set.len()).filter(may_go).count()
+        let there = |one: &&Tried| root.registry.record_of(one.record, one.serial).is_some();
+        let tried = attempts.tried().iter().filter(there).map(|one| one.record);
+        let (usable, roomy) = set.ranks.usable_and_roomy_but(&root.registry, tried);
+        if select::measure(rule.algorithm).is_some() { roomy } else { usable }
     };
     let all = attempts.rules().iter().map(of_rule).sum();
     if attempts.left() == NO_LIMIT { all } else { all.min(attempts.left() as usize) }
@@ -81,5 +82,5 @@ pub fn record_in_use<A: Alloc>(root: &Root<A>, attempts: &Attempts) -> Option<u3
 
 /// Whether the destination at this position has all the calls that it may have.
 pub fn is_full<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) -> bool {
-    View::new(root, set).is_full(at)
+    View::new(root, set).for_later().is_full(at)
 }

@@ -1,16 +1,14 @@
 //! Whether a message comes from a destination of a set (`ds_is_from_list`).
 
-use crate::select::Candidates;
-use crate::service::routing::candidates::View;
 use crate::shm::{Alloc, Foreign};
 use crate::state::{Member, Root, Set};
 use core::net::IpAddr;
 
 /// What is compared besides the address: bits of the manual of `ds_is_from_list`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mode(pub i32);
+pub struct MatchMode(pub i32);
 
-impl Mode {
+impl MatchMode {
     const NO_PORT: i32 = 1;
     const NO_PROTOCOL: i32 = 2;
     const ACTIVE: i32 = 4;
@@ -49,19 +47,20 @@ pub const CLOSEST: Closeness = 2 + 4 + 8;
 pub fn find<'a, A: Alloc>(
     root: &Root<A>,
     set: &'a Set<A>,
-    mode: Mode,
+    mode: MatchMode,
     sender: Sender,
 ) -> Option<(Member<'a>, Closeness)> {
-    let view = View::new(root, set);
-    let closest = mode.has(Mode::CLOSEST);
-    let matches = |at: usize, one: Member<'_>| {
+    // From one that is drained the requests of its calls still come.
+    let serves = |one: Member<'_>| root.registry.record(one.record).is_some_and(|it| it.flags().serves());
+    let closest = mode.has(MatchMode::CLOSEST);
+    let matches = |one: &Member<'_>| {
         one.addresses().contains(&sender.address)
-            && (closest || mode.has(Mode::NO_PORT) || one.port == 0 || one.port == sender.port)
-            && (closest || mode.has(Mode::NO_PROTOCOL) || one.transport() == sender.protocol)
-            && (!mode.has(Mode::ACTIVE) || view.usable(at))
-            && (!mode.has(Mode::SOCKET) || one.send_from.is_none() || one.send_from == sender.came_to)
+            && (closest || mode.has(MatchMode::NO_PORT) || one.port == 0 || one.port == sender.port)
+            && (closest || mode.has(MatchMode::NO_PROTOCOL) || one.transport() == sender.protocol)
+            && (!mode.has(MatchMode::ACTIVE) || serves(*one))
+            && (!mode.has(MatchMode::SOCKET) || one.send_from.is_none() || one.send_from == sender.came_to)
     };
-    let mut matching = set.iter().enumerate().filter(|(at, one)| matches(*at, *one)).map(|(_, one)| one);
+    let mut matching = set.iter().filter(matches);
     if !closest {
         return matching.next().map(|one| (one, CLOSEST));
     }

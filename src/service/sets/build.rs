@@ -12,9 +12,12 @@ use crate::shm::cow_list::Draft;
 use crate::shm::snapshot::Ready;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::block::BlockBuilder;
+use crate::state::capacities;
 use crate::state::generation::Sets;
 use crate::state::set::Turns;
-use crate::state::{Block, Destination, Generation, Keep, Member, Ranks, Registry, Rings, Root, Set};
+use crate::state::{
+    Block, Destination, Generation, Keep, LatencyOrder, Member, Ranks, Registry, Root, Set, Usable, Weights,
+};
 use core::cell::OnceCell;
 use core::net::IpAddr;
 use std::collections::HashMap;
@@ -29,23 +32,25 @@ pub(super) struct Built<'r, A: Alloc> {
     /// How it differs from the one that serves.
     pub changes: Changes,
     /// The records of its new blocks.
-    pub held: Held<'r, A>,
+    pub held: HeldRecords<'r, A>,
+    /// What its lines say of the capacities that they share, where there are any.
+    pub capacities: Option<Vec<capacities::Plan<A>>>,
 }
 
 /// Records held for new blocks; dropping this lets them go.
-pub(super) struct Held<'r, A: Alloc> {
+pub(super) struct HeldRecords<'r, A: Alloc> {
     registry: &'r Registry<A>,
     numbers: Vec<u32>,
 }
 
-impl<A: Alloc> Held<'_, A> {
+impl<A: Alloc> HeldRecords<'_, A> {
     /// From now on the blocks hold them: their generation is published.
     pub fn keep(mut self) {
         self.numbers.clear();
     }
 }
 
-impl<A: Alloc> Drop for Held<'_, A> {
+impl<A: Alloc> Drop for HeldRecords<'_, A> {
     fn drop(&mut self) {
         self.registry.let_go(self.numbers.iter().copied());
     }
@@ -173,7 +178,8 @@ pub(super) fn build<'r, A: Alloc>(
     let number = serving.map_or(1, |serving| serving.number + 1);
     let next = root.sets.ready(Generation { number, sets })?;
     carry_over::reserve(next.value(), &changes.sets)?;
-    Ok(Built { next, changes, held })
+    let capacities = carry_over::capacities(root, next.value())?;
+    Ok(Built { next, changes, held, capacities })
 }
 
 /// The sets that serve, with others in the places of those that have their ids; none is one that goes.
@@ -205,19 +211,21 @@ struct Builder<'r, 'g, A: Alloc> {
     boards: Option<HashMap<i32, Arc<Ranks<A>, A>>>,
     /// The set that was asked for last, with its board: most lines are of the same as the one before.
     last: Option<(i32, Arc<Ranks<A>, A>)>,
-    held: Held<'r, A>,
+    held: HeldRecords<'r, A>,
     changes: Changes,
     /// The block that is built.
     parts: BlockBuilder,
+    /// The numbers of the capacities by name, once a line names one.
+    capacities: Option<HashMap<Vec<u8>, u32>>,
     /// Records of this set that were searched for, and whether they were there before.
     new: Vec<(u32, bool)>,
 }
 
 impl<'r, 'g, A: Alloc> Builder<'r, 'g, A> {
     fn new(root: &'r Root<A>, serving: Option<&'g Generation<A>>, changes: Changes) -> Self {
-        let held = Held { registry: &root.registry, numbers: Vec::new() };
+        let held = HeldRecords { registry: &root.registry, numbers: Vec::new() };
         let (parts, new) = (BlockBuilder::default(), Vec::new());
-        Self { root, serving, boards: None, last: None, held, changes, parts, new }
+        Self { root, serving, boards: None, last: None, held, changes, parts, capacities: None, new }
     }
 
     /// The board of a set: all its generations, and all records of its destinations, have one.
@@ -259,8 +267,9 @@ impl<'r, 'g, A: Alloc> Builder<'r, 'g, A> {
             Some(set) => set.turns.clone(),
             None => Arc::try_new_in(Turns::default(), alloc)?,
         };
-        let rings = Rings::new_in(alloc);
-        Arc::try_new_in(Set { id, blocks, turns, ranks, rings }, alloc).map(Some)
+        let (weights, usable) = (Weights::new_in(blocks.len(), alloc), Usable::new_in(alloc));
+        let by_latency = LatencyOrder::new_in(alloc);
+        Arc::try_new_in(Set { id, blocks, turns, ranks, weights, usable, by_latency }, alloc).map(Some)
     }
 
     /// A block of these destinations.
@@ -300,8 +309,27 @@ impl<'r, 'g, A: Alloc> Builder<'r, 'g, A> {
         };
         self.held.numbers.push(number);
         let asked = secret.word(&[uri, one.socket(), attrs.ping_socket, &attrs.obproxy]);
-        one.put(&mut self.parts, number, asked);
+        let capacity = self.capacity(attrs.limits.capacity)?;
+        one.put(&mut self.parts, number, asked, capacity);
         Ok(())
+    }
+
+    /// The number of the capacity of this name.
+    fn capacity(&mut self, name: &[u8]) -> Result<u32, OutOfMemory> {
+        if name.is_empty() {
+            return Ok(0);
+        }
+        let root = self.root;
+        let all = self.capacities.get_or_insert_with(|| {
+            let capacities = root.registry.capacities.lock();
+            capacities.each().map(|one| (one.name, one.number)).collect()
+        });
+        if let Some(number) = all.get(name) {
+            return Ok(*number);
+        }
+        let number = root.registry.capacities.lock().name(name)?;
+        all.insert(name.to_vec(), number);
+        Ok(number)
     }
 
     /// Puts one that serves into the block, with these fields and addresses.

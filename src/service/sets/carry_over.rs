@@ -1,28 +1,77 @@
-//! Load boards across generations: the board of a set that changes gets the lines of the next generation just before that
-//! serves.
+//! Updates the load boards when the sets are replaced: just before the next generation serves, the board of each set that changes gets
+//! the lines of that generation. Loads and choices go on meanwhile.
 
+use crate::shm::slice::Slice;
 use crate::shm::{Alloc, OutOfMemory};
+use crate::state::capacities::Plan;
 use crate::state::ranks::{Line, Patch};
-use crate::state::{Block, Generation, Root, Set};
+use crate::state::{Block, Capacities, Generation, Root, Set};
+use std::collections::BTreeMap;
 
 /// Makes room for the lines of these sets, so that [`carry_over`] cannot fail.
 pub(super) fn reserve<A: Alloc>(next: &Generation<A>, changed: &[i32]) -> Result<(), OutOfMemory> {
-    changed.iter().filter_map(|&id| next.set(id)).try_for_each(|set| set.ranks.reserve(set.len()))
+    for set in changed.iter().filter_map(|&id| next.set(id)) {
+        let shares = set.blocks.runs().any(|(_, block)| block.sharing().next().is_some());
+        let sharing: Vec<Line> = if shares { set.lines().collect() } else { Vec::new() };
+        set.ranks.reserve(set.len(), &sharing)?;
+    }
+    Ok(())
 }
 
-/// Gives the boards of the changed sets their lines. With `all`, those of sets that are gone are emptied too.
+/// What the lines of a generation say of the capacities that they share; nothing where there is none and was none.
+pub(super) fn capacities<A: Alloc>(
+    root: &Root<A>,
+    next: &Generation<A>,
+) -> Result<Option<Vec<Plan<A>>>, OutOfMemory> {
+    if root.registry.capacities.lock().is_empty() {
+        return Ok(None);
+    }
+    let mut all = BTreeMap::<u32, (u32, u32, Vec<u32>)>::new();
+    for set in next.sets() {
+        let mut seen = BTreeMap::new();
+        for (record, limits) in set.blocks.runs().flat_map(|(_, block)| block.sharing()) {
+            let (lines, limit, _) = all.entry(limits.capacity).or_default();
+            *lines += 1;
+            if limits.capacity_max != 0 {
+                *limit = if *limit == 0 { limits.capacity_max } else { limits.capacity_max.min(*limit) };
+            }
+            seen.entry(limits.capacity).or_insert(record);
+        }
+        for (capacity, record) in seen {
+            all.entry(capacity).or_default().2.push(record);
+        }
+    }
+    let plan = |(number, (lines, limit, boards)): (u32, (u32, u32, Vec<u32>))| {
+        Ok(Plan { number, lines, limit, boards: Slice::try_copy_in(&boards, root.alloc)? })
+    };
+    all.into_iter().map(plan).collect::<Result<_, _>>().map(Some)
+}
+
+/// Gives the boards of the changed sets their lines. With `all`, those of sets that are gone are emptied too. Where capacities are shared, they take over
+/// what the next generation says of them, and nobody takes or gives a call there meanwhile.
 pub(super) fn carry_over<A: Alloc>(
     root: &Root<A>,
     serving: Option<&Generation<A>>,
     next: &Generation<A>,
-    changed: &[i32],
-    all: bool,
+    (changed, all): (&[i32], bool),
+    plans: Option<Vec<Plan<A>>>,
 ) {
+    let mut capacities = plans.is_some().then(|| root.registry.capacities.lock());
     for &id in changed {
-        board(root, serving.and_then(|serving| serving.set(id)), next.set(id));
+        board(root, serving.and_then(|serving| serving.set(id)), next.set(id), capacities.as_deref_mut());
     }
     let gone = serving.filter(|_| all).into_iter().flat_map(Generation::sets);
-    gone.filter(|set| next.set(set.id).is_none()).for_each(|set| board(root, Some(set), None));
+    for set in gone.filter(|set| next.set(set.id).is_none()) {
+        board(root, Some(set), None, capacities.as_deref_mut());
+    }
+    let (Some(capacities), Some(plans)) = (&mut capacities, plans) else { return };
+    let numbers: Vec<u32> = plans.iter().map(|plan| plan.number).collect();
+    capacities.adopt(plans);
+    for number in numbers {
+        let full = capacities.is_full(number);
+        let boards = capacities.boards(number).iter().filter_map(|record| root.registry.ranks(*record));
+        boards.for_each(|ranks| ranks.turn(number, full));
+    }
 }
 
 /// The blocks of a set in their order; none of a set that is not there.
@@ -30,16 +79,27 @@ fn blocks<A: Alloc>(set: Option<&Set<A>>) -> impl DoubleEndedIterator<Item = &Bl
     set.into_iter().flat_map(|set| set.blocks.runs()).map(|(_, block)| block)
 }
 
-fn board<A: Alloc>(root: &Root<A>, old: Option<&Set<A>>, new: Option<&Set<A>>) {
+fn board<A: Alloc>(
+    root: &Root<A>,
+    old: Option<&Set<A>>,
+    new: Option<&Set<A>>,
+    mut sharing: Option<&mut Capacities<A>>,
+) {
     let Some(set) = new.or(old) else { return };
-    if patch(root, set, old, new).is_none() {
+    if patch(root, set, old, new, sharing.as_deref_mut()).is_none() {
         let lines: Vec<_> = blocks(new).flat_map(Block::lines).collect();
-        set.ranks.rebuild(&root.registry, &lines);
+        set.ranks.rebuild(&root.registry, &lines, sharing);
     }
 }
 
 /// Exchanges only the lines of the blocks that are not the same; nothing if all are to be exchanged.
-fn patch<A: Alloc>(root: &Root<A>, set: &Set<A>, old: Option<&Set<A>>, new: Option<&Set<A>>) -> Option<()> {
+fn patch<A: Alloc>(
+    root: &Root<A>,
+    set: &Set<A>,
+    old: Option<&Set<A>>,
+    new: Option<&Set<A>>,
+    sharing: Option<&mut Capacities<A>>,
+) -> Option<()> {
     let same = |(old, new): &(&Block<A>, &Block<A>)| core::ptr::eq(*old, *new);
     let [old, new] = [blocks(old), blocks(new)];
     let first = old.clone().zip(new.clone()).take_while(same).count();
@@ -55,5 +115,5 @@ fn patch<A: Alloc>(root: &Root<A>, set: &Set<A>, old: Option<&Set<A>>, new: Opti
     let come: Vec<Line> = come.flat_map(Block::lines).collect();
     let before = first.checked_sub(1).and_then(|at| new.clone().nth(at)?.lines().next_back());
     let after = (last > 0).then(|| new.clone().nth(new_len - last)?.lines().next()).flatten();
-    set.ranks.patch(&root.registry, &Patch { out: &out, new: &come, before, after }).then_some(())
+    set.ranks.patch(&root.registry, &Patch { out: &out, new: &come, before, after }, sharing).then_some(())
 }

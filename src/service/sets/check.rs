@@ -1,7 +1,7 @@
 //! A dry run of a reload: the source is read, compared and checked as by a reload, and nothing is built or changed.
 
 use crate::dest::compare::{Comparison, Listed, compare, shared};
-use crate::dest::{self, Attrs, Place, Problem, Severity, SourceLine, address};
+use crate::dest::{self, Attrs, Problem, Severity, SourceLine, SourcePosition, address, capacity};
 use crate::service::sets::diff::diff;
 use crate::service::sets::load::{self, NotLoaded, Policy, SourceText};
 use crate::service::sets::plan::Wanted;
@@ -41,11 +41,11 @@ pub fn check<A: Alloc, P: Deref<Target = Generation<A>>>(
     let pin = serving();
     let serving = pin.as_deref();
 
-    let wanted = load::resolve(source, diff(serving, &lines), &mut problems);
+    let wanted = load::resolve(source, diff(serving, &lines), policy, &mut problems);
     if policy.strict {
         problems.iter_mut().for_each(Problem::be_strict);
     }
-    let places: HashSet<Place> = wanted.iter().flat_map(Wanted::places).collect();
+    let places: HashSet<SourcePosition> = wanted.iter().flat_map(Wanted::places).collect();
     let wrong = problems.iter().any(|problem| problem.severity == Severity::Error);
     let loads = !(wrong && (policy.strict || places.is_empty()));
     let serves = served(root, serving);
@@ -62,6 +62,13 @@ pub fn check<A: Alloc, P: Deref<Target = Generation<A>>>(
     let new = lines.iter().filter(|line| places.contains(&line.place));
     let new: Vec<_> = new.map(|line| (line.place, of_line(line))).collect();
     problems.extend(shared(&new));
+    let sharing = lines.iter().filter(|line| policy.limits && places.contains(&line.place));
+    let sharing = sharing.filter_map(|line| {
+        let limits = Attrs::parse(&line.attrs, true).ok()?.limits;
+        let (name, most) = (limits.capacity, limits.capacity_max);
+        (!name.is_empty()).then_some(capacity::Share { place: line.place, name, most })
+    });
+    problems.extend(capacity::problems(sharing));
     let new: Vec<_> = new.into_iter().map(|(_, one)| one).collect();
     let comparison = compare(&serves, &new);
     Ok(Checked { loads, count, loaded: new.len(), problems: dest::problem::arranged(problems), comparison })
@@ -70,7 +77,7 @@ pub fn check<A: Alloc, P: Deref<Target = Generation<A>>>(
 /// A line as it would serve.
 fn of_line<'a>(line: &'a SourceLine<'_>) -> Listed<'a> {
     // It was read without an error before.
-    let attrs = Attrs::parse(&line.attrs).unwrap_or_default();
+    let attrs = Attrs::parse(&line.attrs, false).unwrap_or_default();
     let (duid, maxload) = (attrs.duid.clone(), attrs.maxload);
     let socket = attrs.values.local_socket(|text| text).to_vec().into();
     let uri = address::with_scheme(&line.uri).map_or(Cow::Borrowed(&*line.uri), Cow::Owned);

@@ -12,6 +12,7 @@
 
 use crate::service::sets::build::{Built, Changes, RecordSet, build};
 use crate::service::sets::carry_over;
+use crate::service::sets::look_ups;
 use crate::service::sets::plan::Plan;
 use crate::shm::lock::Guard;
 use crate::shm::snapshot::Retired;
@@ -50,12 +51,15 @@ impl<'r, A: Alloc> Transaction<'r, A> {
     /// Publishes what was built. It cannot fail. Says whether several lines of a whole plan are one destination by their
     /// identity.
     pub fn commit(&mut self) -> bool {
-        let Some(Built { next, changes, held }) = self.built.take() else { return false };
+        let Some(Built { next, changes, held, capacities }) = self.built.take() else { return false };
         let root = self.root;
-        carry_over::carry_over(root, self.serving(), next.value(), &changes.sets, changes.whole);
+        let in_use = look_ups::in_use(self.serving(), &changes.sets);
+        let changed = (&changes.sets[..], changes.whole);
+        carry_over::carry_over(root, self.serving(), next.value(), changed, capacities);
         held.keep();
         root.sets.publish_ready(next, &mut self.retired);
         let shared = self.serving().is_some_and(|serving| configure(root, serving, &changes));
+        self.serving().into_iter().for_each(|serving| look_ups::make(root, serving, &in_use));
         tidy(root, &mut self.retired);
         shared
     }

@@ -1,6 +1,6 @@
-//! A reload: the destinations are read again, from wherever they come, and serve in the place of those before.
+//! A reload: reads all destinations from the list file or the database again, and replaces those that serve.
 
-use crate::dest::{self, Place, Problem, Severity, SourceLine};
+use crate::dest::{self, Problem, Severity, SourceLine, SourcePosition, capacity};
 use crate::service::housekeeping;
 use crate::service::sets::commit::Transaction;
 use crate::service::sets::diff::{LineDiff, SetDiff, diff};
@@ -74,6 +74,8 @@ pub struct Policy {
     pub strict: bool,
     /// `ds_attrs_none`: `none=yes` where there are no attributes.
     pub attrs_none: bool,
+    /// `ds_limits`: attributes that limit more than `maxload` does act.
+    pub limits: bool,
     /// What a reload keeps.
     pub keep: Keep,
 }
@@ -97,7 +99,7 @@ fn load<A: Alloc>(
     let mut transaction = Transaction::begin(root);
     let serving = transaction.serving();
     let diff = diff(serving, &lines);
-    let wanted = resolve(source, diff, &mut problems);
+    let wanted = resolve(source, diff, policy, &mut problems);
     if policy.strict {
         problems.iter_mut().for_each(Problem::be_strict);
         refuse_if_wrong(&mut problems, count)?;
@@ -118,6 +120,7 @@ fn load<A: Alloc>(
     if let Some(sets) = transaction.serving().filter(|_| shared) {
         problems.extend(shared_identities(sets, &places));
     }
+    problems.extend(transaction.serving().into_iter().flat_map(|sets| capacities(root, sets, &places)));
     Ok(dest::problem::arranged(problems))
 }
 
@@ -146,11 +149,12 @@ pub(super) fn read<'t>(
 pub(super) fn resolve<'g>(
     source: &dyn Source,
     sets: Vec<SetDiff<'g>>,
+    policy: Policy,
     problems: &mut Vec<Problem>,
 ) -> Vec<Wanted<'g>> {
     let set = |set: SetDiff<'g>| match set {
         SetDiff::Unchanged(at, lines) => Wanted::Unchanged(at, lines),
-        SetDiff::Changed(id, lines) => Wanted::Lines(id, resolve_lines(source, lines, problems)),
+        SetDiff::Changed(id, lines) => Wanted::Lines(id, resolve_lines(source, lines, policy, problems)),
     };
     sets.into_iter().map(set).collect()
 }
@@ -158,6 +162,7 @@ pub(super) fn resolve<'g>(
 fn resolve_lines<'g>(
     source: &dyn Source,
     lines: Vec<LineDiff<'g>>,
+    policy: Policy,
     problems: &mut Vec<Problem>,
 ) -> Vec<PlannedLine<'g>> {
     let mut resolved = Vec::with_capacity(lines.len());
@@ -169,7 +174,7 @@ fn resolve_lines<'g>(
                 continue;
             }
         };
-        match line.entry().and_then(|entry| source.locate(entry)) {
+        match line.entry(policy.limits).and_then(|entry| source.locate(entry)) {
             Ok(one) => {
                 problems.extend(one.entry.findings.iter().cloned());
                 resolved.push(PlannedLine::new(one, old));
@@ -212,15 +217,29 @@ fn refuse_if_wrong(problems: &mut Vec<Problem>, count: usize) -> Result<(), NotL
     Ok(())
 }
 
+/// What is wrong with the capacities that lines share. `places` are those of the lines that serve.
+fn capacities<A: Alloc>(root: &Root<A>, sets: &Generation<A>, places: &[SourcePosition]) -> Vec<Problem> {
+    let names: HashMap<u32, Vec<u8>> =
+        root.registry.capacities.lock().each().map(|one| (one.number, one.name)).collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let lines = sets.all().map(|(_, _, one)| one.limits).zip(places);
+    capacity::problems(lines.filter_map(|(limits, &place)| {
+        let name = names.get(&limits.capacity)?;
+        Some(capacity::Share { place, name, most: limits.capacity_max })
+    }))
+}
+
 /// A warning for each line that means the same destination as an earlier one of its set: by `duid`, or by URI and socket where
 /// it has none. Both lines are chosen, but count and change state as one. `places` are those of the lines that serve.
-fn shared_identities<A: Alloc>(sets: &Generation<A>, places: &[Place]) -> Vec<Problem> {
+fn shared_identities<A: Alloc>(sets: &Generation<A>, places: &[SourcePosition]) -> Vec<Problem> {
     let mut lines: Vec<_> = sets.all().map(|(_, _, one)| one).zip(places).collect();
     lines.sort_by_key(|(_, place)| **place);
     let mut first = HashMap::with_capacity(lines.len());
     let mut problems = Vec::new();
     for (one, &place) in lines {
-        let other: Place = *first.entry(one.record).or_insert(place);
+        let other: SourcePosition = *first.entry(one.record).or_insert(place);
         if other != place {
             let [duid, uri] = [one.duid, one.uri].map(|text| one.text(text));
             problems.push(dest::problem::shared_identity(place, duid, uri, other));

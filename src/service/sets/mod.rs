@@ -18,6 +18,7 @@ pub mod commit;
 mod diff;
 pub mod edit;
 pub mod load;
+mod look_ups;
 mod name_cache;
 pub mod plan;
 pub mod readdress;

@@ -3,7 +3,7 @@
 //! A reload plans all sets ([`Plan::mirror`]). Every other change is an [`Edit`] of one set or a few. Either way what stays is
 //! taken over as it is.
 
-use crate::dest::{Place, SourceLine};
+use crate::dest::{SourceLine, SourcePosition};
 use crate::service::sets::resolve::{Meaning, Resolved};
 use crate::shm::Alloc;
 use crate::shm::cow_list::Draft;
@@ -107,7 +107,7 @@ pub enum Wanted<'g> {
 /// A destination that a source wants.
 pub struct PlannedLine<'g> {
     /// Where its line stands in the source.
-    pub(super) place: Place,
+    pub(super) place: SourcePosition,
     /// The position in its set, where it serves already.
     pub(super) stands: Option<usize>,
     pub(super) item: Planned<'g>,
@@ -115,7 +115,7 @@ pub struct PlannedLine<'g> {
 
 impl<'g> PlannedLine<'g> {
     /// The one that serves at this position of its set.
-    pub(super) fn stays(place: Place, at: usize, member: Member<'g>) -> Self {
+    pub(super) fn stays(place: SourcePosition, at: usize, member: Member<'g>) -> Self {
         Self { place, stands: Some(at), item: Planned::Stays(member) }
     }
 
@@ -127,7 +127,7 @@ impl<'g> PlannedLine<'g> {
 
 impl Wanted<'_> {
     /// Where its lines stand in the source.
-    pub fn places(&self) -> impl Iterator<Item = Place> {
+    pub fn places(&self) -> impl Iterator<Item = SourcePosition> {
         let (unchanged, lines) = match self {
             Self::Unchanged(_, unchanged) => (*unchanged, &[][..]),
             Self::Lines(_, lines) => (&[][..], lines.as_slice()),

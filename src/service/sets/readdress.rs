@@ -1,5 +1,5 @@
-//! The DNS gives another answer: destinations get other addresses, or names stand for other destinations. Everything else
-//! stays, states too.
+//! Applies a new answer of the DNS: destinations get other addresses, or a name stands for other destinations. Nothing else changes, in
+//! particular no state.
 
 use crate::service::housekeeping;
 use crate::service::sets::commit::Transaction;

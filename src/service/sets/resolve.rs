@@ -1,9 +1,10 @@
-//! A destination that is to be loaded: what its source says and what the host knows about it.
+//! Resolves a line of the source: checks it, and asks the host for its socket and for the addresses of its name.
 
 use crate::dest::attrs::AttrValues;
-use crate::dest::{Attrs, Entry, Place};
+use crate::dest::{Attrs, Entry, SourcePosition};
 use crate::shm::Foreign;
-use crate::state::{Destination, Member, block::BlockBuilder};
+use crate::state::block::{BlockBuilder, Limits};
+use crate::state::{Destination, Member};
 use core::net::IpAddr;
 use core::ops::Range;
 use std::borrow::Cow;
@@ -40,13 +41,21 @@ impl<'t> Resolved<'t> {
     /// line with that name.
     pub fn line_of(set: i32, one: Member<'t>) -> Self {
         // They were read without an error when it was loaded. The server may have corrected addresses since then.
-        let attrs = Attrs::parse(one.text(one.body)).unwrap_or_default();
+        let attrs = Attrs::parse(one.text(one.body), one.limits != Limits::default()).unwrap_or_default();
         let [obproxy, ping_from] = [one.obproxy, one.ping_from].map(|text| Cow::Borrowed(one.text(text)));
         let attrs = Attrs { values: AttrValues { obproxy, ping_from, ..attrs.values }, ..attrs };
         let uri = Cow::Borrowed(one.text(if one.is_target() { one.written } else { one.uri }));
         let (flags, priority) = (one.flags, one.priority);
         Self {
-            entry: Entry { place: Place::Row(0), set, uri, flags, priority, attrs, findings: Vec::new() },
+            entry: Entry {
+                place: SourcePosition::Row(0),
+                set,
+                uri,
+                flags,
+                priority,
+                attrs,
+                findings: Vec::new(),
+            },
             written: Cow::Borrowed(one.text(one.written)),
             host: one.host_range(),
             port: one.port,
@@ -78,8 +87,9 @@ impl<'t> Resolved<'t> {
             && (!duid.is_empty() || same(&self.entry.uri, other.uri) && self.socket() == other.local_socket())
     }
 
-    /// Puts it into a block. `record` is the number of its runtime record, `asked` the hash of what is probed.
-    pub fn put(&self, parts: &mut BlockBuilder, record: u32, asked: u64) {
+    /// Puts it into a block. `record` is the number of its runtime record, `asked` the hash of what is probed, `capacity` the number
+    /// of the capacity that it shares.
+    pub fn put(&self, parts: &mut BlockBuilder, record: u32, asked: u64, capacity: u32) {
         let Entry { uri, flags, priority, attrs, findings, .. } = &self.entry;
         let span = parts.text(uri);
         let destination = Destination {
@@ -101,7 +111,7 @@ impl<'t> Resolved<'t> {
             port: self.port,
             proto: self.proto,
         };
-        parts.put(destination, &self.addresses);
+        parts.put(destination, &self.addresses, Limits { capacity, capacity_max: attrs.limits.capacity_max });
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where destinations come from, as seen from here: what a reload and an edit ask the host.
+//! The traits by which a reload and an edit ask the host: for the text or the rows of the source, sockets, and addresses of names.
 
 use crate::dest::{Entry, Problem, SourceLine};
 use crate::service::sets::resolve::{Meaning, Resolved};

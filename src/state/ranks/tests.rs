@@ -4,6 +4,7 @@ use super::*;
 use crate::dest::Flags;
 use crate::shm::Heap;
 use crate::shm::arc::Arc;
+use crate::shm::slice::Slice;
 use crate::state::Shift;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,29 +18,41 @@ struct Model {
     /// Record, load, whether it takes calls, and the turn in which it was chosen, by name.
     records: BTreeMap<u64, (u32, u32, bool, usize)>,
     turn: usize,
+    /// What capacities may have; a name says which one it shares.
+    limits: [u32; 2],
     /// Refusals while it took calls, by name.
     refused: BTreeMap<u64, u64>,
 }
 
 #[derive(Debug, Clone)]
 enum Step {
+    /// What the capacities may have from now on.
+    Limits([u32; 2]),
     /// Lines in the place of some others, where and how many; names and limits.
     Exchange(prop::sample::Index, usize, Vec<(u64, u32)>),
     Rebuild,
-    Take(Option<u64>, bool),
+    Take(Option<u64>, bool, Measure),
     Give(u64),
+    /// A call that was placed without the board goes there: chosen for it, or only followed.
+    Follow(u64, bool),
+    /// A call moves from one to the least loaded.
+    Move(u64),
     State(u64, bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let (name, limit) = (|| 0..40u64, || 0..4u32);
     let lines = prop::collection::vec((name(), limit()), 0..12);
+    let measure = prop::sample::select(vec![Measure::Calls, Measure::Relative]);
     prop_oneof![
         3 => (any::<prop::sample::Index>(), 0..12usize, lines).prop_map(|(at, out, new)| Step::Exchange(at, out, new)),
         1 => Just(Step::Rebuild),
-        30 => (prop::option::of(name()), any::<bool>()).prop_map(|(but, spare)| Step::Take(but, spare)),
+        1 => [0..9u32, 3..30u32].prop_map(Step::Limits),
+        30 => (prop::option::of(name()), any::<bool>(), measure).prop_map(|(but, spare, by)| Step::Take(but, spare, by)),
         20 => name().prop_map(Step::Give),
+        5 => (name(), any::<bool>()).prop_map(|(name, chosen)| Step::Follow(name, chosen)),
         10 => (name(), any::<bool>()).prop_map(|(name, usable)| Step::State(name, usable)),
+        10 => name().prop_map(Step::Move),
     ]
 }
 
@@ -48,11 +61,62 @@ impl Model {
     fn new() -> Self {
         let ranks = Arc::try_new_in(Ranks::try_new_in(Heap).unwrap(), Heap).unwrap();
         let (registry, lines, records) = (Registry::new_in(Heap), Vec::new(), BTreeMap::new());
-        Self { registry, ranks, lines, records, turn: 0, refused: BTreeMap::new() }
+        let numbers = [b"one", b"two"].map(|name| registry.capacities.lock().name(name).unwrap());
+        assert_eq!(numbers, [1, 2]);
+        Self { registry, ranks, lines, records, turn: 0, limits: [0; 2], refused: BTreeMap::new() }
     }
 
     fn line(&self, (name, maxload): (u64, u32)) -> Line {
-        Line { record: self.records[&name].0, maxload }
+        Line {
+            record: self.records[&name].0,
+            maxload,
+            weight: Self::weight(name),
+            capacity: Self::capacity(name),
+        }
+    }
+
+    /// Names up to 9 share nothing; the others one capacity of three lines in four, and one of the rest.
+    fn capacity(name: u64) -> u32 {
+        match name {
+            0..10 => 0,
+            name => 1 + u32::from(name % 4 == 0),
+        }
+    }
+
+    /// Calls of all that share it, also of those that are gone.
+    fn shared(&self, capacity: u32) -> u32 {
+        let all = self.records.iter().filter(|(name, _)| Self::capacity(**name) == capacity);
+        all.map(|(_, record)| record.1).sum()
+    }
+
+    fn has_shared_room(&self, name: u64) -> bool {
+        let limit = Self::capacity(name).checked_sub(1).map_or(0, |at| self.limits[at as usize]);
+        limit == 0 || self.shared(Self::capacity(name)) < limit
+    }
+
+    /// As a commit gives a board its lines.
+    fn commit(&self, change: impl FnOnce(&mut Capacities<Heap>)) {
+        let mut capacities = self.registry.capacities.lock();
+        change(&mut capacities);
+        let plan = |number: u32| {
+            let of = self.lines.iter().filter(|line| Self::capacity(line.0) == number);
+            let boards: Vec<u32> = of.map(|line| self.records[&line.0].0).take(1).collect();
+            let limit = self.limits[number as usize - 1];
+            crate::state::capacities::Plan {
+                number,
+                lines: 1,
+                limit,
+                boards: Slice::try_copy_in(&boards, Heap).unwrap(),
+            }
+        };
+        capacities.adopt([1, 2].map(plan).into());
+        for number in [1, 2] {
+            self.ranks.turn(number, capacities.is_full(number));
+        }
+    }
+
+    fn weight(name: u64) -> u32 {
+        name as u32 % 4
     }
 
     fn exchange(&mut self, at: usize, out: usize, new: &[(u64, u32)]) {
@@ -75,36 +139,87 @@ impl Model {
         let around = |at: Option<usize>| Some(self.line(*self.lines.get(at?)?));
         let (out, new, all) = (lines(&gone), lines(new), lines(&self.lines));
         let (before, after) = (around(at.checked_sub(1)), around(Some(at + new.len())));
-        self.ranks.reserve(all.len()).unwrap();
-        if !self.ranks.patch(&self.registry, &Patch { out: &out, new: &new, before, after }) {
-            self.ranks.rebuild(&self.registry, &all);
-        }
+        let shares = all.iter().any(|line| line.capacity != 0);
+        self.ranks.reserve(all.len(), if shares { &all } else { &[] }).unwrap();
+        self.commit(|capacities| {
+            let patch = Patch { out: &out, new: &new, before, after };
+            if !self.ranks.patch(&self.registry, &patch, Some(capacities)) {
+                self.ranks.rebuild(&self.registry, &all, Some(capacities));
+            }
+        });
+    }
+
+    fn faults(&self) -> usize {
+        let board = self.registry.lock_board(&self.ranks);
+        let faults = board.faults(&self.registry);
+        drop(board);
+        faults + self.registry.capacity_faults()
     }
 
     /// What a walk over all lines finds.
-    fn best(&self, but: Option<u64>, spare_last: bool) -> Result<(u64, u32), NotTaken> {
+    fn best(
+        &self,
+        but: Option<u64>,
+        moves: Option<u64>,
+        spare_last: bool,
+        measure: Measure,
+    ) -> Result<(u64, u32), NotTaken> {
         let field = if spare_last && self.lines.len() > 1 { self.lines.len() - 1 } else { self.lines.len() };
         let usable = |(name, _): &(u64, u32)| Some(*name) != but && self.records[name].2;
-        let room = |(name, limit): &(u64, u32)| *limit == 0 || self.records[name].1 < *limit;
+        // A call that moves has a place in the capacity that it leaves.
+        let own = |name: u64| moves.is_some_and(|moves| Self::capacity(moves) == Self::capacity(name));
+        let shared = |name: u64| {
+            let limit = Self::capacity(name).checked_sub(1).map_or(0, |at| self.limits[at as usize]);
+            limit == 0 || self.shared(Self::capacity(name)) - u32::from(own(name)) < limit
+        };
+        let room =
+            |(name, limit): &(u64, u32)| (*limit == 0 || self.records[name].1 < *limit) && shared(*name);
         let free = |one: &&(u64, u32)| usable(one) && room(one);
-        let rank = |(name, _): &&(u64, u32)| (self.records[name].1, self.records[name].3);
-        let best = self.lines[..field].iter().filter(free).min_by_key(rank);
+        let all_limited = self.lines.iter().all(|(_, limit)| *limit > 0);
+        let size = |(name, limit): &(u64, u32)| match measure {
+            Measure::Calls => 1,
+            Measure::Relative if all_limited => *limit,
+            Measure::Relative => Self::weight(*name).max(1),
+        };
+        let rank = |one: &&(u64, u32), other: &&(u64, u32)| {
+            let [(load, turn), (other_load, other_turn)] =
+                [one, other].map(|it| (self.records[&it.0].1, self.records[&it.0].3));
+            (load * size(other), turn).cmp(&(other_load * size(one), other_turn))
+        };
+        let best = self.lines[..field].iter().filter(free).min_by(rank);
         let best = best.or_else(|| self.lines[field..].iter().find(free)).copied();
         let none = if self.lines.iter().any(usable) { NotTaken::Full } else { NotTaken::NoneUsable };
         best.ok_or(none)
     }
 
-    fn take(&mut self, but: Option<u64>, spare_last: bool) -> Result<(), TestCaseError> {
-        let expected = self.best(but, spare_last);
+    fn take(&mut self, but: Option<u64>, spare_last: bool, measure: Measure) -> Result<(), TestCaseError> {
+        self.take_or_move(but, None, spare_last, measure)
+    }
+
+    /// A call that is new, or moves from one.
+    fn take_or_move(
+        &mut self,
+        but: Option<u64>,
+        moves: Option<u64>,
+        spare_last: bool,
+        measure: Measure,
+    ) -> Result<(), TestCaseError> {
+        let expected = self.best(but, moves, spare_last, measure);
         let number = but.and_then(|name| self.records.get(&name)).map(|record| record.0);
-        let taken = self.ranks.hold().take_best(
-            &self.registry,
-            number.into_iter(),
-            spare_last,
-            true,
-            Audited::NotYet,
-            |line, _| Some(line),
-        );
+        let look = Look { measure, spare_last, first: true };
+        let mut board = self.registry.lock_board(&self.ranks);
+        board.prepare(&self.registry, measure).unwrap();
+        let left: Vec<u32> = moves.map(|name| self.records[&name].0).into_iter().collect();
+        let but = (number.into_iter(), &left[..]);
+        let taken = board.take_best(&self.registry, look, but, Audited::NotYet, |line, _| Some(line));
+        drop(board);
+        let given = taken.is_ok_and(|taken| taken.left);
+        if let (Some(name), true) = (moves, taken.is_ok()) {
+            self.records.get_mut(&name).unwrap().1 -= 1;
+            let rest = Shift { load: if given { 0 } else { -1 }, legs: -1 };
+            self.registry.shift(left[0], rest, Audited::NotYet);
+        }
+        let taken = taken.map(|taken| taken.of);
         // Of two lines of one destination either is right.
         let record = |line: Line| line.record;
         prop_assert_eq!(taken.map(record), expected.map(|one| self.line(one).record));
@@ -130,15 +245,38 @@ impl Model {
             }
             Step::Rebuild => {
                 let all: Vec<_> = self.lines.iter().map(|one| self.line(*one)).collect();
-                self.ranks.rebuild(&self.registry, &all);
+                let shares = all.iter().any(|line| line.capacity != 0);
+                self.ranks.reserve(all.len(), if shares { &all } else { &[] }).unwrap();
+                self.commit(|capacities| self.ranks.rebuild(&self.registry, &all, Some(capacities)));
             }
-            Step::Take(but, spare_last) => self.take(but, spare_last)?,
+            Step::Limits(limits) => {
+                self.limits = limits;
+                self.commit(|_| {});
+            }
+            Step::Move(name) => {
+                if self.records.get(&name).is_some_and(|record| record.1 > 0) {
+                    self.take_or_move(Some(name), Some(name), false, Measure::Calls)?;
+                }
+            }
+            Step::Take(but, spare_last, measure) => self.take(but, spare_last, measure)?,
             Step::Give(name) => {
                 if let Some(record) = self.records.get_mut(&name).filter(|record| record.1 > 0) {
                     record.1 -= 1;
                     self.registry.shift(record.0, Shift::GIVE, Audited::NotYet);
                 }
             }
+            Step::Follow(name, chosen) if self.lines.iter().any(|one| one.0 == name) => {
+                let has_room = self.has_shared_room(name);
+                let record = self.records.get_mut(&name).unwrap();
+                let taken = self.registry.take_if((record.0, record.1), chosen, &[], Audited::NotYet);
+                prop_assert_eq!(taken.is_some(), has_room);
+                if has_room {
+                    self.turn += usize::from(chosen);
+                    record.3 = if chosen { self.turn } else { record.3 };
+                    record.1 += 1;
+                }
+            }
+            Step::Follow(..) => {}
             Step::State(name, usable) => {
                 if let Some(record) = self.records.get_mut(&name) {
                     record.2 = usable;
@@ -164,9 +302,31 @@ proptest! {
                 let refused = model.ranks.refused(model.registry.record(record.0).unwrap());
                 prop_assert_eq!(refused, model.refused.get(name).copied().unwrap_or(0));
             }
-            prop_assert_eq!(model.ranks.faults(&model.registry), 0);
+            prop_assert_eq!(model.faults(), 0);
+            for capacity in [1, 2] {
+                let seen = model.registry.capacities.lock().seen(capacity).unwrap();
+                prop_assert_eq!(seen.calls, model.shared(capacity));
+            }
         }
     }
+}
+
+#[test]
+fn what_relative_loads_rest_on_changes_for_all_lines_at_once() {
+    let mut model = Model::new();
+    model.exchange(0, 0, &[(1, 2), (2, 0)]);
+    model.take(None, false, Measure::Relative).unwrap();
+    // While the second line is out, all have a limit.
+    model.exchange(1, 1, &[(3, 2), (5, 0)]);
+    assert_eq!(model.faults(), 0);
+    assert!(model.ranks.has_mixed_limits());
+    model.exchange(2, 1, &[(6, 9)]);
+    assert_eq!(model.faults(), 0);
+    assert!(!model.ranks.has_mixed_limits());
+    for _ in 0..13 {
+        model.take(None, false, Measure::Relative).unwrap();
+    }
+    assert_eq!(model.best(None, None, false, Measure::Relative), Err(NotTaken::Full));
 }
 
 #[test]
@@ -178,13 +338,15 @@ fn a_line_that_its_generation_does_not_have_is_passed_over() {
         move |line: Line, _: &Record| known.contains(&line.record).then_some(line.record)
     };
     let take = |known| {
-        let mut board = model.ranks.hold();
-        board.take_best(&model.registry, [].into_iter(), false, true, Audited::NotYet, find(known))
+        let mut board = model.registry.lock_board(&model.ranks);
+        let look = Look { measure: Measure::Calls, spare_last: false, first: true };
+        let none = ([].into_iter(), &[][..]);
+        board.take_best(&model.registry, look, none, Audited::NotYet, find(known)).map(|taken| taken.of)
     };
     assert_eq!(take(&[1]), Ok(1));
     assert_eq!(take(&[1]), Ok(1), "though the other is empty");
     assert_eq!(take(&[]), Err(NotTaken::Outdated));
-    assert_eq!((first, model.ranks.faults(&model.registry)), (0, 0));
+    assert_eq!((first, model.faults()), (0, 0));
 }
 
 #[test]
@@ -194,10 +356,10 @@ fn a_rank_that_is_wrong_is_found_and_mended_by_the_next_choice() {
     let record = model.registry.record(model.line((1, 1)).record).unwrap();
     // As if somebody forgot the board.
     record.load.take(Audited::NotYet);
-    assert_eq!(model.ranks.faults(&model.registry), 1);
+    assert_eq!(model.faults(), 1);
     model.records.get_mut(&1).unwrap().1 = 1;
-    model.take(None, false).unwrap();
-    assert_eq!(model.ranks.faults(&model.registry), 0);
+    model.take(None, false, Measure::Calls).unwrap();
+    assert_eq!(model.faults(), 0);
 }
 
 #[test]
@@ -210,8 +372,8 @@ fn a_board_has_room_for_its_lines_and_not_for_many_more() {
     model.exchange(0, 700, &[]);
     assert_eq!(room(&model), 1000, "300 of 1000 are left");
     model.exchange(0, 100, &[]);
-    assert_eq!((room(&model), model.ranks.faults(&model.registry)), (200, 0));
+    assert_eq!((room(&model), model.faults()), (200, 0));
     for _ in 0..300 {
-        model.take(None, false).unwrap();
+        model.take(None, false, Measure::Calls).unwrap();
     }
 }

@@ -5,14 +5,15 @@
 //! ones send what the call makes, as often and in whatever order the test wants.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::message::Message;
 use super::net;
-use super::sip_sockets::take_message;
+use super::over::Over;
+use super::stream::Stream;
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
@@ -39,8 +40,9 @@ pub struct Call {
     pub extra: Vec<(String, String)>,
     target: Option<String>,
     routes: Vec<String>,
-    local: SocketAddr,
-    tcp: bool,
+    /// Host and port by which it says that the caller is reached.
+    at: String,
+    over: Over,
 }
 
 impl Call {
@@ -88,6 +90,16 @@ impl Call {
         self.routes.reverse();
     }
 
+    /// The requests of the dialog go by this route only: their proxy is elsewhere now.
+    pub fn route_by(&mut self, route: &str) {
+        self.routes = vec![route.to_owned()];
+    }
+
+    /// The Contact of the other side, once there is a dialog.
+    pub fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
     fn request(&self, method: &str, cseq: u32, branch: &str) -> Message {
         let mut request = self.bare(method, self.target.as_deref().unwrap_or(&self.uri), cseq, branch);
         for route in &self.routes {
@@ -101,14 +113,14 @@ impl Call {
             Some(tag) if method != "CANCEL" => format!("<{}>;tag={tag}", self.uri),
             _ => format!("<{}>", self.uri),
         };
-        let (transport, parameter) = if self.tcp { ("TCP", ";transport=tcp") } else { ("UDP", "") };
+        let (transport, parameter) = (self.over.in_via(), self.over.parameter());
         let mut request = Message::request(method, uri)
-            .with("Via", format!("SIP/2.0/{transport} {};branch={branch}", self.local))
-            .with("From", format!("<sip:caller@{}>;tag={}", self.local, self.from_tag))
+            .with("Via", format!("SIP/2.0/{transport} {};branch={branch}", self.at))
+            .with("From", format!("<sip:caller@{}>;tag={}", self.at, self.from_tag))
             .with("To", to)
             .with("Call-ID", self.id.as_str())
             .with("CSeq", format!("{cseq} {method}"))
-            .with("Contact", format!("<sip:caller@{}{parameter}>", self.local))
+            .with("Contact", format!("<sip:caller@{}{parameter}>", self.at))
             .with("Max-Forwards", "70");
         request.headers.extend(self.extra.iter().cloned());
         request
@@ -124,12 +136,14 @@ fn set(message: &mut Message, name: &str, value: &str) {
 /// How an agent and its server are connected.
 enum Link {
     Udp(UdpSocket),
-    Tcp { stream: TcpStream, unread: Vec<u8> },
+    Stream(Stream),
 }
 
 pub struct Agent {
     link: Link,
-    local: SocketAddr,
+    over: Over,
+    /// Host and port by which it says that it is reached.
+    at: String,
     server: SocketAddr,
     /// What arrived while something else was awaited.
     waiting: VecDeque<Message>,
@@ -142,16 +156,37 @@ impl Agent {
             SocketAddr::V4(_) => net::socket(),
             SocketAddr::V6(_) => UdpSocket::bind("[::1]:0").expect("a port on ::1"),
         };
-        let local = socket.local_addr().expect("the address just bound");
-        Agent { link: Link::Udp(socket), local, server, waiting: VecDeque::new() }
+        let at = socket.local_addr().expect("the address just bound").to_string();
+        Agent { link: Link::Udp(socket), over: Over::Udp, at, server, waiting: VecDeque::new() }
     }
 
     /// On one connection of TCP, that all its calls take.
     pub fn connect(server: SocketAddr) -> Agent {
         let stream = TcpStream::connect(server).expect("a TCP listen");
-        stream.set_nodelay(true).expect("a connection");
-        let local = stream.local_addr().expect("a connection");
-        Agent { link: Link::Tcp { stream, unread: Vec::new() }, local, server, waiting: VecDeque::new() }
+        let at = stream.local_addr().expect("a connection").to_string();
+        Agent {
+            link: Link::Stream(Stream::tcp(stream)),
+            over: Over::Tcp,
+            at,
+            server,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// On a connection of this transport to an address where the server listens for it, whose certificate must be one of the file
+    /// `trusted`. As in a browser, nothing says where the caller is: it is reached on its connection (RFC 7118 section 5).
+    #[track_caller]
+    pub fn by(over: Over, server: SocketAddr, trusted: &Path) -> Agent {
+        let tcp = || Stream::tcp(TcpStream::connect(server).expect("a TCP listen"));
+        let stream = match over {
+            Over::Tcp => tcp(),
+            Over::Tls => Stream::tls(server, trusted),
+            Over::WebSocket => tcp().websocket(server),
+            Over::SecureWebSocket => Stream::tls(server, trusted).websocket(server),
+            Over::Udp => panic!("UDP has no connection"),
+        };
+        let at = format!("{}.invalid", token());
+        Agent { link: Link::Stream(stream), over, at, server, waiting: VecDeque::new() }
     }
 
     /// Sends to this server from now on, if it is one of UDP.
@@ -160,7 +195,12 @@ impl Agent {
     }
 
     pub fn local(&self) -> SocketAddr {
-        self.local
+        self.at.parse().expect("an agent with an address")
+    }
+
+    /// The URI by which it is reached.
+    pub fn uri(&self) -> String {
+        format!("sip:caller@{}{}", self.at, self.over.parameter())
     }
 
     /// A new call with a Call-ID of its own.
@@ -179,8 +219,8 @@ impl Agent {
             extra: Vec::new(),
             target: None,
             routes: Vec::new(),
-            local: self.local,
-            tcp: matches!(self.link, Link::Tcp { .. }),
+            at: self.at.clone(),
+            over: self.over,
         }
     }
 
@@ -193,10 +233,7 @@ impl Agent {
             Link::Udp(socket) => {
                 socket.send_to(bytes, self.server).expect("a datagram to the server");
             }
-            Link::Tcp { stream, .. } => {
-                let mut stream: &TcpStream = stream;
-                stream.write_all(bytes).expect("an open connection");
-            }
+            Link::Stream(stream) => stream.send(bytes),
         }
     }
 
@@ -214,21 +251,15 @@ impl Agent {
 
     /// What has arrived next; none if that is no message, or not a whole one yet.
     fn next_arrival(&mut self, timeout: Duration) -> Option<Message> {
-        let mut buffer = vec![0; 65_536];
-        let timeout = Some(timeout.max(Duration::from_millis(1)));
+        let timeout = timeout.max(Duration::from_millis(1));
         match &mut self.link {
             Link::Udp(socket) => {
-                socket.set_read_timeout(timeout).ok()?;
+                let mut buffer = vec![0; 65_536];
+                socket.set_read_timeout(Some(timeout)).ok()?;
                 let length = socket.recv(&mut buffer).ok()?;
                 Message::parse(buffer.get(..length)?)
             }
-            Link::Tcp { stream, unread } => take_message(unread).or_else(|| {
-                stream.set_read_timeout(timeout).ok()?;
-                let length = stream.read(&mut buffer).ok()?;
-                assert!(length > 0, "the server has closed the connection");
-                unread.extend_from_slice(buffer.get(..length)?);
-                take_message(unread)
-            }),
+            Link::Stream(stream) => stream.next_arrival(timeout),
         }
     }
 
@@ -324,7 +355,7 @@ impl Agent {
 
     /// Answers a request that arrived here.
     pub fn reply(&self, request: &Message, status: u16) {
-        let contact = format!("<sip:caller@{}>", self.local);
+        let contact = format!("<{}>", self.uri());
         self.send(&request.reply(status, "agent").with("Contact", contact));
     }
 

@@ -1,8 +1,7 @@
 //! Media gateways: any number of addresses, one thread, one policy.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -11,6 +10,8 @@ use std::time::Duration;
 use super::agent::token;
 use super::message::Message;
 use super::net;
+use super::over::Over;
+use super::sip_sockets::{Peer, SipSockets, await_any};
 use super::wait::until;
 
 /// A request that arrived at a gateway.
@@ -30,14 +31,16 @@ pub type Policy = dyn Fn(usize, &Message) -> Vec<u16> + Send;
 pub struct Gateways {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
+    over: Over,
     thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
-    sockets: Vec<UdpSocket>,
+    sockets: Vec<Mutex<SipSockets>>,
+    over: Over,
     received: Mutex<Vec<Received>>,
     /// The last INVITE of each call that has no final answer yet, and where it came from.
-    open: Mutex<HashMap<(usize, String), (Message, SocketAddr)>>,
+    open: Mutex<HashMap<(usize, String), (Message, Peer)>>,
     stop: AtomicBool,
 }
 
@@ -61,18 +64,33 @@ impl Gateways {
     }
 
     pub fn start(count: usize, policy: impl Fn(usize, &Message) -> Vec<u16> + Send + 'static) -> Gateways {
-        let bind = |_| net::socket();
-        let sockets: Vec<UdpSocket> = (0..count).map(bind).collect();
-        let addresses = sockets.iter().map(|s| s.local_addr().expect("the address just bound")).collect();
+        let with_tcp = Over::now().is_tcp();
+        let bind = |_| SipSockets::with(net::socket(), with_tcp).expect("a port for TCP as well");
+        Gateways::on((0..count).map(bind).collect(), policy)
+    }
+
+    /// A gateway that starts again where one was before.
+    pub fn again(at: SocketAddr, policy: impl Fn(usize, &Message) -> Vec<u16> + Send + 'static) -> Gateways {
+        let sockets = SipSockets::bind(at, Over::now().is_tcp()).expect("the address is free");
+        Gateways::on(vec![sockets], policy)
+    }
+
+    fn on(
+        sockets: Vec<SipSockets>,
+        policy: impl Fn(usize, &Message) -> Vec<u16> + Send + 'static,
+    ) -> Gateways {
+        let over = Over::now();
+        let addresses = sockets.iter().map(|s| s.local().expect("the address just bound")).collect();
         let shared = Arc::new(Shared {
-            sockets,
+            sockets: sockets.into_iter().map(Mutex::new).collect(),
+            over,
             received: Mutex::default(),
             open: Mutex::default(),
             stop: AtomicBool::new(false),
         });
         let worker = Arc::clone(&shared);
         let thread = std::thread::spawn(move || worker.run(&policy));
-        Gateways { shared, addresses, thread: Some(thread) }
+        Gateways { shared, addresses, over, thread: Some(thread) }
     }
 
     pub fn address(&self, gateway: usize) -> SocketAddr {
@@ -84,14 +102,19 @@ impl Gateways {
     }
 
     pub fn uri(&self, gateway: usize) -> String {
-        format!("sip:{}", self.address(gateway))
+        format!("sip:{}{}", self.address(gateway), self.over.parameter())
+    }
+
+    /// The value of a Via of its own.
+    pub fn via(&self, gateway: usize, branch: &str) -> String {
+        format!("SIP/2.0/{} {};branch=z9hG4bK{branch}", self.over.in_via(), self.address(gateway))
     }
 
     /// Lines of a list file: the gateways in `set` as `duid=gw0`, `gw1`, … with `attrs` behind it.
     pub fn list(&self, set: u32, attrs: &str) -> String {
         let more = if attrs.is_empty() { String::new() } else { format!(";{attrs}") };
-        let line = |(n, address)| format!("{set} sip:{address} 0 0 duid=gw{n}{more}\n");
-        self.addresses.iter().enumerate().map(line).collect()
+        let line = |n| format!("{set} {} 0 0 duid=gw{n}{more}\n", self.uri(n));
+        (0..self.how_many()).map(line).collect()
     }
 
     /// Everything received so far, in order of arrival at this thread.
@@ -144,7 +167,8 @@ impl Gateways {
 
     /// Sends a request of the gateway's own making, such as its BYE.
     pub fn send(&self, gateway: usize, message: &Message, to: SocketAddr) {
-        self.shared.sockets[gateway].send_to(&message.bytes(), to).expect("a datagram");
+        let to = if self.over.is_tcp() { Peer::Tcp(to) } else { Peer::Udp(to) };
+        lock(&self.shared.sockets[gateway]).send_to(to, &message.bytes()).expect("the way there");
     }
 
     /// The BYE of the gateway that answered this call, sent along the route set that its INVITE left.
@@ -161,12 +185,12 @@ impl Gateways {
         let Received { gateway, message: invite } = of_call.expect("an INVITE");
         let header = |name: &str| invite.header(name).unwrap_or_default().to_owned();
         let mut request = Message::request(method, invite.contact().expect("a Contact"))
-            .with("Via", format!("SIP/2.0/UDP {};branch=z9hG4bK{}", self.address(gateway), token()))
+            .with("Via", self.via(gateway, &token()))
             .with("From", format!("{};tag=gw{gateway}", header("To")))
             .with("To", header("From"))
             .with("Call-ID", call_id)
             .with("CSeq", format!("{cseq} {method}"))
-            .with("Contact", format!("<sip:gw@{}>", self.address(gateway)))
+            .with("Contact", format!("<{}>", self.shared.contact(self.address(gateway))))
             .with("Max-Forwards", "70");
         for route in invite.values("Record-Route") {
             request = request.with("Route", route);
@@ -191,28 +215,21 @@ impl Drop for Gateways {
 
 impl Shared {
     fn run(&self, policy: &Policy) {
-        let poll = |s: &UdpSocket| libc::pollfd { fd: s.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        let mut polls: Vec<libc::pollfd> = self.sockets.iter().map(poll).collect();
-        let mut buffer = vec![0; 65_536];
         while !self.stop.load(Ordering::Relaxed) {
-            // SAFETY: the pointer and the count are those of one vector of pollfd, borrowed for the call.
-            let ready = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, 20) };
-            if ready <= 0 {
-                continue;
-            }
-            for (gateway, poll) in polls.iter().enumerate() {
-                if poll.revents & libc::POLLIN == 0 {
-                    continue;
-                }
-                let Ok((length, from)) = self.sockets[gateway].recv_from(&mut buffer) else { continue };
-                if let Some(message) = Message::parse(&buffer[..length]) {
-                    self.serve(gateway, message, from, policy);
+            let handles = |sockets: &Mutex<SipSockets>| lock(sockets).handles().collect::<Vec<_>>();
+            let handles: Vec<_> = self.sockets.iter().flat_map(handles).collect();
+            // Nobody who wants to send waits meanwhile.
+            await_any(handles.into_iter(), Duration::from_millis(20));
+            for (gateway, sockets) in self.sockets.iter().enumerate() {
+                let arrived = lock(sockets).arrived();
+                for one in arrived {
+                    self.serve(gateway, one.message, one.peer, policy);
                 }
             }
         }
     }
 
-    fn serve(&self, gateway: usize, message: Message, from: SocketAddr, policy: &Policy) {
+    fn serve(&self, gateway: usize, message: Message, from: Peer, policy: &Policy) {
         let method = message.method().unwrap_or_default().to_owned();
         lock(&self.received).push(Received { gateway, message: message.clone() });
         if method.is_empty() || method == "ACK" {
@@ -237,15 +254,19 @@ impl Shared {
         }
     }
 
-    fn send_reply(&self, gateway: usize, request: &Message, from: SocketAddr, status: u16) {
+    fn send_reply(&self, gateway: usize, request: &Message, from: Peer, status: u16) {
         if status >= 200 && request.method() == Some("INVITE") {
             lock(&self.open).remove(&(gateway, request.call_id().to_owned()));
         }
-        let socket = &self.sockets[gateway];
-        let Ok(local) = socket.local_addr() else { return };
-        let reply =
-            request.reply(status, &format!("gw{gateway}")).with("Contact", format!("<sip:gw@{local}>"));
-        drop(socket.send_to(&reply.bytes(), from));
+        let mut sockets = lock(&self.sockets[gateway]);
+        let Ok(local) = sockets.local() else { return };
+        let contact = format!("<{}>", self.contact(local));
+        let reply = request.reply(status, &format!("gw{gateway}")).with("Contact", contact);
+        sockets.send(from, &reply.bytes());
+    }
+
+    fn contact(&self, local: SocketAddr) -> String {
+        format!("sip:gw@{local}{}", self.over.parameter())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The server that the module was built for: its program, its tools and its modules. `KAMAILIO=`, `KAMAILIO_SRC=` and
 //! `KAMAILIO_MODULES=` choose it when anything is built.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,6 +49,31 @@ pub fn has_module(name: &str) -> bool {
     let folder = Path::new(folder());
     let file = format!("{name}.so");
     folder.join(&file).is_file() || folder.join(name).join(file).is_file()
+}
+
+/// Whether its folder lacks one of these modules. A test that needs them is skipped then, and a line says so, which the test runner
+/// does not keep to itself.
+pub fn lacks(modules: &[&str]) -> bool {
+    let missing: Vec<_> =
+        modules.iter().filter(|name| !has_module(name)).map(|name| format!("{name}.so")).collect();
+    if !missing.is_empty() {
+        let (thread, missing) = (std::thread::current(), missing.join(", "));
+        let test = thread.name().unwrap_or("a test");
+        let line = format!("{test}: SKIPPED, this server has no {missing}\n");
+        std::io::stderr().write_all(line.as_bytes()).expect("the terminal takes it");
+    }
+    !missing.is_empty()
+}
+
+/// The same of those that a configuration loads.
+#[track_caller]
+pub fn lacks_some_of(config: &Path) -> bool {
+    let text = std::fs::read_to_string(config).expect("the configuration can be read");
+    let named =
+        text.lines().filter_map(|line| line.trim().strip_prefix("loadmodule \"")?.strip_suffix(".so\""));
+    let modules: Vec<_> = named.collect();
+    assert!(modules.contains(&"tm"), "{}: {modules:?}", config.display());
+    lacks(&modules)
 }
 
 /// The letters of a destination that asks to be probed, where nothing is: some servers drop that flag.

@@ -4,7 +4,7 @@
 //! writes SIP, [`agent`] is a caller that a test drives step by step, [`gateway`] answers calls by a policy on
 //! any number of addresses, [`sipp`] runs SIPp where a test wants somebody else's SIP stack. [`probed`] is a gateway
 //! whose answers to OPTIONS a test changes, [`blackhole`] takes no connection, [`dns`] answers for names.
-//! [`transports`] asks by other ways than [`rpc`].
+//! [`transports`] asks by other ways than [`rpc`]. [`counting`], [`over`] and [`language`] say in which way a test of call load runs.
 //!
 //! Nothing has a fixed port: each server, agent and gateway has a loopback address of its own ([`net`]) and a
 //! port from the kernel. Nothing sleeps until something is "surely" ready: [`wait`] asks until it is.
@@ -19,11 +19,14 @@ pub mod child;
 pub mod counting;
 pub mod database;
 pub mod dns;
+pub mod flow;
 pub mod gateway;
 pub mod host;
+pub mod language;
 pub mod malformed;
 pub mod message;
 pub mod net;
+pub mod over;
 pub mod probed;
 pub mod probes;
 pub mod resolver;
@@ -33,6 +36,7 @@ pub mod server_config;
 pub mod sip_sockets;
 pub mod sipp;
 pub mod stalls;
+pub mod stream;
 pub mod transports;
 pub mod wait;
 
@@ -43,6 +47,7 @@ pub use dns::{Dns, TYPE, Trouble};
 pub use gateway::{Gateways, Received};
 pub use malformed::Malformed;
 pub use message::Message;
+pub use over::Over;
 pub use probed::Probed;
 pub use probes::{Probe, distinct};
 pub use rpc::{Destination, Rpc, RpcError};

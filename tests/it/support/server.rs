@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::agent::Agent;
 use super::child::ChildGuard;
 use super::host::kamailio;
+use super::over::Over;
 use super::resolver;
 use super::rpc::{Destination, Rpc, RpcError};
 use super::server_config::{Builder, Config};
@@ -30,6 +31,7 @@ const NO_ALARM: &[&str] = &["receive_fd(): EOF", "tcp_timer_check_connections():
 pub struct Kamailio {
     child: ChildGuard,
     address: SocketAddr,
+    over: Over,
     rpc: Rpc,
     run_dir: TempDir,
 }
@@ -57,7 +59,7 @@ impl Kamailio {
         }
         let child = ChildGuard::spawn(&mut command).unwrap_or_else(|e| panic!("{needs}: {e}"));
         let rpc = Rpc::new(dir, config.rpc_udp);
-        let mut server = Kamailio { child, address: config.address, rpc, run_dir };
+        let mut server = Kamailio { child, address: config.address, over: Over::now(), rpc, run_dir };
         server.wait_ready();
         server
     }
@@ -114,9 +116,12 @@ impl Kamailio {
         std::fs::write(self.list_file(), list).expect("the list file can be written");
     }
 
-    /// An agent on an address of its own that sends to this server.
+    /// An agent on an address of its own that sends to this server, or on a connection of its own where the test goes over TCP.
     pub fn agent(&self) -> Agent {
-        Agent::bind(self.address)
+        match self.over {
+            Over::Udp => Agent::bind(self.address),
+            _ => Agent::connect(self.address),
+        }
     }
 
     /// An agent on a connection of its own to this server.

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::dns::Dns;
 use super::host::{self, kamailio};
 use super::net;
+use super::over::Over;
 use super::resolver::{QUICK_DNS, write_resolv_conf};
 use super::server::Kamailio;
 
@@ -73,7 +74,7 @@ impl Default for Builder {
             debug: 2,
             stock: false,
             module: None,
-            tcp: false,
+            tcp: Over::now().is_tcp(),
             tm: Tm::Before,
             rpc_udp: None,
             resolver: None,
@@ -88,7 +89,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Workers of the one UDP socket.
+    /// Workers of the one UDP socket, and of TCP where the test goes over that.
     pub fn workers(mut self, workers: u32) -> Builder {
         self.workers = workers;
         self
@@ -296,7 +297,16 @@ impl Builder {
 
     fn text(&self, dir: &Path, address: SocketAddr, dispatcher: &str, stock: bool) -> String {
         let dir = dir.display();
-        let tcp = if self.tcp { format!("listen=tcp:{address}") } else { "disable_tcp=yes".into() };
+        let tcp = match (self.tcp, Over::now()) {
+            (false, _) => "disable_tcp=yes".into(),
+            // Room for the longest message that a datagram could carry.
+            (true, Over::Tcp) => format!(
+                "listen=tcp:{address}\ntcp_children={}\ntcp_rd_buf_size=131072\ntcp_conn_wq_max=4194304\n\
+                 tcp_max_connections=4096",
+                self.workers
+            ),
+            (true, _) => format!("listen=tcp:{address}"),
+        };
         let rpc = self.rpc_udp.map_or_else(|| format!("{dir}/rpc"), |address| format!("udp:{address}"));
         let quick = self.resolver.map_or("", |_| QUICK_DNS);
         let limit = if cfg!(message_limit) { "msg_recv_max_size=65535\n" } else { "" };

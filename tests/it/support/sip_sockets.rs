@@ -49,8 +49,13 @@ impl SipSockets {
     /// Port 0 is one that the kernel chooses, the same for both.
     pub fn bind(address: SocketAddr, tcp: bool) -> io::Result<SipSockets> {
         let udp = UdpSocket::bind(address)?;
-        udp.set_nonblocking(true)?;
         enlarge(&udp);
+        SipSockets::with(udp, tcp)
+    }
+
+    /// On this socket, and TCP at its port.
+    pub fn with(udp: UdpSocket, tcp: bool) -> io::Result<SipSockets> {
+        udp.set_nonblocking(true)?;
         let listener = match tcp {
             true => Some(TcpListener::bind(udp.local_addr()?)?),
             false => None,
@@ -67,9 +72,19 @@ impl SipSockets {
 
     /// Everything that has arrived; waits for the first no longer than `wait`.
     pub fn receive(&mut self, wait: Duration) -> Vec<Arrived> {
+        await_any(self.handles(), wait);
+        self.arrived()
+    }
+
+    /// What can be waited on.
+    pub fn handles(&self) -> impl Iterator<Item = RawFd> {
         let connections = self.connections.iter().map(|c| c.stream.as_raw_fd());
         let listener = self.listener.iter().map(AsRawFd::as_raw_fd);
-        await_any([self.udp.as_raw_fd()].into_iter().chain(listener).chain(connections), wait);
+        [self.udp.as_raw_fd()].into_iter().chain(listener).chain(connections)
+    }
+
+    /// Everything that has arrived; waits for nothing.
+    pub fn arrived(&mut self) -> Vec<Arrived> {
         let mut arrived = Vec::new();
         while let Ok((length, from)) = self.udp.recv_from(&mut self.buffer) {
             let at = Instant::now();
@@ -89,6 +104,23 @@ impl SipSockets {
         }
         self.connections.retain(|connection| connection.open);
         arrived
+    }
+
+    /// Sends where a server listens: on a connection that it has made, or on a new one, if `to` is of TCP.
+    pub fn send_to(&mut self, to: Peer, bytes: &[u8]) -> io::Result<()> {
+        let Peer::Tcp(to) = to else { return self.udp.send_to(bytes, to.address()).map(drop) };
+        let open = self.connections.iter().find(|c| c.peer == to || c.peer.ip() == to.ip());
+        let peer = match open {
+            Some(connection) => connection.peer,
+            None => {
+                let stream = TcpStream::connect(to)?;
+                stream.set_nonblocking(true)?;
+                self.connections.push(Connection { stream, peer: to, unread: Vec::new(), open: true });
+                to
+            }
+        };
+        self.send(Peer::Tcp(peer), bytes);
+        Ok(())
     }
 
     /// A peer that has gone gets nothing.
@@ -132,7 +164,8 @@ pub(super) fn take_message(unread: &mut Vec<u8>) -> Option<Message> {
     Message::parse(&whole)
 }
 
-fn await_any(sockets: impl Iterator<Item = RawFd>, wait: Duration) {
+/// Waits until something can be read from one of these, no longer than `wait`.
+pub fn await_any(sockets: impl Iterator<Item = RawFd>, wait: Duration) {
     let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     let mut polls: Vec<libc::pollfd> = sockets.map(poll).collect();
     let wait = wait.as_millis().clamp(1, 1000) as libc::c_int;

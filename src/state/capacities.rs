@@ -1,0 +1,273 @@
+//! Capacities that destinations share (`capacity=NAME;capacity_max=N`): how many calls those of one name have together, in whatever
+//! sets, and how many they may have.
+//!
+//! Model: a capacity has a number, from 1 on. A record says which one its destination shares, and what the destination has counts there.
+//! A capacity that is full is told to the boards that have lines in it: there its lines are out of the way of choices, all at once, until
+//! it has room again. A call that counts already counts even beyond the limit.
+//!
+//! All capacities are behind one lock. Who changes a load that counts in one takes that lock first and the board then, and may
+//! lock other boards meanwhile, one at a time: nobody else holds two. Who changes no such load needs none of it.
+//!
+//! A number is free for another name when no line and no record has it.
+
+use super::record::Record;
+use crate::shm::segments::Segments;
+use crate::shm::slice::Slice;
+use crate::shm::text::Text;
+use crate::shm::{Alloc, OutOfMemory, Shared};
+
+/// Capacities that are allocated at a time.
+const CHUNK: usize = 16;
+
+/// All capacities.
+pub struct Capacities<A: Alloc> {
+    all: Segments<Capacity<A>, A, CHUNK>,
+    /// How many have a name.
+    used: usize,
+    /// No number below this one is free.
+    room: u32,
+    alloc: A,
+}
+
+// SAFETY: shared parts and a number.
+unsafe impl<A: Alloc> Shared for Capacities<A> {}
+
+/// One of them; without a name a free number.
+struct Capacity<A: Alloc> {
+    name: Option<Text<A>>,
+    /// Calls of all records that share it.
+    calls: u32,
+    /// The most that they may be; 0 is no limit.
+    limit: u32,
+    /// Records that share it. Those of destinations that are gone do so until their calls have ended.
+    records: u32,
+    /// Lines of the sets that serve, or are being built.
+    lines: u32,
+    /// A record of each board that has lines in it.
+    boards: Option<Slice<u32, A>>,
+}
+
+// SAFETY: shared parts and numbers.
+unsafe impl<A: Alloc> Shared for Capacity<A> {}
+
+impl<A: Alloc> Default for Capacity<A> {
+    fn default() -> Self {
+        Self { name: None, calls: 0, limit: 0, records: 0, lines: 0, boards: None }
+    }
+}
+
+impl<A: Alloc> Capacity<A> {
+    fn is_full(&self) -> bool {
+        self.limit != 0 && self.calls >= self.limit
+    }
+}
+
+/// What there is to know of a capacity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its number.
+    pub number: u32,
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Calls of all that share it.
+    pub calls: u32,
+    /// The most that they may be; 0 is no limit.
+    pub limit: u32,
+}
+
+/// What the lines of the next generation say of a capacity.
+pub struct Plan<A: Alloc> {
+    /// Its number.
+    pub number: u32,
+    /// Lines that share it.
+    pub lines: u32,
+    /// The least limit that one of them says; 0 where none says one.
+    pub limit: u32,
+    /// A record of each board that has such lines.
+    pub boards: Slice<u32, A>,
+}
+
+impl<A: Alloc> Capacities<A> {
+    /// None.
+    pub fn new_in(alloc: A) -> Self {
+        Self { all: Segments::new_in(alloc), used: 0, room: 1, alloc }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    fn get(&self, number: u32) -> Option<&Capacity<A>> {
+        self.all.get(number.checked_sub(1)? as usize)
+    }
+
+    fn get_mut(&mut self, number: u32) -> Option<&mut Capacity<A>> {
+        self.all.get_mut(number.checked_sub(1)? as usize)
+    }
+
+    /// All that have a name, in the order of their numbers.
+    pub fn each(&self) -> impl Iterator<Item = Seen> + '_ {
+        let numbers = 1..=self.all.len() as u32;
+        numbers.filter_map(|number| {
+            let one = self.get(number)?;
+            let name = one.name.as_ref()?.to_vec();
+            Some(Seen { number, name, calls: one.calls, limit: one.limit })
+        })
+    }
+
+    /// The one of this number.
+    pub fn seen(&self, number: u32) -> Option<Seen> {
+        let one = self.get(number)?;
+        Some(Seen { number, name: one.name.as_ref()?.to_vec(), calls: one.calls, limit: one.limit })
+    }
+
+    /// Gives a name its number. It has one line at least until the next [`Capacities::adopt`].
+    pub fn name(&mut self, name: &[u8]) -> Result<u32, OutOfMemory> {
+        let text = Text::try_copy_in(name, self.alloc)?;
+        let is_free = |number: &u32| self.get(*number).is_some_and(|one| one.name.is_none());
+        let number = match (self.room..=self.all.len() as u32).find(is_free) {
+            Some(number) => number,
+            None => self.all.grow()? as u32 + 1,
+        };
+        self.room = number + 1;
+        if let Some(one) = self.get_mut(number) {
+            *one = Capacity { name: Some(text), lines: 1, ..Capacity::default() };
+            self.used += 1;
+        }
+        Ok(number)
+    }
+
+    /// Takes over what the lines that serve from now on say. What neither a line nor a record has is gone.
+    pub fn adopt(&mut self, plans: Vec<Plan<A>>) {
+        for number in 1..=self.all.len() as u32 {
+            self.get_mut(number).into_iter().for_each(|one| one.lines = 0);
+        }
+        for Plan { number, lines, limit, boards } in plans {
+            if let Some(one) = self.get_mut(number) {
+                (one.lines, one.limit, one.boards) = (lines, limit, Some(boards));
+            }
+        }
+        for number in 1..=self.all.len() as u32 {
+            self.drop_if_unused(number);
+        }
+    }
+
+    fn drop_if_unused(&mut self, number: u32) {
+        let Some(one) = self.get_mut(number) else { return };
+        if one.lines == 0 {
+            one.boards = None;
+        }
+        if one.name.is_some() && one.lines == 0 && one.records == 0 {
+            *one = Capacity::default();
+            self.used -= 1;
+            self.room = self.room.min(number);
+        }
+    }
+
+    /// A record of each board that has lines in this one.
+    pub fn boards(&self, number: u32) -> &[u32] {
+        self.get(number).and_then(|one| one.boards.as_ref()).map_or(&[], |boards| boards)
+    }
+
+    /// Whether it has all the calls that it may have.
+    pub fn is_full(&self, number: u32) -> bool {
+        self.get(number).is_some_and(Capacity::is_full)
+    }
+
+    /// Whether it would have, with so many calls less.
+    pub fn is_full_without(&self, number: u32, calls: u32) -> bool {
+        self.get(number).is_some_and(|one| one.limit != 0 && one.calls.saturating_sub(calls) >= one.limit)
+    }
+
+    /// Calls come or go. If that makes it full, or no longer full: which of both.
+    #[must_use]
+    pub fn count(&mut self, number: u32, change: i32) -> Option<bool> {
+        let one = self.get_mut(number)?;
+        let before = one.is_full();
+        one.calls = one.calls.saturating_add_signed(change);
+        (one.is_full() != before).then_some(!before)
+    }
+
+    /// The destination of this record shares this one from now on, and with it all its calls do. The caller holds the lock of
+    /// the record's board. Whether it is full then is for [`Capacities::is_full`].
+    pub fn join(&mut self, record: &Record, number: u32) {
+        let before = record.capacity();
+        if before == number {
+            return;
+        }
+        let calls = record.load.get();
+        if let Some(one) = self.get_mut(before) {
+            (one.calls, one.records) = (one.calls.saturating_sub(calls), one.records.saturating_sub(1));
+        }
+        if let Some(one) = self.get_mut(number) {
+            (one.calls, one.records) = (one.calls.saturating_add(calls), one.records + 1);
+        }
+        record.share(number);
+    }
+
+    /// The record, which has no calls any more, is free for another destination.
+    pub fn leave(&mut self, record: &Record) {
+        let before = record.capacity();
+        self.join(record, 0);
+        self.drop_if_unused(before);
+    }
+
+    /// How many capacities have other calls or records than these, by number.
+    pub fn faults(&self, of: impl Fn(u32) -> (u32, u32)) -> usize {
+        let all = (1..=self.all.len() as u32).filter_map(|number| Some((number, self.get(number)?)));
+        all.filter(|(number, one)| (one.calls, one.records) != of(*number)).count()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::shm::Heap;
+    use crate::shm::counter::Audited;
+
+    #[allow(clippy::unwrap_used)]
+    fn plan(number: u32, limit: u32) -> Plan<Heap> {
+        Plan { number, lines: 1, limit, boards: Slice::try_copy_in(&[7], Heap).unwrap() }
+    }
+
+    #[test]
+    fn a_number_is_free_again_when_no_line_and_no_record_has_it() {
+        let mut all = Capacities::new_in(Heap);
+        assert_eq!((all.name(b"one"), all.name(b"two")), (Ok(1), Ok(2)));
+        let record = Record::default();
+        record.load.take(Audited::NotYet);
+        all.join(&record, 1);
+        all.adopt(vec![plan(1, 5)]);
+        assert_eq!(all.each().map(|one| (one.number, one.calls, one.limit)).collect::<Vec<_>>(), [(1, 1, 5)]);
+        assert_eq!((all.name(b"three"), all.boards(1)), (Ok(2), &[7][..]), "the second was in no line");
+        // Its destination is gone, and its call is not.
+        all.adopt(vec![plan(2, 0)]);
+        assert_eq!((all.each().count(), all.boards(1)), (2, &[][..]));
+        record.load.give(Audited::NotYet);
+        assert_eq!(all.count(1, -1), None);
+        all.leave(&record);
+        assert_eq!((all.name(b"four"), record.capacity()), (Ok(1), 0));
+        all.adopt(Vec::new());
+        assert!(all.is_empty());
+    }
+
+    #[test]
+    fn calls_move_with_the_record_and_each_turn_is_told_once() {
+        let mut all = Capacities::new_in(Heap);
+        let (one, two) = (all.name(b"one").unwrap(), all.name(b"two").unwrap());
+        all.adopt(vec![plan(one, 2), plan(two, 1)]);
+        let record = Record::default();
+        all.join(&record, one);
+        record.load.take(Audited::NotYet);
+        assert_eq!(
+            [1, 1, 1, -1, -1].map(|change| all.count(one, change)),
+            [None, Some(true), None, None, Some(false)]
+        );
+        all.join(&record, two);
+        assert!(all.is_full(two) && !all.is_full(one) && !all.is_full_without(two, 1));
+        assert_eq!(all.faults(|number| if number == two { (1, 1) } else { (0, 0) }), 0);
+        assert_eq!(all.faults(|_| (0, 0)), 1);
+        assert_eq!((all.count(0, 1), all.is_full(0)), (None, false));
+    }
+}

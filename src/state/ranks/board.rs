@@ -1,0 +1,551 @@
+//! The board itself, for who holds its lock.
+
+use super::groups::Groups;
+use super::{Line, Measure, Patch, Record, Registry, Shift};
+use crate::select::{capacity, is_full, relative};
+use crate::shm::counter::Audited;
+use crate::shm::slice::Slice;
+use crate::shm::tournament::{NONE, Tournament, WIDTH};
+use crate::shm::{Alloc, OutOfMemory, Shared};
+use crate::state::Capacities;
+
+/// Bits of a rank that say when its destination was chosen; the load has the rest, which a relative load needs.
+const WHEN: u32 = if cfg!(test) { 10 } else { 33 };
+/// The least number of a choice. Smaller numbers are the order of those that were never chosen.
+const FIRST_CHOICE: u64 = if cfg!(test) { 1 << 9 } else { 1 << 32 };
+/// The last number of a choice; then numbering starts again.
+const LAST_CHOICE: u64 = (1 << WHEN) - 1;
+/// Loads above it count as equal.
+const MOST: u64 = u64::MAX >> WHEN;
+/// The gap between the order numbers of neighbours, so that lines can be inserted between them.
+const GAP: u64 = if cfg!(test) { 4 } else { 1 << 10 };
+/// No line.
+const NO_LINE: u32 = u32::MAX;
+/// Changes of states, and of latencies, that are remembered with the records that they were of.
+pub(super) const RECENT: usize = 32;
+/// In the place of the record of a change: none, or one with several lines.
+pub(super) const NOT_ONE_LINE: u32 = u32::MAX;
+
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) line: Line,
+    /// Its order among the lines that were never chosen: a later line has a higher number.
+    pub(super) order: u32,
+    /// The next line of the same record; of a free place the next free one.
+    pub(super) next: u32,
+    pub(super) takes: Takes,
+}
+
+/// Whether a line takes calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// It does.
+    Calls,
+    /// It would, if it were not drained.
+    NoneWhileDrained,
+    /// It does not.
+    None,
+}
+
+impl Takes {
+    fn of(record: &Record) -> Self {
+        let flags = record.flags();
+        if flags.usable() {
+            Self::Calls
+        } else if flags.kept_out_by_drain() {
+            Self::NoneWhileDrained
+        } else {
+            Self::None
+        }
+    }
+}
+
+/// A place without a line.
+const FREE: Place = Place {
+    line: Line { record: NO_LINE, maxload: 0, weight: 0, capacity: 0 },
+    order: 0,
+    next: NO_LINE,
+    takes: Takes::None,
+};
+
+// SAFETY: numbers.
+unsafe impl Shared for Place {}
+
+/// The capacities, for who holds their lock.
+pub(super) type Sharing<'a, A> = Option<&'a mut Capacities<A>>;
+
+pub(super) struct Board<A: Alloc> {
+    pub(super) best: Tournament<A>,
+    /// By relative load, once that is asked for.
+    pub(super) relative: Option<Tournament<A>>,
+    /// Whether loads are relative to limits, because all lines have one.
+    pub(super) by_limits: bool,
+    pub(super) places: Slice<Place, A>,
+    /// The lines that share capacities, where there are any.
+    pub(super) groups: Option<Groups<A>>,
+    /// The same of the lines that come next.
+    pub(super) next_groups: Option<Groups<A>>,
+    /// Head of the list of free places.
+    pub(super) free: u32,
+    pub(super) len: usize,
+    pub(super) usable: usize,
+    /// Lines that take no calls only because they are drained.
+    pub(super) drained: usize,
+    /// Lines with a limit.
+    pub(super) limited: usize,
+    /// Lines that have a rank: they take calls and have room.
+    pub(super) open: usize,
+    /// The last line of the set.
+    pub(super) last: u32,
+    /// The number of the last choice.
+    pub(super) choices: u64,
+    /// Selections that found all lines full, though some take calls.
+    pub(super) refused: u64,
+    /// The record of the last changes of states; that of the `n`th at `n % RECENT`.
+    pub(super) recent: [u32; RECENT],
+    /// The same for changes of states or latencies.
+    pub(super) recent_latencies: [u32; RECENT],
+    pub(super) alloc: A,
+}
+
+// SAFETY: shared parts and numbers.
+unsafe impl<A: Alloc> Shared for Board<A> {}
+
+impl<A: Alloc> Board<A> {
+    /// Without a line.
+    pub(super) fn try_new_in(alloc: A) -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            best: Tournament::try_with_room_in(0, alloc)?,
+            relative: None,
+            by_limits: true,
+            places: Slice::empty_in(alloc),
+            groups: None,
+            next_groups: None,
+            free: NO_LINE,
+            len: 0,
+            usable: 0,
+            drained: 0,
+            limited: 0,
+            open: 0,
+            last: NO_LINE,
+            choices: 0,
+            refused: 0,
+            recent: [NOT_ONE_LINE; RECENT],
+            recent_latencies: [NOT_ONE_LINE; RECENT],
+            alloc,
+        })
+    }
+
+    /// From now on relative loads are compared, too.
+    pub(super) fn compare_by_size(&mut self, registry: &Registry<A>) -> Result<(), OutOfMemory> {
+        if self.relative.is_none() {
+            let relative = Tournament::try_with_room_in(self.places.len(), self.alloc)?;
+            self.relative = Some(relative);
+            self.rerank_relative(registry);
+        }
+        Ok(())
+    }
+
+    /// Whether it has far more room than so many lines need, as after a reload with fewer.
+    fn is_wide(&self, len: usize) -> bool {
+        self.places.len() > 64 && len < self.places.len() / 4
+    }
+
+    pub(super) fn reserve(&mut self, len: usize) -> Result<(), OutOfMemory> {
+        let wanted = len.next_multiple_of(WIDTH);
+        if wanted <= self.places.len() {
+            return Ok(());
+        }
+        let wider = |tree: &Tournament<A>| {
+            let mut wider = Tournament::try_with_room_in(wanted, self.alloc)?;
+            wider.fill((0..wanted.min(tree.room())).map(|at| tree.get(at)));
+            Ok(wider)
+        };
+        let (best, relative) = (wider(&self.best)?, self.relative.as_ref().map(wider).transpose()?);
+        let old = self.places.len();
+        let place = |at: usize| match self.places.get(at) {
+            Some(place) => *place,
+            None => Place { next: if at + 1 < wanted { at as u32 + 1 } else { NO_LINE }, ..FREE },
+        };
+        let places = Slice::try_from_fn_in(wanted, place, self.alloc)?;
+        (self.best, self.relative, self.places) = (best, relative, places);
+        // The new places come before those that were free.
+        let free = core::mem::replace(&mut self.free, old as u32);
+        if let Some(last) = self.places.last_mut() {
+            last.next = free;
+        }
+        Ok(())
+    }
+
+    fn rank(place: &Place, record: &Record) -> u64 {
+        Self::rank_by(Measure::Calls, true, place, record)
+    }
+
+    fn rank_by(measure: Measure, by_limits: bool, place: &Place, record: &Record) -> u64 {
+        let Line { maxload, weight, .. } = place.line;
+        let load = record.load.get();
+        if !record.flags().usable() || is_full(load, maxload) {
+            return NONE;
+        }
+        let load = match measure {
+            Measure::Calls => load,
+            Measure::Relative => relative(load, capacity(by_limits, maxload, weight)),
+        };
+        let when = match record.last_chosen() {
+            0 => u64::from(place.order),
+            choice => FIRST_CHOICE + choice,
+        };
+        u64::from(load).min(MOST - 1) << WHEN | when.min(LAST_CHOICE)
+    }
+
+    /// Gives the line at this place its rank.
+    pub(super) fn rerank(&mut self, at: u32, record: &Record) {
+        let Some(place) = self.places.get_mut(at as usize) else { return };
+        let takes = Takes::of(record);
+        let before = core::mem::replace(&mut place.takes, takes);
+        let place = *place;
+        if takes != before {
+            self.count_takes(before, takes);
+            record.takes_calls(takes == Takes::Calls, self.refused);
+        }
+        self.set_rank(at as usize, Self::rank(&place, record));
+        if self.relative.is_some() {
+            self.set_relative(at as usize, &place, record);
+        }
+    }
+
+    /// A line that took calls like this takes them like that now.
+    fn count_takes(&mut self, before: Takes, now: Takes) {
+        let shift = |count: usize, takes: Takes| {
+            (count + usize::from(now == takes)).saturating_sub(usize::from(before == takes))
+        };
+        self.usable = shift(self.usable, Takes::Calls);
+        self.drained = shift(self.drained, Takes::NoneWhileDrained);
+    }
+
+    #[cold]
+    fn set_relative(&mut self, at: usize, place: &Place, record: &Record) {
+        let rank = Self::rank_by(Measure::Relative, self.by_limits, place, record);
+        self.set_relative_rank(at, rank);
+    }
+
+    /// Gives all lines their relative ranks.
+    fn rerank_relative(&mut self, registry: &Registry<A>) {
+        let Some(mut tree) = self.relative.take() else { return };
+        let rank = |place: &Place| match registry.record(place.line.record) {
+            Some(record) => Self::rank_by(Measure::Relative, self.by_limits, place, record),
+            None => NONE,
+        };
+        let ranks = self.places.iter().map(rank).collect();
+        let ranks = self.seated(Measure::Relative, ranks);
+        tree.fill(ranks.into_iter());
+        self.relative = Some(tree);
+    }
+
+    /// Takes the rank from the line at this place.
+    pub(super) fn close(&mut self, at: usize) {
+        self.set_rank(at, NONE);
+        if self.relative.is_some() {
+            self.set_relative_rank(at, NONE);
+        }
+    }
+
+    /// Whether the line at this place takes calls.
+    pub(super) fn is_usable(&self, at: u32) -> bool {
+        self.places.get(at as usize).is_some_and(|place| place.takes == Takes::Calls)
+    }
+
+    fn set_rank(&mut self, at: usize, rank: u64) {
+        if self.groups.is_some() && self.set_in_group(at, rank) {
+            return;
+        }
+        self.open = self.open + usize::from(rank != NONE) - usize::from(self.best.get(at) != NONE);
+        self.best.set(at, rank);
+    }
+
+    pub(super) fn shift(&mut self, record: &Record, shift: Shift, audited: Audited) {
+        record.shift(shift, audited);
+        if shift.load != 0 {
+            self.refresh(record);
+        }
+    }
+
+    /// Remembers whose state the change with this number is of.
+    pub(super) fn remember(&mut self, record: &Record, change: u64) {
+        let number = self.remembered_as(record);
+        let place = self.recent.get_mut((change % RECENT as u64) as usize);
+        place.into_iter().for_each(|place| *place = number);
+    }
+
+    /// The same for a change of a state or latency.
+    pub(super) fn remember_latency(&mut self, record: &Record, change: u64) {
+        let number = self.remembered_as(record);
+        let place = self.recent_latencies.get_mut((change % RECENT as u64) as usize);
+        place.into_iter().for_each(|place| *place = number);
+    }
+
+    fn remembered_as(&self, record: &Record) -> u32 {
+        let only = self.places.get(record.first_line() as usize).filter(|place| place.next == NO_LINE);
+        only.map_or(NOT_ONE_LINE, |place| place.line.record)
+    }
+
+    pub(super) fn refresh(&mut self, record: &Record) {
+        let mut at = record.first_line();
+        while let Some(place) = self.places.get(at as usize) {
+            let next = place.next;
+            self.rerank(at, record);
+            at = next;
+        }
+    }
+
+    fn add(&mut self, registry: &Registry<A>, line: Line, order: u32, sharing: Sharing<'_, A>) {
+        let at = self.free;
+        if let Some(record) = self.link(registry, line, order, sharing) {
+            self.rerank(at, record);
+        }
+    }
+
+    /// Puts a line on the first free place; it has no rank yet. The first line of a record says which capacity it shares.
+    fn link<'r>(
+        &mut self,
+        registry: &'r Registry<A>,
+        line: Line,
+        order: u32,
+        sharing: Sharing<'_, A>,
+    ) -> Option<&'r Record> {
+        let record = registry.record(line.record)?;
+        if let Some(capacities) = sharing.filter(|_| record.first_line() == NO_LINE) {
+            capacities.join(record, line.capacity);
+        }
+        let at = self.free;
+        let place = self.places.get_mut(at as usize)?;
+        self.free = place.next;
+        *place = Place { line, order, next: record.first_line(), takes: Takes::None };
+        record.set_first_line(at);
+        self.len += 1;
+        self.limited += usize::from(line.maxload > 0);
+        Some(record)
+    }
+
+    /// Notes that the record has no line here any more.
+    fn forget(&self, record: &Record) {
+        record.set_first_line(NO_LINE);
+        record.takes_calls(false, self.refused);
+    }
+
+    /// Frees a place that no list leads to any more.
+    fn discard(&mut self, at: u32) {
+        let Some(place) = self.places.get_mut(at as usize) else { return };
+        self.limited -= usize::from(place.line.maxload > 0);
+        let gone = core::mem::replace(place, Place { next: self.free, ..FREE });
+        self.count_takes(gone.takes, Takes::None);
+        self.free = at;
+        self.len -= 1;
+        self.close(at as usize);
+    }
+
+    pub(super) fn rebuild(&mut self, registry: &Registry<A>, lines: &[Line], mut sharing: Sharing<'_, A>) {
+        self.groups = self.next_groups.take().filter(|_| !lines.is_empty());
+        for place in self.places.iter().filter(|place| place.line.record != NO_LINE) {
+            registry.record(place.line.record).into_iter().for_each(|record| self.forget(record));
+        }
+        if self.is_wide(lines.len()) {
+            let wanted = lines.len().next_multiple_of(WIDTH);
+            let tree = || Tournament::try_with_room_in(wanted, self.alloc);
+            let relative = self.relative.as_ref().map(|_| tree()).transpose();
+            let places = Slice::try_from_fn_in(wanted, |_| FREE, self.alloc);
+            // Without memory for less it keeps what it has.
+            if let (Ok(best), Ok(relative), Ok(places)) = (tree(), relative, places) {
+                (self.best, self.relative, self.places) = (best, relative, places);
+            }
+        }
+        let len = self.places.len();
+        for (next, place) in (1..).zip(self.places.iter_mut()) {
+            *place = Place { next: if next < len { next as u32 } else { NO_LINE }, ..FREE };
+        }
+        (self.free, self.len, self.limited) = (if len > 0 { 0 } else { NO_LINE }, 0, 0);
+        (self.usable, self.drained) = (0, 0);
+        let gap = ((FIRST_CHOICE - 1) / (lines.len() as u64 + 1)).min(GAP);
+        let mut ranks = Vec::with_capacity(lines.len());
+        for (at, line) in (1..).zip(lines) {
+            let place = self.free;
+            let Some(record) = self.link(registry, *line, (at * gap) as u32, sharing.as_deref_mut()) else {
+                continue;
+            };
+            if let Some(place) = self.places.get_mut(place as usize) {
+                let takes = Takes::of(record);
+                place.takes = takes;
+                ranks.push(Self::rank(place, record));
+                record.takes_calls(takes == Takes::Calls, self.refused);
+                self.count_takes(Takes::None, takes);
+            }
+        }
+        self.last = (self.len as u32).wrapping_sub(1); // none is NO_LINE
+        let ranks = self.seated(Measure::Calls, ranks);
+        self.open = ranks.iter().filter(|rank| **rank != NONE).count();
+        self.open += self.groups.as_ref().map_or(0, Groups::open);
+        self.best.fill(ranks.into_iter());
+        self.by_limits = self.limited == self.len;
+        self.rerank_relative(registry);
+    }
+
+    /// The place of a line like this one, if it is the only one of its record.
+    fn only(&self, registry: &Registry<A>, line: Line) -> Option<u32> {
+        let at = registry.record(line.record)?.first_line();
+        let place = self.places.get(at as usize)?;
+        (place.next == NO_LINE && place.line == line).then_some(at)
+    }
+
+    fn order(&self, at: u32) -> u64 {
+        self.places.get(at as usize).map_or(0, |place| place.order.into())
+    }
+
+    pub(super) fn patch(
+        &mut self,
+        registry: &Registry<A>,
+        patch: &Patch<'_>,
+        mut sharing: Sharing<'_, A>,
+    ) -> bool {
+        if self.groups.is_some() || self.next_groups.is_some() {
+            return false;
+        }
+        let around = |line: Option<Line>| match line {
+            Some(line) => self.only(registry, line).map(Some),
+            None => Some(None),
+        };
+        let (Some(before), Some(after)) = (around(patch.before), around(patch.after)) else { return false };
+        let len = (self.len + patch.new.len()).saturating_sub(patch.out.len());
+        if patch.out.len() + patch.new.len() > self.len.max(64) || self.is_wide(len) {
+            return false;
+        }
+        let low = before.map_or(0, |at| self.order(at));
+        let count = patch.new.len() as u64;
+        let high = after.map_or(low + (count + 1) * GAP, |at| self.order(at));
+        let step = high.saturating_sub(low) / (count + 1);
+        if step == 0 || high >= FIRST_CHOICE {
+            return false;
+        }
+        for line in patch.out {
+            let Some(at) = self.only(registry, *line) else { return false };
+            registry.record(line.record).into_iter().for_each(|record| self.forget(record));
+            self.discard(at);
+        }
+        let mut last = before.unwrap_or(NO_LINE);
+        for (at, line) in (1..).zip(patch.new) {
+            last = self.free;
+            self.add(registry, *line, (low + at * step) as u32, sharing.as_deref_mut());
+        }
+        if after.is_none() {
+            self.last = last;
+        }
+        let by_limits = self.limited == self.len;
+        if core::mem::replace(&mut self.by_limits, by_limits) != by_limits {
+            self.rerank_relative(registry);
+        }
+        true
+    }
+
+    /// Says that the destination was chosen now.
+    pub(super) fn chosen(&mut self, registry: &Registry<A>, record: &Record) {
+        if FIRST_CHOICE + self.choices + 1 >= LAST_CHOICE {
+            self.count_anew(registry);
+        }
+        self.choices += 1;
+        record.chosen(self.choices);
+    }
+
+    /// Numbers the remembered choices again from the start, in the same order.
+    fn count_anew(&mut self, registry: &Registry<A>) {
+        let mut records: Vec<_> =
+            (0..self.places.len()).filter_map(|at| self.record_at(registry, at)).collect();
+        records.retain(|record| record.last_chosen() > 0);
+        records.sort_by_key(|record| record.last_chosen());
+        // Lines of one record.
+        records.dedup_by(|one, other| core::ptr::eq(*one, *other));
+        self.choices = 0;
+        for record in records {
+            self.choices += 1;
+            record.chosen(self.choices);
+            self.refresh(record);
+        }
+    }
+
+    /// The record of the line at this place, if one is there.
+    fn record_at<'r>(&self, registry: &'r Registry<A>, at: usize) -> Option<&'r Record> {
+        registry.record(self.places.get(at)?.line.record)
+    }
+
+    pub(super) fn rerank_at(&mut self, registry: &Registry<A>, at: u32) {
+        let record = self.record_at(registry, at as usize);
+        record.into_iter().for_each(|record| self.rerank(at, record));
+    }
+
+    pub(super) fn take_least<T>(
+        &mut self,
+        registry: &Registry<A>,
+        measure: Measure,
+        audited: Audited,
+        find: impl Fn(Line, &Record) -> Option<T>,
+        unknown: &mut Vec<u32>,
+        is_full: impl Fn(u32) -> bool,
+    ) -> Option<(T, u32)> {
+        loop {
+            let (at, rank) = self.least(measure)?;
+            let place = *self.places.get(at)?;
+            let record = registry.record(place.line.record)?;
+            let seen = record.load.get();
+            // Not so unless this module has a fault: the limit holds even then.
+            if Self::rank_by(measure, self.by_limits, &place, record) != rank {
+                self.rerank(at as u32, record);
+                continue;
+            }
+            let capacity = record.capacity();
+            if capacity != 0 && is_full(capacity) {
+                self.turn(capacity, true);
+                continue;
+            }
+            let Some(found) = find(place.line, record) else {
+                self.close(at);
+                unknown.push(at as u32);
+                continue;
+            };
+            if record.take_if(seen, audited) {
+                self.chosen(registry, record);
+                self.refresh(record);
+                return Some((found, capacity));
+            }
+        }
+    }
+
+    pub(super) fn faults(&self, registry: &Registry<A>, is_full: impl Fn(u32) -> bool) -> usize {
+        let wrong = |tree: &Tournament<A>, measure: Measure, at: usize| {
+            let place = self.places.get(at).zip(self.record_at(registry, at));
+            let rank = place.map(|(place, record)| Self::rank_by(measure, self.by_limits, place, record));
+            let groups = self.groups.as_ref().filter(|groups| groups.has(at));
+            let shared = groups.map_or(0, |groups| groups.capacity(at));
+            let has = groups.map_or_else(|| tree.get(at), |groups| groups.get(measure, at));
+            has != rank.unwrap_or(NONE) || place.is_some_and(|(_, record)| record.capacity() != shared)
+        };
+        let trees = [(Some(&self.best), Measure::Calls), (self.relative.as_ref(), Measure::Relative)];
+        let trees = trees.into_iter().filter_map(|(tree, measure)| Some((tree?, measure)));
+        let faults = trees.map(|(tree, measure)| {
+            let wrong = (0..self.places.len()).filter(|at| wrong(tree, measure, *at)).count();
+            wrong + usize::from(!tree.is_sound())
+        });
+        let wrong: usize = faults.sum();
+        let takes = |takes: Takes| self.places.iter().filter(|place| place.takes == takes).count();
+        let is_wrong = |at: &usize| {
+            let place = self.places.get(*at).zip(self.record_at(registry, *at));
+            place.is_some_and(|(place, record)| place.takes != Takes::of(record))
+        };
+        let wrong_takes = (0..self.places.len()).filter(is_wrong).count();
+        let (usable, drained) = (takes(Takes::Calls), takes(Takes::NoneWhileDrained));
+        let open = (0..self.places.len()).filter(|at| self.is_open(*at)).count();
+        let limited = self.places.iter().filter(|place| place.line.maxload > 0).count();
+        let by_limits = limited == self.len;
+        let counts = (usable, drained, open, limited, by_limits)
+            != (self.usable, self.drained, self.open, self.limited, self.by_limits);
+        let groups = self.groups.as_ref().map_or(0, |groups| groups.faults(is_full));
+        wrong + wrong_takes + groups + usize::from(counts)
+    }
+}

@@ -231,23 +231,22 @@ impl Shared {
 
     fn serve(&self, gateway: usize, message: Message, from: Peer, policy: &Policy) {
         let method = message.method().unwrap_or_default().to_owned();
+        let key = (gateway, message.call_id().to_owned());
+        // First: a test that knows of the INVITE may answer it.
+        if method == "INVITE" {
+            lock(&self.open).insert(key.clone(), (message.clone(), from));
+        }
         lock(&self.received).push(Received { gateway, message: message.clone() });
         if method.is_empty() || method == "ACK" {
             return;
         }
         let statuses = policy(gateway, &message);
-        let key = (gateway, message.call_id().to_owned());
-        let mut subject = Some((message.clone(), from));
-        match method.as_str() {
-            "INVITE" => {
-                lock(&self.open).insert(key, (message, from));
-            }
-            "CANCEL" => {
-                self.send_reply(gateway, &message, from, 200);
-                subject = lock(&self.open).get(&key).cloned();
-            }
-            _ => {}
-        }
+        let subject = if method == "CANCEL" {
+            self.send_reply(gateway, &message, from, 200);
+            lock(&self.open).get(&key).cloned()
+        } else {
+            Some((message, from))
+        };
         let Some((subject, from)) = subject else { return };
         for status in statuses {
             self.send_reply(gateway, &subject, from, status);

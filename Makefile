@@ -94,10 +94,10 @@ fuzz: headers ## each fuzz target for FUZZ_SECONDS (600); what it finds stays in
 	done
 
 it: build servers ## tests on a real Kamailio
-	$(CARGO) test --release --locked --test it -- --skip ::long_ --test-threads=6 # most of them wait for a gateway or a timer
+	CARGO=$(CARGO) tests/it.sh --skip ::long_
 
 it-long: build servers ## the tests of call load in the ways that `make it` leaves out: one worker, over TCP, Lua, Python, counted twice
-	$(CARGO) test --release --locked --test it -- ::long_ --test-threads=6
+	CARGO=$(CARGO) tests/it.sh ::long_
 
 STORM_SECONDS ?= 60
 

@@ -185,7 +185,10 @@ pub fn place<A: Alloc>(
             return Err(error.into());
         }
     }
-    settle_all(root, &before, &after, (Some(record), &left), board, shard.audited);
+    // All that a call does which counted nowhere, the choice has done.
+    if !before.is_empty() {
+        settle_all(root, &before, &after, (Some(record), &left), board, shard.audited);
+    }
     root.counters.placed.bump(&key);
     Ok(Placed { at, new: true, own: true })
 }

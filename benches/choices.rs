@@ -38,7 +38,7 @@ pub const GROUP: Group = Group {
 };
 
 pub const SIZES: [u32; 5] = [3, 30, 300, 3_000, 30_000];
-pub const ALGORITHMS: [u32; 11] = [0, 4, 8, 9, 10, 11, 13, 14, 15, 64, 100];
+pub const ALGORITHMS: [u32; 12] = [0, 4, 8, 9, 10, 11, 13, 14, 15, 64, 100, 101];
 const TURNS: usize = 60;
 /// How long a worker selects in a turn.
 const TURN: Duration = Duration::from_millis(1);

@@ -3,7 +3,6 @@
 use super::rpc::{self, NO_GROUP, with_module};
 use crate::host::rpc::Rpc;
 use crate::host::{clock, process};
-use crate::select::hash;
 use crate::service::routing::explain::{self, NoAnswer, Question};
 
 /// `dispatcher.explain set algorithm [text]`: the text is the one that the algorithm hashes (for a URI, as
@@ -15,7 +14,7 @@ pub fn explain(rpc: &Rpc) {
         let set = sets.as_ref().and_then(|sets| sets.set(id)).ok_or(NO_GROUP)?;
         let question = Question {
             algorithm,
-            hash: text.map(|text| hash::stock(text, &[])),
+            text,
             spare_last: module.conf.use_default,
             random: &process::random_number,
             now_ms: clock::wall_millis(),

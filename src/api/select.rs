@@ -298,22 +298,23 @@ fn apply(
     Ok(written)
 }
 
-/// The hash of a text of the message, as the stock module makes it.
+/// The hash of a text of the message.
 fn hashed(module: &Module, msg: &Message, text: HashedText) -> Option<u32> {
     let uri = |which| {
         let (user, host) = msg.uri_key(which, module.conf.user_only)?;
         Some(hash::stock(user, host))
     };
     match text {
-        HashedText::CallId => msg.call_id().map(|call_id| hash::stock(call_id, &[])),
         HashedText::FromUri => uri(UriOf::From),
         HashedText::ToUri => uri(UriOf::To),
         HashedText::RequestUri => uri(UriOf::Request),
         HashedText::AuthUser => msg.auth_user().map(|user| hash::stock(user, &[])),
-        HashedText::HashPvar => {
-            let text = module.hash_pvar.as_ref()?.print(msg)?.trim_ascii();
-            (!text.is_empty()).then(|| hash::stock(text, &[]))
+        HashedText::HashPvar | HashedText::Key if module.hash_pvar.is_some() => {
+            let printed = module.hash_pvar.as_ref()?.print(msg)?.trim_ascii();
+            (!printed.is_empty()).then(|| hash::of_text(text, printed))
         }
+        HashedText::HashPvar => None,
+        HashedText::CallId | HashedText::Key => msg.call_id().map(|call_id| hash::of_text(text, call_id)),
     }
 }
 

@@ -58,6 +58,9 @@ impl Candidates for Changing {
     fn maxload(&self, _: usize) -> u32 {
         MAXLOAD
     }
+    fn identity(&self, at: usize) -> u64 {
+        at as u64
+    }
     fn last_chosen(&self, _: usize) -> u64 {
         self.below(3).into()
     }

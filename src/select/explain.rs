@@ -29,6 +29,7 @@ pub struct Seen {
     pub load: u32,
     pub maxload: u32,
     pub shared_full: bool,
+    pub identity: u64,
     pub last_chosen: u64,
     pub priority: i32,
     pub weight: u32,
@@ -63,6 +64,9 @@ impl Candidates for Still {
     }
     fn is_shared_full(&self, at: usize) -> bool {
         self.at(at).shared_full
+    }
+    fn identity(&self, at: usize) -> u64 {
+        self.at(at).identity
     }
     fn last_chosen(&self, at: usize) -> u64 {
         self.at(at).last_chosen

@@ -1,6 +1,7 @@
 //! Algorithms 0, 1, 2, 3, 5 and 7: the same text goes to the same destination while that is usable.
 
 use super::{Algorithm, Candidates, Choice, Draw, HashedText, Needs, Refusal, usable_from};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Chooses by the hash of a text.
 pub struct ByHash(pub HashedText);
@@ -25,6 +26,15 @@ impl Algorithm for ByHashOrTurn {
 
     fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         usable_from(pool, draw)
+    }
+}
+
+/// The hash of a text of a message, as the algorithm that hashes such texts wants it.
+pub fn of_text(kind: HashedText, text: &[u8]) -> u32 {
+    match kind {
+        // The stock module's is the same for many texts of one length: it adds their words.
+        HashedText::Key => xxh3_64(text) as u32,
+        _ => stock(text, &[]),
     }
 }
 

@@ -15,6 +15,7 @@ mod call_load;
 #[cfg(test)]
 mod changing;
 mod congestion;
+pub mod consistent;
 pub mod explain;
 pub mod hash;
 pub mod latency;
@@ -54,6 +55,7 @@ pub const ALGORITHMS: &[(i32, &dyn Algorithm)] = &[
     (OVERLOAD, &round_robin::RoundRobinLessOverload),
     // Ours begin at 100, so that they never meet a number of Kamailio's.
     (RELATIVE_LOAD, &call_load::LeastLoaded(Measure::Relative)),
+    (CONSISTENT, &consistent::Consistent),
 ];
 
 // Each number is there once.
@@ -75,6 +77,8 @@ const _: () = {
 pub const CALL_LOAD: i32 = 10;
 /// The one that counts them relative to what each destination may have.
 pub const RELATIVE_LOAD: i32 = 100;
+/// The hash that stays put.
+pub const CONSISTENT: i32 = 101;
 /// The algorithm that overload control takes part in.
 pub const OVERLOAD: i32 = 64;
 /// The algorithm that sends to all.
@@ -145,6 +149,12 @@ pub trait Candidates {
     /// Whether it has all the calls that it may have, or its capacity has.
     fn is_full(&self, at: usize) -> bool {
         is_full(self.load(at), self.maxload(at)) || self.is_shared_full(at)
+    }
+    /// A hash of what it is known by: its `duid`, or its URI.
+    fn identity(&self, at: usize) -> u64;
+    /// The position to which a slot belongs ([`consistent`]).
+    fn owner(&self, slot: usize) -> Option<usize> {
+        consistent::owner(slot, consistent::claims(self))
     }
     /// When call load last chose it: a later choice has a larger number.
     fn last_chosen(&self, at: usize) -> u64;
@@ -251,6 +261,8 @@ pub enum HashedText {
     AuthUser,
     /// What the parameter `hash_pvar` gives.
     HashPvar,
+    /// The same, or the Call-ID where that parameter is not set. Hashed by XXH3, not as the stock module does.
+    Key,
 }
 
 impl HashedText {
@@ -263,6 +275,7 @@ impl HashedText {
             Self::RequestUri => "request URI",
             Self::AuthUser => "user of Proxy-Authorization or Authorization",
             Self::HashPvar => "text of hash_pvar",
+            Self::Key => "text of hash_pvar or Call-ID",
         }
     }
 }
@@ -305,8 +318,12 @@ pub trait Algorithm: Sync {
     fn weigher(&self) -> Option<&dyn Weigher> {
         None
     }
+    /// Whether the next one after a failure comes of the same number as the first one.
+    fn retries_with_number(&self) -> bool {
+        false
+    }
     /// The position to use after another destination has failed, chosen at that moment. `draw.number` is the position after the one
-    /// that failed, and none of those that were tried is usable in `pool`.
+    /// that failed, or the same as before ([`Algorithm::retries_with_number`]), and none of those that were tried is usable in `pool`.
     fn next(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         usable_from(pool, draw)
     }
@@ -452,6 +469,9 @@ pub(crate) mod tests {
         }
         fn maxload(&self, at: usize) -> u32 {
             self.0[at].maxload
+        }
+        fn identity(&self, at: usize) -> u64 {
+            at as u64
         }
         fn last_chosen(&self, at: usize) -> u64 {
             self.0[at].last_chosen

@@ -35,6 +35,7 @@ pub mod ranks;
 pub mod record;
 pub mod registry;
 pub mod set;
+pub mod slots;
 pub mod usable;
 pub mod weights;
 
@@ -49,6 +50,7 @@ pub use ranks::Ranks;
 pub use record::{Configured, Keep, Record, Shift, StateChange, Totals};
 pub use registry::Registry;
 pub use set::Set;
+pub use slots::Slots;
 pub use usable::Usable;
 pub use weights::Weights;
 

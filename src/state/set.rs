@@ -5,6 +5,7 @@ use super::latency_order::{LatencyOrder, Order};
 use super::ranks::{Line, Ranks};
 use super::record::Record;
 use super::registry::Registry;
+use super::slots::Slots;
 use super::usable::{Bits, Usable};
 use super::weights::Weights;
 use crate::shm::arc::Arc;
@@ -31,6 +32,8 @@ pub struct Set<A: Alloc> {
     pub usable: Usable<A>,
     /// Its usable positions by priority after latency.
     pub by_latency: LatencyOrder<A>,
+    /// Whose its slots are, for the hash that stays put.
+    pub slots: Slots<A>,
 }
 
 // SAFETY: shared parts.

@@ -32,7 +32,7 @@ fn next_selection_is_as_it_was_explained_for_each_algorithm_without_chance() {
         .collect();
     let server = Kamailio::builder().list(list).route(ROUTE).start();
     let mut agent = server.agent();
-    for alg in [0, 4, 8, 9, 10, 11, 13, 14, 15, 64] {
+    for alg in [0, 4, 8, 9, 10, 11, 13, 14, 15, 64, 100, 101] {
         for _ in 0..7 {
             let mut call = crate::calls::with(agent.call(), "X-Alg", &alg.to_string());
             let params = json!([1, alg, call.id]);

@@ -137,7 +137,7 @@ fn next_ones_are_those_of_the_full_list_in_its_order(mode: u32) {
         };
         let (full, lean) = (start(0), start(mode));
         let (mut of_full, mut of_lean) = (full.agent(), lean.agent());
-        for alg in ["0", "4", "8", "9", "11", "13", "14", "15", "64", "8", "4"] {
+        for alg in ["0", "4", "8", "9", "11", "13", "14", "15", "64", "101", "8", "4"] {
             for limit in ["0", "1", "3"] {
                 let id = format!("{alg}-{limit}");
                 let headers = [("X-Alg", alg), ("X-Limit", limit)];

@@ -15,6 +15,7 @@ mod picks;
 mod released;
 mod watch;
 
+mod consistent;
 mod crossing;
 mod drain;
 mod drain_states;

@@ -54,6 +54,9 @@ impl Candidates for Plain<'_> {
     fn maxload(&self, at: usize) -> u32 {
         self.0.maxload(at)
     }
+    fn identity(&self, at: usize) -> u64 {
+        self.0.identity(at)
+    }
     fn last_chosen(&self, at: usize) -> u64 {
         self.0.last_chosen(at)
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dispatcher::dest::Flags;
 use dispatcher::load::{Event, Invite};
-use dispatcher::select::{Refusal, Tickets};
+use dispatcher::select::{Refusal, Tickets, hash};
 use dispatcher::service::health::set_state;
 use dispatcher::service::routing::call_count;
 use dispatcher::service::routing::choose::{Ask, Call, NoRoute, select};
@@ -103,7 +103,8 @@ fn choose_of(
         may_stay: true,
     };
     let call = if algorithm == 10 { goes } else { Call::None };
-    let (now_ms, random, hash) = (&|| 0, &|| number.into(), &|_| Some(number));
+    let (now_ms, random) = (&|| 0, &|| number.into());
+    let hash = &|kind| Some(hash::of_text(kind, &number.to_ne_bytes()));
     let ask =
         Ask { set, algorithm, call, now_ms, random, spare_last: false, counts_all: false, hash, retry: None };
     let sets = root.sets.pin(slot).unwrap();
@@ -126,7 +127,8 @@ fn walk_by(root: &Root<Mapping>, algorithm: i32, number: u32) -> Result<u32, Ref
     let sets = root.sets.pin(WORKERS).unwrap();
     let set = sets.set(SET).ok_or(Refusal::NoSet)?;
     let random = &|| number.into();
-    let question = Question { algorithm, hash: Some(number), spare_last: false, random, now_ms: 0 };
+    let text = &number.to_ne_bytes();
+    let question = Question { algorithm, text: Some(text), spare_last: false, random, now_ms: 0 };
     let (chosen, _) = explain(root, set, &question).unwrap();
     chosen.map(|at| set.get(at).unwrap().record)
 }
@@ -353,18 +355,23 @@ fn a_commit_makes_what_choices_have_looked_up() {
         let set = sets.set(SET).unwrap();
         let fields = Tickets::ALL.iter().map(|row| set.weights.field(*row));
         assert!(fields.clone().all(|field| field.is_none_or(|field| field == len)));
-        [set.usable.is_in_use(), set.by_latency.is_in_use(), fields.clone().all(|field| field.is_some())]
+        let weighed = fields.clone().all(|field| field.is_some());
+        [set.usable.is_in_use(), set.by_latency.is_in_use(), set.slots.is_in_use(), weighed]
     };
     publish(root, &list(40)).unwrap();
-    assert_eq!(made(40), [false; 3], "nobody has asked");
+    assert_eq!(made(40), [false; 4], "nobody has asked");
     edits::add(root, SET, 100, 0, 0).unwrap();
-    assert_eq!(made(41), [false; 3], "nobody has asked");
-    for algorithm in [6, 9, 11, 13, 15] {
+    assert_eq!(made(41), [false; 4], "nobody has asked");
+    for algorithm in [6, 9, 11, 13, 15, 101] {
         choose(root, algorithm, 0).unwrap();
     }
-    assert_eq!(made(41), [true; 3]);
+    assert_eq!(made(41), [true; 4]);
     edits::add(root, SET, 101, 0, 0).unwrap();
-    assert_eq!(made(42), [true; 3], "after an edit");
+    assert_eq!(made(42), [true; 4], "after an edit");
     publish(root, &list(50)).unwrap();
-    assert_eq!(made(50), [true; 3], "after a reload");
+    assert_eq!(made(50), [true; 4], "after a reload");
+    // What is kept for all slots is what each of them gives alone.
+    for number in 0..200 {
+        assert_eq!(choose_by(root, 101, 0, number), walk_by(root, 101, number));
+    }
 }

@@ -3,7 +3,7 @@
 use crate::source::Destination;
 use dispatcher::dest::Flags;
 use dispatcher::select::explain::{self, Chosen, NoAnswer, Seen, State, Still, Why};
-use dispatcher::select::{HashedText, Inputs, Tickets, hash};
+use dispatcher::select::{HashedText, Inputs, Tickets, consistent, hash};
 
 /// What was asked and what came out.
 pub struct Explained {
@@ -21,8 +21,8 @@ pub struct Explained {
 struct First<'a>(Option<&'a str>);
 
 impl Inputs for First<'_> {
-    fn hash(&mut self, _: HashedText) -> Option<u32> {
-        self.0.map(|key| hash::stock(key.as_bytes(), &[]))
+    fn hash(&mut self, text: HashedText) -> Option<u32> {
+        self.0.map(|key| hash::of_text(text, key.as_bytes()))
     }
     fn turn(&mut self) -> u32 {
         0
@@ -50,6 +50,7 @@ pub fn still(set: &[Destination], served: &[(u32, Flags)]) -> Still {
                 State::Usable
             },
             load,
+            identity: consistent::identity(&one.attrs.duid, &one.uri),
             maxload: one.attrs.maxload,
             priority: one.priority,
             weight: one.attrs.weight,

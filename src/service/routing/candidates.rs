@@ -4,7 +4,7 @@ use crate::health::overload;
 use crate::load::Call;
 use crate::select::attempts::Tried;
 use crate::select::weight::Weigher;
-use crate::select::{Candidates, Positions, latency, nth_usable};
+use crate::select::{Candidates, Positions, consistent, latency, nth_usable};
 use crate::shm::Alloc;
 use crate::state::latency_order::Order;
 use crate::state::usable::Bits;
@@ -186,6 +186,13 @@ impl<A: Alloc> Candidates for View<'_, A> {
     fn is_shared_full(&self, at: usize) -> bool {
         let is_full = |record| self.root.registry.is_shared_full(record, self.left);
         !self.for_later && self.record(at).is_some_and(is_full)
+    }
+    fn identity(&self, at: usize) -> u64 {
+        self.set.get(at).map_or(0, |one| consistent::identity(one.text(one.duid), one.text(one.uri)))
+    }
+    fn owner(&self, slot: usize) -> Option<usize> {
+        let found = self.set.slots.owner(self, slot);
+        found.unwrap_or_else(|| consistent::owner(slot, consistent::claims(self)))
     }
     fn last_chosen(&self, at: usize) -> u64 {
         self.record(at).map_or(0, Record::last_chosen)

@@ -185,8 +185,8 @@ fn select_in<'g, A: Alloc>(
     let from = ask.retry.and_then(|retry| retry.from);
     let mut inputs = Take { set, ask, turn: None };
     let number = match from {
-        Some(from) => from as u64,
-        None => choosing.needs(&view).number(&mut inputs).map_err(NoRoute::NoText)?,
+        Some(from) if !choosing.retries_with_number() => from as u64,
+        _ => choosing.needs(&view).number(&mut inputs).map_err(NoRoute::NoText)?,
     };
     let draw = Draw { number, spare_last: ask.spare_last };
     let pick = |view: &View<'_, A>| {

@@ -4,7 +4,7 @@
 
 use crate::dest::Flags;
 use crate::select::explain::{self as dry, Chosen, Seen, State, Still};
-use crate::select::{Candidates, HashedText, Inputs, Tickets};
+use crate::select::{Candidates, HashedText, Inputs, Tickets, hash};
 use crate::service::routing::candidates::View;
 use crate::shm::Alloc;
 use crate::state::{Root, Set};
@@ -16,8 +16,8 @@ pub use crate::select::explain::{NoAnswer, Why};
 pub struct Question<'a> {
     /// The number of the algorithm.
     pub algorithm: i32,
-    /// The hash of the text that it hashes, where one is given.
-    pub hash: Option<u32>,
+    /// The text that it hashes, where one is given.
+    pub text: Option<&'a [u8]>,
     /// `use_default`.
     pub spare_last: bool,
     /// A random number, for algorithms that want one.
@@ -44,8 +44,8 @@ struct Peek<'a, A: Alloc> {
 }
 
 impl<A: Alloc> Inputs for Peek<'_, A> {
-    fn hash(&mut self, _: HashedText) -> Option<u32> {
-        self.question.hash
+    fn hash(&mut self, text: HashedText) -> Option<u32> {
+        self.question.text.map(|given| hash::of_text(text, given))
     }
     fn turn(&mut self) -> u32 {
         self.set.turn()
@@ -65,6 +65,7 @@ fn seen<A: Alloc>(view: &View<'_, A>, at: usize) -> (Seen, Flags) {
         state: state_of(flags),
         load: view.load(at),
         maxload: view.maxload(at),
+        identity: view.identity(at),
         shared_full: view.is_shared_full(at),
         last_chosen: view.last_chosen(at),
         priority: view.priority(at),

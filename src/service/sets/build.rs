@@ -16,7 +16,8 @@ use crate::state::capacities;
 use crate::state::generation::Sets;
 use crate::state::set::Turns;
 use crate::state::{
-    Block, Destination, Generation, Keep, LatencyOrder, Member, Ranks, Registry, Root, Set, Usable, Weights,
+    Block, Destination, Generation, Keep, LatencyOrder, Member, Ranks, Registry, Root, Set, Slots, Usable,
+    Weights,
 };
 use core::cell::OnceCell;
 use core::net::IpAddr;
@@ -269,7 +270,8 @@ impl<'r, 'g, A: Alloc> Builder<'r, 'g, A> {
         };
         let (weights, usable) = (Weights::new_in(blocks.len(), alloc), Usable::new_in(alloc));
         let by_latency = LatencyOrder::new_in(alloc);
-        Arc::try_new_in(Set { id, blocks, turns, ranks, weights, usable, by_latency }, alloc).map(Some)
+        let slots = Slots::new_in(alloc);
+        Arc::try_new_in(Set { id, blocks, turns, ranks, weights, usable, by_latency, slots }, alloc).map(Some)
     }
 
     /// A block of these destinations.

@@ -25,7 +25,7 @@ SERVERS = kamailio-sqlite-modules kamailio-mysql-modules kamailio-postgres-modul
 # What packages are made with, beside cargo-deb, which is installed into target/tools.
 PACKAGING = lowdown binutils lintian file
 
-.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it it-long storm screenshots flows test demo bench matrix docs deb deb-test start-test tarball install uninstall clean
+.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it it-long storm screenshots flows test demo bench simulate matrix docs deb deb-test start-test tarball install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -117,6 +117,9 @@ demo: build ## the main job, live: three gateways, calls of mixed fate, even loa
 
 bench: build ## what selections, calls and changes cost, beside the stock module; writes docs/benchmarks.md. ONLY= for some groups, or `list`
 	$(CARGO) bench --locked --bench bench -- $(ONLY)
+
+simulate: headers ## the module's own code beside other rules, with modelled gateways; writes docs/balance.md
+	$(CARGO) bench --locked --bench simulate
 
 # README, docs/ and examples/ as one book, so that links between them hold; mdbook is installed into target/tools.
 MDBOOK = 0.4.52# the last that Rust 1.85 compiles

@@ -2,7 +2,8 @@
 
 use crate::support::figures::{Figures, OURS, STOCK};
 use crate::support::modules::ALLOCATORS;
-use crate::support::table::{algorithm, number, whole};
+use crate::support::numbers::{number, whole};
+use crate::support::table::algorithm;
 use crate::{choices, instructions, relayed, selection, two_workers};
 use std::collections::BTreeMap;
 

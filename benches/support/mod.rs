@@ -6,6 +6,7 @@ pub mod figures;
 pub mod in_process;
 pub mod machine;
 pub mod modules;
+pub mod numbers;
 pub mod page;
 pub mod plot;
 pub mod processes;

@@ -2,8 +2,9 @@
 
 use super::figures::Figures;
 use super::machine;
+use super::numbers::number;
 use super::plot::Plot;
-use super::table::{Table, number};
+use super::table::Table;
 use crate::bars::{Measured, bars};
 use crate::{Group, selection};
 use std::fmt::Write as _;

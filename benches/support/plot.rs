@@ -1,6 +1,6 @@
 //! Plots as SVG, made from figures. They read well on a light and on a dark page.
 
-use super::table::{number, whole};
+use super::numbers::{number, whole};
 use std::fmt::Write as _;
 
 /// Whose colour something has: one for each module, in all plots.

@@ -2,25 +2,7 @@
 
 use super::figures::{BEFORE, COPY, OURS, Row, STOCK, Summary};
 use super::machine;
-
-/// A figure with about three digits that count.
-pub fn number(value: f64) -> String {
-    match value {
-        _ if !value.is_finite() => "–".into(),
-        _ if value.abs() >= 100.0 => format!("{value:.0}"),
-        _ if value.abs() >= 10.0 => format!("{value:.1}"),
-        _ if value.abs() >= 0.1 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
-    }
-}
-
-/// A whole number with its thousands apart.
-pub fn whole(value: u64) -> String {
-    let digits = value.to_string();
-    let parts: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().filter_map(|part| std::str::from_utf8(part).ok()).collect();
-    parts.join(" ")
-}
+use super::numbers::{number, whole};
 
 /// The number of an algorithm and what the manual calls it.
 pub fn algorithm(number: u32) -> String {
@@ -37,6 +19,7 @@ pub fn algorithm(number: u32) -> String {
         15 => "priority and weight",
         64 => "overload control",
         100 => "relative load",
+        101 => "consistent hash",
         _ => "",
     };
     format!("{number} {name}").trim_end().to_owned()

@@ -1,0 +1,125 @@
+//! `make simulate`: the module's own code chooses for modelled gateways, beside rules of others, and `docs/balance.md` says what came of
+//! it. The same numbers each time: all chance comes from one seed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+// What the benchmarks have that is of use here, too.
+#[path = "../support/in_process.rs"]
+#[allow(dead_code)] // calls have keys of their own here
+mod in_process;
+#[path = "../support/numbers.rs"]
+mod numbers;
+#[path = "../support/plot.rs"]
+#[allow(dead_code)] // lines are for benchmarks
+mod plot;
+
+mod page;
+mod random;
+mod rules;
+mod world;
+
+use rules::Rule::{self, FewestTransactions, LeastWork, Ours, Stock10, TwoChoices};
+use world::{Case, Lengths, Odd};
+
+const ALL: &[Rule] = &[
+    Ours(0),
+    Ours(4),
+    Ours(6),
+    Ours(9),
+    Ours(10),
+    Ours(100),
+    Ours(101),
+    Stock10,
+    TwoChoices,
+    FewestTransactions,
+    LeastWork,
+];
+/// Those that do not walk over three thousand gateways for each call.
+const OF_MANY: &[Rule] = &[Ours(0), Ours(4), Ours(6), Ours(9), Ours(10), Ours(100), Ours(101)];
+
+fn cases() -> Vec<Case> {
+    let alike = || Case {
+        name: "Gateways alike",
+        about: "Ten gateways of 100 channels, calls of 60 seconds (log-normal, sigma 1.5), 80 % of all channels offered.",
+        sizes: vec![100; 10],
+        offered: 0.8,
+        length: 60.0,
+        lengths: Lengths::LogNormal,
+        bursts: false,
+        users: 0,
+        odd: Odd::None,
+        calls: 100_000,
+        rules: ALL,
+    };
+    vec![
+        alike(),
+        Case {
+            name: "A few very long calls",
+            about: "The same with lengths of a heavy tail (Pareto, 1.5): a few calls last for hours.",
+            lengths: Lengths::Pareto,
+            ..alike()
+        },
+        Case {
+            name: "Bursts",
+            about: "The same, but calls come nearly four times as often for six seconds of each minute.",
+            bursts: true,
+            ..alike()
+        },
+        Case {
+            name: "Gateways of two sizes",
+            about: "Five gateways of 50 channels and five of 200.",
+            sizes: [50, 200].repeat(5),
+            ..alike()
+        },
+        Case {
+            name: "Hot callers",
+            about: "Gateways alike; of 1 000 callers the nth calls as often as the first one divided by n. The key of 0 and 101 is the caller.",
+            users: 1_000,
+            ..alike()
+        },
+        Case {
+            name: "One refuses at once",
+            about: "Gateways alike, 70 % offered; one answers each INVITE with 503 at once and OPTIONS with 200.",
+            offered: 0.7,
+            odd: Odd::Refuses,
+            ..alike()
+        },
+        Case {
+            name: "One is silent",
+            about: "Gateways alike, 70 % offered; one answers no INVITE, and OPTIONS with 200. The proxy waits for five seconds.",
+            offered: 0.7,
+            odd: Odd::Silent,
+            ..alike()
+        },
+        Case {
+            name: "One returns",
+            about: "Gateways alike, 70 % offered; one is down, which probes know, and comes back after half of the time.",
+            offered: 0.7,
+            odd: Odd::Returns,
+            ..alike()
+        },
+        Case {
+            name: "Three thousand gateways",
+            about: "Gateways alike, a million calls.",
+            sizes: vec![100; 3_000],
+            calls: 1_000_000,
+            rules: OF_MANY,
+            ..alike()
+        },
+    ]
+}
+
+fn main() {
+    let mut all = Vec::new();
+    for case in cases() {
+        println!("{}", case.name);
+        let mut outcomes = Vec::new();
+        for rule in case.rules {
+            let outcome = world::run(&case, *rule);
+            println!("  {}", page::line(&case, *rule, &outcome).join("  "));
+            outcomes.push((*rule, outcome));
+        }
+        all.push((case, outcomes));
+    }
+    page::write(&all);
+}

@@ -1,0 +1,254 @@
+//! Who chooses a gateway: the module's own code, or a rule to compare it with.
+
+use super::random::Random;
+use dispatcher::dest::Flags;
+use dispatcher::load::{About, Event, Invite, News, Tags, Timer, key::Key};
+use dispatcher::select::attempts::Tried;
+use dispatcher::select::{HashedText, hash, measure};
+use dispatcher::service::health::set_state;
+use dispatcher::service::routing::call_count;
+use dispatcher::service::routing::choose::{Ask, Call, Retry, select, tried_at};
+use dispatcher::shm::Heap;
+use dispatcher::state::Root;
+use std::cell::RefCell;
+
+use super::in_process::serving;
+
+/// A rule by which gateways are chosen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// An algorithm of the module, by its code.
+    Ours(i32),
+    /// The stock module's algorithm 10: the fewest calls of those that are not full, the first of the list among equals.
+    Stock10,
+    /// Of two at random the one with fewer calls (M. Mitzenmacher, IEEE TPDS 12(10), 2001).
+    TwoChoices,
+    /// The fewest open transactions (TJSQ; H. Jiang et al., IEEE/ACM ToN 20(4), 2012).
+    FewestTransactions,
+    /// The least work left: an INVITE counts 1.75, a BYE 1 (TLWL, the same paper).
+    LeastWork,
+}
+
+impl Rule {
+    pub fn name(self) -> String {
+        match self {
+            Rule::Ours(number) => {
+                let what = match number {
+                    0 => "hash",
+                    4 => "round robin",
+                    6 => "random",
+                    9 => "weight",
+                    10 => "call load",
+                    100 => "relative load",
+                    101 => "consistent hash",
+                    _ => "",
+                };
+                format!("{number} {what}")
+            }
+            Rule::Stock10 => "stock module's 10".into(),
+            Rule::TwoChoices => "power of two choices".into(),
+            Rule::FewestTransactions => "fewest transactions (TJSQ)".into(),
+            Rule::LeastWork => "least work left (TLWL)".into(),
+        }
+    }
+
+    pub fn is_ours(self) -> bool {
+        matches!(self, Rule::Ours(_))
+    }
+}
+
+/// What a proxy knows of a gateway that is asked by a rule which is not ours.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    down: bool,
+    size: u32,
+    calls: u32,
+    invites: u32,
+    byes: u32,
+}
+
+/// A proxy that chooses by a rule.
+pub struct Proxy {
+    rule: Rule,
+    root: Root<Heap>,
+    /// The gateway at each position of the set.
+    order: Vec<usize>,
+    known: Vec<Known>,
+}
+
+const SET: i32 = 1;
+
+impl Proxy {
+    /// For gateways with room for so many calls each.
+    pub fn new(rule: Rule, sizes: &[u32]) -> Self {
+        let lines: String = (0..)
+            .zip(sizes)
+            .map(|(n, size)| format!("1 sip:g{n} 0 0 duid=g{n};maxload={size};weight={size}\n"))
+            .collect();
+        let root = serving(&lines, 1);
+        let order = {
+            let sets = root.sets.pin(0).unwrap();
+            let set = sets.set(SET).unwrap();
+            let number = |name: &[u8]| std::str::from_utf8(&name[1..]).unwrap().parse().unwrap();
+            set.iter().map(|one| number(one.text(one.duid))).collect()
+        };
+        Self {
+            rule,
+            root,
+            order,
+            known: sizes.iter().map(|&size| Known { size, ..Known::default() }).collect(),
+        }
+    }
+
+    fn key(&self, call: u64) -> Key {
+        self.root.secret.call(&call.to_ne_bytes())
+    }
+
+    fn counts(&self) -> bool {
+        matches!(self.rule, Rule::Ours(number) if measure(number).is_some())
+    }
+
+    /// A gateway for a call of this user, but none of those tried.
+    pub fn choose(
+        &mut self,
+        call: u64,
+        user: u64,
+        tried: &[usize],
+        now: u32,
+        random: &mut Random,
+    ) -> Option<usize> {
+        let chosen = match self.rule {
+            Rule::Ours(algorithm) => self.ask(algorithm, call, user, tried, now, random),
+            _ => self.compare(tried, random),
+        }?;
+        let known = self.known.get_mut(chosen)?;
+        (known.calls, known.invites) = (known.calls + 1, known.invites + 1);
+        Some(chosen)
+    }
+
+    fn ask(
+        &self,
+        algorithm: i32,
+        call: u64,
+        user: u64,
+        tried: &[usize],
+        now: u32,
+        random: &mut Random,
+    ) -> Option<usize> {
+        let sets = self.root.sets.pin(0).ok()?;
+        let set = sets.set(SET)?;
+        let place = |gateway: &usize| self.order.iter().position(|one| one == gateway);
+        let places: Vec<usize> = tried.iter().filter_map(place).collect();
+        let tried: Vec<Tried> = places.iter().filter_map(|at| tried_at(&self.root, set, *at)).collect();
+        let retry = places.last().map(|last| Retry { tried: &tried, from: Some(last + 1) });
+        let key = self.key(call);
+        let goes = Call::Goes {
+            key: &|| Some(key),
+            invite: &|| Invite { cseq: 1, failed: None, now },
+            may_stay: false,
+        };
+        let random = RefCell::new(random);
+        let ask = Ask {
+            set: SET,
+            algorithm,
+            call: if self.counts() { goes } else { Call::None },
+            now_ms: &|| 0,
+            random: &|| random.borrow_mut().next(),
+            spare_last: false,
+            counts_all: false,
+            hash: &|kind: HashedText| {
+                Some(hash::of_text(kind, format!("user-{user}@example.com").as_bytes()))
+            },
+            retry,
+        };
+        let chosen = select(&self.root, &sets, &ask).ok()?.at;
+        self.order.get(chosen).copied()
+    }
+
+    fn compare(&self, tried: &[usize], random: &mut Random) -> Option<usize> {
+        let may = |at: &usize| !self.known[*at].down && !tried.contains(at);
+        let all: Vec<usize> = (0..self.known.len()).filter(may).collect();
+        let least = |measure: &dyn Fn(&Known) -> u32, among: &[usize]| {
+            among.iter().copied().min_by_key(|at| measure(&self.known[*at]))
+        };
+        match self.rule {
+            Rule::TwoChoices => {
+                let any = |random: &mut Random| all.get(random.below(all.len() as u64) as usize).copied();
+                let two: Vec<usize> = [any(random), any(random)].into_iter().flatten().collect();
+                least(&|known| known.calls, &two)
+            }
+            // Equals in turn: from a place at random on.
+            Rule::FewestTransactions | Rule::LeastWork => {
+                let work = self.rule == Rule::LeastWork;
+                let measure = move |known: &Known| {
+                    if work { 7 * known.invites + 4 * known.byes } else { known.invites + known.byes }
+                };
+                let mut turned = all.clone();
+                turned.rotate_left(random.below(all.len().max(1) as u64) as usize);
+                least(&measure, &turned)
+            }
+            _ => {
+                let has_room = |at: &usize| self.known[*at].calls < self.known[*at].size;
+                let roomy: Vec<usize> = all.iter().copied().filter(has_room).collect();
+                least(&|known| known.calls, &roomy)
+            }
+        }
+    }
+
+    fn report(&self, call: u64, event: Event, now: u32) {
+        if self.counts() {
+            let about = if event == Event::Ended { About::Request } else { About::NoTransaction };
+            let news = News { event, about, tags: Tags { to: 1, from: 1 }, now, timer: Timer::Same };
+            call_count::report(&self.root, &self.key(call), &news).expect("memory");
+        }
+    }
+
+    /// The gateway has answered the INVITE of a call.
+    pub fn answered(&mut self, call: u64, gateway: usize, now: u32) {
+        self.known[gateway].invites -= 1;
+        self.report(call, Event::Answered, now);
+    }
+
+    /// It has refused it, or did not answer; the call may go elsewhere.
+    pub fn failed(&mut self, call: u64, gateway: usize, last: bool, now: u32) {
+        let known = &mut self.known[gateway];
+        (known.invites, known.calls) = (known.invites - 1, known.calls - 1);
+        if last {
+            self.report(call, Event::Refused, now);
+        }
+    }
+
+    /// A call ends: the BYE is sent on.
+    pub fn ended(&mut self, call: u64, gateway: usize, now: u32) {
+        let known = &mut self.known[gateway];
+        (known.byes, known.calls) = (known.byes + 1, known.calls - 1);
+        self.report(call, Event::Ended, now);
+    }
+
+    /// The BYE was answered.
+    pub fn over(&mut self, gateway: usize) {
+        self.known[gateway].byes -= 1;
+    }
+
+    /// Probes find a gateway up or down.
+    pub fn probed(&mut self, gateway: usize, up: bool) {
+        self.known[gateway].down = !up;
+        let sets = self.root.sets.pin(0).unwrap();
+        let at = self.order.iter().position(|one| *one == gateway).unwrap();
+        let state = if up { Flags::default() } else { Flags::INACTIVE };
+        set_state::set(&self.root, &[sets.set(SET).unwrap().get(at).unwrap()], state, 0);
+    }
+
+    /// Calls that the module counts, of all gateways.
+    pub fn counted(&self) -> Option<u64> {
+        let sets = self.root.sets.pin(0).unwrap();
+        let load =
+            |record| self.root.registry.record(record).map_or(0, |record| u64::from(record.load.get()));
+        self.counts().then(|| sets.set(SET).unwrap().iter().map(|one| load(one.record)).sum())
+    }
+
+    /// Calls that go somewhere, as the simulation counts them.
+    pub fn calls(&self) -> u64 {
+        self.known.iter().map(|known| u64::from(known.calls)).sum()
+    }
+}

@@ -18,8 +18,8 @@ struct Open {
     /// The number of the request.
     request: u32,
     key: Key,
-    /// Its CSeq number, as the call table has it.
-    cseq: u16,
+    /// Its number, as the call table has it.
+    number: u16,
     /// It has chosen for itself: a copy of the request, in another process, may have chosen before.
     own: bool,
     /// No transaction tells where the request goes.
@@ -61,11 +61,13 @@ pub(super) fn short_branch(branch: transaction::Branch) -> Branch {
 pub fn about(kind: Kind, msg: &Message) -> About {
     match kind {
         Kind::Request(_) => {
-            let failed = |one| About::Failed(short(one), cseq(msg.cseq_number()));
+            let failed = |one| About::Failed(short(one), number_of(msg));
             transaction::failed(msg).map_or(About::Request, failed)
         }
         Kind::Reply(Method::Invite, _) => match transaction::of_reply(msg) {
-            transaction::Reply::On(branch, number) => About::Branch(short_branch(branch), cseq(number)),
+            transaction::Reply::On(branch, request) => {
+                About::Branch(short_branch(branch), number(request.cseq_number, request.from_tag))
+            }
             transaction::Reply::Unwatched => About::OtherTransaction,
             transaction::Reply::None => About::NoTransaction,
         },
@@ -89,14 +91,24 @@ pub(super) fn news(module: &Module, msg: &Message, event: Event, about: About, t
 /// What the call table wants to know of the request at hand.
 pub fn invite(msg: &Message) -> Invite {
     let failed = transaction::failed(msg).map(short);
-    Invite { cseq: cseq(msg.cseq_number()), failed, now: clock::seconds() }
+    Invite { failed, ..plain(number_of(msg)) }
 }
 
-/// The number of a CSeq, of 32 bits (RFC 3261 section 8.1.1.5), cut to 16.
-fn cseq(number: &[u8]) -> u16 {
+/// The same of an INVITE with this number, of which nothing is chosen now.
+fn plain(number: u16) -> Invite {
+    Invite { number, now: clock::seconds(), ..Invite::default() }
+}
+
+fn number_of(msg: &Message) -> u16 {
+    number(msg.cseq_number(), msg.from_tag())
+}
+
+/// The number of an INVITE, as the call table has it. Its CSeq number has 32 bits (RFC 3261 section 8.1.1.5).
+fn number(cseq_number: &[u8], from_tag: &[u8]) -> u16 {
     let add =
         |number: u32, digit: &u8| number.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0')));
-    number.trim_ascii().iter().fold(0, add) as u16
+    let tag = module().map_or(0, |module| module.root.secret.tag(from_tag));
+    Invite::number(cseq_number.trim_ascii().iter().fold(0, add), tag)
 }
 
 /// The tags of a message, as the call table has them.
@@ -126,8 +138,8 @@ fn open(module: &Module, msg: &Message, key: Key, note: impl FnOnce(&mut Open)) 
     let mut all = OPEN.lock();
     let at = all.iter().position(|one| one.key == key && one.request == request).unwrap_or(all.len());
     if at == all.len() {
-        let cseq = cseq(msg.cseq_number());
-        all.push(Open { request, key, cseq, own: false, unwatched: false, branches: Vec::new() });
+        let number = number_of(msg);
+        all.push(Open { request, key, number, own: false, unwatched: false, branches: Vec::new() });
     }
     if let Some(one) = all.get_mut(at) {
         note(one);
@@ -142,8 +154,7 @@ fn open(module: &Module, msg: &Message, key: Key, note: impl FnOnce(&mut Open)) 
 
 /// Tells the call table that a script has ended.
 fn told_end(module: &Module, one: &Open, unsent: Unsent, is_alive: impl Fn(Branch) -> bool) {
-    let invite = Invite { cseq: one.cseq, failed: None, now: clock::seconds() };
-    told(call_count::script_ended(module.root, &one.key, invite, unsent, is_alive));
+    told(call_count::script_ended(module.root, &one.key, plain(one.number), unsent, is_alive));
 }
 
 /// Writes an error that keeps a call from being followed.
@@ -192,7 +203,7 @@ fn script_ended(msg: &mut Message) {
 /// The module, the key of the call of this request, and the request as the call table has it.
 pub(super) fn of_request(request: &Request<'_>) -> Option<(&'static Module, Key, Invite)> {
     let module = module().filter(|_| !request.call_id.is_empty())?;
-    let invite = Invite { cseq: cseq(request.cseq_number), failed: None, now: clock::seconds() };
+    let invite = plain(number(request.cseq_number, request.from_tag));
     Some((module, module.root.secret.call(request.call_id), invite))
 }
 
@@ -208,7 +219,7 @@ fn sent_on(one: &SentOn<'_>) {
     let earlier = short_branch(one.earlier);
     let call = call_count::get(module.root, &key);
     // Of a branch that was refused nothing is left.
-    let leg = call.legs().iter().find(|leg| leg.is_on(earlier, invite.cseq));
+    let leg = call.legs().iter().find(|leg| leg.is_on(earlier, invite.number));
     let record = leg.map(|leg| leg.record()).or(one.noted);
     if let Some((record, sets)) = record.zip(module.sets()) {
         told(call_count::sent(module.root, &sets, &key, record, short_branch(one.branch), invite));

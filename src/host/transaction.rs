@@ -45,8 +45,8 @@ pub struct Watcher {
 pub struct Follower {
     /// All branches have failed so far, or the caller was refused.
     pub failed: fn(&Ended<'_>),
-    /// The host acts on a CANCEL of the caller.
-    pub cancelled: fn(&Message),
+    /// The host acts on a CANCEL of the caller for this transaction.
+    pub cancelled: fn(&Ended<'_>),
     /// Whether it matters that nobody answers this request, which begins a transaction.
     pub matters: fn(&Message) -> bool,
     /// Nobody has answered it.
@@ -117,11 +117,14 @@ pub struct SentOn<'a> {
 }
 
 /// What identifies the request of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request<'a> {
     /// Its Call-ID.
     pub call_id: &'a [u8],
     /// The number of its CSeq, as written.
     pub cseq_number: &'a [u8],
+    /// The tag of its From; empty where it has none.
+    pub from_tag: &'a [u8],
 }
 
 /// A transaction that is about to be freed.
@@ -236,6 +239,7 @@ impl Cell {
             Request {
                 call_id: text::bytes(ffi::shim_tm_call_id(self.0.as_ptr())).trim_ascii(),
                 cseq_number: text::bytes(ffi::shim_tm_cseq_number(self.0.as_ptr())),
+                from_tag: text::bytes(ffi::shim_tm_from_tag(self.0.as_ptr())),
             }
         }
     }
@@ -248,9 +252,9 @@ pub enum Reply<'a> {
     None,
     /// It came in one that is not watched.
     Unwatched,
-    /// It came on this branch of one that is; the CSeq number of that one's request. (In the reply, a host that counts for a
-    /// user agent may have put another.)
-    On(Branch, &'a [u8]),
+    /// It came on this branch of one that is, which has this request. (In the reply, a host that counts for a user agent may have put
+    /// another CSeq number.)
+    On(Branch, Request<'a>),
 }
 
 /// The reply in this process for which this module, not `tm`, looked up the transaction.
@@ -272,7 +276,7 @@ pub fn of_reply(reply: &Message) -> Reply<'_> {
         Ok(branch) if cell.word().is_some() && branch < cell.branches() => {
             // SAFETY: the host keeps the transaction until it has dealt with the reply.
             let request = unsafe { cell.request() };
-            Reply::On(Branch { transaction: cell.transaction(), number: branch }, request.cseq_number)
+            Reply::On(Branch { transaction: cell.transaction(), number: branch }, request)
         }
         _ => Reply::Unwatched,
     }
@@ -402,9 +406,9 @@ unsafe extern "C" fn called(cell: *mut ffi::cell, what: c_int, params: *mut ffi:
                 return;
             }
             if is(ffi::TMCB_E2ECANCEL_IN) {
-                // SAFETY: the CANCEL, for the time of the call.
-                let cancel = unsafe { Message::from_host(params.req) };
-                return cancel.iter().for_each(follower.cancelled);
+                // SAFETY: it lives for the time of the call.
+                let request = unsafe { cell.request() };
+                return (follower.cancelled)(&Ended { request, transaction, cell });
             }
         }
         let matters = |number: u16| word.load(Ordering::Relaxed) >> number & 1 == 0;

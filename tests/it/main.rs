@@ -27,6 +27,7 @@ mod first_contact;
 mod flood;
 mod flows;
 mod followed;
+mod followed_dialogs;
 mod harness;
 mod harness_dns;
 mod harness_probing;

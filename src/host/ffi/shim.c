@@ -186,6 +186,15 @@ str shim_tm_cseq_number(struct cell *t)
 	return request == NULL || request->cseq == NULL ? none : get_cseq(request)->number;
 }
 
+/* The host has parsed the From of an INVITE before it makes its copy. */
+str shim_tm_from_tag(struct cell *t)
+{
+	struct sip_msg *request = t->uas.request;
+	str none = {0, 0};
+
+	return request == NULL || request->from == NULL || request->from->parsed == NULL ? none : get_from(request)->tag_value;
+}
+
 /* A blind branch stands for a suspended request: nothing was sent on it. */
 int shim_tm_has_tried(struct cell *t)
 {

@@ -37,6 +37,7 @@ void shim_shm_unlock(void);
 int shim_tm_branches(struct cell *t);
 str shim_tm_call_id(struct cell *t);
 str shim_tm_cseq_number(struct cell *t);
+str shim_tm_from_tag(struct cell *t);
 int shim_tm_has_tried(struct cell *t);
 void shim_tm_identity(struct cell *t, unsigned int *index, unsigned int *label);
 int shim_tm_is_continued(struct cell *t);

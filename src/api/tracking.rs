@@ -1,15 +1,15 @@
 //! Where a call is, as far as the server tells: which branch went to which destination, what a script chose and did not send,
 //! and the end of its transactions. `ds_load_update` and `ds_load_unset` tell the rest, or `followed` does.
 
+use super::next_hop;
 use crate::context::{Module, module};
 use crate::host::message::{Kind, Message, Method};
 use crate::host::transaction::{self, Ended, Request, Sent, SentOn, Unwatched, Watcher};
-use crate::host::{clock, hooks::routes, log, mem::Pool, uri};
+use crate::host::{clock, hooks::routes, log};
 use crate::load::key::Key;
 use crate::load::{About, Branch, Event, Invite, News, Tags, Timer, Transaction, Unsent};
 use crate::service::routing::call_count;
 use crate::shm::OutOfMemory;
-use crate::state::{Generation, Member};
 use parking_lot::Mutex;
 use std::sync::OnceLock;
 
@@ -180,14 +180,11 @@ fn script_ended(msg: &mut Message) {
         if transaction::is_suspended() {
             continue; // another script goes on with it, or the end of the transaction clears up
         }
-        let forwarded = match transaction::current() {
-            Some(_) => one.unwatched && transaction::is_relayed(),
-            None => msg.was_forwarded(),
-        };
-        let unsent = match (one.own, forwarded) {
-            (false, _) => Unsent::OfAnother,
-            (true, false) => Unsent::Forgotten,
-            (true, true) => Unsent::Forwarded,
+        let unsent = match transaction::current() {
+            _ if !one.own => Unsent::OfAnother,
+            Some(_) if one.unwatched && transaction::is_relayed() => Unsent::Forwarded,
+            None if msg.was_forwarded() => forwarded(module, &one.key, msg),
+            _ => Unsent::Forgotten,
         };
         // Only of its own branches does this process know that sending them is over. Those of one request are of one transaction,
         // and the call table asks only for those of this INVITE: there a short number names one branch (see `Transaction`).
@@ -198,6 +195,13 @@ fn script_ended(msg: &mut Message) {
     if let Some(then) = THEN.get() {
         then(module, msg);
     }
+}
+
+/// What becomes of the choice for a request that `forward()` has sent: the script may have set `$du` to something else.
+fn forwarded(module: &Module, key: &Key, msg: &Message) -> Unsent {
+    let Some(sets) = module.sets() else { return Unsent::Forwarded };
+    let call = call_count::get(module.root, key);
+    Unsent::ForwardedTo(next_hop::of_forwarded(module, &sets, &call, msg))
 }
 
 /// The module, the key of the call of this request, and the request as the call table has it.
@@ -237,52 +241,12 @@ fn sent(branch: &Sent<'_>) -> bool {
         told(call_count::given_up(module.root, &key, transaction, invite, failed));
     }
     let sets = module.sets();
-    let record = sets.as_ref().and_then(|sets| goes_to(module, sets, &key, branch));
+    let call = call_count::get(module.root, &key);
+    let record = sets.as_ref().and_then(|sets| next_hop::of_branch(module, sets, &call, branch));
     open(module, request, key, |one| one.branches.push(short_branch(branch.branch)));
     if let Some((record, sets)) = record.zip(sets.as_ref()) {
         branch.note(record);
         told(call_count::sent(module.root, sets, &key, record, short_branch(branch.branch), invite));
     }
     record.is_some()
-}
-
-/// The record of the destination to which a branch goes; none if it goes to no destination of ours.
-fn goes_to(module: &Module, sets: &Generation<Pool>, key: &Key, branch: &Sent<'_>) -> Option<u32> {
-    let request = &branch.request;
-    let request_uri = request.request_uri();
-    let next_hop = request.destination().unwrap_or(request_uri);
-    let leads = |number: u32, uri: &[u8]| {
-        let record = module.root.registry.record(number)?;
-        sets.of_record(number, record).filter(|(_, one)| is_at(*one, uri)).map(|_| number)
-    };
-    let call = call_count::get(module.root, key);
-    // Chosen for this request: it may be on its way there through another proxy.
-    let chosen = call
-        .legs()
-        .iter()
-        .rev()
-        .filter(|leg| leg.is_open() && !leg.is_watched())
-        .find_map(|leg| leads(leg.record(), next_hop).or_else(|| leads(leg.record(), request_uri)));
-    // Where it was before, the last first; then whatever has this URI.
-    let before = || call.legs().iter().rev().find_map(|leg| leads(leg.record(), next_hop));
-    let noted = || branch.noted.and_then(|number| leads(number, next_hop));
-    let same_set = || {
-        let record = branch.noted.and_then(|number| module.root.registry.record(number))?;
-        sets.set(record.set())?.iter().find(|one| is_at(*one, next_hop)).map(|one| one.record)
-    };
-    let anywhere = || sets.sets().find_map(|set| set.with_uri(next_hop).next()).map(|(_, one)| one.record);
-    chosen.or_else(before).or_else(noted).or_else(same_set).or_else(anywhere)
-}
-
-/// Whether a URI leads to this destination: its own, or one with its host, or an address of that, and its port.
-fn is_at(destination: Member<'_>, uri: &[u8]) -> bool {
-    if destination.text(destination.uri).eq_ignore_ascii_case(uri) {
-        return true;
-    }
-    let Some(parsed) = uri::parse(uri) else { return false };
-    let host = uri.get(parsed.host.clone()).unwrap_or_default();
-    let same_host = destination.text(destination.host).eq_ignore_ascii_case(host)
-        || uri::literal(host).is_some_and(|address| destination.addresses().contains(&address));
-    let usual = |port: u16| if port == 0 { parsed.usual_port() } else { port };
-    same_host && usual(parsed.port) == usual(destination.port)
 }

@@ -6,9 +6,10 @@
 //!
 //! A branch that DNS failover adds shares its name with an earlier one, and goes where that went.
 
-use super::message::Message;
+use super::message::{self, Message};
 use super::{ffi, guard::guard, process, text, tm};
 use core::ffi::{c_int, c_uint, c_void};
+use core::net::SocketAddr;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::OnceLock;
@@ -87,6 +88,8 @@ pub struct Sent<'a> {
     pub branch: Branch,
     /// The record that was given to [`watch`], or that was noted since.
     pub noted: Option<u32>,
+    /// Where it goes, if the script said that to the function which sends (`t_relay_to`, say), and not by a URI.
+    pub address: Option<SocketAddr>,
     cell: Cell,
     word: &'a AtomicUsize,
 }
@@ -220,6 +223,15 @@ impl Cell {
     fn status(self, branch: u16) -> c_int {
         // SAFETY: as above; the branch exists.
         unsafe { ffi::shim_tm_status(self.0.as_ptr(), branch.into()) }
+    }
+
+    /// Where this branch goes, if the host has noted that before it made the request.
+    fn address(self, branch: u16) -> Option<SocketAddr> {
+        // SAFETY: a struct of numbers, for which zero is a value.
+        let mut ip: ffi::ip_addr = unsafe { core::mem::zeroed() };
+        // SAFETY: as above; the host has room for one more branch than there are. It fills the address in.
+        let port = unsafe { ffi::shim_tm_address(self.0.as_ptr(), branch.into(), &raw mut ip) };
+        Some(SocketAddr::new(message::address(&ip)?, u16::try_from(port).ok()?))
     }
 
     /// The last branch before this one that shares its name: that for which DNS failover added it.
@@ -439,7 +451,8 @@ unsafe extern "C" fn called(cell: *mut ffi::cell, what: c_int, params: *mut ffi:
             return; // DNS failover: told when it is sent
         }
         let noted = noted(word.load(Ordering::Relaxed));
-        if !(watcher.sent)(&Sent { request, branch: branch(number), noted, cell, word }) {
+        let address = if request.destination().is_none() { cell.address(number) } else { None };
+        if !(watcher.sent)(&Sent { request, branch: branch(number), noted, address, cell, word }) {
             word.fetch_or(1 << number, Ordering::Relaxed);
         }
     });

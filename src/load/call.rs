@@ -36,6 +36,8 @@ pub enum Unsent {
     Forgotten,
     /// It was sent all the same, without a transaction that we watch.
     Forwarded,
+    /// The same; to the destination of this record, or to none of ours.
+    ForwardedTo(Option<u32>),
     /// It is not this script's: another one made it, for a copy of the request.
     OfAnother,
 }
@@ -219,11 +221,24 @@ impl Call {
     /// may have the same short numbers.
     pub fn script_ended(&mut self, number: u16, unsent: Unsent, is_alive: impl Fn(Branch) -> bool) {
         self.retain(|leg| match leg.way() {
+            // Answered before the script that sent it has ended.
+            Way::Ahead if leg.is_up() => match unsent {
+                Unsent::ForwardedTo(Some(record)) => {
+                    *leg = leg.at(record).going(Way::Unwatched);
+                    true
+                }
+                Unsent::ForwardedTo(None) => false,
+                Unsent::Forwarded | Unsent::Forgotten | Unsent::OfAnother => true,
+            },
             _ if !leg.is_open() || leg.number() != number => true,
             Way::Ahead => match unsent {
-                Unsent::Forgotten => false,
+                Unsent::Forgotten | Unsent::ForwardedTo(None) => false,
                 Unsent::Forwarded => {
                     *leg = leg.going(Way::Unwatched);
+                    true
+                }
+                Unsent::ForwardedTo(Some(record)) => {
+                    *leg = leg.at(record).going(Way::Unwatched);
                     true
                 }
                 Unsent::OfAnother => true,

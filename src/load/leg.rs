@@ -247,6 +247,11 @@ impl Leg {
         Self { place: self.place & (MAX_RECORD | MORE | LIVES) | bits, ..self }
     }
 
+    /// The same to the destination of another record.
+    pub const fn at(self, record: u32) -> Self {
+        Self { place: self.place & !MAX_RECORD | record & MAX_RECORD, ..self }
+    }
+
     /// The same on another way.
     pub const fn going(self, way: Way) -> Self {
         let word = match way {

@@ -108,6 +108,27 @@ fn without_a_transaction_it_is_the_last_selection_that_answered() {
     assert!(call.is_empty());
 }
 
+#[test]
+fn what_the_script_forwards_counts_where_it_went_whether_it_is_answered_before_or_after() {
+    for (to, expected) in [(Some(5), vec![5]), (Some(6), vec![6]), (None, vec![])] {
+        for answered in [false, true] {
+            let mut call = Call::default();
+            call.choose(5, invite(1));
+            if answered {
+                call.on(&news(Event::Answered, About::NoTransaction, 7));
+            }
+            call.script_ended(1, Unsent::ForwardedTo(to), |_| true);
+            assert_eq!(loads(&call), expected, "{to:?} {answered}");
+            // Once only: another script of the call has ended.
+            call.script_ended(2, Unsent::ForwardedTo(Some(9)), |_| true);
+            assert_eq!(loads(&call), expected, "{to:?} {answered}");
+            call.on(&news(Event::Answered, About::NoTransaction, 7));
+            call.on(&news(Event::Ended, About::Request, 7));
+            assert!(call.is_empty());
+        }
+    }
+}
+
 /// Without a transaction nothing tells that it came before; whether its script or the BYE's ends first.
 #[test]
 fn a_copy_of_an_answered_invite_ends_with_its_call() {

@@ -16,6 +16,7 @@ macro_rules! at_one_and_eight {
         mod eight_workers { $(#[test] fn $test() { super::$test(8); })+ }
     };
 }
+pub(crate) use at_one_and_eight;
 
 at_one_and_eight! {
     refused_update_while_it_rings_leaves_the_call_ringing,

@@ -28,6 +28,7 @@ mod flood;
 mod flows;
 mod followed;
 mod followed_dialogs;
+mod followed_elsewhere;
 mod harness;
 mod harness_dns;
 mod harness_probing;

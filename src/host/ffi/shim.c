@@ -165,6 +165,17 @@ void shim_shm_unlock(void)
 	shm_global_unlock();
 }
 
+/* The port to which a branch goes, with its address, where that is known; else a negative number. */
+int shim_tm_address(struct cell *t, int branch, struct ip_addr *ip)
+{
+	union sockaddr_union *to = &t->uac[branch].request.dst.to;
+
+	if (to->s.sa_family == AF_UNSPEC)
+		return -1;
+	su2ip_addr(ip, to);
+	return su_getport(to);
+}
+
 int shim_tm_branches(struct cell *t)
 {
 	return t->nr_of_outgoings;

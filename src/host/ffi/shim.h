@@ -34,6 +34,7 @@ void shim_shm_lock(void);
 void *shim_shm_malloc(size_t size);
 void *shim_shm_malloc_unsafe(size_t size);
 void shim_shm_unlock(void);
+int shim_tm_address(struct cell *t, int branch, struct ip_addr *ip);
 int shim_tm_branches(struct cell *t);
 str shim_tm_call_id(struct cell *t);
 str shim_tm_cseq_number(struct cell *t);

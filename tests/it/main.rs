@@ -29,6 +29,7 @@ mod flows;
 mod followed;
 mod followed_dialogs;
 mod followed_elsewhere;
+mod followed_kemi;
 mod harness;
 mod harness_dns;
 mod harness_probing;

@@ -23,6 +23,11 @@ impl Invite {
         from_tag << 8 | cseq as u16 & 0xFF
     }
 
+    /// Whether the INVITE of this number may have a From-tag of this hash.
+    pub(super) const fn is_from(number: u16, tag: u16) -> bool {
+        number >> 8 == tag & 0xFF
+    }
+
     /// Whether a leg is of another INVITE of the same caller.
     fn is_after(self, leg: Leg) -> bool {
         leg.number() != self.number && leg.number() >> 8 == self.number >> 8

@@ -22,7 +22,7 @@
 //! last. Inside a dialog both tags tell: a 2xx with another To-tag is another dialog (section 13.2.2.4), which needs a BYE
 //! of its own, and a BYE with tags of none ends none.
 
-use super::call::Call;
+use super::call::{Call, Invite};
 use super::leg::{Branch, Dialog, Leg, Phase, Timer, Transaction};
 
 /// What a message says about its call.
@@ -55,9 +55,9 @@ pub enum About {
 }
 
 impl Event {
-    /// Whether it matters in which dialog it happens.
+    /// Whether it matters in which dialog, or from whom, it happens.
     pub const fn is_of_a_dialog(self) -> bool {
-        matches!(self, Self::Answered | Self::Lost | Self::Gone | Self::Ended | Self::Seen)
+        !matches!(self, Self::Refused | Self::Unset)
     }
 }
 
@@ -115,7 +115,7 @@ impl Call {
             Event::Refused => self.refused(news),
             Event::Lost => self.lost(news),
             Event::Gone => self.is_up() && self.end_dialog(news),
-            Event::Cancelled => self.cancelled(news.now),
+            Event::Cancelled => self.cancelled(news),
             Event::Ended => self.ended(news),
             Event::Unset => self.unset(news),
             Event::Seen => self.seen(news),
@@ -153,7 +153,10 @@ impl Call {
             let last = legs.iter().rposition(unwatched).or_else(|| legs.iter().rposition(other));
             let Some(leg) = last.and_then(|at| legs.get_mut(at)) else { return false };
             if !leg.is_open() && (about == About::OtherTransaction || tags.to == 0) {
-                // Inside the dialog, whatever somebody made of the tags.
+                // Inside the dialog, or one that is not known.
+                if leg.is_named() && tags.to != 0 {
+                    return false;
+                }
                 if leg.is_up() {
                     *leg = leg.heard(now, timer);
                 }
@@ -186,10 +189,14 @@ impl Call {
         self.end_dialog(news)
     }
 
-    fn cancelled(&mut self, now: u32) -> bool {
+    /// The caller gives up. Of the INVITEs of a call, these are the ones that have its From-tag.
+    fn cancelled(&mut self, news: &News) -> bool {
+        let News { tags, now, .. } = *news;
+        let is_own =
+            |leg: &Leg| [tags.from, tags.to].into_iter().any(|tag| Invite::is_from(leg.number(), tag));
         let mut fits = false;
         if !self.is_up() {
-            for leg in self.legs_mut().iter_mut().filter(|leg| leg.counts()) {
+            for leg in self.legs_mut().iter_mut().filter(|leg| leg.phase() == Phase::Early && is_own(leg)) {
                 *leg = leg.released(now);
                 fits = true;
             }
@@ -204,7 +211,7 @@ impl Call {
         } else if self.legs().iter().any(|leg| leg.is_in(dialog)) {
             false // again
         } else {
-            self.cancelled(news.now)
+            self.cancelled(news)
         }
     }
 
@@ -259,7 +266,7 @@ impl Call {
         let dialog = news.tags.dialog();
         let named = self.legs().iter().any(|leg| leg.is_in(dialog));
         for leg in self.legs_mut().iter_mut().filter(|leg| leg.is_up()) {
-            if !named || leg.is_in(dialog) {
+            if leg.is_in(dialog) || !named && !leg.is_named() {
                 *leg = leg.heard(news.now, news.timer);
             }
         }

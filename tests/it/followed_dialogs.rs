@@ -25,6 +25,8 @@ at_one_and_eight! {
     two_callers_with_one_call_id_at_one_gateway_count_until_both_are_over,
     next_dialog_of_a_gateway_that_forks_counts_after_the_bye_of_the_first,
     bye_with_other_tags_ends_no_call,
+    bye_and_cancel_of_another_caller_release_no_call_that_rings,
+    request_with_other_tags_keeps_no_call,
 }
 
 fn refused_update_while_it_rings_leaves_the_call_ringing(workers: u32) {
@@ -220,5 +222,82 @@ fn bye_with_other_tags_ends_no_call(workers: u32) {
     let bye = agent.receive_where(SOON, |m: &Message| m.method() == Some("BYE") && m.call_id() == call.id);
     agent.reply(&bye.expect("the gateway's BYE"), 200);
     eventually("it is over", SOON, || loads(&server, 1) == [0]);
+    all_over(server);
+}
+
+/// Also where no transaction tells for whom a CANCEL is.
+const STATELESS: &str = r#"
+request_route {
+	if (is_method("CANCEL")) { $du = $hdr(X-Gateway); forward(); exit; }
+	if (has_totag()) { loose_route(); forward(); exit; }
+	record_route();
+	if (ds_select_dst("100", "4")) forward();
+}
+"#;
+
+fn bye_and_cancel_of_another_caller_release_no_call_that_rings(workers: u32) {
+    let gateways = Gateways::start(1, |_, request| match request.method() {
+        Some("INVITE") => vec![180],
+        Some("CANCEL") => vec![],
+        _ => vec![200],
+    });
+    for stateless in [false, true] {
+        let server = proxy(workers, gateways.list(100, ""));
+        let server = if stateless { server.route(STATELESS) } else { server }.start();
+        let mut agent = server.agent();
+        let mut call = with(agent.call(), "X-Gateway", &gateways.uri(0));
+        let rings = agent.ring(&mut call);
+        let mut early = call.clone();
+        early.learn(&rings);
+        let mut forged = early.clone();
+        forged.from_tag = "forged".into();
+        assert_eq!(agent.hang_up(&mut forged), 200);
+        // Without a transaction it is not over before its script is.
+        agent.send(&forged.update());
+        agent.answer(&forged, "UPDATE");
+        assert_eq!(loads(&server, 1), [1], "BYE, stateless: {stateless}");
+        if stateless {
+            let mut forged = call.clone();
+            forged.from_tag = "forged".into();
+            agent.send(&forged.cancel());
+            agent.answer(&forged, "CANCEL");
+            agent.send(&forged.within("UPDATE"));
+            agent.answer(&forged, "UPDATE");
+            assert_eq!(loads(&server, 1), [1]);
+            agent.send(&call.cancel());
+            agent.answer(&call, "CANCEL");
+        } else {
+            assert_eq!(agent.hang_up(&mut early), 200);
+        }
+        eventually("the caller's own", SOON, || loads(&server, 1) == [0]);
+        assert!(gateways.answer(&call.id, 487));
+        assert_eq!(agent.settle(&mut call).status(), Some(487));
+        all_over(server);
+    }
+}
+
+fn request_with_other_tags_keeps_no_call(workers: u32) {
+    let gateways = obedient(1);
+    let times = "modparam(\"dispatcher\", \"ds_hash_expire\", 2)\nmodparam(\"dispatcher\", \"ds_hash_check_interval\", 1)";
+    let server = proxy(workers, gateways.list(100, "")).modparam(times).start();
+    let mut agent = server.agent();
+    let (mut call, mut kept) = (up(&mut agent), up(&mut agent));
+    let mut forged = call.clone();
+    forged.from_tag = "forged".into();
+    let over = || assert_no_drift(&server).expired >= 1;
+    let end = std::time::Instant::now() + SOON;
+    while !over() && std::time::Instant::now() < end {
+        for one in [&mut forged, &mut kept] {
+            agent.send(&one.update());
+            agent.answer(one, "UPDATE");
+        }
+        agent.place(&mut forged.clone());
+        forged.cseq += 1;
+    }
+    assert!(over());
+    assert_eq!((loads(&server, 1), assert_no_drift(&server).expired), (vec![1], 1));
+    assert_eq!(agent.hang_up(&mut kept), 200);
+    call.cseq = forged.cseq;
+    assert_eq!(agent.hang_up(&mut call), 200);
     all_over(server);
 }

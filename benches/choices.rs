@@ -65,7 +65,7 @@ pub fn one(root: &Root<Heap>, worker: usize, algorithm: u32, round: u32) {
 fn selection(root: &Root<Heap>, worker: usize, algorithm: u32, round: u32, counts: bool) {
     let sets = root.sets.pin(worker).unwrap();
     let call = key(root, round % CALLS * 2 + worker as u32);
-    let invite = || Invite { cseq: 1, failed: None, now: 0 };
+    let invite = || Invite { number: 1, failed: None, now: 0 };
     let goes = Call::Goes { key: &|| Some(call), invite: &invite, may_stay: true };
     let ask = Ask {
         set: 1,

@@ -144,7 +144,7 @@ impl Proxy {
         let key = self.key(call);
         let goes = Call::Goes {
             key: &|| Some(key),
-            invite: &|| Invite { cseq: 1, failed: None, now },
+            invite: &|| Invite { number: 1, failed: None, now },
             may_stay: false,
         };
         let random = RefCell::new(random);

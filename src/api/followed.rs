@@ -92,7 +92,7 @@ fn reply_came(reply: &Message) {
         return follow(module, reply, Event::Ended, || About::OtherTransaction, || Timer::Same);
     }
     let Some(event) = goes_on(kind).or_else(|| refuses(kind)) else { return };
-    if matches!(event, Event::Lost | Event::Ended) && is_of_nothing(module, reply) {
+    if matches!(event, Event::Lost | Event::Ended | Event::Gone) && is_of_nothing(module, reply) {
         return;
     }
     follow(module, reply, event, || about(kind, reply), || session_timer(module, kind, reply));
@@ -120,10 +120,10 @@ fn failed(one: &Ended<'_>) {
     told(call_count::given_up(module.root, &key, short(one.transaction), invite, |_| true));
 }
 
-fn cancelled(cancel: &Message) {
-    if let Some(module) = module() {
-        follow(module, cancel, Event::Cancelled, || About::Request, || Timer::Same);
-    }
+/// Of the INVITEs of a call, a CANCEL is for one (RFC 3261 section 9.2).
+fn cancelled(one: &Ended<'_>) {
+    let Some((module, key, invite)) = of_request(&one.request) else { return };
+    told(call_count::transaction_cancelled(module.root, &key, short(one.transaction), invite));
 }
 
 /// The server makes a request: a BYE of its own ends the call.

@@ -31,7 +31,8 @@ pub(super) fn refuses(kind: Kind) -> Option<Event> {
     match kind {
         Kind::Reply(Method::Invite, 408 | 481) => Some(Event::Lost),
         Kind::Reply(Method::Invite, 300..) => Some(Event::Refused),
-        Kind::Reply(Method::Bye | Method::Update | Method::Info, 481) => Some(Event::Ended),
+        Kind::Reply(Method::Bye, 481) => Some(Event::Ended),
+        Kind::Reply(Method::Update | Method::Info, 481) => Some(Event::Gone),
         _ => None,
     }
 }

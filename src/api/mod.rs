@@ -16,6 +16,7 @@ pub mod is_from_list;
 pub mod list;
 pub mod load;
 pub mod metrics;
+mod next_hop;
 pub mod reload;
 pub mod rpc;
 pub mod select;

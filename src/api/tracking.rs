@@ -1,15 +1,15 @@
 //! Where a call is, as far as the server tells: which branch went to which destination, what a script chose and did not send,
 //! and the end of its transactions. `ds_load_update` and `ds_load_unset` tell the rest, or `followed` does.
 
+use super::next_hop;
 use crate::context::{Module, module};
 use crate::host::message::{Kind, Message, Method};
 use crate::host::transaction::{self, Ended, Request, Sent, SentOn, Unwatched, Watcher};
-use crate::host::{clock, hooks::routes, log, mem::Pool, uri};
+use crate::host::{clock, hooks::routes, log};
 use crate::load::key::Key;
 use crate::load::{About, Branch, Event, Invite, News, Tags, Timer, Transaction, Unsent};
 use crate::service::routing::call_count;
 use crate::shm::OutOfMemory;
-use crate::state::{Generation, Member};
 use parking_lot::Mutex;
 use std::sync::OnceLock;
 
@@ -18,8 +18,8 @@ struct Open {
     /// The number of the request.
     request: u32,
     key: Key,
-    /// Its CSeq number, as the call table has it.
-    cseq: u16,
+    /// Its number, as the call table has it.
+    number: u16,
     /// It has chosen for itself: a copy of the request, in another process, may have chosen before.
     own: bool,
     /// No transaction tells where the request goes.
@@ -61,11 +61,13 @@ pub(super) fn short_branch(branch: transaction::Branch) -> Branch {
 pub fn about(kind: Kind, msg: &Message) -> About {
     match kind {
         Kind::Request(_) => {
-            let failed = |one| About::Failed(short(one), cseq(msg.cseq_number()));
+            let failed = |one| About::Failed(short(one), number_of(msg));
             transaction::failed(msg).map_or(About::Request, failed)
         }
         Kind::Reply(Method::Invite, _) => match transaction::of_reply(msg) {
-            transaction::Reply::On(branch, number) => About::Branch(short_branch(branch), cseq(number)),
+            transaction::Reply::On(branch, request) => {
+                About::Branch(short_branch(branch), number(request.cseq_number, request.from_tag))
+            }
             transaction::Reply::Unwatched => About::OtherTransaction,
             transaction::Reply::None => About::NoTransaction,
         },
@@ -89,14 +91,24 @@ pub(super) fn news(module: &Module, msg: &Message, event: Event, about: About, t
 /// What the call table wants to know of the request at hand.
 pub fn invite(msg: &Message) -> Invite {
     let failed = transaction::failed(msg).map(short);
-    Invite { cseq: cseq(msg.cseq_number()), failed, now: clock::seconds() }
+    Invite { failed, ..plain(number_of(msg)) }
 }
 
-/// The number of a CSeq, of 32 bits (RFC 3261 section 8.1.1.5), cut to 16.
-fn cseq(number: &[u8]) -> u16 {
+/// The same of an INVITE with this number, of which nothing is chosen now.
+fn plain(number: u16) -> Invite {
+    Invite { number, now: clock::seconds(), ..Invite::default() }
+}
+
+fn number_of(msg: &Message) -> u16 {
+    number(msg.cseq_number(), msg.from_tag())
+}
+
+/// The number of an INVITE, as the call table has it. Its CSeq number has 32 bits (RFC 3261 section 8.1.1.5).
+fn number(cseq_number: &[u8], from_tag: &[u8]) -> u16 {
     let add =
         |number: u32, digit: &u8| number.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0')));
-    number.trim_ascii().iter().fold(0, add) as u16
+    let tag = module().map_or(0, |module| module.root.secret.tag(from_tag));
+    Invite::number(cseq_number.trim_ascii().iter().fold(0, add), tag)
 }
 
 /// The tags of a message, as the call table has them.
@@ -126,8 +138,8 @@ fn open(module: &Module, msg: &Message, key: Key, note: impl FnOnce(&mut Open)) 
     let mut all = OPEN.lock();
     let at = all.iter().position(|one| one.key == key && one.request == request).unwrap_or(all.len());
     if at == all.len() {
-        let cseq = cseq(msg.cseq_number());
-        all.push(Open { request, key, cseq, own: false, unwatched: false, branches: Vec::new() });
+        let number = number_of(msg);
+        all.push(Open { request, key, number, own: false, unwatched: false, branches: Vec::new() });
     }
     if let Some(one) = all.get_mut(at) {
         note(one);
@@ -142,8 +154,7 @@ fn open(module: &Module, msg: &Message, key: Key, note: impl FnOnce(&mut Open)) 
 
 /// Tells the call table that a script has ended.
 fn told_end(module: &Module, one: &Open, unsent: Unsent, is_alive: impl Fn(Branch) -> bool) {
-    let invite = Invite { cseq: one.cseq, failed: None, now: clock::seconds() };
-    told(call_count::script_ended(module.root, &one.key, invite, unsent, is_alive));
+    told(call_count::script_ended(module.root, &one.key, plain(one.number), unsent, is_alive));
 }
 
 /// Writes an error that keeps a call from being followed.
@@ -169,14 +180,11 @@ fn script_ended(msg: &mut Message) {
         if transaction::is_suspended() {
             continue; // another script goes on with it, or the end of the transaction clears up
         }
-        let forwarded = match transaction::current() {
-            Some(_) => one.unwatched && transaction::is_relayed(),
-            None => msg.was_forwarded(),
-        };
-        let unsent = match (one.own, forwarded) {
-            (false, _) => Unsent::OfAnother,
-            (true, false) => Unsent::Forgotten,
-            (true, true) => Unsent::Forwarded,
+        let unsent = match transaction::current() {
+            _ if !one.own => Unsent::OfAnother,
+            Some(_) if one.unwatched && transaction::is_relayed() => Unsent::Forwarded,
+            None if msg.was_forwarded() => forwarded(module, &one.key, msg),
+            _ => Unsent::Forgotten,
         };
         // Only of its own branches does this process know that sending them is over. Those of one request are of one transaction,
         // and the call table asks only for those of this INVITE: there a short number names one branch (see `Transaction`).
@@ -189,10 +197,17 @@ fn script_ended(msg: &mut Message) {
     }
 }
 
+/// What becomes of the choice for a request that `forward()` has sent: the script may have set `$du` to something else.
+fn forwarded(module: &Module, key: &Key, msg: &Message) -> Unsent {
+    let Some(sets) = module.sets() else { return Unsent::Forwarded };
+    let call = call_count::get(module.root, key);
+    Unsent::ForwardedTo(next_hop::of_forwarded(module, &sets, &call, msg))
+}
+
 /// The module, the key of the call of this request, and the request as the call table has it.
 pub(super) fn of_request(request: &Request<'_>) -> Option<(&'static Module, Key, Invite)> {
     let module = module().filter(|_| !request.call_id.is_empty())?;
-    let invite = Invite { cseq: cseq(request.cseq_number), failed: None, now: clock::seconds() };
+    let invite = plain(number(request.cseq_number, request.from_tag));
     Some((module, module.root.secret.call(request.call_id), invite))
 }
 
@@ -208,7 +223,7 @@ fn sent_on(one: &SentOn<'_>) {
     let earlier = short_branch(one.earlier);
     let call = call_count::get(module.root, &key);
     // Of a branch that was refused nothing is left.
-    let leg = call.legs().iter().find(|leg| leg.is_on(earlier, invite.cseq));
+    let leg = call.legs().iter().find(|leg| leg.is_on(earlier, invite.number));
     let record = leg.map(|leg| leg.record()).or(one.noted);
     if let Some((record, sets)) = record.zip(module.sets()) {
         told(call_count::sent(module.root, &sets, &key, record, short_branch(one.branch), invite));
@@ -226,52 +241,12 @@ fn sent(branch: &Sent<'_>) -> bool {
         told(call_count::given_up(module.root, &key, transaction, invite, failed));
     }
     let sets = module.sets();
-    let record = sets.as_ref().and_then(|sets| goes_to(module, sets, &key, branch));
+    let call = call_count::get(module.root, &key);
+    let record = sets.as_ref().and_then(|sets| next_hop::of_branch(module, sets, &call, branch));
     open(module, request, key, |one| one.branches.push(short_branch(branch.branch)));
     if let Some((record, sets)) = record.zip(sets.as_ref()) {
         branch.note(record);
         told(call_count::sent(module.root, sets, &key, record, short_branch(branch.branch), invite));
     }
     record.is_some()
-}
-
-/// The record of the destination to which a branch goes; none if it goes to no destination of ours.
-fn goes_to(module: &Module, sets: &Generation<Pool>, key: &Key, branch: &Sent<'_>) -> Option<u32> {
-    let request = &branch.request;
-    let request_uri = request.request_uri();
-    let next_hop = request.destination().unwrap_or(request_uri);
-    let leads = |number: u32, uri: &[u8]| {
-        let record = module.root.registry.record(number)?;
-        sets.of_record(number, record).filter(|(_, one)| is_at(*one, uri)).map(|_| number)
-    };
-    let call = call_count::get(module.root, key);
-    // Chosen for this request: it may be on its way there through another proxy.
-    let chosen = call
-        .legs()
-        .iter()
-        .rev()
-        .filter(|leg| leg.is_open() && !leg.is_watched())
-        .find_map(|leg| leads(leg.record(), next_hop).or_else(|| leads(leg.record(), request_uri)));
-    // Where it was before, the last first; then whatever has this URI.
-    let before = || call.legs().iter().rev().find_map(|leg| leads(leg.record(), next_hop));
-    let noted = || branch.noted.and_then(|number| leads(number, next_hop));
-    let same_set = || {
-        let record = branch.noted.and_then(|number| module.root.registry.record(number))?;
-        sets.set(record.set())?.iter().find(|one| is_at(*one, next_hop)).map(|one| one.record)
-    };
-    let anywhere = || sets.sets().find_map(|set| set.with_uri(next_hop).next()).map(|(_, one)| one.record);
-    chosen.or_else(before).or_else(noted).or_else(same_set).or_else(anywhere)
-}
-
-/// Whether a URI leads to this destination: its own, or one with its host, or an address of that, and its port.
-fn is_at(destination: Member<'_>, uri: &[u8]) -> bool {
-    if destination.text(destination.uri).eq_ignore_ascii_case(uri) {
-        return true;
-    }
-    let Some(parsed) = uri::parse(uri) else { return false };
-    let host = uri.get(parsed.host.clone()).unwrap_or_default();
-    let same_host = destination.text(destination.host).eq_ignore_ascii_case(host)
-        || uri::literal(host).is_some_and(|address| destination.addresses().contains(&address));
-    let usual = |port: u16| if port == 0 { parsed.usual_port() } else { port };
-    same_host && usual(parsed.port) == usual(destination.port)
 }

@@ -6,9 +6,10 @@
 //!
 //! A branch that DNS failover adds shares its name with an earlier one, and goes where that went.
 
-use super::message::Message;
+use super::message::{self, Message};
 use super::{ffi, guard::guard, process, text, tm};
 use core::ffi::{c_int, c_uint, c_void};
+use core::net::SocketAddr;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::OnceLock;
@@ -45,8 +46,8 @@ pub struct Watcher {
 pub struct Follower {
     /// All branches have failed so far, or the caller was refused.
     pub failed: fn(&Ended<'_>),
-    /// The host acts on a CANCEL of the caller.
-    pub cancelled: fn(&Message),
+    /// The host acts on a CANCEL of the caller for this transaction.
+    pub cancelled: fn(&Ended<'_>),
     /// Whether it matters that nobody answers this request, which begins a transaction.
     pub matters: fn(&Message) -> bool,
     /// Nobody has answered it.
@@ -87,6 +88,8 @@ pub struct Sent<'a> {
     pub branch: Branch,
     /// The record that was given to [`watch`], or that was noted since.
     pub noted: Option<u32>,
+    /// Where it goes, if the script said that to the function which sends (`t_relay_to`, say), and not by a URI.
+    pub address: Option<SocketAddr>,
     cell: Cell,
     word: &'a AtomicUsize,
 }
@@ -117,11 +120,14 @@ pub struct SentOn<'a> {
 }
 
 /// What identifies the request of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request<'a> {
     /// Its Call-ID.
     pub call_id: &'a [u8],
     /// The number of its CSeq, as written.
     pub cseq_number: &'a [u8],
+    /// The tag of its From; empty where it has none.
+    pub from_tag: &'a [u8],
 }
 
 /// A transaction that is about to be freed.
@@ -219,6 +225,15 @@ impl Cell {
         unsafe { ffi::shim_tm_status(self.0.as_ptr(), branch.into()) }
     }
 
+    /// Where this branch goes, if the host has noted that before it made the request.
+    fn address(self, branch: u16) -> Option<SocketAddr> {
+        // SAFETY: a struct of numbers, for which zero is a value.
+        let mut ip: ffi::ip_addr = unsafe { core::mem::zeroed() };
+        // SAFETY: as above; the host has room for one more branch than there are. It fills the address in.
+        let port = unsafe { ffi::shim_tm_address(self.0.as_ptr(), branch.into(), &raw mut ip) };
+        Some(SocketAddr::new(message::address(&ip)?, u16::try_from(port).ok()?))
+    }
+
     /// The last branch before this one that shares its name: that for which DNS failover added it.
     fn earlier(self, branch: u16) -> Option<u16> {
         let same = |other: u16| {
@@ -236,6 +251,7 @@ impl Cell {
             Request {
                 call_id: text::bytes(ffi::shim_tm_call_id(self.0.as_ptr())).trim_ascii(),
                 cseq_number: text::bytes(ffi::shim_tm_cseq_number(self.0.as_ptr())),
+                from_tag: text::bytes(ffi::shim_tm_from_tag(self.0.as_ptr())),
             }
         }
     }
@@ -248,9 +264,9 @@ pub enum Reply<'a> {
     None,
     /// It came in one that is not watched.
     Unwatched,
-    /// It came on this branch of one that is; the CSeq number of that one's request. (In the reply, a host that counts for a
-    /// user agent may have put another.)
-    On(Branch, &'a [u8]),
+    /// It came on this branch of one that is, which has this request. (In the reply, a host that counts for a user agent may have put
+    /// another CSeq number.)
+    On(Branch, Request<'a>),
 }
 
 /// The reply in this process for which this module, not `tm`, looked up the transaction.
@@ -272,7 +288,7 @@ pub fn of_reply(reply: &Message) -> Reply<'_> {
         Ok(branch) if cell.word().is_some() && branch < cell.branches() => {
             // SAFETY: the host keeps the transaction until it has dealt with the reply.
             let request = unsafe { cell.request() };
-            Reply::On(Branch { transaction: cell.transaction(), number: branch }, request.cseq_number)
+            Reply::On(Branch { transaction: cell.transaction(), number: branch }, request)
         }
         _ => Reply::Unwatched,
     }
@@ -402,9 +418,9 @@ unsafe extern "C" fn called(cell: *mut ffi::cell, what: c_int, params: *mut ffi:
                 return;
             }
             if is(ffi::TMCB_E2ECANCEL_IN) {
-                // SAFETY: the CANCEL, for the time of the call.
-                let cancel = unsafe { Message::from_host(params.req) };
-                return cancel.iter().for_each(follower.cancelled);
+                // SAFETY: it lives for the time of the call.
+                let request = unsafe { cell.request() };
+                return (follower.cancelled)(&Ended { request, transaction, cell });
             }
         }
         let matters = |number: u16| word.load(Ordering::Relaxed) >> number & 1 == 0;
@@ -435,7 +451,8 @@ unsafe extern "C" fn called(cell: *mut ffi::cell, what: c_int, params: *mut ffi:
             return; // DNS failover: told when it is sent
         }
         let noted = noted(word.load(Ordering::Relaxed));
-        if !(watcher.sent)(&Sent { request, branch: branch(number), noted, cell, word }) {
+        let address = if request.destination().is_none() { cell.address(number) } else { None };
+        if !(watcher.sent)(&Sent { request, branch: branch(number), noted, address, cell, word }) {
             word.fetch_or(1 << number, Ordering::Relaxed);
         }
     });

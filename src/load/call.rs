@@ -3,17 +3,35 @@
 //! A call counts at a destination exactly while a leg of it that may still be answered, or was answered, went there:
 //! however many legs it has there, once.
 
-use super::leg::{self, Branch, Leg, MAX_MORE, Phase, Transaction, Way};
+use super::leg::{self, Branch, Dialog, Leg, MAX_MORE, Phase, Transaction, Way};
 
 /// The request for which a destination is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Invite {
-    /// Its CSeq number, cut to 16 bits.
-    pub cseq: u16,
+    /// Its number among those of its call: see [`Invite::number`].
+    pub number: u16,
     /// The transaction whose branches have all failed, in a failure route.
     pub failed: Option<Transaction>,
     /// Seconds, as the call table counts them.
     pub now: u32,
+}
+
+impl Invite {
+    /// A short number of an INVITE among those of its call: 8 bits of its CSeq number and 8 of a hash of its From-tag. INVITEs of one caller
+    /// differ in the first; a fork before this server may send some with tags of its own, which differ in the second.
+    pub const fn number(cseq: u32, from_tag: u16) -> u16 {
+        from_tag << 8 | cseq as u16 & 0xFF
+    }
+
+    /// Whether the INVITE of this number may have a From-tag of this hash.
+    pub(super) const fn is_from(number: u16, tag: u16) -> bool {
+        number >> 8 == tag & 0xFF
+    }
+
+    /// Whether a leg is of another INVITE of the same caller.
+    fn is_after(self, leg: Leg) -> bool {
+        leg.number() != self.number && leg.number() >> 8 == self.number >> 8
+    }
 }
 
 /// What becomes of a choice that was not sent on a branch, when the script has ended.
@@ -23,6 +41,8 @@ pub enum Unsent {
     Forgotten,
     /// It was sent all the same, without a transaction that we watch.
     Forwarded,
+    /// The same; to the destination of this record, or to none of ours.
+    ForwardedTo(Option<u32>),
     /// It is not this script's: another one made it, for a copy of the request.
     OfAnother,
 }
@@ -102,7 +122,7 @@ impl Call {
 
     /// The records of the destinations to which the transaction has sent it that has failed.
     pub fn sent_before(&self, invite: Invite) -> impl Iterator<Item = u32> + '_ {
-        let is_of = move |leg: &&Leg| invite.failed.is_some_and(|failed| leg.is_of(failed, invite.cseq));
+        let is_of = move |leg: &&Leg| invite.failed.is_some_and(|failed| leg.is_of(failed, invite.number));
         self.legs().iter().filter(is_of).map(|leg| leg.record())
     }
 
@@ -155,18 +175,18 @@ impl Call {
     /// failed, and those of an earlier INVITE of the same caller, may at most be answered late.
     pub fn choose(&mut self, record: u32, invite: Invite) {
         self.leave(invite);
-        self.push(Leg::new(record, Way::Ahead, invite.cseq, invite.now));
+        self.push(Leg::new(record, Way::Ahead, invite.number, invite.now));
     }
 
     /// It goes on, and to no destination of ours: as [`Call::choose`], without a choice.
     pub fn leave(&mut self, invite: Invite) {
-        let Invite { cseq, failed, now } = invite;
+        let Invite { number, failed, now } = invite;
         self.retain(|leg| !leg.is_open() || leg.is_watched());
         for leg in self.legs_mut().iter_mut().filter(|leg| leg.phase() == Phase::Early) {
             let over = match failed {
-                Some(transaction) => leg.is_of(transaction, cseq),
+                Some(transaction) => leg.is_of(transaction, number),
                 // The same INVITE on two ways (a spiral, a fork before this server) has one number.
-                None => leg.cseq() != cseq,
+                None => invite.is_after(*leg),
             };
             if over {
                 *leg = leg.released(now);
@@ -190,11 +210,11 @@ impl Call {
     /// Its request goes out to the destination of this record on this branch.
     pub fn sent(&mut self, record: u32, branch: Branch, invite: Invite) {
         // One that was answered there may be of an earlier INVITE.
-        if self.legs().iter().any(|leg| leg.is_open() && leg.is_on(branch, invite.cseq)) {
+        if self.legs().iter().any(|leg| leg.is_open() && leg.is_on(branch, invite.number)) {
             return;
         }
         let chosen = |leg: &&mut Leg| leg.is_open() && !leg.is_watched() && leg.record() == record;
-        let leg = Leg::new(record, Way::On(branch), invite.cseq, invite.now);
+        let leg = Leg::new(record, Way::On(branch), invite.number, invite.now);
         match self.legs_mut().iter_mut().find(chosen) {
             Some(place) => *place = leg,
             None => self.push(leg),
@@ -204,13 +224,26 @@ impl Call {
     /// The script for an INVITE has ended: what becomes of a choice that it did not send. Its legs on branches that could not be
     /// sent are forgotten (`is_alive` says which can be answered). Legs of another INVITE of the call stay, though their branches
     /// may have the same short numbers.
-    pub fn script_ended(&mut self, cseq: u16, unsent: Unsent, is_alive: impl Fn(Branch) -> bool) {
+    pub fn script_ended(&mut self, number: u16, unsent: Unsent, is_alive: impl Fn(Branch) -> bool) {
         self.retain(|leg| match leg.way() {
-            _ if !leg.is_open() || leg.cseq() != cseq => true,
+            // Answered before the script that sent it has ended.
+            Way::Ahead if leg.is_up() => match unsent {
+                Unsent::ForwardedTo(Some(record)) => {
+                    *leg = leg.at(record).going(Way::Unwatched);
+                    true
+                }
+                Unsent::ForwardedTo(None) => false,
+                Unsent::Forwarded | Unsent::Forgotten | Unsent::OfAnother => true,
+            },
+            _ if !leg.is_open() || leg.number() != number => true,
             Way::Ahead => match unsent {
-                Unsent::Forgotten => false,
+                Unsent::Forgotten | Unsent::ForwardedTo(None) => false,
                 Unsent::Forwarded => {
                     *leg = leg.going(Way::Unwatched);
+                    true
+                }
+                Unsent::ForwardedTo(Some(record)) => {
+                    *leg = leg.at(record).going(Way::Unwatched);
                     true
                 }
                 Unsent::OfAnother => true,
@@ -222,7 +255,7 @@ impl Call {
 
     /// Branches of a transaction that were given up, or refused: their legs count no more. They may still be answered.
     pub fn given_up(&mut self, transaction: Transaction, invite: Invite, is_over: impl Fn(Branch) -> bool) {
-        let of_it = |leg: &&mut Leg| leg.phase() == Phase::Early && leg.is_of(transaction, invite.cseq);
+        let of_it = |leg: &&mut Leg| leg.phase() == Phase::Early && leg.is_of(transaction, invite.number);
         for leg in self.legs_mut().iter_mut().filter(of_it) {
             if matches!(leg.way(), Way::On(branch) if is_over(branch)) {
                 *leg = leg.released(invite.now);
@@ -230,8 +263,23 @@ impl Call {
         }
     }
 
+    /// The caller has cancelled the request of this transaction: its legs count no more, nor does what was chosen for it and not sent.
+    /// They may still be answered. False if that comes too late to mean anything.
+    pub fn transaction_cancelled(&mut self, transaction: Transaction, invite: Invite) -> bool {
+        let is_of = |leg: &Leg| match leg.way() {
+            Way::On(_) => leg.is_of(transaction, invite.number),
+            Way::Ahead | Way::Unwatched => leg.number() == invite.number,
+        };
+        let mut fits = false;
+        for leg in self.legs_mut().iter_mut().filter(|leg| leg.phase() == Phase::Early && is_of(leg)) {
+            *leg = leg.released(invite.now);
+            fits = true;
+        }
+        fits
+    }
+
     /// A transaction is gone, whose request was this INVITE: no leg of it will be answered any more, and what was chosen for
-    /// it is not sent any more. One that was answered, though nobody said so, is up.
+    /// it is not sent any more. One that was answered, though nobody said so, is up. What is over is forgotten.
     pub fn transaction_ended(
         &mut self,
         transaction: Transaction,
@@ -239,14 +287,18 @@ impl Call {
         answered: impl Fn(Branch) -> bool,
     ) {
         self.retain(|leg| match leg.way() {
-            Way::On(branch) if leg.is_open() && leg.is_of(transaction, invite.cseq) => {
+            Way::On(branch) if leg.is_open() && leg.is_of(transaction, invite.number) => {
                 let up = leg.phase() == Phase::Early && answered(branch);
                 if up {
-                    *leg = leg.confirmed(0, invite.now);
+                    *leg = leg.confirmed(Dialog::UNKNOWN, invite.now);
                 }
                 up
             }
-            Way::Ahead => !leg.is_open() || leg.cseq() != invite.cseq,
+            Way::On(_) if leg.is_of(transaction, invite.number) => {
+                *leg = leg.settled();
+                leg.is_up()
+            }
+            Way::Ahead => !leg.is_open() || leg.number() != invite.number,
             Way::On(_) | Way::Unwatched => true,
         });
     }

@@ -37,7 +37,7 @@ impl Expiry {
         let limit = match leg.phase() {
             Phase::Early => self.early,
             Phase::Confirmed => self.confirmed,
-            Phase::Released => CROSSING,
+            Phase::Released | Phase::Over => CROSSING,
         };
         // Signed, because a worker may note a call a moment after the sweep read its clock. More than the limit, because
         // a call noted late in one second and looked at early in another is not to go too soon.
@@ -49,7 +49,9 @@ impl Expiry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::leg::Way;
+    use crate::load::leg::{Dialog, Way};
+
+    const DIALOG: Dialog = Dialog::of(7, 0);
 
     fn leg(seen: u32) -> Leg {
         Leg::new(3, Way::Ahead, 1, seen)
@@ -61,7 +63,7 @@ mod tests {
         let early = leg(100);
         assert!(!expiry.is_due(early, 160));
         assert!(expiry.is_due(early, 161));
-        let up = early.confirmed(7, 150);
+        let up = early.confirmed(DIALOG, 150);
         assert!(!expiry.is_due(up, 7350));
         assert!(expiry.is_due(up, 7351));
         let gone = early.released(110);
@@ -73,7 +75,7 @@ mod tests {
     #[test]
     fn a_session_timer_sets_its_own_end_within_limits() {
         let expiry = Expiry { early: 60, confirmed: 7200 };
-        let up = |seconds| leg(100).confirmed(7, 100).heard(100, expiry.session(seconds, 100));
+        let up = |seconds| leg(100).confirmed(DIALOG, 100).heard(100, expiry.session(seconds, 100));
         for (seconds, lasts) in
             [(Some(1800), 1832), (Some(0), 122), (Some(90), 122), (Some(86_400), 7232), (None, 7200)]
         {
@@ -86,7 +88,7 @@ mod tests {
         );
         assert!(expiry.is_due(up(Some(1800)).seen_at(5000), 1933));
         let endless = Expiry { early: 0, confirmed: 0 };
-        let up = leg(100).confirmed(7, 100);
+        let up = leg(100).confirmed(DIALOG, 100);
         assert!(endless.is_due(up.heard(100, endless.session(Some(1800), 100)), 1933));
         assert!(!endless.is_due(up.heard(100, endless.session(Some(u32::MAX), 100)), 1_000_000));
     }

@@ -9,6 +9,8 @@ pub enum Phase {
     Confirmed,
     /// Does not count, but may still be answered.
     Released,
+    /// Its dialog is over. Does not count; while its transaction lives, a further user agent may answer on its branch.
+    Over,
 }
 
 impl Phase {
@@ -18,6 +20,7 @@ impl Phase {
             Self::Early => 0,
             Self::Confirmed => 1,
             Self::Released => 2,
+            Self::Over => 3,
         }
     }
 
@@ -26,12 +29,13 @@ impl Phase {
         match code {
             0 => Self::Early,
             1 => Self::Confirmed,
+            3 => Self::Over,
             _ => Self::Released,
         }
     }
 }
 
-/// A transaction of the server, as a short number of 11 bits. With the CSeq number of its request ([`Leg::is_on`]) it names one
+/// A transaction of the server, as a short number of 11 bits. With the number of its INVITE ([`Leg::is_on`]) it names one
 /// transaction of a call: the server derives the index from the Call-ID and the CSeq number, and numbers the transactions of one
 /// index with consecutive labels. So two for one INVITE have different short numbers, unless 2 047 others of that index began
 /// between them, and two that have the same short number are for INVITEs with different CSeq numbers.
@@ -71,6 +75,22 @@ impl Branch {
     }
 }
 
+/// A dialog of a call, by a hash of both its tags: each side has its own in From, so their order tells nothing. 0 is none known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dialog(u16);
+
+impl Dialog {
+    /// None that is known.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// From the hashes of its tags.
+    pub const fn of(one: u16, other: u16) -> Self {
+        let (less, more) = if one < other { (one, other) } else { (other, one) };
+        let word = ((less as u32) << 16 | more as u32).wrapping_mul(0x9E37_79B1) >> 16;
+        Self(if word == 0 { 1 } else { word as u16 })
+    }
+}
+
 /// What a message says of the session timer of its dialog (RFC 4028).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Timer {
@@ -102,12 +122,12 @@ const AHEAD: u16 = 1 << BRANCH_BITS;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Leg {
     /// From the lowest bit: the record of its destination, whether it has a session timer, in the first leg how many more the
-    /// call has, whether there was another dialog beside this, the phase.
+    /// call has, whether its transaction lives still, the phase.
     place: u32,
     /// When its time to expire began; with a session timer, when it ends.
     seen: u32,
-    /// In the low half how far the request has come; in the high half the CSeq number of the INVITE, and after the answer a hash of
-    /// its To-tag.
+    /// In the low half how far the request has come; in the high half the number of the INVITE, and after the answer what
+    /// names its dialog.
     mark: u32,
 }
 
@@ -115,7 +135,7 @@ const RECORD_BITS: u32 = 24;
 const TIMED: u32 = 1 << RECORD_BITS;
 const MORE_SHIFT: u32 = RECORD_BITS + 1;
 const MORE_BITS: u32 = 4;
-const FORKED: u32 = 1 << (MORE_SHIFT + MORE_BITS);
+const LIVES: u32 = 1 << (MORE_SHIFT + MORE_BITS);
 const PHASE_SHIFT: u32 = MORE_SHIFT + MORE_BITS + 1;
 const MORE: u32 = ((1 << MORE_BITS) - 1) << MORE_SHIFT;
 /// Largest number of a record that a leg can name.
@@ -124,9 +144,10 @@ pub const MAX_RECORD: u32 = (1 << RECORD_BITS) - 1;
 pub const MAX_MORE: usize = (1 << MORE_BITS) - 1;
 
 impl Leg {
-    /// A leg to the destination of `record`, chosen at `now` for the INVITE with this CSeq number.
-    pub const fn new(record: u32, way: Way, cseq: u16, now: u32) -> Self {
-        let leg = Self { place: record & MAX_RECORD, seen: now, mark: (cseq as u32) << 16 };
+    /// A leg to the destination of `record`, chosen at `now` for the INVITE with this number
+    /// ([`Invite::number`](super::Invite::number)).
+    pub const fn new(record: u32, way: Way, invite: u16, now: u32) -> Self {
+        let leg = Self { place: record & MAX_RECORD, seen: now, mark: (invite as u32) << 16 };
         leg.going(way)
     }
 
@@ -158,12 +179,22 @@ impl Leg {
 
     /// Whether it counts for its destination.
     pub const fn counts(self) -> bool {
-        !matches!(self.phase(), Phase::Released)
+        matches!(self.phase(), Phase::Early | Phase::Confirmed)
     }
 
     /// Whether it may still be answered for the first time.
     pub const fn is_open(self) -> bool {
-        !matches!(self.phase(), Phase::Confirmed)
+        matches!(self.phase(), Phase::Early | Phase::Released)
+    }
+
+    /// Whether it was answered and its dialog is not over.
+    pub const fn is_up(self) -> bool {
+        matches!(self.phase(), Phase::Confirmed)
+    }
+
+    /// Whether it was answered in this dialog.
+    pub const fn is_in(self, dialog: Dialog) -> bool {
+        !self.is_open() && self.tag() != 0 && self.tag() == dialog.0
     }
 
     /// How far its request has come.
@@ -180,41 +211,45 @@ impl Leg {
         matches!(self.way(), Way::On(_))
     }
 
-    /// Whether its request, the INVITE with this CSeq number, went out on this branch. The branch alone does not tell: those of
+    /// Whether its request, the INVITE with this number, went out on this branch. The branch alone does not tell: those of
     /// two INVITEs of a call may have the same short number.
-    pub fn is_on(self, branch: Branch, cseq: u16) -> bool {
-        self.way() == Way::On(branch) && self.may_have(cseq)
+    pub fn is_on(self, branch: Branch, number: u16) -> bool {
+        self.way() == Way::On(branch) && self.may_have(number)
     }
 
     /// The same of a branch of this transaction.
-    pub fn is_of(self, transaction: Transaction, cseq: u16) -> bool {
-        matches!(self.way(), Way::On(branch) if branch.transaction() == transaction) && self.may_have(cseq)
+    pub fn is_of(self, transaction: Transaction, number: u16) -> bool {
+        matches!(self.way(), Way::On(branch) if branch.transaction() == transaction) && self.may_have(number)
     }
 
     /// Of one that was answered the number is not known any more.
-    fn may_have(self, cseq: u16) -> bool {
-        !self.is_open() || self.cseq() == cseq
+    fn may_have(self, number: u16) -> bool {
+        !self.is_open() || self.number() == number
     }
 
-    /// The hash of the To-tag that answered; 0 while there is none, or none is known.
-    pub const fn tag(self) -> u16 {
-        match self.phase() {
-            Phase::Confirmed => (self.mark >> 16) as u16,
-            Phase::Early | Phase::Released => 0,
-        }
+    /// What names the dialog that its answer made; 0 while there is none, or none is known.
+    const fn tag(self) -> u16 {
+        if self.is_open() { 0 } else { (self.mark >> 16) as u16 }
     }
 
-    /// The CSeq number of its INVITE, cut to 16 bits; 0 once it was answered.
-    pub const fn cseq(self) -> u16 {
-        match self.phase() {
-            Phase::Confirmed => 0,
-            Phase::Early | Phase::Released => (self.mark >> 16) as u16,
-        }
+    /// Whether its dialog, or that which was, is known by name.
+    pub const fn is_named(self) -> bool {
+        self.tag() != 0
+    }
+
+    /// The number of its INVITE; 0 once it was answered.
+    pub const fn number(self) -> u16 {
+        if self.is_open() { (self.mark >> 16) as u16 } else { 0 }
     }
 
     const fn in_phase(self, phase: Phase) -> Self {
         let bits = (phase.code() as u32) << PHASE_SHIFT;
-        Self { place: self.place & (MAX_RECORD | MORE | FORKED) | bits, ..self }
+        Self { place: self.place & (MAX_RECORD | MORE | LIVES) | bits, ..self }
+    }
+
+    /// The same to the destination of another record.
+    pub const fn at(self, record: u32) -> Self {
+        Self { place: self.place & !MAX_RECORD | record & MAX_RECORD, ..self }
     }
 
     /// The same on another way.
@@ -227,20 +262,30 @@ impl Leg {
         Self { mark: self.mark & !0xFFFF | word as u32, ..self }
     }
 
-    /// The same, answered by the one with this tag.
-    pub const fn confirmed(self, tag: u16, now: u32) -> Self {
+    /// The same, answered in this dialog.
+    pub const fn confirmed(self, dialog: Dialog, now: u32) -> Self {
         let leg = self.in_phase(Phase::Confirmed);
-        Self { seen: now, mark: leg.mark & 0xFFFF | (tag as u32) << 16, ..leg }
+        Self { seen: now, mark: leg.mark & 0xFFFF | (dialog.0 as u32) << 16, ..leg }
     }
 
-    /// Whether its call had another dialog beside this one.
-    pub const fn is_forked(self) -> bool {
-        self.place & FORKED != 0
+    /// The same, whose dialog is over.
+    pub const fn over(self, now: u32) -> Self {
+        Self { seen: now, ..self.in_phase(Phase::Over) }
     }
 
-    /// The same, beside another dialog.
-    pub const fn forked(self) -> Self {
-        Self { place: self.place | FORKED, ..self }
+    /// Whether its transaction lives, as far as is known: further user agents may answer on its branch.
+    pub const fn lives(self) -> bool {
+        self.place & LIVES != 0
+    }
+
+    /// The same, answered in a transaction that lives.
+    pub const fn living(self) -> Self {
+        Self { place: self.place | LIVES, ..self }
+    }
+
+    /// The same, whose transaction is gone.
+    pub const fn settled(self) -> Self {
+        Self { place: self.place & !LIVES, ..self }
     }
 
     /// The same, not counting any more; it may still be answered. Its short memory begins.
@@ -290,7 +335,12 @@ pub fn counted(legs: &[Leg]) -> impl Iterator<Item = u32> + '_ {
 
 /// Whether a call with these legs was answered by the destination of this record.
 pub fn is_confirmed_at(legs: &[Leg], record: u32) -> bool {
-    legs.iter().any(|leg| !leg.is_open() && leg.record() == record)
+    legs.iter().any(|leg| leg.is_up() && leg.record() == record)
+}
+
+/// Whether a call with these legs counts nowhere, and may be answered.
+pub fn is_released(legs: &[Leg]) -> bool {
+    !any_counts(legs) && legs.iter().any(|leg| leg.is_open())
 }
 
 /// Whether a call with these legs counts anywhere.
@@ -313,21 +363,26 @@ mod tests {
             prop_assert_eq!(branch.transaction(), Transaction::of(index, label));
             for way in [Way::Ahead, Way::Unwatched, Way::On(branch)] {
                 let leg = Leg::new(record, way, cseq, now).with_more(more);
-                let seen = (leg.record(), leg.more(), leg.way(), leg.cseq(), leg.seen(), leg.phase());
+                let seen = (leg.record(), leg.more(), leg.way(), leg.number(), leg.seen(), leg.phase());
                 prop_assert_eq!(seen, (record, more, way, cseq, now, Phase::Early));
-                let up = leg.confirmed(tag, now);
-                let seen = (up.record(), up.more(), up.way(), up.tag(), up.cseq(), up.phase());
-                prop_assert_eq!(seen, (record, more, way, tag, 0, Phase::Confirmed));
+                let dialog = Dialog::of(tag, cseq);
+                let up = leg.confirmed(dialog, now);
+                let seen = (up.record(), up.more(), up.way(), up.is_in(dialog), up.number(), up.phase());
+                prop_assert_eq!(seen, (record, more, way, true, 0, Phase::Confirmed));
                 let timed = up.heard(now, Timer::Ends(77));
                 prop_assert_eq!((timed.record(), timed.more(), timed.phase()), (record, more, Phase::Confirmed));
                 prop_assert_eq!((timed.is_timed(), timed.seen(), timed.seen_at(now)), (true, 77, timed));
                 prop_assert_eq!(timed.heard(now, Timer::Off), up);
                 prop_assert!(!timed.released(now).is_timed());
                 let gone = leg.released(now);
-                prop_assert_eq!((gone.record(), gone.cseq(), gone.phase()), (record, cseq, Phase::Released));
-                let two = up.forked();
-                prop_assert_eq!((two.record(), two.more(), two.phase()), (record, more, Phase::Confirmed));
-                prop_assert!(two.is_forked() && !up.is_forked());
+                prop_assert_eq!((gone.record(), gone.number(), gone.phase()), (record, cseq, Phase::Released));
+                let lives = up.living();
+                prop_assert_eq!((lives.record(), lives.more(), lives.phase()), (record, more, Phase::Confirmed));
+                prop_assert!(lives.lives() && !up.lives());
+                prop_assert_eq!(lives.settled(), up);
+                let over = timed.living().over(now);
+                prop_assert_eq!((over.record(), over.more(), over.way()), (record, more, way));
+                prop_assert!(over.is_in(dialog) && !over.counts() && !over.is_open() && !over.is_timed());
             }
         }
     }

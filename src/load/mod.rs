@@ -20,7 +20,7 @@ pub use call::{Call, Invite, Unsent};
 pub use event::{About, Effect, Event, News, Tags};
 pub use expiry::Expiry;
 pub use key::Secret;
-pub use leg::{Branch, Leg, Phase, Timer, Transaction};
+pub use leg::{Branch, Dialog, Leg, Phase, Timer, Transaction};
 
 #[cfg(test)]
 mod tests;

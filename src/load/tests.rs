@@ -13,11 +13,14 @@ fn branch(number: u16) -> Branch {
 }
 
 fn invite(cseq: u16) -> Invite {
-    Invite { cseq, ..Invite::default() }
+    Invite { number: cseq, ..Invite::default() }
 }
 
+/// The hash of the caller's tag. The number of an INVITE has its lower half: that is the CSeq number alone.
+const CALLER: u16 = 0x300;
+
 fn news(event: Event, about: About, to: u16) -> News {
-    News { event, about, tags: Tags { to, from: 0 }, now: 9, timer: Timer::Same }
+    News { event, about, tags: Tags { to, from: CALLER }, now: 9, timer: Timer::Same }
 }
 
 /// A call that was sent to the destination of record 5 on branch 0.
@@ -52,7 +55,7 @@ fn an_answer_that_crosses_the_cancel_counts_again_until_its_bye() {
     let effect = call.on(&news(Event::Answered, About::Branch(branch(0), 1), 7));
     assert_eq!((effect, loads(&call)), (Effect { fits: true, crossed: true }, vec![5]));
     assert!(call.on(&news(Event::Ended, About::Request, 7)).fits);
-    assert!(call.is_empty());
+    assert!(!call.counts());
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn a_refused_reinvite_leaves_the_call_up_but_a_lost_one_ends_it() {
         assert!(!call.on(&news(Event::Cancelled, About::Request, 7)).fits);
         assert_eq!(call, up);
         assert!(call.on(&news(Event::Lost, about, 7)).fits);
-        assert!(call.is_empty());
+        assert!(!call.counts());
     }
 }
 
@@ -103,6 +106,27 @@ fn without_a_transaction_it_is_the_last_selection_that_answered() {
     call.script_ended(1, Unsent::Forwarded, |_| true);
     call.on(&news(Event::Refused, About::NoTransaction, 7));
     assert!(call.is_empty());
+}
+
+#[test]
+fn what_the_script_forwards_counts_where_it_went_whether_it_is_answered_before_or_after() {
+    for (to, expected) in [(Some(5), vec![5]), (Some(6), vec![6]), (None, vec![])] {
+        for answered in [false, true] {
+            let mut call = Call::default();
+            call.choose(5, invite(1));
+            if answered {
+                call.on(&news(Event::Answered, About::NoTransaction, 7));
+            }
+            call.script_ended(1, Unsent::ForwardedTo(to), |_| true);
+            assert_eq!(loads(&call), expected, "{to:?} {answered}");
+            // Once only: another script of the call has ended.
+            call.script_ended(2, Unsent::ForwardedTo(Some(9)), |_| true);
+            assert_eq!(loads(&call), expected, "{to:?} {answered}");
+            call.on(&news(Event::Answered, About::NoTransaction, 7));
+            call.on(&news(Event::Ended, About::Request, 7));
+            assert!(call.is_empty());
+        }
+    }
 }
 
 /// Without a transaction nothing tells that it came before; whether its script or the BYE's ends first.
@@ -190,15 +214,82 @@ fn each_of_two_answers_that_a_gateway_forked_needs_a_bye_of_its_own() {
     call.on(&news(Event::Answered, About::Branch(branch(0), 1), 7));
     call.on(&news(Event::Answered, About::NoTransaction, 8));
     // A BYE of the gateway: its tag is in From.
-    call.on(&News { tags: Tags { to: 1, from: 7 }, ..news(Event::Ended, About::Request, 0) });
+    let bye = News { tags: Tags { to: CALLER, from: 7 }, ..news(Event::Ended, About::Request, 0) };
+    call.on(&bye);
     assert_eq!(loads(&call), [5]);
     // Again: it is not the other dialog that ends.
-    assert!(!call.on(&News { tags: Tags { to: 1, from: 7 }, ..news(Event::Ended, About::Request, 0) }).fits);
+    assert!(!call.on(&bye).fits);
     call.on(&news(Event::Ended, About::Request, 8));
+    assert!(!call.counts());
+}
+
+#[test]
+fn a_bye_with_tags_of_no_dialog_ends_none_unless_they_are_not_known() {
+    let wrong = [(99, CALLER), (7, 99), (99, 99), (0, CALLER), (7, 0), (CALLER, CALLER)];
+    for (to, from) in wrong {
+        for event in [Event::Ended, Event::Lost, Event::Gone] {
+            let mut call = after(&[Event::Answered]);
+            let forged = News { tags: Tags { to, from }, ..news(event, About::OtherTransaction, 0) };
+            assert!(!call.on(&forged).fits, "{event:?} {to} {from}");
+            assert_eq!(loads(&call), [5], "{event:?} {to} {from}");
+        }
+    }
+    let mut call = sent();
+    call.transaction_ended(T, invite(1), |_| true);
+    assert!(call.on(&news(Event::Ended, About::Request, 99)).fits);
     assert!(call.is_empty());
-    // Where there was only one, any BYE ends it.
+}
+
+#[test]
+fn another_caller_does_not_end_what_rings_nor_keep_what_is_up() {
+    for event in [Event::Ended, Event::Cancelled] {
+        let mut call = sent();
+        let other = News { tags: Tags { to: 7, from: 0x301 }, ..news(event, About::Request, 0) };
+        assert!(!call.on(&other).fits);
+        assert_eq!(loads(&call), [5]);
+        assert!(call.on(&news(event, About::Request, 7)).fits);
+        assert!(!call.counts());
+    }
+    for (event, about) in [(Event::Seen, About::Request), (Event::Answered, About::OtherTransaction)] {
+        let mut call = after(&[Event::Answered]);
+        call.on(&News { now: 30, tags: Tags { to: 7, from: 0x301 }, ..news(event, about, 0) });
+        assert_eq!(call.legs()[0].seen(), 9);
+        call.on(&News { now: 30, ..news(event, about, 7) });
+        assert_eq!(call.legs()[0].seen(), 30);
+    }
+}
+
+#[test]
+fn what_is_refused_in_an_early_dialog_leaves_its_invite() {
+    let mut call = sent();
+    assert!(!call.on(&news(Event::Gone, About::OtherTransaction, 7)).fits);
+    assert_eq!(loads(&call), [5]);
     let mut call = after(&[Event::Answered]);
-    call.on(&news(Event::Ended, About::Request, 99));
+    assert!(call.on(&news(Event::Gone, About::OtherTransaction, 7)).fits);
+    assert!(!call.counts());
+}
+
+#[test]
+fn the_next_dialog_of_a_fork_counts_after_the_bye_of_the_first_while_the_transaction_lives() {
+    let mut call = after(&[Event::Answered, Event::Ended]);
+    assert!(!call.counts() && !call.is_empty());
+    // Its answer again, and its BYE.
+    call.on(&news(Event::Answered, About::Branch(branch(0), 1), 7));
+    assert!(!call.on(&news(Event::Ended, About::Request, 7)).fits);
+    assert!(!call.counts());
+    call.on(&news(Event::Answered, About::Branch(branch(0), 1), 8));
+    assert_eq!(loads(&call), [5]);
+    let both = call.clone();
+    call.transaction_ended(T, invite(1), |_| true);
+    assert_eq!((call.legs().len(), loads(&call)), (1, vec![5]));
+    assert!(call.on(&news(Event::Ended, About::Request, 8)).fits);
+    assert!(call.is_empty());
+    // Without the transaction no answer brings it back.
+    let mut call = both;
+    call.on(&news(Event::Ended, About::Request, 8));
+    assert!(!call.on(&news(Event::Answered, About::NoTransaction, 9)).fits);
+    assert!(!call.counts());
+    call.transaction_ended(T, invite(1), |_| true);
     assert!(call.is_empty());
 }
 
@@ -233,6 +324,31 @@ fn an_earlier_invite_of_the_same_caller_counts_no_more_but_a_spiral_does() {
     let mut call = sent();
     call.choose(6, invite(1));
     assert_eq!(loads(&call), [5, 6]);
+}
+
+#[test]
+fn an_earlier_invite_of_another_caller_counts_until_its_own_end() {
+    let mut call = sent();
+    let second = invite(Invite::number(2, 77));
+    let other = Transaction::of(2, 2);
+    call.choose(6, second);
+    call.sent(6, Branch::of(other, 0), second);
+    assert_eq!(loads(&call), [5, 6]);
+    let mut one = call.clone();
+    one.transaction_cancelled(T, invite(1));
+    assert_eq!(loads(&one), [6]);
+    one.transaction_cancelled(other, second);
+    assert!(!one.counts());
+    call.on(&news(Event::Answered, About::Branch(branch(0), 1), 7));
+    call.on(&news(Event::Refused, About::Branch(Branch::of(other, 0), second.number), 8));
+    assert_eq!(loads(&call), [5]);
+    // What was chosen and not sent, when its caller gives up.
+    let mut call = Call::default();
+    call.choose(5, second);
+    call.transaction_cancelled(T, invite(1));
+    assert_eq!(loads(&call), [5]);
+    call.transaction_cancelled(T, second);
+    assert!(!call.counts());
 }
 
 #[test]

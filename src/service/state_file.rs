@@ -102,7 +102,12 @@ impl SavedCall {
         let (key, destination) = (from.key()?, from.number()?);
         let [phase] = from.array()?;
         let age = from.number()?;
-        let mark = if from.layout == 1 { 0 } else { from.number()? };
+        let mark = match from.layout {
+            1 => 0,
+            // A dialog was known by one of its tags then.
+            2 if Phase::of_code(phase & !(FORKED | TIMED)) == Phase::Confirmed => from.number()? & 0xFFFF,
+            _ => from.number()?,
+        };
         Ok(Self { key, destination, phase, age, mark })
     }
 
@@ -111,7 +116,7 @@ impl SavedCall {
         // What was noted a moment after `now` was read is new; what is over has no time left.
         let age = u32::try_from(age as i32).unwrap_or(0);
         let bit = |is_so: bool, bit: u8| if is_so { bit } else { 0 };
-        let phase = leg.phase().code() | bit(leg.is_forked(), FORKED) | bit(leg.is_timed(), TIMED);
+        let phase = leg.phase().code() | bit(leg.is_timed(), TIMED);
         Self { key: *key, destination, phase, age, mark: leg.mark() }
     }
 
@@ -122,8 +127,7 @@ impl SavedCall {
         let age = self.age.saturating_add(later).min(i32::MAX as u32);
         let leg = Leg::restored(record, phase, now.wrapping_sub(age), self.mark);
         let end = now.wrapping_add(self.age.saturating_sub(later).min(i32::MAX as u32));
-        let leg = if self.phase & TIMED != 0 { leg.heard(now, Timer::Ends(end)) } else { leg };
-        if self.phase & FORKED != 0 { leg.forked() } else { leg }
+        if self.phase & TIMED != 0 { leg.heard(now, Timer::Ends(end)) } else { leg }
     }
 }
 
@@ -177,7 +181,9 @@ pub fn save<A: Alloc>(root: &Root<A>, which: WhichCalls<'_>, now: Clocks) -> Opt
     out.counted(|out| {
         let mut count = 0;
         let put = |key: &Key, leg: &Leg| {
-            if let Some(&destination) = places.get(&leg.record()) {
+            // No transaction survives a restart.
+            let may_count = leg.is_up() || leg.is_open();
+            if let Some(&destination) = places.get(&leg.record()).filter(|_| may_count) {
                 SavedCall::of(key, leg, destination, now).put(out);
                 count += 1;
             }
@@ -470,10 +476,10 @@ mod tests {
         assert_eq!(call.back(7, 1000, 100), back(823));
         assert_eq!(call.back(7, 1000, u32::MAX), back(1000u32.wrapping_sub(i32::MAX as u32)));
         assert_eq!(SavedCall::of(&[3, 4], &back(1001), 0, 1000).age, 0);
-        let forked = back(923).forked();
-        assert_eq!(SavedCall::of(&[3, 4], &forked, 0, 1000).back(7, 1000, 0), forked);
+        let up = back(923);
+        assert_eq!(SavedCall::of(&[3, 4], &up.living(), 0, 1000).back(7, 1000, 0), up);
         // One with a session timer ends when it was to end.
-        let timed = |end| forked.heard(0, Timer::Ends(end));
+        let timed = |end| up.heard(0, Timer::Ends(end));
         let saved = SavedCall::of(&[3, 4], &timed(1500), 0, 1000);
         assert_eq!((saved.age, saved.back(7, 90, 60)), (500, timed(530)));
         assert_eq!(saved.back(7, 90, 700), timed(90));

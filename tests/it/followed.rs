@@ -187,6 +187,30 @@ fn session_timer_of_the_answer_and_of_refreshes_sets_the_calls_end() {
     server.stop();
 }
 
+/// Less than a session may last (RFC 4028 section 4) is taken as the least.
+#[test]
+fn session_timer_of_a_few_seconds_does_not_end_the_call_before_its_time() {
+    let gateways = obedient(1);
+    let times = "modparam(\"dispatcher\", \"ds_hash_expire\", 2)\nmodparam(\"dispatcher\", \"ds_hash_check_interval\", 1)";
+    let server = proxy(8, gateways.list(100, "")).modparam(times).start();
+    let mut agent = server.agent();
+    let mut held = Vec::new();
+    for seconds in ["1", "30", "0", "89;refresher=uas"] {
+        let call = ringing(&mut agent);
+        let invite = gateways.last_invite(|one| one.message.call_id() == call.id).expect("it").message;
+        let answer = invite.reply(200, "timed").with("Contact", format!("<{}>", gateways.uri(0)));
+        gateways.send(0, &answer.with("Session-Expires", seconds), server.address());
+        held.push(dialog(&mut agent, &call, "timed"));
+    }
+    up(&mut agent);
+    eventually("the call without a timer is gone", SOON, || assert_no_drift(&server).expired == 1);
+    assert_eq!(loads(&server, 1), [4]);
+    for mut call in held {
+        assert_eq!(agent.hang_up(&mut call), 200);
+    }
+    all_over(server);
+}
+
 #[test]
 fn dialog_time_out_ends_the_call() {
     let gateways = obedient(1);

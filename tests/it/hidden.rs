@@ -11,6 +11,7 @@ use crate::calls::{
     self, FAILOVER, all_over, assert_no_drift, at_one_and_eight_workers, hang_up_all, loads, obedient, set,
     with,
 };
+use crate::followed::proxy;
 use crate::support::counting::{Counting, counted};
 use crate::support::over::{Over, over};
 use crate::support::server_config::Builder;
@@ -63,6 +64,73 @@ fn calls_behind_topos_that_count_themselves() {
 #[test]
 fn calls_behind_topos_over_tcp_that_count_themselves() {
     over(Over::Tcp, || counted(Counting::Followed, calls_behind_topos_count_until_their_end));
+}
+
+/// The server hangs up by itself: the time of its dialog is over.
+fn server_hangs_up_for_the_dialog(workers: u32, hide: impl FnOnce(Builder) -> Builder) {
+    let gateways = obedient(2);
+    let dialog = "modparam(\"dialog\", \"default_timeout\", 3)\n\
+                  modparam(\"dialog\", \"timer_procs\", 0)";
+    let route = ROUTE_WITH_DIALOG.replace("DIALOG", "$dlg_ctx(timeout_bye) = 1; dlg_manage();");
+    let server =
+        proxy(workers, gateways.list(100, "maxload=9")).route(&route).module("dialog").modparam(dialog);
+    let server = hide(server).start();
+    let agent = server.agent();
+    let mut world = World { server, gateways, agent };
+    // One of each end: the caller's, the gateway's, the server's.
+    let mut calls = Vec::new();
+    for n in 1..=3 {
+        let mut call = world.call("180 200");
+        assert_eq!(world.agent.place(&mut call).status(), Some(200));
+        world.expect(n, "answered");
+        calls.push(call);
+    }
+    assert_eq!(world.agent.hang_up(&mut calls[0]), 200);
+    world.expect(2, "the caller hung up");
+    world.gateway_hangs_up(&calls[1]);
+    world.expect(1, "the gateway hung up");
+    let fits = |m: &Message| m.method() == Some("BYE") && m.call_id() == calls[2].id;
+    let bye = world.agent.receive_where(SOON, fits).expect("the server's BYE");
+    world.agent.reply(&bye, 200);
+    world.expect(0, "the server hung up");
+    all_over(world.server);
+}
+
+const ROUTE_WITH_DIALOG: &str = r#"
+request_route {
+	if (is_method("CANCEL")) { if (t_check_trans()) t_relay(); exit; }
+	if (has_totag()) { if (loose_route()) t_relay(); else if (is_method("ACK") && t_check_trans()) t_relay(); exit; }
+	t_check_trans();
+	record_route();
+	DIALOG
+	if (!ds_select_dst("100", "10")) { send_reply("404", "No destination"); exit; }
+	t_relay();
+}
+"#;
+
+#[test]
+fn dialogs_behind_topos_end_with_the_servers_own_bye() {
+    if host::lacks(&["topos", "db_sqlite"]) {
+        return;
+    }
+    let database = database();
+    let url = format!("sqlite:///{}/topos.db", database.path().display());
+    let kept = format!("modparam(\"topos\", \"db_url\", \"{url}\")");
+    counted(Counting::Followed, || {
+        server_hangs_up_for_the_dialog(1, |one| one.module("db_sqlite").module("topos").modparam(&kept));
+    });
+}
+
+#[test]
+fn dialogs_behind_topoh_end_with_the_servers_own_bye() {
+    if host::lacks(&["topoh"]) {
+        return;
+    }
+    for masked in ["modparam(\"topoh\", \"mask_callid\", 0)", "modparam(\"topoh\", \"mask_callid\", 1)"] {
+        counted(Counting::Followed, || {
+            server_hangs_up_for_the_dialog(8, |one| one.module("topoh").modparam(masked));
+        });
+    }
 }
 
 /// A database with the tables that the server comes with.

@@ -19,6 +19,8 @@ at_one_and_eight_workers! {
 }
 
 const SOON: Duration = Duration::from_secs(5);
+/// The last call is remembered until its transaction is gone, five seconds after its end.
+const GONE: Duration = Duration::from_secs(15);
 
 fn server(list: String, workers: u32) -> Kamailio {
     let any_time = r#"modparam("dispatcher", "reload_delta", 0)"#;
@@ -74,7 +76,7 @@ pub fn removed_destination_is_remembered_until_its_last_call_ends(workers: u32) 
         change(&server, &without(&gateways, 1));
     }
     hang_up(&mut agent, &mut held[1]);
-    eventually("gw1 forgotten", SOON, || account(&server, "gw1").is_none());
+    eventually("gw1 forgotten", GONE, || account(&server, "gw1").is_none());
     assert_eq!(agent.cancel(&mut cancelled), 487);
     hang_up_all(&mut agent, &mut held[0]);
     all_over(server);
@@ -151,6 +153,6 @@ pub fn destination_without_duid_is_another_one_at_another_address(workers: u32) 
     accounts.sort_by_key(|(_, load)| *load);
     assert_eq!(accounts, [(new.uri(0), 0), (old.uri(0), 2)]);
     hang_up_all(&mut agent, &mut held);
-    eventually("the old one forgotten", SOON, || names(&server).count() == 1);
+    eventually("the old one forgotten", GONE, || names(&server).count() == 1);
     all_over(server);
 }

@@ -33,7 +33,7 @@ fn a_storm_of_branches_leaves_no_drift_and_nothing_behind() {
                 let (call, at) = (random.below(CALLS), random.below(TRANSACTIONS));
                 let branch = Branch::of(transaction(call, at), random.below(BRANCHES) as u16);
                 let (key, number) = (key(call), random.below(6) as u32);
-                let invite = Invite { cseq: at as u16, failed: None, now };
+                let invite = Invite { number: at as u16, failed: None, now };
                 let failed = Invite { failed: Some(branch.transaction()), ..invite };
                 let tags = Tags { to: 1 + random.below(3) as u16, from: 0 };
                 let about = [
@@ -90,7 +90,7 @@ fn a_storm_of_branches_leaves_no_drift_and_nothing_behind() {
     for call in 0..CALLS {
         let key = key(call);
         for at in 0..TRANSACTIONS {
-            let invite = Invite { cseq: at as u16, failed: None, now: 0 };
+            let invite = Invite { number: at as u16, failed: None, now: 0 };
             call_count::transaction_ended(root, &key, transaction(call, at), invite, |_| false).unwrap();
         }
         for (event, to) in [(Event::Ended, 1), (Event::Ended, 2), (Event::Ended, 3), (Event::Unset, 0)] {

@@ -38,7 +38,7 @@ fn place(
     key: Key,
     (set, algorithm): (i32, i32),
 ) -> Result<(Tried, usize), NoRoute> {
-    let (key, invite) = (&|| Some(key), &|| Invite { cseq: 1, failed: None, now: 0 });
+    let (key, invite) = (&|| Some(key), &|| Invite { number: 1, failed: None, now: 0 });
     let call = Call::Goes { key, invite, may_stay: true };
     let chosen = select(root, sets, &asking(set, algorithm, call))?;
     Ok((tried_at(root, chosen.set, chosen.at).unwrap(), chosen.at))
@@ -46,7 +46,7 @@ fn place(
 
 /// A call that counts goes on to another destination, in one of the ways that scripts have.
 fn go_on(root: &Root<Mapping>, sets: &Generation<Mapping>, key: Key, from: (i32, Tried, usize), way: u64) {
-    let invite = || Invite { cseq: 1, failed: None, now: 0 };
+    let invite = || Invite { number: 1, failed: None, now: 0 };
     let (set, tried, at) = from;
     let next = set % SETS as i32 + 1;
     match way {

@@ -32,7 +32,7 @@ fn requests_of_all_workers_go_on_to_what_they_have_not_tried_and_pass_no_limit()
                 let key = root.secret.call(&(u64::from(round) << 8 | worker as u64).to_ne_bytes());
                 let call = Call::Goes {
                     key: &|| Some(key),
-                    invite: &|| Invite { cseq: 1, failed: None, now: 0 },
+                    invite: &|| Invite { number: 1, failed: None, now: 0 },
                     may_stay: true,
                 };
                 let (now_ms, random_number, hash) = (&|| 0, &|| 0, &|_| None);

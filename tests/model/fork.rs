@@ -127,7 +127,7 @@ fn asking(set: i32, algorithm: i32, call: Call<'_>) -> Ask<'_> {
 
 /// Algorithm 10 for an INVITE of this call to set 1.
 fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32) -> Result<(), NoRoute> {
-    let (key, invite) = (&|| Some(key), &|| Invite { cseq: 1, failed: None, now });
+    let (key, invite) = (&|| Some(key), &|| Invite { number: 1, failed: None, now });
     let ask = asking(1, 10, Call::Goes { key, invite, may_stay: true });
     match select(root, sets, &ask) {
         // As a script's function does: once more, of the sets that serve now.

@@ -21,7 +21,7 @@ fn calls_that_are_sent_on_in_all_workers_at_once_pass_no_limit() {
             let limited = sets.set(2).unwrap();
             let record = root.registry.record(limited.get(0).unwrap().record).unwrap();
             let key = root.secret.call(&worker.to_ne_bytes());
-            let invite = || Invite { cseq: 1, failed: None, now: 0 };
+            let invite = || Invite { number: 1, failed: None, now: 0 };
             for _ in 0..30_000 {
                 call_load(root, &sets, key, 0).unwrap();
                 let gone = call_count::go_on(root, limited, 0, Some(&key), invite);

@@ -132,7 +132,7 @@ fn second_leg_of_a_call_finds_room_among_calls_that_ended() {
         let sets = root.sets.pin(0).unwrap();
         (0..2).try_for_each(|number| {
             let branch = Branch::of(Transaction::of(name, 1), number as u16);
-            let invite = Invite { cseq: 1, failed: None, now: 5 };
+            let invite = Invite { number: 1, failed: None, now: 5 };
             call_count::sent(root, &sets, &key(root, name), number, branch, invite)
         })
     };

@@ -99,7 +99,7 @@ fn choose_of(
     let key = root.secret.call(&call.to_ne_bytes());
     let goes = Call::Goes {
         key: &|| Some(key),
-        invite: &|| Invite { cseq: 1, failed: None, now: 0 },
+        invite: &|| Invite { number: 1, failed: None, now: 0 },
         may_stay: true,
     };
     let call = if algorithm == 10 { goes } else { Call::None };

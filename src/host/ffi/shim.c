@@ -165,6 +165,17 @@ void shim_shm_unlock(void)
 	shm_global_unlock();
 }
 
+/* The port to which a branch goes, with its address, where that is known; else a negative number. */
+int shim_tm_address(struct cell *t, int branch, struct ip_addr *ip)
+{
+	union sockaddr_union *to = &t->uac[branch].request.dst.to;
+
+	if (to->s.sa_family == AF_UNSPEC)
+		return -1;
+	su2ip_addr(ip, to);
+	return su_getport(to);
+}
+
 int shim_tm_branches(struct cell *t)
 {
 	return t->nr_of_outgoings;
@@ -184,6 +195,15 @@ str shim_tm_cseq_number(struct cell *t)
 	str none = {0, 0};
 
 	return request == NULL || request->cseq == NULL ? none : get_cseq(request)->number;
+}
+
+/* The host has parsed the From of an INVITE before it makes its copy. */
+str shim_tm_from_tag(struct cell *t)
+{
+	struct sip_msg *request = t->uas.request;
+	str none = {0, 0};
+
+	return request == NULL || request->from == NULL || request->from->parsed == NULL ? none : get_from(request)->tag_value;
 }
 
 /* A blind branch stands for a suspended request: nothing was sent on it. */

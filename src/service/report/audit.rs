@@ -94,7 +94,7 @@ pub fn audit<A: Alloc>(root: &Root<A>) -> Audit {
                     *found += 1;
                 }
             }
-            audit.released += usize::from(!leg::any_counts(legs));
+            audit.released += usize::from(leg::is_released(legs));
         });
         shard.audited = Audited::Already;
     }

@@ -475,7 +475,7 @@ pub fn script_ended<A: Alloc>(
     unsent: Unsent,
     is_alive: impl Fn(Branch) -> bool,
 ) -> Result<(), OutOfMemory> {
-    change(root, key, invite.now, |call| call.script_ended(invite.cseq, unsent, is_alive))
+    change(root, key, invite.now, |call| call.script_ended(invite.number, unsent, is_alive))
 }
 
 /// Branches of a transaction that is not over yet were given up: see [`Call::given_up`].
@@ -487,6 +487,24 @@ pub fn given_up<A: Alloc>(
     is_over: impl Fn(Branch) -> bool,
 ) -> Result<(), OutOfMemory> {
     change(root, key, invite.now, |call| call.given_up(transaction, invite, is_over))
+}
+
+/// The caller has cancelled the request of a transaction: see [`Call::transaction_cancelled`].
+pub fn transaction_cancelled<A: Alloc>(
+    root: &Root<A>,
+    key: &Key,
+    transaction: Transaction,
+    invite: Invite,
+) -> Result<(), OutOfMemory> {
+    let known = change(root, key, invite.now, |call| {
+        (!call.is_empty()).then(|| call.transaction_cancelled(transaction, invite))
+    })?;
+    match known {
+        Some(true) => {}
+        Some(false) => root.counters.late.bump(),
+        None => root.counters.unknown.bump(),
+    }
+    Ok(())
 }
 
 /// A transaction of the call is gone: see [`Call::transaction_ended`].

@@ -262,7 +262,15 @@ fn the_next_call_goes_when_a_token_is_back_and_not_before() {
         assert_eq!([ask(algorithm), ask(algorithm)], [Ok(0), OVER], "{algorithm}");
         // A reload with the same limit, and other words, gives none back.
         publish("cps=5;cps_burst=3;note=x");
-        assert_eq!(ask(algorithm), OVER, "{algorithm}");
+        assert_eq!((load_is_right(root, u32::MAX), ask(algorithm)), (0, OVER), "{algorithm}");
+        // Nor do others, that come before it in the set and go again.
+        let others = (0..9).map(|n| format!("1 sip:c{n} 1 9 duid=c{n}\n")).collect::<String>();
+        super::publish(root, &format!("{others}1 sip:a 0 5 duid=a;cps=5;cps_burst=3\n")).unwrap();
+        assert_eq!((load_is_right(root, u32::MAX), ask(algorithm)), (0, OVER), "{algorithm}");
+        STEPS.step(SECOND / 5);
+        assert_eq!([ask(algorithm), ask(algorithm)], [Ok(9), OVER], "{algorithm}");
+        publish("cps=5;cps_burst=3;note=y");
+        assert_eq!((load_is_right(root, u32::MAX), ask(algorithm)), (0, OVER), "{algorithm}");
         // More at once: three were taken of ten. And fewer.
         publish("cps=10;cps_burst=10");
         let got = (0..20).filter(|_| ask(algorithm).is_ok()).count();

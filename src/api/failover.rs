@@ -8,7 +8,7 @@ use crate::context::{self, Module, event, module};
 use crate::dest::{Flags, problem::shown};
 use crate::host::message::{Kind, Message, Method, Target};
 use crate::host::script::{Values, Verdict};
-use crate::host::{clock, log, mem::Pool, xavp::List};
+use crate::host::{clock, log, mem::Pool, tm, xavp::List};
 use crate::load::key::Key;
 use crate::select::Measure;
 use crate::select::attempts::Attempts;
@@ -67,8 +67,8 @@ fn may_be_sent(module: &Module, msg: &Message) -> bool {
     let Some(key) = call_key(module, msg) else { return true };
     let mut may = true;
     in_use(module, msg, |root, set, at| {
-        rate::renew(root, set);
-        may = rate::take_once(root, set, at, Some(&key), tracking::invite(msg));
+        let rated = rate::renew(root, set) && !tm::is_repeated(msg);
+        may = !rated || rate::take_once(root, set, at, Some(&key), tracking::invite(msg));
     });
     may
 }

@@ -8,7 +8,7 @@ use crate::dest::number::leading;
 use crate::dest::problem::shown;
 use crate::host::message::{Kind, Message, Method, Target, UriOf};
 use crate::host::script::{Values, Verdict};
-use crate::host::{clock, log, mem::Pool, process, transaction, xavp};
+use crate::host::{clock, log, mem::Pool, process, tm, transaction, xavp};
 use crate::select::attempts::{Attempts, NO_LIMIT, Rule};
 use crate::select::{self, HashedText, Measure, PARALLEL, Refusal, hash};
 use crate::service::routing::call_count;
@@ -265,6 +265,7 @@ pub(super) fn with_ask<T>(
         spare_last: module.conf.use_default,
         counts_all: followed::counts_all(module, msg),
         hash: &|text| hashed(module, msg, text),
+        is_repeated: &|| tm::is_repeated(msg),
         retry: None,
     })
 }
@@ -338,7 +339,8 @@ fn write(
     }
     if rule.algorithm == PARALLEL {
         // With the list only, the request itself stays as it is and the first gets a branch too.
-        let invites = msg.kind() == Some(Kind::Request(Method::Invite));
+        let repeated = set.ranks.has_rates() && tm::is_repeated(msg);
+        let invites = msg.kind() == Some(Kind::Request(Method::Invite)) && !repeated;
         let mut first = None;
         if target == Target::ListOnly && (!invites || rate::take(module.root, set, chosen.at)) {
             choose::count_selected(module.root, set, chosen.at);

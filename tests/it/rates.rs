@@ -399,6 +399,61 @@ fn a_limit_is_no_state_and_holds_back_only_calls() {
     server.stop();
 }
 
+/// The script does not ask whether the request comes again.
+#[test]
+fn a_retransmission_takes_no_token() {
+    const ROUTE: &str = r#"
+request_route {
+	if (is_method("ACK")) { t_relay(); exit; }
+	if (!is_method("INVITE")) { t_check_trans(); exit; }
+	$var(alg) = $(hdr(X-Alg){s.int});
+	if ($var(alg) == 104) {
+		if (!ds_select("100", "4") || !ds_set_dst()) { send_reply("503", "Over"); exit; }
+	} else if (!ds_select_dst("100", "$var(alg)")) { send_reply("503", "Over"); exit; }
+	t_relay();
+}
+"#;
+    for (algorithm, lean) in [(0, 0), (4, 0), (4, 2), (9, 1), (10, 0), (12, 0), (104, 0)] {
+        let gateways = Gateways::ringing(1);
+        let params = format!("modparam(\"dispatcher\", \"flags\", 2)\n{LIMITS}");
+        let params = format!("{params}modparam(\"dispatcher\", \"ds_lean_failover\", {lean})\n");
+        let list = gateways.list(100, "weight=1;cps=1;cps_burst=20");
+        let server = Kamailio::builder().workers(4).list(list).modparam(&params).route(ROUTE).start();
+        let agent = &mut server.agent();
+        let mut ring = |n: usize| {
+            let mut calls: Vec<_> =
+                (0..n).map(|_| with(agent.call(), "X-Alg", &algorithm.to_string())).collect();
+            for call in &mut calls {
+                let invite = call.invite();
+                agent.send(&invite);
+                let first = agent.reply_to(call, "INVITE", 180..=699).status();
+                assert_eq!(first, Some(180), "algorithm {algorithm}, ds_lean_failover {lean}");
+                // It rings on, also when what comes again has been dealt with.
+                for _ in 0..4 {
+                    agent.send(&invite);
+                    let again = agent.reply_to(call, "INVITE", 180..=699).status();
+                    assert_eq!(again, Some(180), "algorithm {algorithm}, ds_lean_failover {lean}");
+                }
+            }
+        };
+        // All of the burst, each sent five times.
+        ring(20);
+        assert_eq!(gateways.counts("INVITE"), [20], "algorithm {algorithm}, ds_lean_failover {lean}");
+        // And there are no more tokens than before.
+        let over = |_| ask_over(&server, algorithm);
+        assert!((0..10).filter(|n| over(*n)).count() >= 5, "algorithm {algorithm}, ds_lean_failover {lean}");
+        server.stop();
+    }
+}
+
+/// Whether a new call is refused.
+fn ask_over(server: &Kamailio, algorithm: u32) -> bool {
+    let mut agent = server.agent();
+    let mut call = with(agent.call(), "X-Alg", &algorithm.to_string());
+    agent.send(&call.invite());
+    agent.reply_to(&call, "INVITE", 180..=699).status() == Some(503)
+}
+
 #[test]
 fn without_ds_limits_a_rate_is_text_for_the_script() {
     let gateways = Gateways::ringing(1);

@@ -129,6 +129,7 @@ fn asking(set: i32, algorithm: i32, call: Call<'_>) -> Ask<'_> {
         spare_last: false,
         counts_all: false,
         hash: &|_| None,
+        is_repeated: &|| false,
         retry: None,
     }
 }

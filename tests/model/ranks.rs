@@ -104,8 +104,18 @@ fn choose_of(
     };
     let call = if algorithm == 10 { goes } else { Call::None };
     let (now_ms, random, hash) = (&|| 0, &|| number.into(), &|_| Some(number));
-    let ask =
-        Ask { set, algorithm, call, now_ms, random, spare_last: false, counts_all: false, hash, retry: None };
+    let ask = Ask {
+        set,
+        algorithm,
+        call,
+        now_ms,
+        random,
+        spare_last: false,
+        counts_all: false,
+        hash,
+        is_repeated: &|| false,
+        retry: None,
+    };
     let sets = root.sets.pin(slot).unwrap();
     match select(root, &sets, &ask) {
         Ok(chosen) => Ok(chosen.set.get(chosen.at).unwrap().record),

@@ -323,9 +323,29 @@ fn what_is_for_later_waits_for_no_token_and_takes_none() {
     assert_eq!(load_is_right(root, 0), 0);
 }
 
+/// One that `tm` knows.
+#[test]
+fn a_known_retransmission_takes_no_token_and_is_not_refused() {
+    let mapping = Mapping::new(4 << 20);
+    let root = timed_root(mapping, || SECOND);
+    publish(root, "1 sip:a 0 5 duid=a;weight=1;rweight=1;cps=1;cps_burst=2").unwrap();
+    let sets = root.sets.pin(0).unwrap();
+    let select = |algorithm, again: bool| {
+        let (key, invite) = (&|| Some(root.secret.call(b"x")), &|| Invite { cseq: 1, failed: None, now: 0 });
+        let call = Call::Goes { key, invite, may_stay: true };
+        let ask = Ask { hash: &|_| Some(2), is_repeated: &|| again, ..asking(1, algorithm, call) };
+        select(root, &sets, &ask).map(|chosen| chosen.at)
+    };
+    let all = [0, 4, 8, 9, 11, 13];
+    assert_eq!(select(4, false), Ok(0));
+    assert!(all.iter().all(|algorithm| select(*algorithm, true) == Ok(0)));
+    assert_eq!([select(4, false), select(4, false)], [Ok(0), OVER]);
+    assert!(all.iter().all(|algorithm| select(*algorithm, true) == Ok(0)));
+}
+
 /// As far as the call counts where it was sent.
 #[test]
-fn a_retransmission_takes_no_token() {
+fn a_retransmission_of_what_counts_takes_no_token() {
     let mapping = Mapping::new(4 << 20);
     let root = timed_root(mapping, || SECOND);
     publish(root, "1 sip:a 0 5 duid=a;cps=1;cps_burst=2\n1 sip:b 0 4 duid=b;cps=1;cps_burst=2").unwrap();

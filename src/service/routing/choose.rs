@@ -35,6 +35,9 @@ pub struct Ask<'a> {
     pub counts_all: bool,
     /// The hash of a text of the message; `None` where it has no such text.
     pub hash: &'a dyn Fn(HashedText) -> Option<u32>,
+    /// Whether the request is a retransmission: it is not sent anew, so it takes no token of a limit on new calls. Asked only where
+    /// there is one.
+    pub is_repeated: &'a dyn Fn() -> bool,
     /// The request comes back: see [`super::failover`].
     pub retry: Option<Retry<'a>>,
 }
@@ -204,6 +207,7 @@ fn select_in<'g, A: Alloc>(
         let choice = if from.is_some() { choosing.next(view, draw) } else { choosing.choose(view, draw) };
         choice.map(|choice| choice.at)
     };
+    let again = || pick(&View::with_clock(root, set, ask.now_ms).except(tried).at_any_rate());
     let placed = match (ask.call, counted) {
         (Call::Goes { key, invite, may_stay }, Some(measure)) => {
             let key = key().ok_or(NoRoute::NoText(HashedText::CallId))?;
@@ -218,6 +222,7 @@ fn select_in<'g, A: Alloc>(
         }
         (call, _) => {
             let at = match call {
+                Call::Goes { .. } if rated && (ask.is_repeated)() => again()?,
                 Call::Goes { key, invite, .. } if rated => {
                     rate::pick(root, set, (key, invite), || pick(&view))?
                 }

@@ -76,6 +76,7 @@ fn selection(root: &Root<Heap>, worker: usize, algorithm: u32, round: u32, count
         spare_last: false,
         counts_all: false,
         hash: &|_| Some(round.wrapping_mul(0x9e37_79b9)),
+        is_repeated: &|| false,
         retry: None,
     };
     black_box(select(root, &sets, &ask).unwrap().at);

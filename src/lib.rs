@@ -39,6 +39,7 @@
 //! - No choice by call load takes a destination past its `maxload`, or those that share a capacity past that; and none is refused while
 //!   there is room. A call that goes on to another destination keeps its place in the capacity that both share. (A call that is there already counts even beyond it: a
 //!   2xx that crossed its CANCEL, a limit lowered by a reload, a call sent on by an algorithm that does not count.)
+//! - In no second a destination gets more new INVITEs than its `cps` and the burst, whatever chooses; and none is refused that it may have.
 //! - A reader of the sets never waits, and never sees half a reload. No worker waits for the DNS or for a probe.
 //! - No answer to a probe changes what an operator disabled, and none begins or ends a drain.
 //! - What served before serves on when something new is wrong.

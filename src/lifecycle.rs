@@ -38,7 +38,8 @@ pub fn start(mut raw: Raw) -> Result<(), String> {
         Some(saved) => saved.secret(),
         None => process::random().map(Secret::new).map_err(|error| format!("no random bytes: {error}"))?,
     };
-    let root = Root::try_new_in(secret, Pool).map_err(|error| error.to_string())?;
+    let mut root = Root::try_new_in(secret, Pool).map_err(|error| error.to_string())?;
+    root.clock = clock::nanos;
     let root = Boxed::try_new_in(root, Pool).map_err(|error| error.to_string())?;
     // SAFETY: owned, and never given back: it lives as long as the server.
     let root: &'static Root<Pool> = unsafe { root.into_raw().as_ref() };

@@ -241,3 +241,27 @@ fn page_shows_what_the_program_says() {
         }
     }
 }
+
+#[test]
+fn limits_on_new_calls_that_make_no_sense_are_told_with_their_place() {
+    let list = "1 sip:a 0 0 cps=0\n1 sip:b 0 0 x=y;cps=-1\n1 sip:c 0 0 cps=fast\n1 sip:d 0 0 cps_burst=5\n1 sip:e 0 0 cps=50;cps_burst=0\n1 sip:f 0 0 cps=50\n";
+    let run = |arguments: &[&str]| {
+        let mut child = program(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let told = run(&["--limits", "-"]);
+    for (place, what, effect) in [
+        ("1:13", "cps='0': expected a whole number from 1 to 2147483647", "no limit is in effect"),
+        ("2:17", "cps='-1': expected a whole number from 1 to 2147483647", "no limit is in effect"),
+        ("3:13", "cps='fast': expected a whole number from 1 to 2147483647", "it is as if not there"),
+        ("4:13", "cps_burst='5': expected a cps beside it", "it has no effect"),
+        ("5:20", "cps_burst='0': expected a whole number from 1 to 2147483647", "10 is in effect"),
+    ] {
+        let line =
+            told.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("no {what}: {told}"));
+        assert!(line.contains(place) && line.contains(effect), "{line}");
+    }
+    assert!(!told.contains("6:13"), "{told}");
+    assert!(!run(&["-"]).contains("cps="), "{told}");
+}

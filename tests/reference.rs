@@ -327,8 +327,9 @@ fn metrics() -> Vec<String> {
     };
     let destinations = code("src/service/report/metrics.rs");
     let figures = destinations.split_once("FIGURES: [").unwrap().1.split_once("];").unwrap().0;
+    let of_rate = destinations.split_once("OF_RATE: [").unwrap().1.split_once("];").unwrap().0;
     let mut exported = Vec::new();
-    for name in after(figures, "name: \"") {
+    for name in after(figures, "name: \"").into_iter().chain(after(of_rate, "name: \"")) {
         let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
         // Prometheus has seconds only.
         let name = name.replace("_milliseconds", "_seconds");

@@ -159,6 +159,7 @@ impl Proxy {
             hash: &|kind: HashedText| {
                 Some(hash::of_text(kind, format!("user-{user}@example.com").as_bytes()))
             },
+            is_repeated: &|| false,
             retry,
         };
         let chosen = select(&self.root, &sets, &ask).ok()?.at;

@@ -47,6 +47,9 @@ pub fn explain(rpc: &Rpc) {
             if let Some(shared) = record.and_then(|record| module.root.registry.capacity_of(record)) {
                 rpc::capacity(&shared, &entry)?;
             }
+            if let Some(record) = record.filter(|_| one.limits.rate.limits()) {
+                rpc::rate(one.limits.rate, record, &entry)?;
+            }
         }
         Ok(())
     });

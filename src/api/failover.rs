@@ -8,14 +8,14 @@ use crate::context::{self, Module, event, module};
 use crate::dest::{Flags, problem::shown};
 use crate::host::message::{Kind, Message, Method, Target};
 use crate::host::script::{Values, Verdict};
-use crate::host::{clock, log, mem::Pool, xavp::List};
+use crate::host::{clock, log, mem::Pool, tm, xavp::List};
 use crate::load::key::Key;
 use crate::select::Measure;
 use crate::select::attempts::Attempts;
 use crate::service::health::set_state::{self, Mark};
 use crate::service::routing::call_count::{self, NotPlaced};
 use crate::service::routing::choose::{self, NoRoute};
-use crate::service::routing::failover;
+use crate::service::routing::{failover, rate};
 use crate::service::sets::commit;
 use crate::state::health::Report;
 use crate::state::{Generation, Root, Set};
@@ -51,12 +51,26 @@ pub fn set_domain(msg: &mut Message, _: &Values<'_>) -> Verdict {
 
 fn set(msg: &mut Message, target: Target) -> Verdict {
     let Some(module) = module() else { return Verdict::FALSE };
+    if !may_be_sent(module, msg) {
+        return Verdict::FALSE;
+    }
     let done = use_front(module, msg, target);
     if done == Verdict::True {
         in_use(module, msg, choose::count_selected);
         follow_front(module, msg);
     }
     done
+}
+
+/// Whether the rate of the destination in use lets the request go there: an INVITE that does not count there yet takes a token.
+fn may_be_sent(module: &Module, msg: &Message) -> bool {
+    let Some(key) = call_key(module, msg) else { return true };
+    let mut may = true;
+    in_use(module, msg, |root, set, at| {
+        let rated = rate::renew(root, set) && !tm::is_repeated(msg);
+        may = !rated || rate::take_once(root, set, at, Some(&key), tracking::invite(msg));
+    });
+    may
 }
 
 /// Does something with the destination in use, if it is configured.

@@ -9,7 +9,7 @@ use crate::host::message::Message;
 use crate::host::rpc::Rpc;
 use crate::host::script::{Values, Verdict};
 use crate::host::{log, xhttp};
-use crate::service::report::metrics::{self, FIGURES, Seen};
+use crate::service::report::metrics::{self, Seen};
 use crate::state::{Counters, Generation, LastAudit, Set};
 use core::ffi::CStr;
 use std::ffi::CString;
@@ -64,7 +64,7 @@ pub fn stats(rpc: &Rpc) {
                 entry.text(c"URI", one.text(one.uri))?;
                 entry.text(c"DUID", one.text(one.duid))?;
                 let seen = Seen::of(set, record);
-                for figure in FIGURES {
+                for figure in metrics::figures(&one) {
                     let name = CString::new(figure.name.to_ascii_uppercase()).unwrap_or_default();
                     entry.unsigned_long(&name, (figure.of)(&one, &seen))?;
                 }

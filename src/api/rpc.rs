@@ -7,6 +7,7 @@ use crate::dest::{Attrs, Flags};
 use crate::host::clock;
 use crate::host::mem::Pool;
 use crate::host::rpc::{Broken, Rpc, Struct};
+use crate::load::Rate;
 use crate::service::health::probe;
 use crate::service::health::set_state;
 use crate::service::report::audit;
@@ -202,6 +203,9 @@ fn show(
         if let Some(shared) = record.and_then(|record| module.root.registry.capacity_of(record)) {
             capacity(&shared, to)?;
         }
+        if let Some(record) = record.filter(|_| destination.limits.rate.limits()) {
+            rate(destination.limits.rate, record, to)?;
+        }
     }
     Ok(())
 }
@@ -212,6 +216,14 @@ pub fn capacity(seen: &Seen, to: &Struct<'_>) -> Result<(), Broken> {
     to.text(c"NAME", &seen.name)?;
     to.int(c"CALLS", i32::try_from(seen.calls).unwrap_or(i32::MAX))?;
     to.int(c"LIMIT", i32::try_from(seen.limit).unwrap_or(i32::MAX))
+}
+
+/// Its limit on new calls, and how often it has come to that.
+pub fn rate(rate: Rate, record: &Record, to: &Struct<'_>) -> Result<(), Broken> {
+    let to = to.structure(c"RATE")?;
+    to.int(c"CPS", i32::try_from(rate.cps).unwrap_or(i32::MAX))?;
+    to.int(c"BURST", i32::try_from(rate.burst).unwrap_or(i32::MAX))?;
+    to.unsigned_long(c"OVER", record.totals.over_rate.get())
 }
 
 /// An id of its own for a destination as long as its record lives, in the form of the stock module's: other servers and other starts

@@ -8,12 +8,12 @@ use crate::dest::number::leading;
 use crate::dest::problem::shown;
 use crate::host::message::{Kind, Message, Method, Target, UriOf};
 use crate::host::script::{Values, Verdict};
-use crate::host::{clock, log, mem::Pool, process, transaction, xavp};
+use crate::host::{clock, log, mem::Pool, process, tm, transaction, xavp};
 use crate::select::attempts::{Attempts, NO_LIMIT, Rule};
 use crate::select::{self, HashedText, Measure, PARALLEL, Refusal, hash};
 use crate::service::routing::call_count;
 use crate::service::routing::choose::{self, Ask, Call, NoRoute, Selection};
-use crate::service::routing::failover;
+use crate::service::routing::{failover, rate};
 use crate::service::sets::commit;
 use core::cell::OnceCell;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -25,9 +25,10 @@ mod code {
     pub const NONE_ACTIVE: i32 = -3;
     pub const NO_ROOM: i32 = -4;
     pub const DRAINED: i32 = -5;
+    pub const OVER_RATE: i32 = -6;
 
     /// Of several rules the one that came nearest tells why: the last one here.
-    const BY_NEARNESS: [i32; 5] = [ERROR, NO_SET, NONE_ACTIVE, DRAINED, NO_ROOM];
+    const BY_NEARNESS: [i32; 6] = [ERROR, NO_SET, NONE_ACTIVE, DRAINED, NO_ROOM, OVER_RATE];
 
     pub fn nearer(one: i32, other: i32) -> i32 {
         let place = |code: i32| BY_NEARNESS.iter().position(|known| *known == code);
@@ -54,6 +55,7 @@ pub fn last_cause() -> Option<(i32, &'static str)> {
         code::NONE_ACTIVE => "none active",
         code::NO_ROOM => "no room",
         code::DRAINED => "drained",
+        code::OVER_RATE => "over the rate",
         _ => "error",
     };
     (code < 0).then_some((code, reason))
@@ -263,6 +265,7 @@ pub(super) fn with_ask<T>(
         spare_last: module.conf.use_default,
         counts_all: followed::counts_all(module, msg),
         hash: &|text| hashed(module, msg, text),
+        is_repeated: &|| tm::is_repeated(msg),
         retry: None,
     })
 }
@@ -337,12 +340,14 @@ fn write(
     }
     if rule.algorithm == PARALLEL {
         // With the list only, the request itself stays as it is and the first gets a branch too.
+        let repeated = set.ranks.has_rates() && tm::is_repeated(msg);
+        let invites = msg.kind() == Some(Kind::Request(Method::Invite)) && !repeated;
         let mut first = None;
-        if target == Target::ListOnly {
+        if target == Target::ListOnly && (!invites || rate::take(module.root, set, chosen.at)) {
             choose::count_selected(module.root, set, chosen.at);
             first = Some(destination);
         }
-        let mut all = first.into_iter().chain(chosen.branches(module.root));
+        let mut all = first.into_iter().chain(chosen.branches(module.root, invites));
         let all = all.all(|one| msg.add_branch(one.text(one.uri), one.send_from, target));
         return Some(if all { Verdict::True } else { Verdict::InPart });
     }
@@ -388,6 +393,7 @@ fn refused(rule: Rule, error: &NoRoute) -> i32 {
         NoRoute::Refused(Refusal::NoneActive) => code::NONE_ACTIVE,
         NoRoute::Refused(Refusal::NoRoom) => code::NO_ROOM,
         NoRoute::Refused(Refusal::Drained) => code::DRAINED,
+        NoRoute::Refused(Refusal::OverRate) => code::OVER_RATE,
         NoRoute::NoText(text) => {
             let (number, text) = (rule.algorithm, text.name());
             log::error(format_args!(

@@ -203,11 +203,13 @@ enum Known {
     Cc,
     Capacity,
     CapacityMax,
+    Cps,
+    CpsBurst,
 }
 
 impl Known {
     /// Names of any length, each once.
-    const NAMES: [(&[u8], Self); 19] = [
+    const NAMES: [(&[u8], Self); 21] = [
         (b"duid", Self::Duid),
         (b"socket", Self::Socket),
         (b"sockname", Self::Sockname),
@@ -227,6 +229,8 @@ impl Known {
         (b"cc", Self::Cc),
         (b"capacity", Self::Capacity),
         (b"capacity_max", Self::CapacityMax),
+        (b"cps", Self::Cps),
+        (b"cps_burst", Self::CpsBurst),
     ];
 
     /// Letters count the same in either case.
@@ -251,7 +255,7 @@ impl<'t> Attrs<'t> {
         }
         let mut attrs = Self::default();
         attrs.values.body = Cow::Borrowed(body);
-        let (mut seen, mut capacity_max) = (0u32, None);
+        let (mut seen, mut capacity_max, mut cps_burst) = (0u32, None, None);
         for Part { at, name, value, quoted } in Parts::of(body) {
             let value = value?;
             let Some(known) = Known::of(name) else { continue };
@@ -269,15 +273,15 @@ impl<'t> Attrs<'t> {
             }
             seen |= bit;
             attrs.take(at, name, known, value, quoted)?;
-            if known == Known::CapacityMax {
-                capacity_max = Some((at, equal(name, value)));
+            match known {
+                Known::CapacityMax => capacity_max = Some((at, name, value)),
+                // What it says depends on `cps`, which may come after it.
+                Known::CpsBurst => cps_burst = Some((at, name, value)),
+                _ => {}
             }
         }
-        if let Some((at, text)) = capacity_max.filter(|_| attrs.limits.capacity.is_empty()) {
-            attrs.limits.capacity_max = 0;
-            let text = format!("{text}: expected the name of a capacity beside it");
-            attrs.findings.push(Finding { at, text, instead: "it has no effect".to_owned() });
-        }
+        attrs.findings.extend(attrs.limits.take_burst(cps_burst));
+        attrs.findings.extend(attrs.limits.without_name(capacity_max));
         Ok(attrs)
     }
 
@@ -292,20 +296,23 @@ impl<'t> Attrs<'t> {
     ) -> Result<(), Wrong> {
         let (findings, ocmin) = (&mut self.findings, self.values.ocmin);
         let percent = |number: u32| u8::try_from(number).unwrap_or(MOST_LEFT_OUT);
+        // Of most numbers 0 has a meaning.
+        let least = u32::from(known == Known::Cps);
         let mut number = |most: u32, missing: u32| {
             let found = leading(value);
             let Some(number) = found.number else {
                 let instead = "it is as if not there".to_owned();
-                findings.push(Finding { at, text: expected_number(name, value, most), instead });
+                findings.push(Finding { at, text: expected_number(name, value, least, most), instead });
                 return missing;
             };
             let taken = u32::try_from(number).unwrap_or(0).min(most);
-            if found.alone() != i32::try_from(taken).ok() {
+            if found.alone() != i32::try_from(taken).ok() || taken < least {
                 let instead = match known {
                     Known::Maxload | Known::CapacityMax if number < 0 => "no limit is in effect".to_owned(),
+                    Known::Cps if taken == 0 => "no limit is in effect".to_owned(),
                     _ => in_effect(taken, found.rest),
                 };
-                findings.push(Finding { at, text: expected_number(name, value, most), instead });
+                findings.push(Finding { at, text: expected_number(name, value, least, most), instead });
             }
             taken
         };
@@ -321,6 +328,8 @@ impl<'t> Attrs<'t> {
             Known::Rweight => self.values.rweight = number(MAX_NUMBER, 0),
             Known::Capacity => self.limits.capacity = self.word(at, name, value, quoted),
             Known::CapacityMax => self.limits.capacity_max = number(MAX_NUMBER, 0),
+            Known::Cps => self.limits.cps = number(MAX_NUMBER, 0),
+            Known::CpsBurst => {}
             Known::Cc => self.values.cc = self.switch(at, name, value),
             Known::Duid => self.values.duid = self.word(at, name, value, quoted).into(),
             Known::Socket => self.values.socket = self.word(at, name, value, quoted).into(),
@@ -397,12 +406,12 @@ impl<'t> Attrs<'t> {
 }
 
 /// The attribute as it stands there.
-fn equal(name: &[u8], value: &[u8]) -> String {
+pub(super) fn equal(name: &[u8], value: &[u8]) -> String {
     format!("{}={}", name.escape_ascii(), shown(value))
 }
 
-fn expected_number(name: &[u8], value: &[u8], most: u32) -> String {
-    format!("{}: expected a whole number from 0 to {most}", equal(name, value))
+pub(super) fn expected_number(name: &[u8], value: &[u8], least: u32, most: u32) -> String {
+    format!("{}: expected a whole number from {least} to {most}", equal(name, value))
 }
 
 #[cfg(test)]

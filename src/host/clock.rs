@@ -10,10 +10,15 @@ pub fn seconds() -> u32 {
 
 /// Microseconds of a clock that only goes forward.
 pub fn micros() -> u64 {
+    nanos() / 1_000
+}
+
+/// Nanoseconds of the same clock.
+pub fn nanos() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: as above.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Milliseconds of the wall clock.

@@ -1,5 +1,7 @@
 //! Requests of our own, through the server's transaction module.
 
+use super::attached::has_transaction;
+use super::message::Message;
 use super::{ffi, guard::guard, text};
 use crate::shm::Foreign;
 use core::ffi::{c_int, c_void};
@@ -64,6 +66,33 @@ pub fn load(done: Done) -> Result<(), &'static str> {
     }
     API.set(Api { binds, done }).map_err(|_| "tm is loaded twice")
 }
+
+/// Whether the request comes again: there is a transaction for it, though nobody has looked for that yet. Nothing is different after
+/// the look.
+pub fn is_repeated(request: &Message) -> bool {
+    let Some(tm) = binds().filter(|_| !has_transaction()) else { return false };
+    let (Some(look_up), Some(get), Some(set), Some(let_go)) =
+        (tm.t_lookup_request, tm.t_gett, tm.t_sett, tm.unref_cell)
+    else {
+        return false;
+    };
+    let mut cancel = 0;
+    // SAFETY: the message is valid. The look-up makes what it finds the current transaction and holds it; what was current before, which is
+    // none, is current again after that, and what was held is let go.
+    unsafe {
+        let before = get();
+        let found = look_up(request.as_ptr(), 0, &raw mut cancel) > 0;
+        let cell = get();
+        set(before, NO_BRANCH);
+        if found {
+            let_go(cell);
+        }
+        found
+    }
+}
+
+/// As the host says that it is on no branch.
+const NO_BRANCH: c_int = -1;
 
 /// A request outside any dialog.
 pub struct Request<'a> {

@@ -15,12 +15,14 @@ pub mod event;
 pub mod expiry;
 pub mod key;
 pub mod leg;
+pub mod rate;
 
 pub use call::{Call, Invite, Unsent};
 pub use event::{About, Effect, Event, News, Tags};
 pub use expiry::Expiry;
 pub use key::Secret;
 pub use leg::{Branch, Dialog, Leg, Phase, Timer, Transaction};
+pub use rate::Rate;
 
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,7 @@ pub struct Seen {
     pub maxload: u32,
     pub shared_full: bool,
     pub identity: u64,
+    pub over_rate: bool,
     pub last_chosen: u64,
     pub priority: i32,
     pub weight: u32,
@@ -54,7 +55,8 @@ impl Candidates for Still {
         self.0.len()
     }
     fn usable(&self, at: usize) -> bool {
-        self.at(at).state == State::Usable
+        let one = self.at(at);
+        one.state == State::Usable && !one.over_rate
     }
     fn load(&self, at: usize) -> u32 {
         self.at(at).load
@@ -117,6 +119,8 @@ pub enum Why {
     Full,
     /// So has the capacity that it shares with others.
     SharedFull,
+    /// It has had all new calls for now that its rate allows.
+    OverRate,
     /// Overload control leaves it out this time.
     Overloaded,
     /// It is kept for when no other is left.
@@ -136,6 +140,7 @@ impl Why {
             Self::Drained => "drained",
             Self::Full => "full",
             Self::SharedFull => "its capacity is full",
+            Self::OverRate => "over its rate",
             Self::Overloaded => "left out by overload control",
             Self::Spared => "kept for when no other is left",
             Self::NotItsTurn => "another one comes first",
@@ -158,7 +163,11 @@ pub fn explain(
     let drawn = choosing.needs(pool).number(inputs).map_err(NoAnswer::NoText)?;
     let draw = Draw { number: drawn, spare_last };
     let drained = || pool.0.iter().any(|one| one.state == State::Drained);
+    let over_rate =
+        |one: &Seen| one.state == State::Usable && one.over_rate && !is_full(one.load, one.maxload);
+    let over_rate = || pool.0.iter().any(over_rate);
     let chosen = choosing.choose(pool, draw).map(|choice| choice.at).map_err(|refusal| match refusal {
+        Refusal::NoneActive | Refusal::NoRoom if over_rate() => Refusal::OverRate,
         Refusal::NoneActive if drained() => Refusal::Drained,
         refusal => refusal,
     });
@@ -173,6 +182,7 @@ pub fn explain(
             let seen = pool.at(at);
             if is_full(seen.load, seen.maxload) { Why::Full } else { Why::SharedFull }
         }
+        State::Usable if pool.at(at).over_rate => Why::OverRate,
         State::Usable if number == OVERLOAD && pool.overloaded(at) => Why::Overloaded,
         State::Usable if at >= field => Why::Spared,
         State::Usable => Why::NotItsTurn,
@@ -232,6 +242,19 @@ mod tests {
             let (chosen, why) = explain(algorithm, &drained, &mut First, false).unwrap();
             assert_eq!((chosen, why), (Err(Refusal::Drained), vec![Why::Inactive, Why::Drained]));
         }
+        let over = |load, maxload| Seen { over_rate: true, ..seen(State::Usable, load, maxload) };
+        let rated = Still(vec![seen(State::Inactive, 0, 0), over(0, 0), over(1, 2)]);
+        for algorithm in [CALL_LOAD, 4, 8] {
+            let (chosen, why) = explain(algorithm, &rated, &mut First, false).unwrap();
+            assert_eq!(
+                (chosen, why),
+                (Err(Refusal::OverRate), vec![Why::Inactive, Why::OverRate, Why::OverRate])
+            );
+        }
+        let rated = Still(vec![over(0, 0), seen(State::Usable, 2, 2), over(2, 2)]);
+        let (chosen, why) = explain(CALL_LOAD, &rated, &mut First, false).unwrap();
+        assert_eq!((chosen, why), (Err(Refusal::OverRate), vec![Why::OverRate, Why::Full, Why::Full]));
+        assert_eq!(explain(4, &rated, &mut First, false).unwrap().0, Ok(1));
         assert_eq!(explain(77, &pool, &mut First, false), Err(NoAnswer::NoAlgorithm));
         assert_eq!(explain(0, &pool, &mut First, false), Err(NoAnswer::NoText(HashedText::CallId)));
     }

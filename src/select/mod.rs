@@ -360,6 +360,8 @@ pub enum Refusal {
     Drained,
     /// Some are active, and all of them are full.
     NoRoom,
+    /// Some would be chosen, but have had all new calls for now that their rates allow.
+    OverRate,
 }
 
 impl Refusal {
@@ -370,6 +372,7 @@ impl Refusal {
             Self::NoneActive => "none active",
             Self::Drained => "drained",
             Self::NoRoom => "no room",
+            Self::OverRate => "over the rate",
         }
     }
 }

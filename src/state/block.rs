@@ -8,6 +8,7 @@ use super::ranks::Line;
 use super::record::Record;
 use crate::dest::attrs::AttrValues;
 use crate::dest::{Flags, address};
+use crate::load::Rate;
 use crate::shm::cow_list::Run;
 use crate::shm::slice::Slice;
 use crate::shm::{Alloc, Foreign, OutOfMemory, Shared};
@@ -94,7 +95,7 @@ impl Destination {
     /// Its line on the board of call load.
     pub fn line(&self, limits: Limits) -> Line {
         let (record, maxload, weight) = (self.record, self.maxload, self.weight);
-        Line { record, maxload, weight, capacity: limits.capacity }
+        Line { record, maxload, weight, capacity: limits.capacity, rate: limits.rate }
     }
 
     /// The latency that algorithm 13 looks at, in milliseconds; 0 where it is not known. With congestion control how much longer than
@@ -117,6 +118,8 @@ pub struct Limits {
     pub capacity: u32,
     /// How many calls it says that those may have together; 0 where it does not say.
     pub capacity_max: u32,
+    /// Its limit on new calls.
+    pub rate: Rate,
 }
 
 // SAFETY: numbers.
@@ -237,6 +240,11 @@ impl<A: Alloc> Block<A> {
     pub fn sharing(&self) -> impl Iterator<Item = (u32, Limits)> + '_ {
         let limits = self.destinations.iter().zip(self.limits.iter());
         limits.filter(|(_, limits)| limits.capacity != 0).map(|(one, limits)| (one.record, *limits))
+    }
+
+    /// Whether any of its destinations has a limit on new calls.
+    pub fn has_rates(&self) -> bool {
+        self.limits.iter().any(|limits| limits.rate.limits())
     }
 
     /// The destination at this position of the block.

@@ -63,7 +63,7 @@ fn word(adjusted: i32, at: usize) -> u64 {
 }
 
 fn word_of(one: &Destination, record: &Record, at: usize) -> u64 {
-    if !record.flags().usable() {
+    if !record.takes_new_calls() {
         return ABSENT;
     }
     word(latency::adjusted(one.priority, one.latency_of(record)), at)

@@ -36,6 +36,7 @@ pub mod record;
 pub mod registry;
 pub mod set;
 pub mod slots;
+mod tokens;
 pub mod usable;
 pub mod weights;
 
@@ -86,13 +87,15 @@ pub struct Root<A: Alloc> {
     pub drains: Switch,
     /// How often an operator or a script has disabled, enabled or drained a destination so far.
     pub admin_changes: Counter,
+    /// Nanoseconds of a clock that only goes forward, the same in every process.
+    pub clock: fn() -> u64,
     /// Makes the keys of calls and destinations.
     pub secret: Secret,
     /// The memory of all this.
     pub alloc: A,
 }
 
-// SAFETY: shared parts; the secret is bytes.
+// SAFETY: shared parts; the secret is bytes, the clock a function that each process has at one address, as all are forked.
 unsafe impl<A: Alloc> Shared for Root<A> {}
 // SAFETY: an allocator is a handle to memory that all processes share.
 unsafe impl<A: Alloc> Sync for Root<A> {}
@@ -140,7 +143,7 @@ impl LastReload {
 unsafe impl Shared for LastReload {}
 
 impl<A: Alloc> Root<A> {
-    /// An empty state.
+    /// An empty state, whose clock stands still.
     pub fn try_new_in(secret: Secret, alloc: A) -> Result<Self, OutOfMemory> {
         Ok(Self {
             sets: Snapshot::new_in(alloc),
@@ -155,6 +158,7 @@ impl<A: Alloc> Root<A> {
             ping_active: Switch::on(),
             drains: Switch::default(),
             admin_changes: Counter::default(),
+            clock: || 0,
             secret,
             alloc,
         })

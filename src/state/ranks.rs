@@ -19,7 +19,9 @@
 mod board;
 mod groups;
 mod locked;
+mod rates;
 mod shared_lines;
+mod takes;
 
 use board::{Board, NOT_ONE_LINE, RECENT};
 use groups::Groups;
@@ -28,10 +30,12 @@ pub use locked::{LockedBoard, Taken};
 use super::capacities::Capacities;
 use super::record::{Record, Shift};
 use super::registry::Registry;
+use crate::load::Rate;
 use crate::select::Measure;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::shm::counter::Audited;
 use crate::shm::lock::Mutex;
+use crate::shm::tournament::NONE;
 use crate::shm::{Alloc, OutOfMemory, Shared};
 use core::ops::Range;
 use smallvec::SmallVec;
@@ -47,6 +51,8 @@ pub struct Line {
     pub weight: u32,
     /// The number of the capacity that it shares; 0 is none.
     pub capacity: u32,
+    /// Its limit on new calls.
+    pub rate: Rate,
 }
 
 /// How a line is looked for.
@@ -58,6 +64,8 @@ pub struct Look {
     pub spare_last: bool,
     /// If this finds no room, that is counted as refused.
     pub first: bool,
+    /// Tells the time, in nanoseconds, for limits on new calls.
+    pub clock: fn() -> u64,
 }
 
 /// The lines of a set, by rank.
@@ -71,6 +79,10 @@ pub struct Ranks<A: Alloc> {
     mixed_limits: AtomicU32,
     /// 1 where some of its lines share a capacity.
     shares: AtomicU32,
+    /// 1 where some of its lines have a limit on new calls.
+    rated: AtomicU32,
+    /// When the first of its lines that are over their rates gets new calls again; [`NONE`] where none is.
+    over_until: AtomicU64,
 }
 
 // SAFETY: a shared board behind a lock between processes.
@@ -83,6 +95,8 @@ pub enum NotTaken {
     NoneUsable,
     /// Some do, but all of those are full.
     Full,
+    /// Some would and have room, but have had all new calls for now that their rates allow.
+    OverRate,
     /// There is one, but not in the caller's generation.
     Outdated,
 }
@@ -105,14 +119,16 @@ impl<A: Alloc> Ranks<A> {
         let board = Board::try_new_in(alloc)?;
         let (changes, latency_changes) = (AtomicU64::new(0), AtomicU64::new(0));
         let (mixed_limits, shares) = (AtomicU32::new(0), AtomicU32::new(0));
-        Ok(Self { board: Mutex::new(board), changes, latency_changes, mixed_limits, shares })
+        let (rated, over_until) = (AtomicU32::new(0), AtomicU64::new(NONE));
+        let board = Mutex::new(board);
+        Ok(Self { board, changes, latency_changes, mixed_limits, shares, rated, over_until })
     }
 
-    /// Makes room for so many lines; `sharing` are all of them, if any shares a capacity, else none. So [`Ranks::rebuild`] and
-    /// [`Ranks::patch`] cannot fail. The caller holds the writer's lock.
-    pub fn reserve(&self, len: usize, sharing: &[Line]) -> Result<(), OutOfMemory> {
+    /// Makes room for so many lines; `sharing` are all of them, if any shares a capacity, else none; `rated` says whether any has a limit
+    /// on new calls. So [`Ranks::rebuild`] and [`Ranks::patch`] cannot fail. The caller holds the writer's lock.
+    pub fn reserve(&self, len: usize, sharing: &[Line], rated: bool) -> Result<(), OutOfMemory> {
         let mut board = self.board.lock();
-        board.reserve(len)?;
+        board.reserve(len, rated)?;
         board.next_groups = Groups::try_of(sharing, board.alloc)?;
         Ok(())
     }
@@ -149,6 +165,7 @@ impl<A: Alloc> Ranks<A> {
         let mixed = board.limited > 0 && !board.by_limits;
         self.mixed_limits.store(mixed.into(), Ordering::Relaxed);
         self.shares.store(board.groups.is_some().into(), Ordering::Relaxed);
+        self.note_rates(board);
     }
 
     /// Whether some of its lines have a limit and others none.
@@ -181,7 +198,11 @@ impl<A: Alloc> Ranks<A> {
 
     /// Changes the record's state by `change` and the ranks of its lines, in one step.
     pub fn step<T>(&self, record: &Record, change: impl FnOnce(&Record) -> T) -> T {
-        let mut board = self.board.lock();
+        self.step_on(&mut self.board.lock(), record, change)
+    }
+
+    /// The same for who holds the lock of the board.
+    fn step_on<T>(&self, board: &mut Board<A>, record: &Record, change: impl FnOnce(&Record) -> T) -> T {
         let before = (record.worth(), record.latency());
         let done = change(record);
         let after = (record.worth(), record.latency());
@@ -231,7 +252,8 @@ impl<A: Alloc> Ranks<A> {
     /// How many lines take calls, and how many of them have room for one more.
     pub fn usable_and_open(&self) -> (usize, usize) {
         let board = self.board.lock();
-        (board.usable, board.open)
+        // What is over its rate takes calls again in a moment.
+        (board.usable + board.over_rate, board.open)
     }
 
     /// How many lines take calls, and how many of them have room themselves for one more, of all but those of these records. Whether the

@@ -2,6 +2,7 @@
 
 use super::health::{Health, Report};
 use super::overload::{Overload, Wish};
+use super::tokens::Tokens;
 use crate::dest::Flags;
 use crate::health::drain::Drain;
 use crate::health::latency::Latency;
@@ -23,8 +24,8 @@ pub struct Record {
     pub load: Load,
     /// When call load last chose it, in choices of its set.
     last_chosen: AtomicU64,
-    /// State and options now.
-    flags: AtomicU32,
+    /// State and options now, and beside them [`Flags::OVER_RATE`], which changes with the board of its set locked.
+    pub(super) flags: AtomicU32,
     /// The first of its lines on the board of its set (`ranks`), counted from 1; 0 is none. Used with that board locked.
     line: AtomicU32,
     /// Where its destination was last seen in the set that serves.
@@ -40,6 +41,8 @@ pub struct Record {
     serial: AtomicU32,
     /// What happened to it so far.
     pub totals: Totals,
+    /// Its limit on new calls. Changed with the board of its set locked.
+    pub(super) tokens: Tokens,
     /// The set of its destination, as bits.
     set: AtomicU32,
     /// State and options as last configured. A reload with the same ones does not change the state.
@@ -68,6 +71,8 @@ pub struct Totals {
     pub failed_over: Counter,
     /// Probes that failed.
     pub failed_probes: Counter,
+    /// How often it has come to its limit on new calls.
+    pub over_rate: Counter,
 }
 
 /// By how much what calls do to a record changes.
@@ -134,7 +139,22 @@ pub struct Configured {
 impl Record {
     /// State and options now.
     pub fn flags(&self) -> Flags {
+        self.all_flags().without(Flags::OVER_RATE)
+    }
+
+    pub(super) fn all_flags(&self) -> Flags {
         Flags(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Whether new calls may go to it: usable, and within its rate.
+    pub fn takes_new_calls(&self) -> bool {
+        self.all_flags().usable()
+    }
+
+    /// Stores a state, which is not that of its rate: that stays. With the board of its set locked.
+    fn put_flags(&self, flags: Flags) {
+        let over = Flags(self.all_flags().0 & Flags::OVER_RATE.0);
+        self.flags.store(flags.without(Flags::OVER_RATE).with(over).0, Ordering::Relaxed);
     }
 
     /// State and options as last configured.
@@ -211,7 +231,7 @@ impl Record {
 
     fn put(&self, (from, to): (Flags, Flags), now: u64, health: &mut Health) {
         if to != from {
-            self.flags.store(to.0, Ordering::Relaxed);
+            self.put_flags(to);
             health.changed = now;
         }
     }
@@ -270,7 +290,7 @@ impl Record {
         let waits = unresolved && !health.name.is_found();
         let state = if waits { state.with(Flags::UNRESOLVED) } else { state };
         // One store: a selection sees the state before or the state after.
-        self.flags.store(state.0, Ordering::Relaxed);
+        self.put_flags(state);
     }
 
     /// Somebody knows what its name means. For who holds the lock.
@@ -290,14 +310,16 @@ impl Record {
         self.load.reset();
         self.entries.reset();
         self.overload.reset();
-        let Totals { selected, failed_over, failed_probes } = &self.totals;
-        [selected, failed_over, failed_probes, &self.refused].into_iter().for_each(Counter::reset);
+        let Totals { selected, failed_over, failed_probes, over_rate } = &self.totals;
+        [selected, failed_over, failed_probes, over_rate, &self.refused].into_iter().for_each(Counter::reset);
         self.refused_from.store(0, Ordering::Relaxed);
         self.last_chosen.store(0, Ordering::Relaxed);
         self.line.store(0, Ordering::Relaxed);
         self.capacity.store(0, Ordering::Relaxed);
+        self.tokens.reset();
         self.configured.store(flags.without(Flags::UNRESOLVED).0, Ordering::Relaxed);
-        self.flags.store(flags.without(Flags::DRAINING.with(Flags::DRAINED)).0, Ordering::Relaxed);
+        let others = Flags::DRAINING.with(Flags::DRAINED).with(Flags::OVER_RATE);
+        self.flags.store(flags.without(others).0, Ordering::Relaxed);
         let mut health = self.health.lock();
         // Keep the count of probes: a reply to a probe of the previous owner of this record must not match one of the new owner.
         let mut waiting = health.waiting;
@@ -339,7 +361,7 @@ impl Record {
 
     /// What a weighted choice looks at.
     pub(super) fn worth(&self) -> (Flags, u32) {
-        (self.flags(), self.congestion())
+        (self.all_flags(), self.congestion())
     }
 
     /// The set of its destination.

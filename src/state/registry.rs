@@ -229,10 +229,17 @@ impl<A: Alloc> Registry<A> {
         (number, seen): (u32, u32),
         chosen: bool,
         left: &[u32],
-        audited: Audited,
+        (audited, clock): (Audited, fn() -> u64),
     ) -> Option<Taken<()>> {
         let (record, ranks) = self.ranked(number)?;
-        self.lock_board_for(record, ranks).take_if(self, (record, seen), chosen, left, audited)
+        self.lock_board_for(record, ranks).take_if(self, (record, seen), chosen, left, (audited, clock))
+    }
+
+    /// A new call that is not counted in one step with its choice goes to the destination of this record: false if its rate does not let
+    /// it. Then no choice finds it until it does.
+    pub fn take_token(&self, number: u32, clock: fn() -> u64) -> bool {
+        let Some((record, ranks)) = self.ranked(number) else { return true };
+        !record.is_rated() || ranks.take_token(record, clock)
     }
 
     /// What a call does to this record.

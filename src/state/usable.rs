@@ -9,6 +9,7 @@
 //! after that, so a caller checks the record of the position that it finds.
 
 use super::kept::Kept;
+use super::record::Record;
 use super::registry::Registry;
 use super::set::Set;
 use crate::shm::sheet::{Sheet, Words, WordsMut};
@@ -78,7 +79,7 @@ impl<A: Alloc> Usable<A> {
 fn renew<A: Alloc>(sheet: &Sheet<A>, layout: Layout, set: &Set<A>, registry: &Registry<A>) -> u64 {
     let right = sheet.read(|words| words.get(0)).flatten().unwrap_or(0);
     let (now, changed) = set.ranks.changed_since(right.wrapping_sub(1));
-    let usable = |number: u32| registry.record(number).is_some_and(|record| record.flags().usable());
+    let usable = |number: u32| registry.record(number).is_some_and(Record::takes_new_calls);
     match changed.filter(|_| right > 0) {
         Some(records) => sheet.edit(|words| {
             for number in records {

@@ -45,6 +45,7 @@ fn requests_of_all_workers_go_on_to_what_they_have_not_tried_and_pass_no_limit()
                     spare_last: false,
                     counts_all: false,
                     hash,
+                    is_repeated: &|| false,
                     retry: None,
                 };
                 // As a script's function does: once more, of the sets that serve then.

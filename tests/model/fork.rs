@@ -18,6 +18,7 @@ mod mapping;
 mod peaks;
 mod probes;
 mod ranks;
+mod rates;
 mod records;
 mod reloads;
 mod targets;
@@ -104,8 +105,15 @@ fn publish(root: &Root<Mapping>, list: &str) -> Result<Vec<Problem>, OutOfMemory
 }
 
 fn root(mapping: Mapping) -> &'static Root<Mapping> {
+    timed_root(mapping, || 0)
+}
+
+/// The same with a clock.
+fn timed_root(mapping: Mapping, clock: fn() -> u64) -> &'static Root<Mapping> {
     let secret = Secret::new(core::array::from_fn::<_, SECRET_LEN, _>(|at| (at * 151 % 251) as u8));
-    let root = mapping.keep(Root::try_new_in(secret, mapping).unwrap());
+    let mut root = Root::try_new_in(secret, mapping).unwrap();
+    root.clock = clock;
+    let root = mapping.keep(root);
     root.sets.open(WORKERS + 1).unwrap();
     root
 }
@@ -121,6 +129,7 @@ fn asking(set: i32, algorithm: i32, call: Call<'_>) -> Ask<'_> {
         spare_last: false,
         counts_all: false,
         hash: &|_| None,
+        is_repeated: &|| false,
         retry: None,
     }
 }

@@ -105,8 +105,18 @@ fn choose_of(
     let call = if algorithm == 10 { goes } else { Call::None };
     let (now_ms, random) = (&|| 0, &|| number.into());
     let hash = &|kind| Some(hash::of_text(kind, &number.to_ne_bytes()));
-    let ask =
-        Ask { set, algorithm, call, now_ms, random, spare_last: false, counts_all: false, hash, retry: None };
+    let ask = Ask {
+        set,
+        algorithm,
+        call,
+        now_ms,
+        random,
+        spare_last: false,
+        counts_all: false,
+        hash,
+        is_repeated: &|| false,
+        retry: None,
+    };
     let sets = root.sets.pin(slot).unwrap();
     match select(root, &sets, &ask) {
         Ok(chosen) => Ok(chosen.set.get(chosen.at).unwrap().record),

@@ -100,6 +100,11 @@ fn object(text: &mut String, module: &Module, row: &Row<'_>) {
         string(text, &shared.name);
         let _ = write!(text, ",\"calls\":{},\"limit\":{}}}", shared.calls, shared.limit);
     }
+    let rate = row.one.limits.rate;
+    if rate.limits() {
+        let (cps, burst, over) = (rate.cps, rate.burst, row.over_rate);
+        let _ = write!(text, ",\"rate\":{{\"cps\":{cps},\"burst\":{burst},\"over\":{over}}}");
+    }
     text.push('}');
 }
 

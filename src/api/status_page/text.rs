@@ -70,6 +70,10 @@ fn line(text: &mut String, row: &Row<'_>, now: u64) {
         let limit = if shared.limit == 0 { "-".into() } else { shared.limit.to_string() };
         let _ = write!(text, "  {} {}/{limit}", shown(&shared.name), shared.calls);
     }
+    let rate = one.limits.rate;
+    if rate.limits() {
+        let _ = write!(text, "  {}/s+{}", rate.cps, rate.burst);
+    }
     match (row.why.code, row.why.reason.bytes()) {
         (0, []) => (),
         (0, reason) => drop(write!(text, "  {}", shown(reason))),

@@ -2,7 +2,7 @@
 
 use crate::dest::Flags;
 use crate::shm::Alloc;
-use crate::state::{Destination, Member, Record, Root, Set, capacities};
+use crate::state::{Member, Record, Root, Set, capacities};
 use core::fmt::Write;
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ pub struct Figure {
     /// What it is, in a line.
     pub about: &'static str,
     /// Its value.
-    pub of: fn(&Destination, &Seen<'_>) -> u64,
+    pub of: fn(&Member<'_>, &Seen<'_>) -> u64,
 }
 
 /// A destination at one moment, read once, so that its figures fit together.
@@ -34,7 +34,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// All figures. Those with a name that ends with `_total` only grow while the destination exists.
+/// All figures of any destination. Those with a name that ends with `_total` only grow while the destination exists.
 pub const FIGURES: [Figure; 12] = [
     Figure { name: "up", about: "Whether calls go to it.", of: |_, seen| seen.flags.usable().into() },
     Figure {
@@ -94,6 +94,30 @@ pub const FIGURES: [Figure; 12] = [
     },
 ];
 
+/// Those of destinations that have a limit on new calls.
+pub const OF_RATE: [Figure; 3] = [
+    Figure {
+        name: "cps",
+        about: "New calls that it may get in a second.",
+        of: |one, _| one.limits.rate.cps.into(),
+    },
+    Figure {
+        name: "cps_burst",
+        about: "So many more may come at once.",
+        of: |one, _| one.limits.rate.burst.into(),
+    },
+    Figure {
+        name: "over_rate_total",
+        about: "How often it has come to its limit on new calls.",
+        of: |_, seen| seen.record.totals.over_rate.get(),
+    },
+];
+
+/// The figures of this destination.
+pub fn figures(one: &Member<'_>) -> impl Iterator<Item = &'static Figure> {
+    FIGURES.iter().chain(OF_RATE.iter().filter(move |_| one.limits.rate.limits()))
+}
+
 /// Before each name in a Prometheus text.
 const PREFIX: &str = "kamailio_dispatcher_destination_";
 
@@ -120,14 +144,18 @@ pub fn prometheus<A: Alloc>(root: &Root<A>, sets: &[&Set<A>]) -> String {
         .flat_map(|set| each(root, set).map(|(one, record)| (labelled(set, one), one, Seen::of(set, record))))
         .collect();
     let mut text = String::new();
-    for Figure { name, about, of } in FIGURES {
+    let rated = all.iter().any(|(_, one, _)| one.limits.rate.limits());
+    let of_rate = OF_RATE.iter().filter(|_| rated).map(|figure| (figure, true));
+    for (Figure { name, about, of }, only_rated) in
+        FIGURES.iter().map(|figure| (figure, false)).chain(of_rate)
+    {
         let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
         // Prometheus has seconds only.
         let milliseconds = name.strip_suffix("milliseconds");
-        let name = milliseconds.map_or_else(|| name.to_owned(), |name| format!("{name}seconds"));
+        let name = milliseconds.map_or_else(|| (*name).to_owned(), |name| format!("{name}seconds"));
         // Writing to a string does not fail.
         let _ = writeln!(text, "# HELP {PREFIX}{name} {about}\n# TYPE {PREFIX}{name} {kind}");
-        for (labels, one, seen) in &all {
+        for (labels, one, seen) in all.iter().filter(|(_, one, _)| !only_rated || one.limits.rate.limits()) {
             let value = of(one, seen);
             let _ = match milliseconds {
                 Some(_) => writeln!(text, "{PREFIX}{name}{labels} {}", value as f64 / 1000.0),

@@ -50,6 +50,8 @@ pub struct Row<'g> {
     pub latency: u32,
     /// The capacity that it shares.
     pub capacity: Option<Seen>,
+    /// How often it has come to its limit on new calls.
+    pub over_rate: u64,
 }
 
 impl<'g> Row<'g> {
@@ -70,6 +72,7 @@ impl<'g> Row<'g> {
             refused: record.map_or(0, |record| set.ranks.refused(record)),
             failed_probes: total(|totals| &totals.failed_probes),
             latency: record.map_or(0, Record::latency),
+            over_rate: total(|totals| &totals.over_rate),
             capacity: record.and_then(|record| root.registry.capacity_of(record)),
         }
     }

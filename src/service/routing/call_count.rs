@@ -5,6 +5,7 @@ use crate::load::{Branch, Call, Effect, Invite, Leg, News, Transaction, Unsent, 
 use crate::select::attempts::Tried;
 use crate::select::{self, Candidates, Choice, Measure, Refusal};
 use crate::service::routing::candidates::View;
+use crate::service::routing::rate;
 use crate::shm::counter::Audited;
 use crate::shm::table::CHUNK;
 use crate::shm::{Alloc, OutOfMemory};
@@ -120,17 +121,19 @@ impl<A: Alloc> Choosing<'_, A> {
                 let mut board = root.registry.lock_board(&set.ranks);
                 board.prepare(&root.registry, *measure)?;
                 let left = if board.has_capacities() { left(root, call, invite) } else { Left::new() };
-                let look = Look { measure: *measure, spare_last: *spare_last, first };
+                let look = Look { measure: *measure, spare_last: *spare_last, first, clock: root.clock };
                 let taken = board.take_best(&root.registry, look, (but, &left), audited, find);
                 let ranks::Taken { of: (at, record), .. } = taken.map_err(|not| match not {
                     NotTaken::NoneUsable => NotPlaced::Refused(Refusal::NoneActive),
                     NotTaken::Full => NotPlaced::Refused(Refusal::NoRoom),
+                    NotTaken::OverRate => NotPlaced::Refused(Refusal::OverRate),
                     NotTaken::Outdated => NotPlaced::Outdated,
                 })?;
                 return Ok(Taken { at, record, board: Some(board), left });
             }
             Self::By(choose) => choose,
         };
+        rate::renew(root, set);
         let mut left = left(root, call, invite);
         let leaving = left.clone();
         let view = View::new(root, set).without(call).leaving(&leaving);
@@ -141,7 +144,7 @@ impl<A: Alloc> Choosing<'_, A> {
             };
             // Another process may have counted a call there since the look: look again.
             let seen = (destination.record, choice.load);
-            if let Some(taken) = root.registry.take_if(seen, true, &left, audited) {
+            if let Some(taken) = root.registry.take_if(seen, true, &left, (audited, root.clock)) {
                 if !taken.left {
                     left.clear();
                 }
@@ -191,6 +194,16 @@ pub fn place<A: Alloc>(
     }
     root.counters.placed.bump(&key);
     Ok(Placed { at, new: true, own: true })
+}
+
+/// Whether this INVITE was sent to the destination of this record already, or is about to be: its call counts there for it.
+pub fn is_sent<A: Alloc>(root: &Root<A>, key: &Key, number: u32, invite: Invite) -> bool {
+    if invite.failed.is_some() || !root.counters.placed.any() {
+        return false;
+    }
+    let call = get(root, key);
+    let is_it = |leg: &Leg| leg.counts() && leg.record() == number && leg.number() == invite.number;
+    call.legs().iter().any(is_it)
 }
 
 /// The call, as it is now.
@@ -366,7 +379,7 @@ pub fn follow<A: Alloc>(
 }
 
 /// A request that something which does not count sends on to this position, if that is usable. If its call counts somewhere, it
-/// counts here now, if there is room; look and count are one step. Whether it does.
+/// counts here now, if there is room; look and count are one step. Whether it does. `key` is that of an INVITE, which takes a token there.
 pub fn go_on<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
@@ -375,8 +388,13 @@ pub fn go_on<A: Alloc>(
     invite: impl FnOnce() -> Invite,
 ) -> Result<bool, NotPlaced> {
     let number = set.get(at).ok_or(NotPlaced::Refused(Refusal::NoSet))?.record;
+    rate::renew(root, set);
     let view = View::new(root, set);
-    let uncounted = || if view.usable(at) { Ok(false) } else { Err(NotPlaced::Refused(Refusal::NoneActive)) };
+    let (view, invites) = if key.is_some() { (view, true) } else { (view.at_any_rate(), false) };
+    let uncounted = || {
+        let goes = view.usable(at) && (!invites || rate::take(root, set, at));
+        if goes { Ok(false) } else { Err(NotPlaced::Refused(Refusal::NoneActive)) }
+    };
     let Some(key) = key.filter(|_| root.counters.placed.any()) else { return uncounted() };
     let mut shard = root.calls.shard(key);
     let place = shard.place(key);
@@ -392,9 +410,13 @@ pub fn go_on<A: Alloc>(
             .map_err(NotPlaced::Refused)?
             .load;
         if before.counts_at(number) {
+            if !rate::take(root, set, at) {
+                continue;
+            }
             break None;
         }
-        if let Some(taken) = root.registry.take_if((number, seen), false, &left, shard.audited) {
+        let (audited, clock) = (shard.audited, root.clock);
+        if let Some(taken) = root.registry.take_if((number, seen), false, &left, (audited, clock)) {
             break Some(taken.left);
         }
     };

@@ -31,6 +31,8 @@ pub struct View<'a, A: Alloc> {
     left: &'a [u32],
     /// The choice is for later: whether a capacity has room then is seen then.
     for_later: bool,
+    /// Limits on new calls do not matter.
+    any_rate: bool,
     /// The destinations that were looked at last, with the position of the first: the next look is most likely there.
     near: Cell<(usize, &'a [Destination])>,
 }
@@ -53,6 +55,7 @@ impl<'a, A: Alloc> View<'a, A> {
             tried: &[],
             left: &[],
             for_later: false,
+            any_rate: false,
             near: Cell::new((0, near)),
         }
     }
@@ -79,7 +82,17 @@ impl<'a, A: Alloc> View<'a, A> {
 
     /// The same view for a choice that is made now for later.
     pub fn for_later(self) -> Self {
-        Self { for_later: true, ..self }
+        Self { for_later: true, ..self.at_any_rate() }
+    }
+
+    /// The same view for what limits on new calls are not about.
+    pub fn at_any_rate(self) -> Self {
+        // Where none is over its rate it is the same view.
+        Self { any_rate: self.set.ranks.has_over_rate(), ..self }
+    }
+
+    fn takes(&self, record: &Record) -> bool {
+        if self.any_rate { record.flags().usable() } else { record.takes_new_calls() }
     }
 
     /// Whether the destination at this position was tried, or the call counts there.
@@ -117,6 +130,10 @@ impl<'a, A: Alloc> View<'a, A> {
     /// The same as [`Candidates::first_usable`], where it is none of the first few.
     #[inline(never)] // so that the look that is most likely is short
     fn first_beyond(&self, mut among: Range<usize>) -> Option<usize> {
+        // What is looked up leaves out those that are over their rates.
+        if self.any_rate {
+            return among.find(|&at| self.usable(at));
+        }
         while !among.is_empty() {
             let Some(next) = self.set.usable(&self.root.registry, |bits| bits.next(among.start)) else {
                 return among.find(|&at| self.usable(at));
@@ -147,7 +164,7 @@ impl<A: Alloc> Candidates for View<'_, A> {
     #[inline]
     fn usable(&self, at: usize) -> bool {
         let all = self.without.is_none() && self.tried.is_empty();
-        (all || !self.is_left_out(at)) && self.record(at).is_some_and(|record| record.flags().usable())
+        (all || !self.is_left_out(at)) && self.record(at).is_some_and(|record| self.takes(record))
     }
     fn first_usable(&self, among: Range<usize>) -> Option<usize> {
         let near = among.end.min(among.start.saturating_add(NEAR));
@@ -155,7 +172,7 @@ impl<A: Alloc> Candidates for View<'_, A> {
         if found.is_some() || near == among.end { found } else { self.first_beyond(near..among.end) }
     }
     fn nth_usable(&self, field: usize, number: u64) -> Option<usize> {
-        if field > NEAR && self.tried.is_empty() && self.without.is_none() {
+        if field > NEAR && !self.any_rate && self.tried.is_empty() && self.without.is_none() {
             let look = |bits: &Bits<'_>| {
                 let nth = number.checked_rem(bits.count(field) as u64)?;
                 bits.nth(nth as usize)
@@ -174,7 +191,7 @@ impl<A: Alloc> Candidates for View<'_, A> {
             let usable = order.from(turn).filter(|&at| at < field && self.usable(at));
             usable.take(most).collect()
         };
-        let found = self.set.by_latency(&self.root.registry, look);
+        let found = if self.any_rate { None } else { self.set.by_latency(&self.root.registry, look) };
         found.unwrap_or_else(|| latency::sorted(self, field, turn, most))
     }
     fn load(&self, at: usize) -> u32 {
@@ -222,7 +239,7 @@ impl<A: Alloc> Candidates for View<'_, A> {
     }
     fn by_sums(&self, weigher: &dyn Weigher, field: usize, n: u64) -> Option<Option<usize>> {
         // Without those that are left out the sums are others.
-        let all = self.tried.is_empty() && self.without.is_none();
+        let all = self.tried.is_empty() && self.without.is_none() && !self.any_rate;
         let ask = Ask { pool: self, weigher, field };
         if all { self.set.weights.at(self.set, &self.root.registry, ask, n) } else { None }
     }

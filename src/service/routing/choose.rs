@@ -6,6 +6,7 @@ use crate::select::attempts::Tried;
 use crate::select::{self, Algorithm, Candidates, Draw, HashedText, Inputs, Measure, Refusal, Tickets};
 use crate::service::routing::call_count::{self, Choosing, NotPlaced, Placed};
 use crate::service::routing::candidates::View;
+use crate::service::routing::rate;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::set::ROWS;
 use crate::state::{Generation, Member, Root, Set};
@@ -34,6 +35,9 @@ pub struct Ask<'a> {
     pub counts_all: bool,
     /// The hash of a text of the message; `None` where it has no such text.
     pub hash: &'a dyn Fn(HashedText) -> Option<u32>,
+    /// Whether the request is a retransmission: it is not sent anew, so it takes no token of a limit on new calls. Asked only where
+    /// there is one.
+    pub is_repeated: &'a dyn Fn() -> bool,
     /// The request comes back: see [`super::failover`].
     pub retry: Option<Retry<'a>>,
 }
@@ -152,13 +156,18 @@ pub fn select<'g, A: Alloc>(
     ask: &Ask<'_>,
 ) -> Result<Selection<'g, A>, NoRoute> {
     let set = generation.set(ask.set).ok_or(Refusal::NoSet)?;
-    select_in(root, set, ask).map_err(|error| or_drained(set, error))
+    let rated = rate::renew(root, set);
+    select_in(root, set, ask, rated)
+        .map_err(|error| or_kept_out(set, error, rated && ask.algorithm != select::OVERLOAD))
 }
 
-/// Says so where a set has none active because of drains.
+/// Says so where a set has none active because of rates or drains. `in_time`: one that takes calls now was over its rate a moment ago.
 #[cold]
-fn or_drained<A: Alloc>(set: &Set<A>, error: NoRoute) -> NoRoute {
+fn or_kept_out<A: Alloc>(set: &Set<A>, error: NoRoute, in_time: bool) -> NoRoute {
     match error {
+        NoRoute::Refused(Refusal::NoneActive) if set.ranks.is_over_rate(in_time) => {
+            NoRoute::Refused(Refusal::OverRate)
+        }
         NoRoute::Refused(Refusal::NoneActive) if set.ranks.has_drained() => {
             NoRoute::Refused(Refusal::Drained)
         }
@@ -171,6 +180,7 @@ fn select_in<'g, A: Alloc>(
     root: &Root<A>,
     set: &'g Set<A>,
     ask: &Ask<'_>,
+    rated: bool,
 ) -> Result<Selection<'g, A>, NoRoute> {
     // Only an INVITE starts a call; for anything else, and for an unknown number, the first of the set is as good.
     let starts_none = matches!(ask.call, Call::None);
@@ -181,7 +191,11 @@ fn select_in<'g, A: Alloc>(
 
     let tried = ask.retry.map_or(&[][..], |retry| retry.tried);
     let view = View::with_clock(root, set, ask.now_ms).except(tried);
-    let view = if matches!(ask.call, Call::Waits) { view.for_later() } else { view };
+    let view = match ask.call {
+        Call::None => view.at_any_rate(),
+        Call::Goes { .. } => view,
+        Call::Waits => view.for_later(),
+    };
     let from = ask.retry.and_then(|retry| retry.from);
     let mut inputs = Take { set, ask, turn: None };
     let number = match from {
@@ -193,6 +207,7 @@ fn select_in<'g, A: Alloc>(
         let choice = if from.is_some() { choosing.next(view, draw) } else { choosing.choose(view, draw) };
         choice.map(|choice| choice.at)
     };
+    let again = || pick(&View::with_clock(root, set, ask.now_ms).except(tried).at_any_rate());
     let placed = match (ask.call, counted) {
         (Call::Goes { key, invite, may_stay }, Some(measure)) => {
             let key = key().ok_or(NoRoute::NoText(HashedText::CallId))?;
@@ -206,7 +221,13 @@ fn select_in<'g, A: Alloc>(
             (Placed { at, new: false, own: true }, counts)
         }
         (call, _) => {
-            let at = pick(&view)?;
+            let at = match call {
+                Call::Goes { .. } if rated && (ask.is_repeated)() => again()?,
+                Call::Goes { key, invite, .. } if rated => {
+                    rate::pick(root, set, (key, invite), || pick(&view))?
+                }
+                _ => pick(&view)?,
+            };
             let counts = match (call, view.destination(at)) {
                 (Call::Goes { key, invite, .. }, Some(chosen)) => {
                     call_count::follow(root, key, chosen.record, invite, ask.counts_all)?
@@ -256,20 +277,23 @@ pub fn tried_at<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) -> Option<Tri
 
 impl<'g, A: Alloc> Selection<'g, A> {
     /// The usable destinations after the chosen one, in their order: the other branches of parallel forking. Each is looked for when
-    /// it is asked for, and is counted as selected then.
-    pub fn branches(&self, root: &'g Root<A>) -> impl Iterator<Item = Member<'g>> {
+    /// it is asked for, and is counted as selected then. For an INVITE (`invites`) each takes a token of its destination, if that has a
+    /// rate, and those without one are left out.
+    pub fn branches(&self, root: &'g Root<A>, invites: bool) -> impl Iterator<Item = Member<'g>> {
         let (set, mut next) = (self.set, self.at + 1);
         let view = View::new(root, set);
+        let view = if invites { view } else { view.at_any_rate() };
         core::iter::from_fn(move || {
-            // Most often it is the next one.
-            let (mut one, mut record) = (set.get(next)?, view.record(next)?);
-            if !record.flags().usable() {
-                next = view.first_usable(next + 1..set.len())?;
-                (one, record) = (set.get(next)?, view.record(next)?);
+            loop {
+                // Most often it is the next one.
+                let at = if view.usable(next) { next } else { view.first_usable(next + 1..set.len())? };
+                next = at + 1;
+                let (one, record) = (set.get(at)?, view.record(at)?);
+                if !invites || rate::take(root, set, at) {
+                    record.totals.selected.bump();
+                    return Some(one);
+                }
             }
-            next += 1;
-            record.totals.selected.bump();
-            Some(one)
         })
     }
 

@@ -59,7 +59,7 @@ impl<A: Alloc> Inputs for Peek<'_, A> {
 }
 
 /// Looks at a destination once.
-fn seen<A: Alloc>(view: &View<'_, A>, at: usize) -> (Seen, Flags) {
+fn seen<A: Alloc>(view: &View<'_, A>, at: usize, now: u64) -> (Seen, Flags) {
     let flags = view.record(at).map_or(Flags::DISABLED, |record| record.flags());
     let seen = Seen {
         state: state_of(flags),
@@ -67,6 +67,7 @@ fn seen<A: Alloc>(view: &View<'_, A>, at: usize) -> (Seen, Flags) {
         maxload: view.maxload(at),
         identity: view.identity(at),
         shared_full: view.is_shared_full(at),
+        over_rate: view.record(at).is_some_and(|record| record.is_over_rate(now)),
         last_chosen: view.last_chosen(at),
         priority: view.priority(at),
         weight: view.weight(at),
@@ -100,7 +101,8 @@ pub fn explain<A: Alloc>(
 ) -> Result<(Chosen, Vec<Said>), NoAnswer> {
     let now_ms = || question.now_ms;
     let view = View::dry(root, set, &now_ms);
-    let (all, flags): (Vec<_>, Vec<_>) = (0..view.len()).map(|at| seen(&view, at)).unzip();
+    let now = (root.clock)();
+    let (all, flags): (Vec<_>, Vec<_>) = (0..view.len()).map(|at| seen(&view, at, now)).unzip();
     let pool = Still(all);
     let inputs = &mut Peek { set, question };
     let (chosen, whys) = dry::explain(question.algorithm, &pool, inputs, question.spare_last)?;

@@ -5,4 +5,5 @@ pub mod candidates;
 pub mod choose;
 pub mod explain;
 pub mod failover;
+pub mod rate;
 pub mod source_match;

@@ -13,7 +13,8 @@ pub(super) fn reserve<A: Alloc>(next: &Generation<A>, changed: &[i32]) -> Result
     for set in changed.iter().filter_map(|&id| next.set(id)) {
         let shares = set.blocks.runs().any(|(_, block)| block.sharing().next().is_some());
         let sharing: Vec<Line> = if shares { set.lines().collect() } else { Vec::new() };
-        set.ranks.reserve(set.len(), &sharing)?;
+        let rated = set.blocks.runs().any(|(_, block)| block.has_rates());
+        set.ranks.reserve(set.len(), &sharing, rated)?;
     }
     Ok(())
 }

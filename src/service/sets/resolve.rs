@@ -1,7 +1,8 @@
 //! Resolves a line of the source: checks it, and asks the host for its socket and for the addresses of its name.
 
 use crate::dest::attrs::AttrValues;
-use crate::dest::{Attrs, Entry, SourcePosition};
+use crate::dest::{Attrs, Entry, SourcePosition, limits};
+use crate::load::Rate;
 use crate::shm::Foreign;
 use crate::state::block::{BlockBuilder, Limits};
 use crate::state::{Destination, Member};
@@ -111,7 +112,8 @@ impl<'t> Resolved<'t> {
             port: self.port,
             proto: self.proto,
         };
-        parts.put(destination, &self.addresses, Limits { capacity, capacity_max: attrs.limits.capacity_max });
+        let limits::Limits { capacity_max, cps, cps_burst: burst, .. } = attrs.limits;
+        parts.put(destination, &self.addresses, Limits { capacity, capacity_max, rate: Rate { cps, burst } });
     }
 }
 

@@ -1,7 +1,9 @@
 //! The board itself, for who holds its lock.
 
 use super::groups::Groups;
+use super::takes::Takes;
 use super::{Line, Measure, Patch, Record, Registry, Shift};
+use crate::load::Rate;
 use crate::select::{capacity, is_full, relative};
 use crate::shm::counter::Audited;
 use crate::shm::slice::Slice;
@@ -36,33 +38,9 @@ pub(super) struct Place {
     pub(super) takes: Takes,
 }
 
-/// Whether a line takes calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Takes {
-    /// It does.
-    Calls,
-    /// It would, if it were not drained.
-    NoneWhileDrained,
-    /// It does not.
-    None,
-}
-
-impl Takes {
-    fn of(record: &Record) -> Self {
-        let flags = record.flags();
-        if flags.usable() {
-            Self::Calls
-        } else if flags.kept_out_by_drain() {
-            Self::NoneWhileDrained
-        } else {
-            Self::None
-        }
-    }
-}
-
 /// A place without a line.
 const FREE: Place = Place {
-    line: Line { record: NO_LINE, maxload: 0, weight: 0, capacity: 0 },
+    line: Line { record: NO_LINE, maxload: 0, weight: 0, capacity: 0, rate: Rate { cps: 0, burst: 0 } },
     order: 0,
     next: NO_LINE,
     takes: Takes::None,
@@ -91,6 +69,12 @@ pub(super) struct Board<A: Alloc> {
     pub(super) usable: usize,
     /// Lines that take no calls only because they are drained.
     pub(super) drained: usize,
+    /// Lines that take no calls only because of their rates.
+    pub(super) over_rate: usize,
+    /// Lines with a limit on new calls.
+    pub(super) rated: usize,
+    /// Until when lines get no new calls, by place: of those over their rates. There where lines have limits on new calls.
+    pub(super) until: Option<Tournament<A>>,
     /// Lines with a limit.
     pub(super) limited: usize,
     /// Lines that have a rank: they take calls and have room.
@@ -125,6 +109,9 @@ impl<A: Alloc> Board<A> {
             len: 0,
             usable: 0,
             drained: 0,
+            over_rate: 0,
+            rated: 0,
+            until: None,
             limited: 0,
             open: 0,
             last: NO_LINE,
@@ -151,8 +138,12 @@ impl<A: Alloc> Board<A> {
         self.places.len() > 64 && len < self.places.len() / 4
     }
 
-    pub(super) fn reserve(&mut self, len: usize) -> Result<(), OutOfMemory> {
+    pub(super) fn reserve(&mut self, len: usize, rated: bool) -> Result<(), OutOfMemory> {
         let wanted = len.next_multiple_of(WIDTH);
+        if rated && self.until.is_none() {
+            let room = wanted.max(self.places.len());
+            self.until = Some(Tournament::try_with_room_in(room, self.alloc)?);
+        }
         if wanted <= self.places.len() {
             return Ok(());
         }
@@ -162,13 +153,14 @@ impl<A: Alloc> Board<A> {
             Ok(wider)
         };
         let (best, relative) = (wider(&self.best)?, self.relative.as_ref().map(wider).transpose()?);
+        let until = self.until.as_ref().map(wider).transpose()?;
         let old = self.places.len();
         let place = |at: usize| match self.places.get(at) {
             Some(place) => *place,
             None => Place { next: if at + 1 < wanted { at as u32 + 1 } else { NO_LINE }, ..FREE },
         };
         let places = Slice::try_from_fn_in(wanted, place, self.alloc)?;
-        (self.best, self.relative, self.places) = (best, relative, places);
+        (self.best, self.relative, self.until, self.places) = (best, relative, until, places);
         // The new places come before those that were free.
         let free = core::mem::replace(&mut self.free, old as u32);
         if let Some(last) = self.places.last_mut() {
@@ -184,7 +176,7 @@ impl<A: Alloc> Board<A> {
     fn rank_by(measure: Measure, by_limits: bool, place: &Place, record: &Record) -> u64 {
         let Line { maxload, weight, .. } = place.line;
         let load = record.load.get();
-        if !record.flags().usable() || is_full(load, maxload) {
+        if !record.takes_new_calls() || is_full(load, maxload) {
             return NONE;
         }
         let load = match measure {
@@ -201,7 +193,7 @@ impl<A: Alloc> Board<A> {
     /// Gives the line at this place its rank.
     pub(super) fn rerank(&mut self, at: u32, record: &Record) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
-        let takes = Takes::of(record);
+        let takes = Takes::of(&place.line, record);
         let before = core::mem::replace(&mut place.takes, takes);
         let place = *place;
         if takes != before {
@@ -212,15 +204,7 @@ impl<A: Alloc> Board<A> {
         if self.relative.is_some() {
             self.set_relative(at as usize, &place, record);
         }
-    }
-
-    /// A line that took calls like this takes them like that now.
-    fn count_takes(&mut self, before: Takes, now: Takes) {
-        let shift = |count: usize, takes: Takes| {
-            (count + usize::from(now == takes)).saturating_sub(usize::from(before == takes))
-        };
-        self.usable = shift(self.usable, Takes::Calls);
-        self.drained = shift(self.drained, Takes::NoneWhileDrained);
+        self.wait_for_rate(at as usize, record);
     }
 
     #[cold]
@@ -248,11 +232,6 @@ impl<A: Alloc> Board<A> {
         if self.relative.is_some() {
             self.set_relative_rank(at, NONE);
         }
-    }
-
-    /// Whether the line at this place takes calls.
-    pub(super) fn is_usable(&self, at: u32) -> bool {
-        self.places.get(at as usize).is_some_and(|place| place.takes == Takes::Calls)
     }
 
     fn set_rank(&mut self, at: usize, rank: u64) {
@@ -305,7 +284,7 @@ impl<A: Alloc> Board<A> {
         }
     }
 
-    /// Puts a line on the first free place; it has no rank yet. The first line of a record says which capacity it shares.
+    /// Puts a line on the first free place; it has no rank yet. The first line of a record says which capacity it shares, and its rate.
     fn link<'r>(
         &mut self,
         registry: &'r Registry<A>,
@@ -317,6 +296,9 @@ impl<A: Alloc> Board<A> {
         if let Some(capacities) = sharing.filter(|_| record.first_line() == NO_LINE) {
             capacities.join(record, line.capacity);
         }
+        if record.first_line() == NO_LINE {
+            record.limit_to(line.rate);
+        }
         let at = self.free;
         let place = self.places.get_mut(at as usize)?;
         self.free = place.next;
@@ -324,6 +306,7 @@ impl<A: Alloc> Board<A> {
         record.set_first_line(at);
         self.len += 1;
         self.limited += usize::from(line.maxload > 0);
+        self.rated += usize::from(line.rate.limits());
         Some(record)
     }
 
@@ -337,11 +320,13 @@ impl<A: Alloc> Board<A> {
     fn discard(&mut self, at: u32) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         self.limited -= usize::from(place.line.maxload > 0);
+        self.rated -= usize::from(place.line.rate.limits());
         let gone = core::mem::replace(place, Place { next: self.free, ..FREE });
         self.count_takes(gone.takes, Takes::None);
         self.free = at;
         self.len -= 1;
         self.close(at as usize);
+        self.until.iter_mut().for_each(|until| until.set(at as usize, NONE));
     }
 
     pub(super) fn rebuild(&mut self, registry: &Registry<A>, lines: &[Line], mut sharing: Sharing<'_, A>) {
@@ -353,10 +338,11 @@ impl<A: Alloc> Board<A> {
             let wanted = lines.len().next_multiple_of(WIDTH);
             let tree = || Tournament::try_with_room_in(wanted, self.alloc);
             let relative = self.relative.as_ref().map(|_| tree()).transpose();
+            let until = self.until.as_ref().map(|_| tree()).transpose();
             let places = Slice::try_from_fn_in(wanted, |_| FREE, self.alloc);
             // Without memory for less it keeps what it has.
-            if let (Ok(best), Ok(relative), Ok(places)) = (tree(), relative, places) {
-                (self.best, self.relative, self.places) = (best, relative, places);
+            if let (Ok(best), Ok(relative), Ok(until), Ok(places)) = (tree(), relative, until, places) {
+                (self.best, self.relative, self.until, self.places) = (best, relative, until, places);
             }
         }
         let len = self.places.len();
@@ -364,7 +350,7 @@ impl<A: Alloc> Board<A> {
             *place = Place { next: if next < len { next as u32 } else { NO_LINE }, ..FREE };
         }
         (self.free, self.len, self.limited) = (if len > 0 { 0 } else { NO_LINE }, 0, 0);
-        (self.usable, self.drained) = (0, 0);
+        (self.usable, self.drained, self.over_rate, self.rated) = (0, 0, 0, 0);
         let gap = ((FIRST_CHOICE - 1) / (lines.len() as u64 + 1)).min(GAP);
         let mut ranks = Vec::with_capacity(lines.len());
         for (at, line) in (1..).zip(lines) {
@@ -373,7 +359,7 @@ impl<A: Alloc> Board<A> {
                 continue;
             };
             if let Some(place) = self.places.get_mut(place as usize) {
-                let takes = Takes::of(record);
+                let takes = Takes::of(line, record);
                 place.takes = takes;
                 ranks.push(Self::rank(place, record));
                 record.takes_calls(takes == Takes::Calls, self.refused);
@@ -387,6 +373,7 @@ impl<A: Alloc> Board<A> {
         self.best.fill(ranks.into_iter());
         self.by_limits = self.limited == self.len;
         self.rerank_relative(registry);
+        self.wait_for_rates(registry);
     }
 
     /// The place of a line like this one, if it is the only one of its record.
@@ -471,7 +458,7 @@ impl<A: Alloc> Board<A> {
     }
 
     /// The record of the line at this place, if one is there.
-    fn record_at<'r>(&self, registry: &'r Registry<A>, at: usize) -> Option<&'r Record> {
+    pub(super) fn record_at<'r>(&self, registry: &'r Registry<A>, at: usize) -> Option<&'r Record> {
         registry.record(self.places.get(at)?.line.record)
     }
 
@@ -487,7 +474,7 @@ impl<A: Alloc> Board<A> {
         audited: Audited,
         find: impl Fn(Line, &Record) -> Option<T>,
         unknown: &mut Vec<u32>,
-        is_full: impl Fn(u32) -> bool,
+        (is_full, token): (impl Fn(u32) -> bool, impl Fn(&mut Self, &Record) -> bool),
     ) -> Option<(T, u32)> {
         loop {
             let (at, rank) = self.least(measure)?;
@@ -509,7 +496,8 @@ impl<A: Alloc> Board<A> {
                 unknown.push(at as u32);
                 continue;
             };
-            if record.take_if(seen, audited) {
+            // Without a token it has no rank any more.
+            if token(self, record) && record.take_if(seen, audited) {
                 self.chosen(registry, record);
                 self.refresh(record);
                 return Some((found, capacity));
@@ -536,16 +524,19 @@ impl<A: Alloc> Board<A> {
         let takes = |takes: Takes| self.places.iter().filter(|place| place.takes == takes).count();
         let is_wrong = |at: &usize| {
             let place = self.places.get(*at).zip(self.record_at(registry, *at));
-            place.is_some_and(|(place, record)| place.takes != Takes::of(record))
+            place.is_some_and(|(place, record)| place.takes != Takes::of(&place.line, record))
         };
         let wrong_takes = (0..self.places.len()).filter(is_wrong).count();
         let (usable, drained) = (takes(Takes::Calls), takes(Takes::NoneWhileDrained));
+        let (over_rate, rated) = (takes(Takes::NoneOverRate), |place: &&Place| place.line.rate.limits());
+        let rated = self.places.iter().filter(rated).count();
         let open = (0..self.places.len()).filter(|at| self.is_open(*at)).count();
         let limited = self.places.iter().filter(|place| place.line.maxload > 0).count();
         let by_limits = limited == self.len;
         let counts = (usable, drained, open, limited, by_limits)
             != (self.usable, self.drained, self.open, self.limited, self.by_limits);
         let groups = self.groups.as_ref().map_or(0, |groups| groups.faults(is_full));
-        wrong + wrong_takes + groups + usize::from(counts)
+        let counts = counts || (over_rate, rated) != (self.over_rate, self.rated);
+        wrong + wrong_takes + groups + usize::from(counts) + self.rate_faults(registry)
     }
 }

@@ -77,6 +77,7 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
         find: impl Fn(Line, &Record) -> Option<T>,
     ) -> Result<Taken<T>, NotTaken> {
         let given = self.give_ahead(registry, left, audited);
+        self.ranks.renew_rates(registry, &mut self.board, || (look.clock)());
         let taken = self.take_of(registry, look, but, audited, find);
         if taken.is_err() && given {
             self.shift_all(registry, left, BACK, audited);
@@ -101,20 +102,23 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
         let left_out = self.ranks.lines_of(board, registry, but);
         let usable = board.usable - left_out.iter().filter(|at| board.is_usable(**at)).count();
         left_out.iter().for_each(|&at| board.close(at as usize));
-        let Look { measure, spare_last, first } = look;
+        let (ranks, Look { measure, spare_last, first, clock }) = (self.ranks, look);
+        let token = |board: &mut Board<A>, record: &Record| ranks.take_token_on(board, record, clock);
         let spared =
             (spare_last && board.len > 1).then_some(board.last).filter(|last| !left_out.contains(last));
         spared.into_iter().for_each(|last| board.close(last as usize));
         let mut unknown = Vec::new();
-        let mut taken = board.take_least(registry, measure, audited, &find, &mut unknown, is_full);
+        let limits = (is_full, token);
+        let mut taken = board.take_least(registry, measure, audited, &find, &mut unknown, limits);
         if let Some(last) = spared {
             board.rerank_at(registry, last);
             taken =
-                taken.or_else(|| board.take_least(registry, measure, audited, &find, &mut unknown, is_full));
+                taken.or_else(|| board.take_least(registry, measure, audited, &find, &mut unknown, limits));
         }
         left_out.iter().chain(&unknown).for_each(|&at| board.rerank_at(registry, at));
         taken.ok_or_else(|| match usable {
             _ if !unknown.is_empty() => NotTaken::Outdated,
+            _ if board.over_rate > 0 && !self.ranks.are_over_rate(board, &left_out) => NotTaken::OverRate,
             0 => NotTaken::NoneUsable,
             _ => {
                 board.refused += u64::from(first);
@@ -123,7 +127,8 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
         })
     }
 
-    /// Counts a call at this record, which has its lines here, if it still has the load that was `seen` and its capacity has room. If it
+    /// Counts a call at this record, which has its lines here, if it still has the load that was `seen`, its capacity has room, and its rate
+    /// lets one more come. If it
     /// was `chosen`, says so. `left` as in [`LockedBoard::take_best`].
     pub(in crate::state) fn take_if(
         &mut self,
@@ -131,12 +136,14 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
         (record, seen): (&Record, u32),
         chosen: bool,
         left: &[u32],
-        audited: Audited,
+        (audited, clock): (Audited, fn() -> u64),
     ) -> Option<Taken<()>> {
         let given = self.give_ahead(registry, left, audited);
         let capacity = record.capacity();
         let is_full = self.capacities.as_ref().is_some_and(|capacities| capacities.is_full(capacity));
-        let taken = !is_full && record.take_if(seen, audited);
+        let may = !is_full && record.load.get() == seen;
+        let may = may && self.ranks.take_token_on(&mut self.board, record, clock);
+        let taken = may && record.take_if(seen, audited);
         if taken && chosen {
             self.board.chosen(registry, record);
         }

@@ -72,6 +72,7 @@ impl Model {
             maxload,
             weight: Self::weight(name),
             capacity: Self::capacity(name),
+            rate: Rate::default(),
         }
     }
 
@@ -140,7 +141,7 @@ impl Model {
         let (out, new, all) = (lines(&gone), lines(new), lines(&self.lines));
         let (before, after) = (around(at.checked_sub(1)), around(Some(at + new.len())));
         let shares = all.iter().any(|line| line.capacity != 0);
-        self.ranks.reserve(all.len(), if shares { &all } else { &[] }).unwrap();
+        self.ranks.reserve(all.len(), if shares { &all } else { &[] }, false).unwrap();
         self.commit(|capacities| {
             let patch = Patch { out: &out, new: &new, before, after };
             if !self.ranks.patch(&self.registry, &patch, Some(capacities)) {
@@ -206,7 +207,7 @@ impl Model {
     ) -> Result<(), TestCaseError> {
         let expected = self.best(but, moves, spare_last, measure);
         let number = but.and_then(|name| self.records.get(&name)).map(|record| record.0);
-        let look = Look { measure, spare_last, first: true };
+        let look = Look { measure, spare_last, first: true, clock: || 0 };
         let mut board = self.registry.lock_board(&self.ranks);
         board.prepare(&self.registry, measure).unwrap();
         let left: Vec<u32> = moves.map(|name| self.records[&name].0).into_iter().collect();
@@ -246,7 +247,7 @@ impl Model {
             Step::Rebuild => {
                 let all: Vec<_> = self.lines.iter().map(|one| self.line(*one)).collect();
                 let shares = all.iter().any(|line| line.capacity != 0);
-                self.ranks.reserve(all.len(), if shares { &all } else { &[] }).unwrap();
+                self.ranks.reserve(all.len(), if shares { &all } else { &[] }, false).unwrap();
                 self.commit(|capacities| self.ranks.rebuild(&self.registry, &all, Some(capacities)));
             }
             Step::Limits(limits) => {
@@ -268,7 +269,7 @@ impl Model {
             Step::Follow(name, chosen) if self.lines.iter().any(|one| one.0 == name) => {
                 let has_room = self.has_shared_room(name);
                 let record = self.records.get_mut(&name).unwrap();
-                let taken = self.registry.take_if((record.0, record.1), chosen, &[], Audited::NotYet);
+                let taken = self.registry.take_if((record.0, record.1), chosen, &[], (Audited::NotYet, || 0));
                 prop_assert_eq!(taken.is_some(), has_room);
                 if has_room {
                     self.turn += usize::from(chosen);
@@ -339,7 +340,7 @@ fn a_line_that_its_generation_does_not_have_is_passed_over() {
     };
     let take = |known| {
         let mut board = model.registry.lock_board(&model.ranks);
-        let look = Look { measure: Measure::Calls, spare_last: false, first: true };
+        let look = Look { measure: Measure::Calls, spare_last: false, first: true, clock: || 0 };
         let none = ([].into_iter(), &[][..]);
         board.take_best(&model.registry, look, none, Audited::NotYet, find(known)).map(|taken| taken.of)
     };

@@ -16,21 +16,24 @@ pub struct Invite {
     pub now: u32,
 }
 
+/// Bits of the CSeq number in the number of an INVITE.
+const CSEQ_BITS: u32 = 4;
+
 impl Invite {
-    /// A short number of an INVITE among those of its call: 8 bits of its CSeq number and 8 of a hash of its From-tag. INVITEs of one caller
-    /// differ in the first; a fork before this server may send some with tags of its own, which differ in the second.
+    /// A short number of an INVITE among those of its call: 4 bits of its CSeq number and 12 of a hash of its From-tag. INVITEs of one caller
+    /// differ in the first, most by 1; a fork before this server may send some with tags of its own, which differ in the second.
     pub const fn number(cseq: u32, from_tag: u16) -> u16 {
-        from_tag << 8 | cseq as u16 & 0xFF
+        from_tag << CSEQ_BITS | cseq as u16 & ((1 << CSEQ_BITS) - 1)
     }
 
     /// Whether the INVITE of this number may have a From-tag of this hash.
     pub(super) const fn is_from(number: u16, tag: u16) -> bool {
-        number >> 8 == tag & 0xFF
+        number >> CSEQ_BITS == (tag << CSEQ_BITS) >> CSEQ_BITS
     }
 
     /// Whether a leg is of another INVITE of the same caller.
     fn is_after(self, leg: Leg) -> bool {
-        leg.number() != self.number && leg.number() >> 8 == self.number >> 8
+        leg.number() != self.number && leg.number() >> CSEQ_BITS == self.number >> CSEQ_BITS
     }
 }
 

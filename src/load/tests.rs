@@ -16,8 +16,8 @@ fn invite(cseq: u16) -> Invite {
     Invite { number: cseq, ..Invite::default() }
 }
 
-/// The hash of the caller's tag. The number of an INVITE has its lower half: that is the CSeq number alone.
-const CALLER: u16 = 0x300;
+/// The hash of the caller's tag. The number of an INVITE has the lower bits of it, which are 0: that is the CSeq number alone.
+const CALLER: u16 = 0x3000;
 
 fn news(event: Event, about: About, to: u16) -> News {
     News { event, about, tags: Tags { to, from: CALLER }, now: 9, timer: Timer::Same }
@@ -244,7 +244,7 @@ fn a_bye_with_tags_of_no_dialog_ends_none_unless_they_are_not_known() {
 fn another_caller_does_not_end_what_rings_nor_keep_what_is_up() {
     for event in [Event::Ended, Event::Cancelled] {
         let mut call = sent();
-        let other = News { tags: Tags { to: 7, from: 0x301 }, ..news(event, About::Request, 0) };
+        let other = News { tags: Tags { to: 7, from: 0x3001 }, ..news(event, About::Request, 0) };
         assert!(!call.on(&other).fits);
         assert_eq!(loads(&call), [5]);
         assert!(call.on(&news(event, About::Request, 7)).fits);
@@ -252,7 +252,7 @@ fn another_caller_does_not_end_what_rings_nor_keep_what_is_up() {
     }
     for (event, about) in [(Event::Seen, About::Request), (Event::Answered, About::OtherTransaction)] {
         let mut call = after(&[Event::Answered]);
-        call.on(&News { now: 30, tags: Tags { to: 7, from: 0x301 }, ..news(event, about, 0) });
+        call.on(&News { now: 30, tags: Tags { to: 7, from: 0x3001 }, ..news(event, about, 0) });
         assert_eq!(call.legs()[0].seen(), 9);
         call.on(&News { now: 30, ..news(event, about, 7) });
         assert_eq!(call.legs()[0].seen(), 30);

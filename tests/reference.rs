@@ -230,7 +230,7 @@ fn parameters_of_the_manual_have_the_names_types_and_defaults_of_the_code() {
     same(PARAMETERS, documented.keys(), exported.keys());
     for (name, item) in &documented {
         let (kind, default) = &exported[name];
-        let kind = if kind == "Int" { "int" } else { "string" };
+        let kind = if kind == "Text" { "string" } else { "int" };
         let documented_kind = item.fields["Type"].split(',').next().unwrap();
         assert_eq!(documented_kind, kind, "{PARAMETERS}: {name}: Type");
         check_default(PARAMETERS, name, item, default);

@@ -43,6 +43,7 @@ pub fn explain(rpc: &Rpc) {
             entry.text(c"FLAGS", said.flags.letters().as_bytes())?;
             entry.int(c"LOAD", said.load as i32)?;
             entry.int(c"MAXLOAD", one.maxload as i32)?;
+            rpc::reserve(one, &entry)?;
             entry.text(c"WHY", said.why.words().as_bytes())?;
             let record = module.root.registry.record(one.record);
             if let Some(shared) = record.and_then(|record| module.root.registry.capacity_of(record)) {

@@ -66,7 +66,10 @@ pub fn stats(rpc: &Rpc) {
                 let seen = Seen::of(set, record);
                 for figure in FIGURES {
                     let name = CString::new(figure.name.to_ascii_uppercase()).unwrap_or_default();
-                    entry.unsigned_long(&name, (figure.of)(&one, &seen))?;
+                    match figure.shown(&one, &seen) {
+                        Some(value) => entry.unsigned_long(&name, value)?,
+                        None => continue,
+                    }
                 }
             }
         }

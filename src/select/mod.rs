@@ -137,6 +137,10 @@ pub trait Candidates {
     fn load(&self, at: usize) -> u32;
     /// Calls that it may have; 0 is no limit.
     fn maxload(&self, at: usize) -> u32;
+    /// How many it may have that the call at hand is one of: more where that has priority; 0 is no limit.
+    fn limit(&self, at: usize) -> u32 {
+        self.maxload(at)
+    }
     /// Whether the capacity that it shares with others has all the calls that those may have.
     fn is_shared_full(&self, at: usize) -> bool {
         let _ = at;
@@ -144,7 +148,7 @@ pub trait Candidates {
     }
     /// Whether it has all the calls that it may have, or its capacity has.
     fn is_full(&self, at: usize) -> bool {
-        is_full(self.load(at), self.maxload(at)) || self.is_shared_full(at)
+        is_full(self.load(at), self.limit(at)) || self.is_shared_full(at)
     }
     /// When call load last chose it: a later choice has a larger number.
     fn last_chosen(&self, at: usize) -> u64;
@@ -355,6 +359,11 @@ impl Refusal {
             Self::NoRoom => "no room",
         }
     }
+}
+
+/// How many calls a destination may have: with this `maxload`, where 0 is no limit, and what comes beyond that for calls with priority.
+pub const fn limit(maxload: u32, reserve: u32, priority: bool) -> u32 {
+    if maxload == 0 || !priority { maxload } else { maxload.saturating_add(reserve) }
 }
 
 /// Whether a destination with this load has all the calls that it may have; a limit of 0 is none.

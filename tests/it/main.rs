@@ -43,6 +43,7 @@ mod names_fresh;
 mod names_unresolved;
 mod names_waiting;
 mod pace;
+mod priority;
 mod records;
 mod relative_load;
 mod release;

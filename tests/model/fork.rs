@@ -20,6 +20,7 @@ mod probes;
 mod ranks;
 mod records;
 mod reloads;
+mod reserves;
 mod targets;
 
 use core::net::IpAddr;
@@ -120,6 +121,7 @@ fn asking(set: i32, algorithm: i32, call: Call<'_>) -> Ask<'_> {
         random: &|| 0,
         spare_last: false,
         counts_all: false,
+        priority: false,
         hash: &|_| None,
         retry: None,
     }
@@ -127,8 +129,27 @@ fn asking(set: i32, algorithm: i32, call: Call<'_>) -> Ask<'_> {
 
 /// Algorithm 10 for an INVITE of this call to set 1.
 fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32) -> Result<(), NoRoute> {
+    call_load_at(root, sets, (key, false), now)
+}
+
+/// The same, with priority or without.
+fn call_load_of<A: Alloc>(
+    root: &Root<A>,
+    sets: &Generation<A>,
+    key: Key,
+    priority: bool,
+) -> Result<(), NoRoute> {
+    call_load_at(root, sets, (key, priority), 0)
+}
+
+fn call_load_at<A: Alloc>(
+    root: &Root<A>,
+    sets: &Generation<A>,
+    (key, priority): (Key, bool),
+    now: u32,
+) -> Result<(), NoRoute> {
     let (key, invite) = (&|| Some(key), &|| Invite { cseq: 1, failed: None, now });
-    let ask = asking(1, 10, Call::Goes { key, invite, may_stay: true });
+    let ask = Ask { priority, ..asking(1, 10, Call::Goes { key, invite, may_stay: true }) };
     match select(root, sets, &ask) {
         // As a script's function does: once more, of the sets that serve now.
         Err(NoRoute::Outdated) => {

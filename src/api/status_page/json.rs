@@ -79,6 +79,7 @@ fn object(text: &mut String, module: &Module, row: &Row<'_>) {
         ("weight", one.weight.into()),
         ("rweight", one.rweight.into()),
         ("maxload", one.maxload.into()),
+        ("maxload_reserve", one.limits.maxload_reserve.into()),
         ("load", row.load.into()),
         ("selected", row.selected),
         ("failed_over", row.failed_over),
@@ -98,7 +99,8 @@ fn object(text: &mut String, module: &Module, row: &Row<'_>) {
     if let Some(shared) = &row.capacity {
         text.push_str(",\"capacity\":{\"name\":");
         string(text, &shared.name);
-        let _ = write!(text, ",\"calls\":{},\"limit\":{}}}", shared.calls, shared.limit);
+        let _ = write!(text, ",\"calls\":{},\"limit\":{}", shared.calls, shared.limit);
+        let _ = write!(text, ",\"reserve\":{}}}", shared.reserve);
     }
     text.push('}');
 }

@@ -47,16 +47,25 @@ fn of(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
+/// A limit, with what comes beyond it for calls with priority.
+fn limit(most: u32, reserve: u32) -> String {
+    match (most, reserve) {
+        (0, _) => "-".into(),
+        (most, 0) => most.to_string(),
+        (most, reserve) => format!("{most}+{reserve}"),
+    }
+}
+
 fn line(text: &mut String, row: &Row<'_>, now: u64) {
     let one = row.one;
-    let limit = if one.maxload == 0 { "-".into() } else { one.maxload.to_string() };
+    let most = limit(one.maxload, one.limits.maxload_reserve);
     let latency = if row.latency == 0 { "-".into() } else { format!("{} ms", row.latency) };
     let _ = write!(
         text,
         "{:<3} {:>6}/{:<6} {:>9} {:>9} {:>8}  {}",
         row.flags.letters(),
         row.load,
-        limit,
+        most,
         row.selected,
         latency,
         ago(row.health.changed, now),
@@ -67,7 +76,7 @@ fn line(text: &mut String, row: &Row<'_>, now: u64) {
         let _ = write!(text, " ({})", shown(duid));
     }
     if let Some(shared) = &row.capacity {
-        let limit = if shared.limit == 0 { "-".into() } else { shared.limit.to_string() };
+        let limit = limit(shared.limit, shared.reserve);
         let _ = write!(text, "  {} {}/{limit}", shown(&shared.name), shared.calls);
     }
     match (row.why.code, row.why.reason.bytes()) {

@@ -70,6 +70,7 @@ fn one_set(list: &Checked, id: i32, set: &[Destination]) -> Value {
             "state": one.flags.letters(),
             "priority": one.priority,
             "maxload": one.attrs.maxload,
+            "maxload_reserve": one.reserve,
             "weight": one.attrs.weight,
             "weight_percent": share(&weights, at),
             "rweight": one.attrs.rweight,

@@ -145,7 +145,10 @@ fn sets(page: &mut Page, id: i32, set: &[Destination]) {
             printable(&one.uri),
             one.flags.letters().to_owned(),
             if one.priority == 0 { "-".to_owned() } else { one.priority.to_string() },
-            number(one.attrs.maxload),
+            match one.reserve {
+                0 => number(one.attrs.maxload),
+                reserve => format!("{}+{reserve}", one.attrs.maxload),
+            },
             share(&weight, one.attrs.weight, at),
             share(&rweight, one.attrs.rweight, at),
             some(&one.attrs.duid),

@@ -2,7 +2,7 @@
 
 use crate::dest::Flags;
 use crate::shm::Alloc;
-use crate::state::{Destination, Member, Record, Root, Set, capacities};
+use crate::state::{Member, Record, Root, Set, capacities};
 use core::fmt::Write;
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ pub struct Figure {
     /// What it is, in a line.
     pub about: &'static str,
     /// Its value.
-    pub of: fn(&Destination, &Seen<'_>) -> u64,
+    of: fn(&Member<'_>, &Seen<'_>) -> u64,
 }
 
 /// A destination at one moment, read once, so that its figures fit together.
@@ -35,7 +35,7 @@ impl<'a> Seen<'a> {
 }
 
 /// All figures. Those with a name that ends with `_total` only grow while the destination exists.
-pub const FIGURES: [Figure; 12] = [
+pub const FIGURES: [Figure; 13] = [
     Figure { name: "up", about: "Whether calls go to it.", of: |_, seen| seen.flags.usable().into() },
     Figure {
         name: "disabled",
@@ -61,6 +61,11 @@ pub const FIGURES: [Figure; 12] = [
         name: "maxload",
         about: "Calls that it may have at the same time; 0 is no limit.",
         of: |one, _| one.maxload.into(),
+    },
+    Figure {
+        name: "maxload_reserve",
+        about: "Calls with priority that it takes beyond that.",
+        of: |one, _| one.limits.maxload_reserve.into(),
     },
     Figure {
         name: "latency_milliseconds",
@@ -94,6 +99,16 @@ pub const FIGURES: [Figure; 12] = [
     },
 ];
 
+/// Of limits that few destinations have: a destination without one does not show them.
+const ONLY_WHERE_SET: [&str; 1] = ["maxload_reserve"];
+
+impl Figure {
+    /// Its value, where the destination shows it.
+    pub fn shown(&self, one: &Member<'_>, seen: &Seen<'_>) -> Option<u64> {
+        Some((self.of)(one, seen)).filter(|value| *value > 0 || !ONLY_WHERE_SET.contains(&self.name))
+    }
+}
+
 /// Before each name in a Prometheus text.
 const PREFIX: &str = "kamailio_dispatcher_destination_";
 
@@ -120,15 +135,19 @@ pub fn prometheus<A: Alloc>(root: &Root<A>, sets: &[&Set<A>]) -> String {
         .flat_map(|set| each(root, set).map(|(one, record)| (labelled(set, one), one, Seen::of(set, record))))
         .collect();
     let mut text = String::new();
-    for Figure { name, about, of } in FIGURES {
+    for figure in FIGURES {
+        let Figure { name, about, .. } = figure;
+        let shown = || all.iter().filter_map(|(labels, one, seen)| Some((labels, figure.shown(one, seen)?)));
+        if shown().next().is_none() && !all.is_empty() {
+            continue;
+        }
         let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
         // Prometheus has seconds only.
         let milliseconds = name.strip_suffix("milliseconds");
         let name = milliseconds.map_or_else(|| name.to_owned(), |name| format!("{name}seconds"));
         // Writing to a string does not fail.
         let _ = writeln!(text, "# HELP {PREFIX}{name} {about}\n# TYPE {PREFIX}{name} {kind}");
-        for (labels, one, seen) in &all {
-            let value = of(one, seen);
+        for (labels, value) in shown() {
             let _ = match milliseconds {
                 Some(_) => writeln!(text, "{PREFIX}{name}{labels} {}", value as f64 / 1000.0),
                 None => writeln!(text, "{PREFIX}{name}{labels} {value}"),
@@ -149,12 +168,17 @@ pub struct OfCapacity {
 }
 
 /// All figures of the capacities that destinations share.
-pub const OF_CAPACITY: [OfCapacity; 2] = [
+pub const OF_CAPACITY: [OfCapacity; 3] = [
     OfCapacity { name: "calls", about: "Calls of all destinations that share it.", of: |one| one.calls },
     OfCapacity {
         name: "limit",
         about: "Calls that they may have together; 0 is no limit.",
         of: |one| one.limit,
+    },
+    OfCapacity {
+        name: "reserve",
+        about: "Calls with priority that they take beyond that.",
+        of: |one| one.reserve,
     },
 ];
 

@@ -4,7 +4,7 @@ use crate::health::overload;
 use crate::load::Call;
 use crate::select::attempts::Tried;
 use crate::select::weight::Weigher;
-use crate::select::{Candidates, Positions, latency, nth_usable};
+use crate::select::{self, Candidates, Positions, latency, nth_usable};
 use crate::shm::Alloc;
 use crate::state::latency_order::Order;
 use crate::state::usable::Bits;
@@ -31,6 +31,8 @@ pub struct View<'a, A: Alloc> {
     left: &'a [u32],
     /// The choice is for later: whether a capacity has room then is seen then.
     for_later: bool,
+    /// The call has priority: it may use reserves.
+    priority: bool,
     /// The destinations that were looked at last, with the position of the first: the next look is most likely there.
     near: Cell<(usize, &'a [Destination])>,
 }
@@ -53,6 +55,7 @@ impl<'a, A: Alloc> View<'a, A> {
             tried: &[],
             left: &[],
             for_later: false,
+            priority: false,
             near: Cell::new((0, near)),
         }
     }
@@ -80,6 +83,11 @@ impl<'a, A: Alloc> View<'a, A> {
     /// The same view for a choice that is made now for later.
     pub fn for_later(self) -> Self {
         Self { for_later: true, ..self }
+    }
+
+    /// The same view for a call that has priority or not.
+    pub fn with_priority(self, priority: bool) -> Self {
+        Self { priority, ..self }
     }
 
     /// Whether the destination at this position was tried, or the call counts there.
@@ -183,8 +191,17 @@ impl<A: Alloc> Candidates for View<'_, A> {
     fn maxload(&self, at: usize) -> u32 {
         self.configured(at, |one| one.maxload).unwrap_or(0)
     }
+    fn limit(&self, at: usize) -> u32 {
+        let maxload = self.maxload(at);
+        // Nearly always.
+        if !self.priority {
+            return maxload;
+        }
+        let reserve = self.set.get(at).map_or(0, |one| one.limits.maxload_reserve);
+        select::limit(maxload, reserve, true)
+    }
     fn is_shared_full(&self, at: usize) -> bool {
-        let is_full = |record| self.root.registry.is_shared_full(record, self.left);
+        let is_full = |record| self.root.registry.is_shared_full(record, self.left, self.priority);
         !self.for_later && self.record(at).is_some_and(is_full)
     }
     fn last_chosen(&self, at: usize) -> u64 {

@@ -32,6 +32,8 @@ pub struct Ask<'a> {
     pub spare_last: bool,
     /// A call counts where it goes, whatever the algorithm (`ds_load_auto`).
     pub counts_all: bool,
+    /// The request has the flag of `ds_priority_flag`: its call may use reserves.
+    pub priority: bool,
     /// The hash of a text of the message; `None` where it has no such text.
     pub hash: &'a dyn Fn(HashedText) -> Option<u32>,
     /// The request comes back: see [`super::failover`].
@@ -80,6 +82,7 @@ pub struct Selection<'g, A: Alloc> {
     /// Whether it was chosen for this request, not only for another copy of it.
     pub own: bool,
     draw: Draw,
+    priority: bool,
     choosing: &'static dyn Algorithm,
 }
 
@@ -180,7 +183,7 @@ fn select_in<'g, A: Alloc>(
     let counted = choosing.counts();
 
     let tried = ask.retry.map_or(&[][..], |retry| retry.tried);
-    let view = View::with_clock(root, set, ask.now_ms).except(tried);
+    let view = View::with_clock(root, set, ask.now_ms).except(tried).with_priority(ask.priority);
     let view = if matches!(ask.call, Call::Waits) { view.for_later() } else { view };
     let from = ask.retry.and_then(|retry| retry.from);
     let mut inputs = Take { set, ask, turn: None };
@@ -199,10 +202,10 @@ fn select_in<'g, A: Alloc>(
             let least = Choosing::LeastLoaded { measure, spare_last: ask.spare_last, tried };
             // Whoever asks for the next one does not stay.
             let may_stay = may_stay && ask.retry.is_none();
-            (call_count::place(root, set, key, invite(), may_stay, &least)?, true)
+            (call_count::place(root, set, key, invite(), (may_stay, ask.priority), &least)?, true)
         }
         (Call::Goes { key, invite, .. }, None) if from.is_some() && !ask.counts_all => {
-            let (at, counts) = go_on(root, set, tried, key().as_ref(), invite, &pick)?;
+            let (at, counts) = go_on(root, set, tried, (key().as_ref(), ask.priority), invite, &pick)?;
             (Placed { at, new: false, own: true }, counts)
         }
         (call, _) => {
@@ -224,7 +227,7 @@ fn select_in<'g, A: Alloc>(
     if let Some(turn) = inputs.turn {
         set.settle_turn(turn, at);
     }
-    Ok(Selection { set, at, counted, tracked, new, own, draw, choosing })
+    Ok(Selection { set, at, counted, tracked, new, own, draw, priority: ask.priority, choosing })
 }
 
 /// Sends a request on to the first position that `next` gives where its call has room, if it counts anywhere: the position, and
@@ -233,14 +236,14 @@ fn go_on<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
     tried: &[Tried],
-    key: Option<&Key>,
+    (key, priority): (Option<&Key>, bool),
     invite: &dyn Fn() -> Invite,
     next: &dyn Fn(&View<'_, A>) -> Result<usize, Refusal>,
 ) -> Result<(usize, bool), NoRoute> {
     let mut passed = SmallVec::<[Tried; 4]>::from_slice(tried);
     loop {
         let at = next(&View::new(root, set).except(&passed))?;
-        match call_count::go_on(root, set, at, key, invite) {
+        match call_count::go_on(root, set, at, (key, priority), invite) {
             Ok(counts) => return Ok((at, counts)),
             Err(NotPlaced::Refused(_)) => passed.push(tried_at(root, set, at).ok_or(Refusal::NoSet)?),
             Err(error) => return Err(error.into()),
@@ -275,7 +278,8 @@ impl<'g, A: Alloc> Selection<'g, A> {
 
     /// The positions to try after the chosen one fails, in their order; at most so many.
     pub fn alternatives(&self, root: &Root<A>, most: usize) -> Vec<usize> {
-        self.choosing.alternatives(&View::new(root, self.set).for_later(), self.at, self.draw, most)
+        let view = View::new(root, self.set).for_later().with_priority(self.priority);
+        self.choosing.alternatives(&view, self.at, self.draw, most)
     }
 }
 
@@ -287,7 +291,7 @@ pub fn retry<A: Alloc>(
     (measure, positions): (Measure, &[usize]),
     key: Key,
     invite: Invite,
-    spare_last: bool,
+    (spare_last, priority): (bool, bool),
 ) -> Result<usize, NotPlaced> {
     let field = Draw { number: 0, spare_last }.field(set.len());
     let (first, spared): (Vec<usize>, Vec<usize>) = positions.iter().partition(|&&at| at < field);
@@ -295,7 +299,8 @@ pub fn retry<A: Alloc>(
         let least = |among: &[usize]| select::least_loaded(view, measure, among.iter().copied());
         least(&first).or_else(|refusal| least(&spared).map_err(|_| refusal))
     };
-    call_count::place(root, set, key, invite, false, &Choosing::By(&choose)).map(|placed| placed.at)
+    let how = (false, priority);
+    call_count::place(root, set, key, invite, how, &Choosing::By(&choose)).map(|placed| placed.at)
 }
 
 /// A request goes to this position.

@@ -111,7 +111,13 @@ impl<'t> Resolved<'t> {
             port: self.port,
             proto: self.proto,
         };
-        parts.put(destination, &self.addresses, Limits { capacity, capacity_max: attrs.limits.capacity_max });
+        let limits = Limits {
+            maxload_reserve: attrs.limits.maxload_reserve,
+            capacity,
+            capacity_max: attrs.limits.capacity_max,
+            capacity_reserve: attrs.limits.capacity_reserve,
+        };
+        parts.put(destination, &self.addresses, limits);
     }
 }
 

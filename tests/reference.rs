@@ -338,6 +338,8 @@ fn metrics() -> Vec<String> {
     for name in after(capacities, "name: \"") {
         exported.push(format!("`kamailio_dispatcher_capacity_{name}` | gauge"));
     }
+    let refused = destinations.split_once("REFUSED: &str = \"").unwrap().1.split_once('"').unwrap().0;
+    exported.push(format!("`{refused}` | counter"));
     let module = code("src/api/metrics.rs");
     let counters = module.split_once("OF_MODULE: [").unwrap().1.split_once("];").unwrap().0;
     for name in after(counters, "name: c\"") {

@@ -336,7 +336,7 @@ impl Choice {
     }
 }
 
-/// Why none was chosen; of several reasons the last one counts.
+/// Why none was chosen; of several reasons the last one counts. A new one goes into [`Refusal::ALL`] as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
     /// No such set, or nothing in it.
@@ -350,6 +350,19 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All causes, in their order.
+    pub const ALL: [Self; 4] = [Self::NoSet, Self::NoneActive, Self::Drained, Self::NoRoom];
+
+    /// As figures name it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NoSet => "no_set",
+            Self::NoneActive => "none_active",
+            Self::Drained => "drained",
+            Self::NoRoom => "no_room",
+        }
+    }
+
     /// In words.
     pub const fn words(self) -> &'static str {
         match self {

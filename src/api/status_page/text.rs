@@ -4,6 +4,7 @@ use super::query::Query;
 use super::{MOST, fill, shown};
 use crate::context::Module;
 use crate::host::mem::Pool;
+use crate::service::report::metrics;
 use crate::service::report::status::{Cursor, Row};
 use crate::state::{Generation, Set};
 use core::fmt::Write;
@@ -33,13 +34,11 @@ pub fn part(module: &Module, sets: &Generation<Pool>, query: &Query, now: u64) -
 
 fn heading(text: &mut String, set: &Set<Pool>) {
     let (up, open) = set.ranks.usable_and_open();
-    let _ = writeln!(
-        text,
-        "\nset {}: {}, {up} up, {open} with room\n\
-         ST    LOAD/LIMIT    REQUESTS   LATENCY  CHANGED  DESTINATION",
-        set.id,
-        of(set.len(), "destination")
-    );
+    let _ = write!(text, "\nset {}: {}, {up} up, {open} with room", set.id, of(set.len(), "destination"));
+    for cause in metrics::causes().filter(|cause| set.refused().get(*cause) > 0) {
+        let _ = write!(text, ", refused {}: {}", set.refused().get(cause), cause.words());
+    }
+    let _ = writeln!(text, "\nST    LOAD/LIMIT    REQUESTS   LATENCY  CHANGED  DESTINATION");
 }
 
 /// So many of them.

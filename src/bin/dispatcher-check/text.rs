@@ -206,10 +206,9 @@ fn explain(page: &mut Page, list: &Checked, explained: &Explained) {
         page.line(&format!("  none: {}", refusal.words()));
     }
     let set = list.destinations.iter().filter(|one| one.set == *set);
-    let row = |((one, why), load): ((&Destination, &dispatcher::select::explain::Why), &u32)| {
-        vec![printable(&one.uri), load.to_string(), why.words().to_owned()]
-    };
-    let rows: Vec<_> = set.zip(whys).zip(loads).map(row).collect();
+    let rows = set.zip(whys).zip(loads);
+    let rows: Vec<_> =
+        rows.map(|((one, why), load)| vec![printable(&one.uri), load.to_string(), why.to_string()]).collect();
     table(page, &["destination", "calls", "why"], &rows);
 }
 

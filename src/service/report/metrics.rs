@@ -1,9 +1,10 @@
 //! The metrics of each destination, for a monitoring system.
 
 use crate::dest::Flags;
+use crate::select::Refusal;
 use crate::shm::Alloc;
 use crate::state::{Member, Record, Root, Set, capacities};
-use core::fmt::Write;
+use core::fmt::{Display, Write};
 use std::collections::HashSet;
 
 /// A figure of a destination.
@@ -194,6 +195,29 @@ pub fn of_capacities<A: Alloc>(root: &Root<A>) -> String {
             let _ = writeln!(text, "{name}{{capacity=\"{}\"}} {}", escaped(&one.name), of(one));
         }
     }
+    text
+}
+
+/// Selections that found nothing, by set and cause.
+const REFUSED: &str = "kamailio_dispatcher_refused_total";
+
+/// The causes that a set counts.
+pub fn causes() -> impl Iterator<Item = Refusal> {
+    Refusal::ALL.into_iter().filter(|cause| *cause != Refusal::NoSet)
+}
+
+/// How many selections of these sets found nothing, and why, in the same format; and with `no_set` how many asked for a set that
+/// there is not.
+pub fn refused<A: Alloc>(sets: &[&Set<A>], no_set: Option<u64>) -> String {
+    let mut text = format!("# HELP {REFUSED} Selections that found nothing.\n# TYPE {REFUSED} counter\n");
+    let mut line = |set: &dyn Display, cause: Refusal, value: u64| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{REFUSED}{{set=\"{set}\",cause=\"{}\"}} {value}", cause.label());
+    };
+    for set in sets {
+        causes().for_each(|cause| line(&set.id, cause, set.refused().get(cause)));
+    }
+    no_set.into_iter().for_each(|value| line(&"", Refusal::NoSet, value));
     text
 }
 

@@ -154,19 +154,33 @@ pub fn select<'g, A: Alloc>(
     generation: &'g Generation<A>,
     ask: &Ask<'_>,
 ) -> Result<Selection<'g, A>, NoRoute> {
-    let set = generation.set(ask.set).ok_or(Refusal::NoSet)?;
-    select_in(root, set, ask).map_err(|error| or_drained(set, error))
+    let Some(set) = generation.set(ask.set) else { return Err(no_set(root, ask)) };
+    select_in(root, set, ask).map_err(|error| refused(set, ask, error))
 }
 
-/// Says so where a set has none active because of drains.
+/// Whether it is counted where nothing is found: for the request at hand, and not as one more attempt of it.
+fn is_counted(ask: &Ask<'_>) -> bool {
+    ask.retry.is_none() && !matches!(ask.call, Call::Waits)
+}
+
 #[cold]
-fn or_drained<A: Alloc>(set: &Set<A>, error: NoRoute) -> NoRoute {
-    match error {
-        NoRoute::Refused(Refusal::NoneActive) if set.ranks.has_drained() => {
-            NoRoute::Refused(Refusal::Drained)
-        }
-        error => error,
+fn no_set<A: Alloc>(root: &Root<A>, ask: &Ask<'_>) -> NoRoute {
+    if is_counted(ask) {
+        root.counters.no_set.bump();
     }
+    NoRoute::Refused(Refusal::NoSet)
+}
+
+/// Counts the cause. Where a set has none active because of drains, that is it.
+#[cold]
+fn refused<A: Alloc>(set: &Set<A>, ask: &Ask<'_>, error: NoRoute) -> NoRoute {
+    let NoRoute::Refused(cause) = error else { return error };
+    let is_drained = cause == Refusal::NoneActive && set.ranks.has_drained();
+    let cause = if is_drained { Refusal::Drained } else { cause };
+    if is_counted(ask) {
+        set.refused().bump(cause);
+    }
+    NoRoute::Refused(cause)
 }
 
 #[inline(always)] // as above

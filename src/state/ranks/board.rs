@@ -193,10 +193,12 @@ impl<A: Alloc> Board<A> {
         Ok(())
     }
 
+    #[inline(always)]
     pub(super) fn by(&self, measure: Measure, priority: bool) -> By {
         By { measure, by_limits: self.by_limits, priority }
     }
 
+    #[inline(always)] // what it rests on is mostly known where it is asked for
     pub(super) fn rank(by: By, place: &Place, record: &Record) -> u64 {
         let Line { maxload, reserve, weight, .. } = place.line;
         let load = record.load.get();

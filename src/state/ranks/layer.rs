@@ -96,6 +96,7 @@ impl<A: Alloc> Layer<A> {
     }
 
     /// Gives the line at this place its rank by calls.
+    #[inline]
     pub(super) fn set(&mut self, at: usize, rank: u64) {
         if self.groups.is_some() && self.set_in_group(at, rank) {
             return;
@@ -167,6 +168,7 @@ impl<A: Alloc> Layer<A> {
     }
 
     /// The line with the least rank: its place and its rank.
+    #[inline]
     pub(super) fn least(&self, measure: Measure) -> Option<(usize, u64)> {
         let least = self.tree(measure).and_then(Tournament::least);
         if self.groups.is_none() { least } else { self.least_of_all(measure, least) }

@@ -61,7 +61,7 @@ fn build() -> Result<()> {
         .clang_arg("-w")
         .allowlist_function("shim_.*")
         .allowlist_function("fixup_(free_)?(igp|spve)_null")
-        .allowlist_function("get_is_fparam|get_str_fparam|sr_kemi_modules_add")
+        .allowlist_function("get_is_fparam|get_str_fparam|get_flag_no|sr_kemi_modules_add")
         .allowlist_function("parse_headers|parse_uri|parse_from_header|parse_credentials|set_dst_uri|append_branch")
         .allowlist_function("xavp_(add_after|add_value|get|get_next|rm)")
         .allowlist_function("grep_sock_info|parse_phostport|ksr_get_socket_by_name")

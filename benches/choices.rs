@@ -75,6 +75,7 @@ fn selection(root: &Root<Heap>, worker: usize, algorithm: u32, round: u32, count
         random: &|| 0,
         spare_last: false,
         counts_all: false,
+        priority: false,
         hash: &|_| Some(round.wrapping_mul(0x9e37_79b9)),
         is_repeated: &|| false,
         retry: None,

@@ -36,8 +36,8 @@
 //! - A destination's load is the number of calls in the table that count for it; both change under one lock. A call counts
 //!   there exactly while a branch of it that may still be answered, or was answered, went there.
 //! - What a choice by call load looks up, the ranks of a set, changes in one step with the load or the state that it is of.
-//! - No choice by call load takes a destination past its `maxload`, or those that share a capacity past that; and none is refused while
-//!   there is room. A call that goes on to another destination keeps its place in the capacity that both share. (A call that is there already counts even beyond it: a
+//! - No choice by call load takes a destination past its `maxload`, or those that share a capacity past that, unless the call has
+//!   priority; and none takes them past limit and reserve, or is refused while there is room. A call that goes on to another destination keeps its place in the capacity that both share. (A call that is there already counts even beyond it: a
 //!   2xx that crossed its CANCEL, a limit lowered by a reload, a call sent on by an algorithm that does not count.)
 //! - In no second a destination gets more new INVITEs than its `cps` and the burst, whatever chooses; and none is refused that it may have.
 //! - A reader of the sets never waits, and never sees half a reload. No worker waits for the DNS or for a probe.

@@ -109,12 +109,15 @@ macro_rules! exported {
         /// What the configuration file writes into.
         #[allow(non_upper_case_globals)] // the parameters' own names
         mod slots {
-            use crate::host::param::{Int, Text};
+            use crate::host::param::{Flag, Int, Text};
             $(pub static $name: $kind = $kind::new($default);)*
         }
 
-        static PARAMETERS: [Parameter; 1 + [$(stringify!($name)),*].len()] =
-            [$(slots::$name.parameter(concat!(stringify!($name), "\0")),)* Parameter::END];
+        static PARAMETERS: [Parameter; 2 + [$(stringify!($name)),*].len()] = [
+            $(slots::$name.parameter(concat!(stringify!($name), "\0")),)*
+            slots::ds_priority_flag.name_parameter("ds_priority_flag\0"),
+            Parameter::END,
+        ];
 
         /// What the configuration file says.
         fn read() -> Raw {

@@ -265,3 +265,56 @@ fn limits_on_new_calls_that_make_no_sense_are_told_with_their_place() {
     assert!(!told.contains("6:13"), "{told}");
     assert!(!run(&["-"]).contains("cps="), "{told}");
 }
+
+/// A capacity that two sets share is full by the calls of both.
+#[test]
+fn explanation_knows_shared_capacities_and_reserves_are_shown() {
+    let folder = std::env::temp_dir().join(format!("dispatcher-check-capacity-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let list = "1 sip:192.0.2.1 0 0 duid=a;maxload=9;maxload_reserve=3;capacity=c;capacity_max=5\n\
+        1 sip:192.0.2.2 0 0 duid=b\n2 sip:192.0.2.3 0 0 duid=d;capacity=c\n3 sip:192.0.2.4 0 0 duid=e;capacity=e\n\
+        4 sip:192.0.2.5 0 0 maxload_reserve=10%\n4 sip:192.0.2.6 0 0 maxload=5;maxload_reserve=-2\n\
+        4 sip:192.0.2.7 0 0 maxload=5;maxload_reserve=some\n";
+    std::fs::write(folder.join("list"), list).unwrap();
+    let target = |uri: &str, duid: &str, calls: u32| json!({"DEST": {"URI": uri, "FLAGS": "AX", "ATTRS": {"BODY": format!("duid={duid}")}, "RUNTIME": {"DLGLOAD": calls}}});
+    let answer = |calls: u32| {
+        json!({"RECORDS": [
+            {"SET": {"ID": 1, "TARGETS": [target("sip:192.0.2.1", "a", 2), target("sip:192.0.2.2", "b", 7)]}},
+            {"SET": {"ID": 2, "TARGETS": [target("sip:192.0.2.3", "d", calls)]}},
+        ]})
+    };
+    let explained = |calls: u32, limits: &[&str]| {
+        std::fs::write(folder.join("answer"), answer(calls).to_string()).unwrap();
+        let arguments =
+            [&["list", "--diff", "answer", "--format", "json"], limits, &["--explain", "1", "10"]].concat();
+        let output = program(&arguments).current_dir(&folder).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let why = |told: &Value| told["explain"]["targets"][1]["why"].as_str().unwrap().to_owned();
+    assert_eq!(why(&explained(2, &["--limits"])), "chosen");
+    let told = explained(3, &["--limits"]);
+    assert_eq!(
+        (why(&told), &told["explain"]["chosen"]),
+        ("capacity c full".to_owned(), &json!("sip:192.0.2.2"))
+    );
+    assert_eq!(why(&explained(3, &[])), "chosen", "without ds_limits nothing is shared");
+    assert_eq!(told["sets"][0]["destinations"][1]["maxload_reserve"], json!(3));
+    let at = |told: &Value| (told["at"]["line"].as_u64().unwrap(), told["at"]["column"].as_u64().unwrap());
+    let findings: Vec<_> = told["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (at(one), one["text"].as_str().unwrap()))
+        .collect();
+    let number = "expected a whole number from 0 to 2147483647, or percent of the limit";
+    let expected = [
+        ((4, 3), "capacity='e': no line of it says a capacity_max, so it has no limit".to_owned()),
+        ((5, 21), "maxload_reserve='10%': expected a maxload beside it".to_owned()),
+        ((6, 31), format!("maxload_reserve='-2': {number}")),
+        ((7, 31), format!("maxload_reserve='some': {number}")),
+    ];
+    assert_eq!(findings, expected.each_ref().map(|(at, text)| (*at, text.as_str())));
+    let shown = program(&["--limits", "list"]).current_dir(&folder).output().unwrap();
+    assert!(String::from_utf8(shown.stdout).unwrap().contains(" 9+3 "));
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -230,7 +230,7 @@ fn parameters_of_the_manual_have_the_names_types_and_defaults_of_the_code() {
     same(PARAMETERS, documented.keys(), exported.keys());
     for (name, item) in &documented {
         let (kind, default) = &exported[name];
-        let kind = if kind == "Int" { "int" } else { "string" };
+        let kind = if kind == "Text" { "string" } else { "int" };
         let documented_kind = item.fields["Type"].split(',').next().unwrap();
         assert_eq!(documented_kind, kind, "{PARAMETERS}: {name}: Type");
         check_default(PARAMETERS, name, item, default);
@@ -327,9 +327,8 @@ fn metrics() -> Vec<String> {
     };
     let destinations = code("src/service/report/metrics.rs");
     let figures = destinations.split_once("FIGURES: [").unwrap().1.split_once("];").unwrap().0;
-    let of_rate = destinations.split_once("OF_RATE: [").unwrap().1.split_once("];").unwrap().0;
     let mut exported = Vec::new();
-    for name in after(figures, "name: \"").into_iter().chain(after(of_rate, "name: \"")) {
+    for name in after(figures, "name: \"") {
         let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
         // Prometheus has seconds only.
         let name = name.replace("_milliseconds", "_seconds");
@@ -339,6 +338,8 @@ fn metrics() -> Vec<String> {
     for name in after(capacities, "name: \"") {
         exported.push(format!("`kamailio_dispatcher_capacity_{name}` | gauge"));
     }
+    let refused = destinations.split_once("REFUSED: &str = \"").unwrap().1.split_once('"').unwrap().0;
+    exported.push(format!("`{refused}` | counter"));
     let module = code("src/api/metrics.rs");
     let counters = module.split_once("OF_MODULE: [").unwrap().1.split_once("];").unwrap().0;
     for name in after(counters, "name: c\"") {

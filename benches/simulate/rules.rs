@@ -156,6 +156,7 @@ impl Proxy {
             random: &|| random.borrow_mut().next(),
             spare_last: false,
             counts_all: false,
+            priority: false,
             hash: &|kind: HashedText| {
                 Some(hash::of_text(kind, format!("user-{user}@example.com").as_bytes()))
             },

@@ -195,7 +195,7 @@ pub fn left(module: &Module, msg: &Message) -> Option<usize> {
         Failover::Record | Failover::Transaction => {
             let attempts = of(module, msg)?;
             let sets = module.sets()?;
-            Some(failover::left(module.root, &sets, &attempts))
+            Some(failover::left(module.root, &sets, &attempts, module.has_priority(msg)))
         }
     }
 }

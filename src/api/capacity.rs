@@ -16,6 +16,7 @@ pub fn capacity(rpc: &Rpc) {
             entry.text(c"NAME", &one.name)?;
             entry.int(c"CALLS", i32::try_from(one.calls).unwrap_or(i32::MAX))?;
             entry.int(c"LIMIT", i32::try_from(one.limit).unwrap_or(i32::MAX))?;
+            entry.int(c"RESERVE", i32::try_from(one.reserve).unwrap_or(i32::MAX))?;
             entry.int(c"SIZE", i32::try_from(sharers.len()).unwrap_or(i32::MAX))?;
             let members = entry.array(c"MEMBERS")?;
             for sharer in sharers {

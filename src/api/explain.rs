@@ -42,9 +42,12 @@ pub fn explain(rpc: &Rpc) {
             entry.text(c"FLAGS", said.flags.letters().as_bytes())?;
             entry.int(c"LOAD", said.load as i32)?;
             entry.int(c"MAXLOAD", one.maxload as i32)?;
-            entry.text(c"WHY", said.why.words().as_bytes())?;
+            rpc::reserve(one, &entry)?;
             let record = module.root.registry.record(one.record);
-            if let Some(shared) = record.and_then(|record| module.root.registry.capacity_of(record)) {
+            let shared = record.and_then(|record| module.root.registry.capacity_of(record));
+            let why = said.why.told(shared.as_ref().map(|shared| &*shared.name));
+            entry.text(c"WHY", why.as_bytes())?;
+            if let Some(shared) = shared {
                 rpc::capacity(&shared, &entry)?;
             }
             if let Some(record) = record.filter(|_| one.limits.rate.limits()) {

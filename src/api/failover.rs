@@ -267,7 +267,8 @@ fn next_usable(module: &Module, msg: &Message, key: Option<Key>, list: &mut List
 
 /// Whether the request goes on to this position. If its call counts anywhere, it counts there now.
 fn goes_on(module: &Module, msg: &Message, key: Option<Key>, set: &Set<Pool>, at: usize) -> bool {
-    match call_count::go_on(module.root, set, at, key.as_ref(), || tracking::invite(msg)) {
+    let called = (key.as_ref(), module.has_priority(msg));
+    match call_count::go_on(module.root, set, at, called, || tracking::invite(msg)) {
         Ok(counts) => {
             if let (true, Some(key), Some(destination)) = (counts, key, set.get(at)) {
                 tracking::chosen(module, msg, key, destination.record, true);
@@ -311,8 +312,8 @@ fn least_loaded(
     (measure, entries): (Measure, &[(usize, usize)]),
 ) -> Option<usize> {
     let positions: Vec<usize> = entries.iter().map(|(_, at)| *at).collect();
-    let spare_last = module.conf.use_default;
-    match choose::retry(module.root, set, (measure, &positions), key, tracking::invite(msg), spare_last) {
+    let how = (module.conf.use_default, module.has_priority(msg));
+    match choose::retry(module.root, set, (measure, &positions), key, tracking::invite(msg), how) {
         Ok(chosen) => {
             tracking::chosen(module, msg, key, set.get(chosen)?.record, true);
             entries.iter().find(|(_, at)| *at == chosen).map(|(place, _)| *place)

@@ -9,7 +9,7 @@ use crate::host::message::Message;
 use crate::host::rpc::Rpc;
 use crate::host::script::{Values, Verdict};
 use crate::host::{log, xhttp};
-use crate::service::report::metrics::{self, Seen};
+use crate::service::report::metrics::{self, FIGURES, Seen};
 use crate::state::{Counters, Generation, LastAudit, Set};
 use core::ffi::CStr;
 use std::ffi::CString;
@@ -23,7 +23,10 @@ pub fn prometheus(msg: &mut Message, values: &Values<'_>) -> Verdict {
     let text = |module: &Module| {
         let sets = module.sets()?;
         let set = (!values.is_empty()).then(|| values.int(0));
-        let mut text = metrics::prometheus(module.root, &wanted(&sets, set));
+        let wanted = wanted(&sets, set);
+        let mut text = metrics::prometheus(module.root, &wanted);
+        let no_set = set.is_none().then(|| module.root.counters.no_set.get());
+        text.push_str(&metrics::refused(&wanted, no_set));
         if set.is_none() {
             text.push_str(&metrics::of_capacities(module.root));
             text.extend(of_module());
@@ -51,7 +54,7 @@ fn wanted(sets: &Generation<Pool>, id: Option<i32>) -> Vec<&Set<Pool>> {
 }
 
 /// `dispatcher.stats [set [from [count]]]`: the same figures, a structure for each destination; all, or as many of a set as
-/// asked for.
+/// asked for. With each comes how many selections of its set were refused, by cause.
 pub fn stats(rpc: &Rpc) {
     with_module(rpc, |module| {
         let Some(sets) = module.sets() else { return Ok(()) };
@@ -64,14 +67,23 @@ pub fn stats(rpc: &Rpc) {
                 entry.text(c"URI", one.text(one.uri))?;
                 entry.text(c"DUID", one.text(one.duid))?;
                 let seen = Seen::of(set, record);
-                for figure in metrics::figures(&one) {
-                    let name = CString::new(figure.name.to_ascii_uppercase()).unwrap_or_default();
-                    entry.unsigned_long(&name, (figure.of)(&one, &seen))?;
+                for figure in FIGURES {
+                    if let Some(value) = figure.shown(&one, &seen) {
+                        entry.unsigned_long(&in_capitals(figure.name), value)?;
+                    }
+                }
+                let refused = entry.structure(c"SET_REFUSED")?;
+                for cause in metrics::causes() {
+                    refused.unsigned_long(&in_capitals(cause.label()), set.refused().get(cause))?;
                 }
             }
         }
         Ok(())
     });
+}
+
+fn in_capitals(name: &str) -> CString {
+    CString::new(name.to_ascii_uppercase()).unwrap_or_default()
 }
 
 /// A counter of the module as a whole.

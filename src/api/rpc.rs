@@ -199,6 +199,7 @@ fn show(
         show_drain((flags, &health), to)?;
     }
     if detail == Detail::Full {
+        reserve(destination, to)?;
         show_health(module, destination, (flags, &health), &to.structure(c"HEALTH")?)?;
         if let Some(shared) = record.and_then(|record| module.root.registry.capacity_of(record)) {
             capacity(&shared, to)?;
@@ -210,12 +211,21 @@ fn show(
     Ok(())
 }
 
+/// How many calls with priority a destination takes beyond its `maxload`, if any.
+pub fn reserve(destination: Member<'_>, to: &Struct<'_>) -> Result<(), Broken> {
+    match destination.limits.maxload_reserve {
+        0 => Ok(()),
+        reserve => to.int(c"MAXLOAD_RESERVE", i32::try_from(reserve).unwrap_or(i32::MAX)),
+    }
+}
+
 /// The capacity that a destination shares.
 pub fn capacity(seen: &Seen, to: &Struct<'_>) -> Result<(), Broken> {
     let to = to.structure(c"CAPACITY")?;
     to.text(c"NAME", &seen.name)?;
     to.int(c"CALLS", i32::try_from(seen.calls).unwrap_or(i32::MAX))?;
-    to.int(c"LIMIT", i32::try_from(seen.limit).unwrap_or(i32::MAX))
+    to.int(c"LIMIT", i32::try_from(seen.limit).unwrap_or(i32::MAX))?;
+    to.int(c"RESERVE", i32::try_from(seen.reserve).unwrap_or(i32::MAX))
 }
 
 /// Its limit on new calls, and how often it has come to that.

@@ -182,7 +182,7 @@ fn run(msg: &mut Message, rules: &[Rule], target: Target, limit: i32) -> Verdict
     while let Some((rule, rest)) = later.split_first() {
         later = rest;
         if written.kept && rule.algorithm != PARALLEL {
-            count_later(module, *rule, &mut written);
+            count_later(module, msg, *rule, &mut written);
             continue;
         }
         // Once a destination is set, further rules only add to the list.
@@ -224,12 +224,12 @@ fn has_count(conf: &Conf) -> bool {
 }
 
 /// The destinations of a rule that may be tried when those before it are over.
-fn count_later(module: &Module, rule: Rule, written: &mut Written) {
+fn count_later(module: &Module, msg: &Message, rule: Rule, written: &mut Written) {
     let Some(sets) = module.sets() else { return };
     match sets.set(rule.set) {
         Some(set) if has_count(&module.conf) => {
-            written.count +=
-                failover::candidates(module.root, set, select::measure(rule.algorithm).is_some());
+            let (counts, priority) = (select::measure(rule.algorithm).is_some(), module.has_priority(msg));
+            written.count += failover::candidates(module.root, set, counts, priority);
         }
         Some(_) => {}
         None => _ = refused(rule, &NoRoute::Refused(Refusal::NoSet)),
@@ -264,6 +264,7 @@ pub(super) fn with_ask<T>(
         random: &process::random_number,
         spare_last: module.conf.use_default,
         counts_all: followed::counts_all(module, msg),
+        priority: module.has_priority(msg),
         hash: &|text| hashed(module, msg, text),
         is_repeated: &|| tm::is_repeated(msg),
         retry: None,
@@ -374,8 +375,9 @@ fn write(
             written.kept = true;
             if has_count(conf) {
                 // The one that was chosen may be full by now.
-                let full = chosen.counted.is_some() && failover::is_full(module.root, set, chosen.at);
-                let others = failover::candidates(module.root, set, chosen.counted.is_some());
+                let (counts, priority) = (chosen.counted.is_some(), module.has_priority(msg));
+                let full = counts && failover::is_full(module.root, set, chosen.at, priority);
+                let others = failover::candidates(module.root, set, counts, priority);
                 written.count += others + usize::from(full);
             }
         }

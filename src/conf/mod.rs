@@ -14,7 +14,7 @@ use crate::dest::row::Columns;
 use crate::health::event::Events;
 use crate::health::probing::ProbingMode;
 use crate::load::Expiry;
-use read::{DEFAULT_FROM, NO_PROXY, Reader};
+use read::{DEFAULT_FROM, NO_PRIORITY, NO_PROXY, Reader};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -60,6 +60,8 @@ pub struct Conf {
     pub load_auto: bool,
     /// `ds_limits`: attributes that limit more than `maxload` does act. Scripts may use such words for themselves.
     pub limits: bool,
+    /// `ds_priority_flag`: the flag of requests whose calls may use reserves; a name is looked up by [`Conf::check_flag`].
+    pub priority_flag: Option<Flag>,
     /// `ds_default_socket`, where a destination names none; empty is none.
     pub default_socket: Vec<u8>,
     /// `ds_default_sockname`, which wins over it; empty is none.
@@ -142,6 +144,18 @@ pub struct Dns {
     /// `ds_dns_hold`, seconds that a destination whose name stopped resolving stays up; `None` is for ever.
     pub hold: Option<u32>,
 }
+
+/// A flag of messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flag {
+    /// By its number.
+    Number(u32),
+    /// By its name in the core's `flags`.
+    Name(Vec<u8>),
+}
+
+/// Flags that a message has.
+const FLAGS: u32 = 32;
 
 /// What a selection leaves for failover: `flags` bit 2, and `ds_lean_failover`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,6 +274,7 @@ impl Conf {
             },
             load_auto: read.switch("ds_load_auto", raw.ds_load_auto),
             limits: read.only_1("ds_limits", raw.ds_limits),
+            priority_flag: read.flag("ds_priority_flag", raw.ds_priority_flag, raw.ds_limits == 1),
             check_interval: read.from(1, "ds_hash_check_interval", raw.ds_hash_check_interval, 30),
             reload_delta: read.whole("reload_delta", raw.reload_delta, 0),
             probing_threshold: read.from(1, "ds_probing_threshold", raw.ds_probing_threshold, 1),
@@ -329,6 +344,16 @@ impl Conf {
             findings.push(Finding::text("outbound_proxy", &found, "a SIP URI").instead(NO_PROXY));
         }
         findings
+    }
+
+    /// Looks up a flag that is given by name. What is no flag has no effect.
+    pub fn check_flag(&mut self, number: fn(&[u8]) -> Option<u32>) -> Option<Finding> {
+        let Some(Flag::Name(name)) = &self.priority_flag else { return None };
+        let found = number(name).filter(|number| *number < FLAGS);
+        let finding =
+            Finding::text("ds_priority_flag", name, "a number from 0 to 31, or a name of the core's flags");
+        self.priority_flag = found.map(Flag::Number);
+        found.is_none().then(|| finding.instead(NO_PRIORITY))
     }
 
     /// Whether `ds_latency_estimator_alpha` looks as if it was written for releases before 6.1, in which it was the weight

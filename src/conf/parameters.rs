@@ -66,6 +66,8 @@ macro_rules! parameters {
             Int ds_lean_failover = 0;
             Int ds_load_auto = 0;
             Int ds_limits = 0;
+            /// A flag by its number; the host also takes a text for it, its name.
+            Flag ds_priority_flag = -1;
         }
     };
 }
@@ -73,6 +75,8 @@ pub(crate) use parameters;
 
 type Int = i32;
 type Text = Vec<u8>;
+/// Its number, and its name; empty where that is not what the configuration says.
+type Flag = (i32, Vec<u8>);
 
 /// A default as a value that is checked.
 trait Value<D> {
@@ -82,6 +86,12 @@ trait Value<D> {
 impl Value<i32> for Int {
     fn of(default: i32) -> Self {
         default
+    }
+}
+
+impl Value<i32> for Flag {
+    fn of(default: i32) -> Self {
+        (default, Vec::new())
     }
 }
 

@@ -1,9 +1,10 @@
 //! Values of parameters, each read so that it makes sense: where what is found makes none, something else is in effect, and a
 //! finding says so.
 
-use super::Finding;
+use super::{FLAGS, Finding, Flag};
 use crate::dest::ReplyCodes;
 use crate::dest::address::{Address, Use};
+use crate::dest::number::leading;
 use core::fmt;
 
 pub const DEFAULT_FROM: &str = "sip:dispatcher@localhost";
@@ -146,6 +147,38 @@ impl Reader {
         f64::from(thousandths) / 1000.0
     }
 
+    /// A flag of messages, by number or name; -1 is none. It is for what acts with `ds_limits` only.
+    pub fn flag(&mut self, name: &'static str, found: (i32, Vec<u8>), limits: bool) -> Option<Flag> {
+        let digits = !found.1.is_empty() && found.1.iter().all(u8::is_ascii_digit);
+        let found = match found {
+            (-1, text) if text.is_empty() => return None,
+            (number, text) if text.is_empty() => i64::from(number),
+            // A number all the same.
+            (_, text) if digits => leading(&text).number.map_or(-1, i64::from),
+            (_, text) => {
+                self.flag_without_limits(name, format!("\"{}\"", text.escape_ascii()), limits);
+                return Some(Flag::Name(text));
+            }
+        };
+        let flag = u32::try_from(found).ok().filter(|flag| *flag < FLAGS);
+        match flag {
+            Some(_) => self.flag_without_limits(name, found.to_string(), limits),
+            None => {
+                let expected = "a number from 0 to 31, or a name of the core's flags".into();
+                let finding = Finding { name, found: found.to_string(), expected, instead: None };
+                self.findings.push(finding.instead(NO_PRIORITY));
+            }
+        }
+        flag.map(Flag::Number)
+    }
+
+    fn flag_without_limits(&mut self, name: &'static str, found: String, limits: bool) {
+        if !limits {
+            let finding = Finding { name, found, expected: "ds_limits 1 as well".into(), instead: None };
+            self.findings.push(finding.instead("it has no effect"));
+        }
+    }
+
     pub fn dns_mode(&mut self, found: i32) -> i32 {
         let all = if found < 0 { STOCK_DNS_BITS } else { STOCK_DNS_BITS | 16 };
         self.bits("ds_dns_mode", found, all)
@@ -153,4 +186,5 @@ impl Reader {
 }
 
 const DEFAULT_ALPHA: i32 = 100;
+pub const NO_PRIORITY: &str = "no call has priority";
 pub const NO_PROXY: &str = "none is in effect: probes go to the destination itself";

@@ -201,3 +201,34 @@ fn probing_and_names_are_what_the_manual_says() {
     let dns = |ds_dns_mode| check(Raw { ds_dns_mode, ..raw() }).dns;
     assert_eq!((dns(2).refresh, dns(5).refresh, dns(9).srv, dns(0).on), (Some(1), Some(600), true, false));
 }
+
+#[test]
+fn a_flag_is_a_number_or_a_name_and_needs_ds_limits() {
+    let flag = |number, name: &str, ds_limits| Raw {
+        ds_priority_flag: (number, name.into()),
+        ds_limits,
+        ..Raw::default()
+    };
+    assert_eq!(check(flag(-1, "", 0)).priority_flag, None);
+    assert_eq!(check(flag(0, "", 1)).priority_flag, Some(Flag::Number(0)));
+    assert_eq!(check(flag(-1, "31", 1)).priority_flag, Some(Flag::Number(31)));
+    let named = |name: &str| {
+        let mut conf = check(flag(-1, name, 1));
+        let told = conf.check_flag(|name| (name == b"EMERGENCY").then_some(7));
+        (conf.priority_flag, told.map(|finding| finding.to_string()))
+    };
+    assert_eq!(named("EMERGENCY"), (Some(Flag::Number(7)), None));
+    let instead = "expected a number from 0 to 31, or a name of the core's flags; no call has priority";
+    let (none, line) = named("no\nsuch");
+    assert_eq!(
+        (none, line.as_deref()),
+        (None, Some(&*format!("modparam(\"dispatcher\", \"ds_priority_flag\", \"no\\nsuch\"): {instead}")))
+    );
+    for (number, name) in [(32, ""), (-2, ""), (-1, "32"), (-1, "99999999999")] {
+        let (conf, line) = told(flag(number, name, 1));
+        assert!(conf.priority_flag.is_none() && line.ends_with(instead), "{line}");
+    }
+    for one in [flag(5, "", 0), flag(-1, "NAME", 0)] {
+        assert!(told(one).1.ends_with("expected ds_limits 1 as well; it has no effect"));
+    }
+}

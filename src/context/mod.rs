@@ -8,9 +8,10 @@ pub mod event;
 pub mod lookup;
 pub mod source;
 
-use crate::conf::{Conf, Finding};
+use crate::conf::{Conf, Finding, Flag};
 use crate::dest::ReplyCodes;
 use crate::health::mark::Thresholds;
+use crate::host::message::{self, Message};
 use crate::host::variable::{Format, Settable};
 use crate::host::xavp::Name;
 use crate::host::{clock, log, mem::Pool, process, runtime, uri};
@@ -50,6 +51,8 @@ pub struct Module {
     pub name_rules: names_service::NameRules,
     /// The handlers of events.
     pub handlers: Handlers,
+    /// `ds_priority_flag`, by number.
+    priority_flag: Option<u32>,
 }
 
 static MODULE: OnceCell<Module> = OnceCell::new();
@@ -116,7 +119,8 @@ fn reply_codes() -> Arc<ReplyCodes> {
 impl Module {
     /// Finds the sockets and variables that the parameters name; the error says which is missing first.
     pub fn new(mut conf: Conf, root: &'static Root<Pool>) -> Result<Self, String> {
-        let findings = conf.check_addresses(source::sends_to);
+        let mut findings = conf.check_addresses(source::sends_to);
+        findings.extend(conf.check_flag(message::flag_number));
         findings.iter().for_each(|finding| log::warning(format_args!("{finding}")));
         fn named<T>(
             name: &'static str,
@@ -166,9 +170,18 @@ impl Module {
                 events: conf.events,
             },
             handlers: Handlers::find(&conf.event_callback),
+            priority_flag: match conf.priority_flag {
+                Some(Flag::Number(flag)) => Some(flag),
+                Some(Flag::Name(_)) | None => None,
+            },
             conf,
             root,
         })
+    }
+
+    /// Whether the call of this request may use reserves.
+    pub fn has_priority(&self, msg: &Message) -> bool {
+        self.priority_flag.is_some_and(|flag| msg.has_flag(flag))
     }
 
     /// The sets that serve now, for as long as the pin is held.

@@ -1,5 +1,6 @@
-//! What is wrong with the capacities that lines share: lines of one name may say different limits, or none.
+//! What is wrong with the capacities that lines share: lines of one name may say different limits and reserves, or none.
 
+use super::limits::{Reserve, Smallest};
 use super::problem::shown;
 use super::{Problem, SourcePosition};
 use std::collections::BTreeMap;
@@ -13,9 +14,12 @@ pub struct Share<'t> {
     pub name: &'t [u8],
     /// How many calls it says that all together may have; 0 where it does not say.
     pub most: u32,
+    /// How many calls with priority it says that they may have beyond that.
+    pub reserve: Option<Reserve>,
 }
 
-/// A warning for each line whose limit is not the smallest of its capacity, which is in effect; and for each capacity without a limit.
+/// A warning for each line whose limit or reserve is not the smallest of its capacity, which is in effect; and for each capacity without a
+/// limit.
 pub fn problems<'t>(lines: impl Iterator<Item = Share<'t>>) -> Vec<Problem> {
     let mut all = BTreeMap::<&[u8], Vec<Share<'t>>>::new();
     lines.for_each(|line| all.entry(line.name).or_default().push(line));
@@ -30,8 +34,13 @@ pub fn problems<'t>(lines: impl Iterator<Item = Share<'t>>) -> Vec<Problem> {
             let text =
                 format!("capacity={}: no line of it says a capacity_max, so it has no limit", shown(name));
             problems.extend(place.map(|place| Problem::warning(place, text)));
+            problems.extend(lines.iter().filter_map(|line| {
+                let text = format!("capacity={}: capacity_reserve={}", shown(name), line.reserve?);
+                Some(Problem::warning(line.place, format!("{text} has no effect without a capacity_max")))
+            }));
             continue;
         };
+        problems.extend(reserves(name, &lines, least.most));
         for line in said.filter(|line| line.most != least.most) {
             let (name, other) = (shown(name), least.place.of_other());
             let text =
@@ -41,6 +50,24 @@ pub fn problems<'t>(lines: impl Iterator<Item = Share<'t>>) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// A warning for each line whose reserve is not the smallest of its capacity, which has this limit.
+fn reserves(name: &[u8], lines: &[Share<'_>], limit: u32) -> Vec<Problem> {
+    let said = || lines.iter().filter_map(|line| Some((line.place, line.reserve?)));
+    let mut smallest = Smallest::default();
+    said().for_each(|(_, reserve)| smallest.take(reserve));
+    let calls = smallest.of(limit);
+    let Some((place, least)) = said().find(|(_, reserve)| reserve.of(limit) == calls) else {
+        return Vec::new();
+    };
+    let others = said().filter(|(_, reserve)| reserve.of(limit) != calls);
+    let problem = |(at, reserve)| {
+        let (name, other) = (shown(name), place.of_other());
+        let text = format!("capacity={name}: capacity_reserve is {reserve} here and {least} {other}");
+        Problem::warning(at, format!("{text}: the smallest of all, {calls} of {limit}, is in effect"))
+    };
+    others.map(problem).collect()
 }
 
 #[cfg(test)]
@@ -53,6 +80,7 @@ mod tests {
             place: SourcePosition::Line(at, 1),
             name: name.as_bytes(),
             most,
+            reserve: None,
         };
         let lines = [line(4, "a", 30), line(1, "a", 10), line(2, "a", 0), line(3, "a", 10), line(5, "b", 7)];
         let told: Vec<_> = problems(lines.into_iter()).iter().map(ToString::to_string).collect();
@@ -60,6 +88,22 @@ mod tests {
         assert_eq!(told, [text]);
         let told = problems([line(2, "c", 0), line(3, "c", 0)].into_iter());
         assert_eq!((told.len(), told[0].place), (1, SourcePosition::Line(2, 1)));
+        let reserve = |line: Share<'static>, reserve| Share { reserve: Some(reserve), ..line };
+        let told = |lines: &[Share<'static>]| {
+            problems(lines.iter().copied()).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let (three, tenth) = (Reserve::Calls(3), Reserve::Percent(10));
+        let lines = [reserve(line(1, "r", 20), tenth), reserve(line(2, "r", 0), three), line(3, "r", 0)];
+        let text = "2:1: capacity='r': capacity_reserve is 3 here and 10% on line 1: the smallest of all, 2 of 20, is in effect (line loaded)";
+        assert_eq!(told(&lines), [text]);
+        assert_eq!(
+            told(&[reserve(line(1, "r", 30), tenth), reserve(line(2, "r", 0), three)]).len(),
+            0,
+            "the same"
+        );
+        let text =
+            "5:1: capacity='r': capacity_reserve=10% has no effect without a capacity_max (line loaded)";
+        assert_eq!(told(&[line(4, "r", 0), reserve(line(5, "r", 0), tenth)])[1], text);
         // One line that stands for many destinations is told once.
         assert_eq!(problems([line(1, "d", 3), line(2, "d", 4), line(2, "d", 4)].into_iter()).len(), 1);
     }

@@ -347,6 +347,11 @@ impl Message {
         u32::try_from(route).is_ok_and(|route| route & ffi::FAILURE_ROUTE != 0)
     }
 
+    /// Whether the script has set this flag of it. In a failure route those that the request had when it was sent on.
+    pub fn has_flag(&self, flag: u32) -> bool {
+        1u32.checked_shl(flag).is_some_and(|bit| self.raw().flags & bit != 0)
+    }
+
     /// Transport by which it came, as the host numbers them.
     pub fn transport(&self) -> u16 {
         self.raw().rcv.proto as u16
@@ -360,6 +365,14 @@ impl Message {
     pub(super) fn as_ptr(&self) -> *mut ffi::sip_msg {
         self.0.as_ptr()
     }
+}
+
+/// The number of a flag that the configuration has given a name (`flags NAME:number`).
+pub fn flag_number(name: &[u8]) -> Option<u32> {
+    let name = text::lent(name);
+    // SAFETY: the host only reads the name, of this length.
+    let number = unsafe { ffi::get_flag_no(name.s, name.len) };
+    u32::try_from(number).ok()
 }
 
 /// An address of the host as the standard library's.

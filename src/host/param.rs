@@ -13,6 +13,12 @@ pub struct Int(UnsafeCell<c_int>);
 #[repr(transparent)]
 pub struct Text(UnsafeCell<ffi::str_>);
 
+/// A flag of messages: a number, or a text that is its name.
+pub struct Flag {
+    number: Int,
+    name: Text,
+}
+
 // SAFETY: the host writes it while it reads the configuration, in one thread, before anything reads it.
 unsafe impl Sync for Int {}
 // SAFETY: as above.
@@ -51,6 +57,28 @@ impl Text {
     /// Its row in the table of exports. `name` ends with a zero.
     pub const fn parameter(&'static self, name: &'static str) -> Parameter {
         Parameter::text(c_name(name), self.0.get().cast())
+    }
+}
+
+impl Flag {
+    /// With its default.
+    pub const fn new(default: c_int) -> Self {
+        Self { number: Int::new(default), name: Text::new(c"") }
+    }
+
+    /// What the configuration says: the number, and the name. In `mod_init` or later.
+    pub fn get(&self) -> (i32, Vec<u8>) {
+        (self.number.get(), self.name.get())
+    }
+
+    /// Its row in the table of exports, for the number. `name` ends with a zero.
+    pub const fn parameter(&'static self, name: &'static str) -> Parameter {
+        self.number.parameter(name)
+    }
+
+    /// The same for the name: the host tells rows of one parameter by the type of the value.
+    pub const fn name_parameter(&'static self, name: &'static str) -> Parameter {
+        self.name.parameter(name)
     }
 }
 

@@ -60,7 +60,7 @@ pub fn least_loaded(
     let mut refusal = Refusal::NoneActive;
     for at in positions.filter(|&at| pool.usable(at)) {
         let load = pool.load(at);
-        if is_full(load, pool.maxload(at)) || pool.is_shared_full(at) {
+        if is_full(load, pool.limit(at)) || pool.is_shared_full(at) {
             refusal = Refusal::NoRoom;
             continue;
         }

@@ -3,6 +3,8 @@
 //!
 //! `dispatcher.explain` makes the copy of what serves, the program `dispatcher-check` of what a list file says.
 
+use std::borrow::Cow;
+
 use super::{Candidates, Draw, HashedText, Inputs, OVERLOAD, Refusal, algorithm, is_full};
 
 /// Whether calls may go to a destination, and if not, why.
@@ -130,8 +132,15 @@ pub enum Why {
 }
 
 impl Why {
-    /// In words.
-    pub const fn words(self) -> &'static str {
+    /// In words, where it shares a capacity of this name.
+    pub fn told(self, capacity: Option<&[u8]>) -> Cow<'static, str> {
+        match capacity.filter(|_| self == Self::SharedFull) {
+            Some(name) => Cow::Owned(format!("capacity {} full", name.escape_ascii())),
+            None => Cow::Borrowed(self.words()),
+        }
+    }
+
+    const fn words(self) -> &'static str {
         match self {
             Self::Chosen => "chosen",
             Self::Inactive => "inactive",
@@ -139,7 +148,7 @@ impl Why {
             Self::Disabled => "disabled",
             Self::Drained => "drained",
             Self::Full => "full",
-            Self::SharedFull => "its capacity is full",
+            Self::SharedFull => "capacity full",
             Self::OverRate => "over its rate",
             Self::Overloaded => "left out by overload control",
             Self::Spared => "kept for when no other is left",
@@ -255,6 +264,11 @@ mod tests {
         let (chosen, why) = explain(CALL_LOAD, &rated, &mut First, false).unwrap();
         assert_eq!((chosen, why), (Err(Refusal::OverRate), vec![Why::OverRate, Why::Full, Why::Full]));
         assert_eq!(explain(4, &rated, &mut First, false).unwrap().0, Ok(1));
+        let told = [Why::Full, Why::SharedFull].map(|why| why.told(Some(b"a b")));
+        assert_eq!(
+            (told, Why::SharedFull.told(None)),
+            (["full".into(), "capacity a b full".into()], "capacity full".into())
+        );
         assert_eq!(explain(77, &pool, &mut First, false), Err(NoAnswer::NoAlgorithm));
         assert_eq!(explain(0, &pool, &mut First, false), Err(NoAnswer::NoText(HashedText::CallId)));
     }

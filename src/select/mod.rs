@@ -141,6 +141,10 @@ pub trait Candidates {
     fn load(&self, at: usize) -> u32;
     /// Calls that it may have; 0 is no limit.
     fn maxload(&self, at: usize) -> u32;
+    /// How many it may have that the call at hand is one of: more where that has priority; 0 is no limit.
+    fn limit(&self, at: usize) -> u32 {
+        self.maxload(at)
+    }
     /// Whether the capacity that it shares with others has all the calls that those may have.
     fn is_shared_full(&self, at: usize) -> bool {
         let _ = at;
@@ -148,7 +152,7 @@ pub trait Candidates {
     }
     /// Whether it has all the calls that it may have, or its capacity has.
     fn is_full(&self, at: usize) -> bool {
-        is_full(self.load(at), self.maxload(at)) || self.is_shared_full(at)
+        is_full(self.load(at), self.limit(at)) || self.is_shared_full(at)
     }
     /// A hash of what it is known by: its `duid`, or its URI.
     fn identity(&self, at: usize) -> u64;
@@ -349,7 +353,7 @@ impl Choice {
     }
 }
 
-/// Why none was chosen; of several reasons the last one counts.
+/// Why none was chosen; of several reasons the last one counts. A new one goes into [`Refusal::ALL`] as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
     /// No such set, or nothing in it.
@@ -365,6 +369,20 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All causes, in their order.
+    pub const ALL: [Self; 5] = [Self::NoSet, Self::NoneActive, Self::Drained, Self::NoRoom, Self::OverRate];
+
+    /// As figures name it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NoSet => "no_set",
+            Self::NoneActive => "none_active",
+            Self::Drained => "drained",
+            Self::NoRoom => "no_room",
+            Self::OverRate => "over_rate",
+        }
+    }
+
     /// In words.
     pub const fn words(self) -> &'static str {
         match self {
@@ -375,6 +393,11 @@ impl Refusal {
             Self::OverRate => "over the rate",
         }
     }
+}
+
+/// How many calls a destination may have: with this `maxload`, where 0 is no limit, and what comes beyond that for calls with priority.
+pub const fn limit(maxload: u32, reserve: u32, priority: bool) -> u32 {
+    if maxload == 0 || !priority { maxload } else { maxload.saturating_add(reserve) }
 }
 
 /// Whether a destination with this load has all the calls that it may have; a limit of 0 is none.

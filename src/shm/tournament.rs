@@ -66,6 +66,13 @@ impl<A: Alloc> Tournament<A> {
         Ok(Self { nodes, levels, height })
     }
 
+    /// The same numbers, with room for at least so many.
+    pub fn wider(&self, room: usize, alloc: A) -> Result<Self, OutOfMemory> {
+        let mut wider = Self::try_with_room_in(room, alloc)?;
+        wider.fill((0..room.min(self.room())).map(|at| self.get(at)));
+        Ok(wider)
+    }
+
     /// How many numbers it has room for.
     pub fn room(&self) -> usize {
         let numbers = self.levels.get(1).filter(|_| self.height > 1);

@@ -7,6 +7,7 @@
 use super::ranks::Line;
 use super::record::Record;
 use crate::dest::attrs::AttrValues;
+use crate::dest::limits::Reserve;
 use crate::dest::{Flags, address};
 use crate::load::Rate;
 use crate::shm::cow_list::Run;
@@ -95,7 +96,8 @@ impl Destination {
     /// Its line on the board of call load.
     pub fn line(&self, limits: Limits) -> Line {
         let (record, maxload, weight) = (self.record, self.maxload, self.weight);
-        Line { record, maxload, weight, capacity: limits.capacity, rate: limits.rate }
+        let Limits { maxload_reserve: reserve, capacity, rate, .. } = limits;
+        Line { record, maxload, reserve, weight, capacity, rate }
     }
 
     /// The latency that algorithm 13 looks at, in milliseconds; 0 where it is not known. With congestion control how much longer than
@@ -114,10 +116,14 @@ impl Destination {
 /// What limits the calls of a destination beside its `maxload`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
+    /// How many calls with priority it takes beyond its `maxload`.
+    pub maxload_reserve: u32,
     /// The number of the capacity that it shares with others; 0 is none.
     pub capacity: u32,
     /// How many calls it says that those may have together; 0 where it does not say.
     pub capacity_max: u32,
+    /// How many calls with priority it says that those may have beyond that.
+    pub capacity_reserve: Option<Reserve>,
     /// Its limit on new calls.
     pub rate: Rate,
 }

@@ -3,7 +3,8 @@
 //!
 //! Model: a capacity has a number, from 1 on. A record says which one its destination shares, and what the destination has counts there.
 //! A capacity that is full is told to the boards that have lines in it: there its lines are out of the way of choices, all at once, until
-//! it has room again. A call that counts already counts even beyond the limit.
+//! it has room again. Calls with priority find room for a while longer, where it has a reserve ([`Fill`]). A call that counts already counts
+//! even beyond that.
 //!
 //! All capacities are behind one lock. Who changes a load that counts in one takes that lock first and the board then, and may
 //! lock other boards meanwhile, one at a time: nobody else holds two. Who changes no such load needs none of it.
@@ -11,6 +12,7 @@
 //! A number is free for another name when no line and no record has it.
 
 use super::record::Record;
+use crate::select::is_full;
 use crate::shm::segments::Segments;
 use crate::shm::slice::Slice;
 use crate::shm::text::Text;
@@ -26,6 +28,8 @@ pub struct Capacities<A: Alloc> {
     used: usize,
     /// No number below this one is free.
     room: u32,
+    /// Whether any has a reserve.
+    reserving: bool,
     alloc: A,
 }
 
@@ -39,6 +43,8 @@ struct Capacity<A: Alloc> {
     calls: u32,
     /// The most that they may be; 0 is no limit.
     limit: u32,
+    /// How many with priority come beyond the limit.
+    reserve: u32,
     /// Records that share it. Those of destinations that are gone do so until their calls have ended.
     records: u32,
     /// Lines of the sets that serve, or are being built.
@@ -52,13 +58,45 @@ unsafe impl<A: Alloc> Shared for Capacity<A> {}
 
 impl<A: Alloc> Default for Capacity<A> {
     fn default() -> Self {
-        Self { name: None, calls: 0, limit: 0, records: 0, lines: 0, boards: None }
+        Self { name: None, calls: 0, limit: 0, reserve: 0, records: 0, lines: 0, boards: None }
     }
 }
 
 impl<A: Alloc> Capacity<A> {
-    fn is_full(&self) -> bool {
-        self.limit != 0 && self.calls >= self.limit
+    fn fill(&self) -> Fill {
+        self.fill_with(self.calls)
+    }
+
+    fn fill_with(&self, calls: u32) -> Fill {
+        if !is_full(calls, self.limit) {
+            Fill::Room
+        } else if calls < self.limit.saturating_add(self.reserve) {
+            Fill::Reserve
+        } else {
+            Fill::Full
+        }
+    }
+}
+
+/// For whom a capacity has room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// For any call.
+    Room,
+    /// For calls with priority.
+    Reserve,
+    /// For none.
+    Full,
+}
+
+impl Fill {
+    /// Whether there is no room for a call, which has priority or not.
+    pub fn is_full_for(self, priority: bool) -> bool {
+        match self {
+            Self::Room => false,
+            Self::Reserve => !priority,
+            Self::Full => true,
+        }
     }
 }
 
@@ -73,6 +111,8 @@ pub struct Seen {
     pub calls: u32,
     /// The most that they may be; 0 is no limit.
     pub limit: u32,
+    /// How many with priority come beyond that.
+    pub reserve: u32,
 }
 
 /// What the lines of the next generation say of a capacity.
@@ -83,6 +123,8 @@ pub struct Plan<A: Alloc> {
     pub lines: u32,
     /// The least limit that one of them says; 0 where none says one.
     pub limit: u32,
+    /// Of what they say the least that comes beyond it, in calls.
+    pub reserve: u32,
     /// A record of each board that has such lines.
     pub boards: Slice<u32, A>,
 }
@@ -90,7 +132,7 @@ pub struct Plan<A: Alloc> {
 impl<A: Alloc> Capacities<A> {
     /// None.
     pub fn new_in(alloc: A) -> Self {
-        Self { all: Segments::new_in(alloc), used: 0, room: 1, alloc }
+        Self { all: Segments::new_in(alloc), used: 0, room: 1, reserving: false, alloc }
     }
 
     /// Whether there is none.
@@ -109,17 +151,14 @@ impl<A: Alloc> Capacities<A> {
     /// All that have a name, in the order of their numbers.
     pub fn each(&self) -> impl Iterator<Item = Seen> + '_ {
         let numbers = 1..=self.all.len() as u32;
-        numbers.filter_map(|number| {
-            let one = self.get(number)?;
-            let name = one.name.as_ref()?.to_vec();
-            Some(Seen { number, name, calls: one.calls, limit: one.limit })
-        })
+        numbers.filter_map(|number| self.seen(number))
     }
 
     /// The one of this number.
     pub fn seen(&self, number: u32) -> Option<Seen> {
         let one = self.get(number)?;
-        Some(Seen { number, name: one.name.as_ref()?.to_vec(), calls: one.calls, limit: one.limit })
+        let Capacity { calls, limit, reserve, .. } = *one;
+        Some(Seen { number, name: one.name.as_ref()?.to_vec(), calls, limit, reserve })
     }
 
     /// Gives a name its number. It has one line at least until the next [`Capacities::adopt`].
@@ -143,9 +182,10 @@ impl<A: Alloc> Capacities<A> {
         for number in 1..=self.all.len() as u32 {
             self.get_mut(number).into_iter().for_each(|one| one.lines = 0);
         }
-        for Plan { number, lines, limit, boards } in plans {
+        self.reserving = plans.iter().any(|plan| plan.reserve > 0);
+        for Plan { number, lines, limit, reserve, boards } in plans {
             if let Some(one) = self.get_mut(number) {
-                (one.lines, one.limit, one.boards) = (lines, limit, Some(boards));
+                (one.lines, one.limit, one.reserve, one.boards) = (lines, limit, reserve, Some(boards));
             }
         }
         for number in 1..=self.all.len() as u32 {
@@ -170,27 +210,33 @@ impl<A: Alloc> Capacities<A> {
         self.get(number).and_then(|one| one.boards.as_ref()).map_or(&[], |boards| boards)
     }
 
-    /// Whether it has all the calls that it may have.
-    pub fn is_full(&self, number: u32) -> bool {
-        self.get(number).is_some_and(Capacity::is_full)
+    /// For whom it has room.
+    pub fn fill(&self, number: u32) -> Fill {
+        self.fill_without(number, 0)
     }
 
-    /// Whether it would have, with so many calls less.
-    pub fn is_full_without(&self, number: u32, calls: u32) -> bool {
-        self.get(number).is_some_and(|one| one.limit != 0 && one.calls.saturating_sub(calls) >= one.limit)
+    /// For whom it would have, with so many calls less.
+    pub fn fill_without(&self, number: u32, calls: u32) -> Fill {
+        self.get(number).map_or(Fill::Room, |one| one.fill_with(one.calls.saturating_sub(calls)))
     }
 
-    /// Calls come or go. If that makes it full, or no longer full: which of both.
+    /// Whether any has a reserve.
+    pub fn has_reserve(&self) -> bool {
+        self.reserving
+    }
+
+    /// Calls come or go. If it has room for others by that than before: for whom.
     #[must_use]
-    pub fn count(&mut self, number: u32, change: i32) -> Option<bool> {
+    pub fn count(&mut self, number: u32, change: i32) -> Option<Fill> {
         let one = self.get_mut(number)?;
-        let before = one.is_full();
+        let before = one.fill();
         one.calls = one.calls.saturating_add_signed(change);
-        (one.is_full() != before).then_some(!before)
+        let fill = one.fill();
+        (fill != before).then_some(fill)
     }
 
     /// The destination of this record shares this one from now on, and with it all its calls do. The caller holds the lock of
-    /// the record's board. Whether it is full then is for [`Capacities::is_full`].
+    /// the record's board. Whether it is full then is for [`Capacities::fill`].
     pub fn join(&mut self, record: &Record, number: u32) {
         let before = record.capacity();
         if before == number {
@@ -228,7 +274,7 @@ mod tests {
 
     #[allow(clippy::unwrap_used)]
     fn plan(number: u32, limit: u32) -> Plan<Heap> {
-        Plan { number, lines: 1, limit, boards: Slice::try_copy_in(&[7], Heap).unwrap() }
+        Plan { number, lines: 1, limit, reserve: 0, boards: Slice::try_copy_in(&[7], Heap).unwrap() }
     }
 
     #[test]
@@ -262,12 +308,31 @@ mod tests {
         record.load.take(Audited::NotYet);
         assert_eq!(
             [1, 1, 1, -1, -1].map(|change| all.count(one, change)),
-            [None, Some(true), None, None, Some(false)]
+            [None, Some(Fill::Full), None, None, Some(Fill::Room)]
         );
         all.join(&record, two);
-        assert!(all.is_full(two) && !all.is_full(one) && !all.is_full_without(two, 1));
+        assert_eq!(
+            [all.fill(two), all.fill(one), all.fill_without(two, 1)],
+            [Fill::Full, Fill::Room, Fill::Room]
+        );
         assert_eq!(all.faults(|number| if number == two { (1, 1) } else { (0, 0) }), 0);
         assert_eq!(all.faults(|_| (0, 0)), 1);
-        assert_eq!((all.count(0, 1), all.is_full(0)), (None, false));
+        assert_eq!((all.count(0, 1), all.fill(0)), (None, Fill::Room));
+    }
+
+    #[test]
+    fn beyond_the_limit_there_is_room_for_priority_up_to_the_reserve() {
+        let mut all = Capacities::new_in(Heap);
+        let one = all.name(b"one").unwrap();
+        all.adopt(vec![Plan { reserve: 2, ..plan(one, 1) }]);
+        assert!(all.has_reserve());
+        let turns = [1, 1, 1, 1, -1, -1, -1, -1].map(|change| all.count(one, change));
+        let (room, reserve, full) = (Some(Fill::Room), Some(Fill::Reserve), Some(Fill::Full));
+        assert_eq!(turns, [reserve, None, full, None, None, reserve, None, room]);
+        let for_whom = [Fill::Room, Fill::Reserve, Fill::Full]
+            .map(|fill| [false, true].map(|one| fill.is_full_for(one)));
+        assert_eq!(for_whom, [[false, false], [true, false], [true, true]]);
+        all.adopt(vec![plan(one, 0)]);
+        assert!(!all.has_reserve());
     }
 }

@@ -19,6 +19,8 @@ pub struct Counters {
     pub crossed: Counter,
     /// Calls dropped because nobody said that they ended.
     pub expired: Counter,
+    /// Selections of a set that there is not.
+    pub no_set: Counter,
     /// Probes begun.
     pub probes: Counter,
     /// Probes that failed.

@@ -5,7 +5,8 @@
 //! Each line has a place in a [`Tournament`](crate::shm::tournament::Tournament), and at that place a rank: the smaller, the better. The
 //! rank is the load of the destination; among equal loads, the one that was chosen longest ago is better. A line that takes no calls, or is full, has no rank.
 //! A line keeps its place while others come and go. The lines of one record are a linked list: the record knows the first place, each
-//! place the next. A second tournament compares relative loads (algorithm 100); it is there once a selection has asked for it.
+//! place the next. A second tournament compares relative loads (algorithm 100); it is there once a selection has asked for it. A call with
+//! priority finds room beyond a limit that has a reserve: for such calls there is a second layer of all that, once one has come.
 //!
 //! Invariant: whoever changes a load or a state changes the ranks of the record's lines under the same lock ([`Ranks::shift`],
 //! [`Ranks::step`]). A choice still reads the record again before it counts the call.
@@ -17,17 +18,18 @@
 //! a choice that still reads the old generation may find a line that is not in it.
 
 mod board;
+mod faults;
 mod groups;
+mod layer;
 mod locked;
 mod rates;
-mod shared_lines;
+mod reserved;
 mod takes;
 
 use board::{Board, NOT_ONE_LINE, RECENT};
-use groups::Groups;
 pub use locked::{LockedBoard, Taken};
 
-use super::capacities::Capacities;
+use super::capacities::{Capacities, Fill};
 use super::record::{Record, Shift};
 use super::registry::Registry;
 use crate::load::Rate;
@@ -47,6 +49,8 @@ pub struct Line {
     pub record: u32,
     /// Calls that it may have; 0 is no limit.
     pub maxload: u32,
+    /// How many with priority it may have beyond that.
+    pub reserve: u32,
     /// Its share, where not all lines of the set have a limit.
     pub weight: u32,
     /// The number of the capacity that it shares; 0 is none.
@@ -64,6 +68,8 @@ pub struct Look {
     pub spare_last: bool,
     /// If this finds no room, that is counted as refused.
     pub first: bool,
+    /// The call has priority: it may use reserves.
+    pub priority: bool,
     /// Tells the time, in nanoseconds, for limits on new calls.
     pub clock: fn() -> u64,
 }
@@ -129,8 +135,7 @@ impl<A: Alloc> Ranks<A> {
     pub fn reserve(&self, len: usize, sharing: &[Line], rated: bool) -> Result<(), OutOfMemory> {
         let mut board = self.board.lock();
         board.reserve(len, rated)?;
-        board.next_groups = Groups::try_of(sharing, board.alloc)?;
-        Ok(())
+        board.reserve_groups(sharing)
     }
 
     /// Makes these the lines of the set, in their order. The caller holds the writer's lock and has called [`Ranks::reserve`]; if any
@@ -141,9 +146,9 @@ impl<A: Alloc> Ranks<A> {
         self.note_limits(&board);
     }
 
-    /// A capacity turns full or free. The caller holds the lock of the capacities.
-    pub fn turn(&self, capacity: u32, full: bool) {
-        self.board.lock().turn(capacity, full);
+    /// A capacity has room for others than before. The caller holds the lock of the capacities.
+    pub fn turn(&self, capacity: u32, fill: Fill) {
+        self.board.lock().turn(capacity, fill);
     }
 
     /// Exchanges some lines; false if the caller must use [`Ranks::rebuild`], or that is cheaper. The caller holds the writer's lock
@@ -164,7 +169,7 @@ impl<A: Alloc> Ranks<A> {
     fn note_limits(&self, board: &Board<A>) {
         let mixed = board.limited > 0 && !board.by_limits;
         self.mixed_limits.store(mixed.into(), Ordering::Relaxed);
-        self.shares.store(board.groups.is_some().into(), Ordering::Relaxed);
+        self.shares.store(board.has_groups().into(), Ordering::Relaxed);
         self.note_rates(board);
     }
 
@@ -253,21 +258,27 @@ impl<A: Alloc> Ranks<A> {
     pub fn usable_and_open(&self) -> (usize, usize) {
         let board = self.board.lock();
         // What is over its rate takes calls again in a moment.
-        (board.usable + board.over_rate, board.open)
+        (board.usable + board.over_rate, board.layer(false).open())
     }
 
     /// How many lines take calls, and how many of them have room themselves for one more, of all but those of these records. Whether the
-    /// capacities have room that they share is seen when a call gets there: it may have a place of its own.
+    /// capacities have room that they share is seen when a call gets there: it may have a place of its own. One with `priority` has room
+    /// beyond limits.
     pub fn usable_and_roomy_but(
         &self,
         registry: &Registry<A>,
         but: impl Iterator<Item = u32>,
+        priority: bool,
     ) -> (usize, usize) {
+        if priority {
+            registry.lock_board(self).look_beyond(registry);
+        }
         let board = self.board.lock();
+        let layer = board.layer(priority);
         let but = self.lines_of(&board, registry, but);
         let usable = but.iter().filter(|at| board.is_usable(**at)).count();
-        let roomy = but.iter().filter(|at| board.has_own_room(**at as usize)).count();
-        (board.usable - usable, board.with_own_room() - roomy)
+        let roomy = but.iter().filter(|at| layer.has_own_room(**at as usize)).count();
+        (board.usable - usable, layer.with_own_room() - roomy)
     }
 
     /// The places of the lines that these records have here, each once.

@@ -223,16 +223,17 @@ impl<A: Alloc> Registry<A> {
     }
 
     /// A leg goes to the destination of this record, with which its call counts there, if the load is still what was `seen` and the
-    /// capacity that it shares has room. If it was `chosen`, it is remembered when. `left` as in [`LockedBoard::take_best`].
+    /// capacity that it shares has room for it. `how`: it was chosen, so it is remembered when; it has priority. `left` as in
+    /// [`LockedBoard::take_best`].
     pub fn take_if(
         &self,
         (number, seen): (u32, u32),
-        chosen: bool,
+        how: (bool, bool),
         left: &[u32],
         (audited, clock): (Audited, fn() -> u64),
     ) -> Option<Taken<()>> {
         let (record, ranks) = self.ranked(number)?;
-        self.lock_board_for(record, ranks).take_if(self, (record, seen), chosen, left, (audited, clock))
+        self.lock_board_for(record, ranks).take_if(self, (record, seen), how, left, (audited, clock))
     }
 
     /// A new call that is not counted in one step with its choice goes to the destination of this record: false if its rate does not let
@@ -258,8 +259,8 @@ impl<A: Alloc> Registry<A> {
         self.capacities.lock().seen(record.capacity())
     }
 
-    /// Whether it is full, but for so many calls of the one that asks, by record.
-    pub fn is_shared_full(&self, record: &Record, left: &[u32]) -> bool {
+    /// Whether it is full for the one that asks, which may have `priority`, but for calls of its own, by record.
+    pub fn is_shared_full(&self, record: &Record, left: &[u32], priority: bool) -> bool {
         if record.capacity() == 0 {
             return false;
         }
@@ -267,7 +268,7 @@ impl<A: Alloc> Registry<A> {
         let capacity = record.capacity();
         let shares = |number: &&u32| self.record(**number).is_some_and(|one| one.capacity() == capacity);
         let own = left.iter().filter(shares).count();
-        capacities.is_full_without(capacity, own as u32)
+        capacities.fill_without(capacity, own as u32).is_full_for(priority)
     }
 
     /// All capacities, and each record that shares one, of one moment.

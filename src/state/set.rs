@@ -8,8 +8,10 @@ use super::registry::Registry;
 use super::slots::Slots;
 use super::usable::{Bits, Usable};
 use super::weights::Weights;
+use crate::select::Refusal;
 use crate::shm::arc::Arc;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::shm::counter::Counter;
 use crate::shm::cow_list::CowList;
 use crate::shm::{Alloc, Shared};
 
@@ -39,19 +41,45 @@ pub struct Set<A: Alloc> {
 // SAFETY: shared parts.
 unsafe impl<A: Alloc> Shared for Set<A> {}
 
-/// What the algorithms of a set have given out so far.
+/// What the algorithms of a set have given out so far, and refused.
 #[derive(Default)]
 pub struct Turns {
     /// Whose turn it is in round robin.
     turn: AtomicU32,
     /// Tickets, by row.
     tickets: [AtomicU64; ROWS],
+    /// Selections that found nothing, by cause.
+    refused: Refused,
+}
+
+/// How many selections were refused, by cause.
+#[derive(Default)]
+pub struct Refused([Counter; Refusal::ALL.len()]);
+
+// SAFETY: atomics.
+unsafe impl Shared for Refused {}
+
+impl Refused {
+    /// One more, for this cause.
+    pub fn bump(&self, cause: Refusal) {
+        self.0.get(cause as usize).into_iter().for_each(Counter::bump);
+    }
+
+    /// How many so far.
+    pub fn get(&self, cause: Refusal) -> u64 {
+        self.0.get(cause as usize).map_or(0, Counter::get)
+    }
 }
 
 // SAFETY: atomics.
 unsafe impl Shared for Turns {}
 
 impl<A: Alloc> Set<A> {
+    /// Selections of this set that found nothing, by cause. They outlive reloads as long as the set is there.
+    pub fn refused(&self) -> &Refused {
+        &self.turns.refused
+    }
+
     /// How many destinations it has.
     pub fn len(&self) -> usize {
         self.blocks.len()

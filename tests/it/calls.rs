@@ -91,6 +91,15 @@ pub fn relaying(workers: u32, list: impl Into<String>, failure: &str) -> Builder
     plain(workers, list, failure).modparam(r#"modparam("dispatcher", "flags", 2)"#)
 }
 
+/// The same, where `X-Priority` of a request sets flag 5.
+pub fn flagging(workers: u32, list: impl Into<String>, failure: &str) -> Builder {
+    let route = format!("{RELAY}{failure}}}\n");
+    let flag = "t_check_trans();\n\tif (is_present_hf(\"X-Priority\")) setflag(5);\n\trecord_route();";
+    let flagging = route.replacen("t_check_trans();\n\trecord_route();", flag, 1);
+    assert_ne!(flagging, route);
+    Kamailio::builder().workers(workers).list(list).route(&flagging)
+}
+
 /// The same by another algorithm.
 pub fn relaying_by(algorithm: u32, workers: u32, list: impl Into<String>, failure: &str) -> Builder {
     let by = |algorithm: u32| format!("ds_select_dst(\"$var(set)\", \"{algorithm}\")");

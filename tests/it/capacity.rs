@@ -212,14 +212,11 @@ fn what_reloads_and_commands_say_of_a_capacity_counts_at_once() {
     // Why, and where it is seen.
     let told = server.rpc("dispatcher.explain", json!([101, 10])).unwrap();
     let why = &told["TARGETS"][0]["DEST"];
-    assert_eq!(
-        (told["REFUSED"].as_str(), why["WHY"].as_str()),
-        (Some("no room"), Some("its capacity is full"))
-    );
-    assert_eq!(why["CAPACITY"], json!({"NAME": "a", "CALLS": 2, "LIMIT": 2}));
+    assert_eq!((told["REFUSED"].as_str(), why["WHY"].as_str()), (Some("no room"), Some("capacity a full")));
+    assert_eq!(why["CAPACITY"], json!({"NAME": "a", "CALLS": 2, "LIMIT": 2, "RESERVE": 0}));
     let full = server.rpc("dispatcher.list", json!(["full", 100])).unwrap();
     let shown = &full["RECORDS"][0]["SET"]["TARGETS"][0]["DEST"]["CAPACITY"];
-    assert_eq!(*shown, json!({"NAME": "a", "CALLS": 2, "LIMIT": 2}));
+    assert_eq!(*shown, json!({"NAME": "a", "CALLS": 2, "LIMIT": 2, "RESERVE": 0}));
     // A reload says more.
     server.write_list(&(line(0, "capacity=a;capacity_max=3") + &line(1, "capacity=a") + &line(2, "x=y")));
     server.rpc("dispatcher.reload", json!([])).unwrap();

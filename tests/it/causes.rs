@@ -1,6 +1,6 @@
 //! Why a selection failed: the return codes that a script sees.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::calls::with;
 use crate::support::{Agent, Kamailio};
@@ -54,5 +54,66 @@ fn each_cause_has_a_code_and_words() {
         assert_eq!(cause(&mut agent, rules, "d"), "-4 -4 no room <null>");
     }
     assert_eq!(cause(&mut agent, "1=4", "d"), "1 <null> <null> <null>");
+    server.stop();
+}
+
+/// What is counted by cause, of a set.
+fn refused(server: &Kamailio, set: i32) -> Value {
+    let stats = server.rpc("dispatcher.stats", json!([set])).unwrap();
+    let all = stats.as_array().map_or(vec![stats.clone()], Clone::clone);
+    assert!(
+        all.iter().all(|one| one["SET"] == json!(set) && one["SET_REFUSED"] == all[0]["SET_REFUSED"]),
+        "{all:?}"
+    );
+    all[0]["SET_REFUSED"].clone()
+}
+
+#[test]
+fn refusals_are_counted_by_set_and_cause() {
+    const METRICS: &str =
+        "event_route[xhttp:request] { if ($hu == \"/2\") ds_prometheus(\"2\"); else ds_prometheus(); }\n";
+    let server = Kamailio::builder()
+        .list(LIST)
+        .tcp()
+        .module("xhttp")
+        .globals("tcp_accept_no_cl=yes\n")
+        .route(&format!("{ROUTE}{METRICS}"))
+        .start();
+    let mut agent = server.agent();
+    let none = json!({"NONE_ACTIVE": 0, "DRAINED": 0, "NO_ROOM": 0, "OVER_RATE": 0});
+    assert_eq!([refused(&server, 1), refused(&server, 2)], [none.clone(), none]);
+    // One that is sent; then one that is not.
+    cause(&mut agent, "1=10", "d");
+    cause(&mut agent, "1=10", "d");
+    // Each set that is asked counts for itself, also where another one is found.
+    cause(&mut agent, "1=10;2=4", "d");
+    server.rpc("dispatcher.drain", json!([2, "sip:127.0.2.1:5060", 3600])).unwrap();
+    server.rpc("dispatcher.set_state", json!(["i", 2, "sip:127.0.2.2:5060"])).unwrap();
+    cause(&mut agent, "2=4", "d");
+    server.rpc("dispatcher.undrain", json!([2, "all"])).unwrap();
+    server.rpc("dispatcher.set_state", json!(["i", 2, "all"])).unwrap();
+    cause(&mut agent, "2=4;9=4", "d");
+    cause(&mut agent, "2=10;8=4", "d");
+    assert_eq!(refused(&server, 1), json!({"NONE_ACTIVE": 0, "DRAINED": 0, "NO_ROOM": 2, "OVER_RATE": 0}));
+    assert_eq!(refused(&server, 2), json!({"NONE_ACTIVE": 2, "DRAINED": 1, "NO_ROOM": 0}));
+    // They outlive a reload, as the set does.
+    server.write_list(&LIST.replace("maxload=1", "maxload=2"));
+    server.rpc("dispatcher.reload", json!([])).unwrap();
+    let lines = |path: &str| {
+        let text = crate::metrics::get(&server, path);
+        let lines = text.lines().filter(|line| line.starts_with("kamailio_dispatcher_refused_total"));
+        lines.map(|line| line["kamailio_dispatcher_refused_total".len()..].to_owned()).collect::<Vec<_>>()
+    };
+    let of_set_2 = [
+        "{set=\"2\",cause=\"none_active\"} 2",
+        "{set=\"2\",cause=\"drained\"} 1",
+        "{set=\"2\",cause=\"no_room\"} 0",
+        "{set=\"2\",cause=\"over_rate\"} 0",
+    ];
+    assert_eq!(lines("/2"), of_set_2);
+    let all = lines("/");
+    assert_eq!(all.len(), 9, "{all:?}");
+    assert_eq!(all[2], "{set=\"1\",cause=\"no_room\"} 2");
+    assert_eq!((&all[4..8], &*all[8]), (&of_set_2.map(str::to_owned)[..], "{set=\"\",cause=\"no_set\"} 2"));
     server.stop();
 }

@@ -47,6 +47,7 @@ mod names_fresh;
 mod names_unresolved;
 mod names_waiting;
 mod pace;
+mod priority;
 mod rates;
 mod records;
 mod relative_load;

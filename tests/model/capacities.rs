@@ -55,7 +55,7 @@ fn go_on(root: &Root<Mapping>, sets: &Generation<Mapping>, key: Key, from: (i32,
             let serving = sets.set(set).unwrap();
             let others: Vec<_> = (0..serving.len()).filter(|other| *other != at).collect();
             let by = (Measure::Calls, &others[..]);
-            choose::retry(root, serving, by, key, invite(), false).unwrap();
+            choose::retry(root, serving, by, key, invite(), (false, false)).unwrap();
         }
         // By algorithm 10 in this set; then by round robin in another one.
         1 | 2 => {
@@ -70,7 +70,7 @@ fn go_on(root: &Root<Mapping>, sets: &Generation<Mapping>, key: Key, from: (i32,
         }
         _ => {
             let serving = sets.set(next).unwrap();
-            assert_eq!(call_count::go_on(root, serving, 0, Some(&key), invite), Ok(true));
+            assert_eq!(call_count::go_on(root, serving, 0, (Some(&key), false), invite), Ok(true));
         }
     }
 }

@@ -44,6 +44,7 @@ fn requests_of_all_workers_go_on_to_what_they_have_not_tried_and_pass_no_limit()
                     random: random_number,
                     spare_last: false,
                     counts_all: false,
+                    priority: false,
                     hash,
                     is_repeated: &|| false,
                     retry: None,

@@ -21,6 +21,7 @@ mod ranks;
 mod rates;
 mod records;
 mod reloads;
+mod reserves;
 mod targets;
 
 use core::net::IpAddr;
@@ -128,6 +129,7 @@ fn asking(set: i32, algorithm: i32, call: Call<'_>) -> Ask<'_> {
         random: &|| 0,
         spare_last: false,
         counts_all: false,
+        priority: false,
         hash: &|_| None,
         is_repeated: &|| false,
         retry: None,
@@ -136,8 +138,27 @@ fn asking(set: i32, algorithm: i32, call: Call<'_>) -> Ask<'_> {
 
 /// Algorithm 10 for an INVITE of this call to set 1.
 fn call_load<A: Alloc>(root: &Root<A>, sets: &Generation<A>, key: Key, now: u32) -> Result<(), NoRoute> {
+    call_load_at(root, sets, (key, false), now)
+}
+
+/// The same, with priority or without.
+fn call_load_of<A: Alloc>(
+    root: &Root<A>,
+    sets: &Generation<A>,
+    key: Key,
+    priority: bool,
+) -> Result<(), NoRoute> {
+    call_load_at(root, sets, (key, priority), 0)
+}
+
+fn call_load_at<A: Alloc>(
+    root: &Root<A>,
+    sets: &Generation<A>,
+    (key, priority): (Key, bool),
+    now: u32,
+) -> Result<(), NoRoute> {
     let (key, invite) = (&|| Some(key), &|| Invite { number: 1, failed: None, now });
-    let ask = asking(1, 10, Call::Goes { key, invite, may_stay: true });
+    let ask = Ask { priority, ..asking(1, 10, Call::Goes { key, invite, may_stay: true }) };
     match select(root, sets, &ask) {
         // As a script's function does: once more, of the sets that serve now.
         Err(NoRoute::Outdated) => {

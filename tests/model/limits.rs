@@ -24,7 +24,7 @@ fn calls_that_are_sent_on_in_all_workers_at_once_pass_no_limit() {
             let invite = || Invite { number: 1, failed: None, now: 0 };
             for _ in 0..30_000 {
                 call_load(root, &sets, key, 0).unwrap();
-                let gone = call_count::go_on(root, limited, 0, Some(&key), invite);
+                let gone = call_count::go_on(root, limited, 0, (Some(&key), false), invite);
                 let load = record.load.get();
                 assert!(load <= LIMIT, "{load} calls");
                 assert!(matches!(gone, Ok(true) | Err(NotPlaced::Refused(Refusal::NoRoom))), "{gone:?}");

@@ -15,7 +15,7 @@ use dispatcher::service::sets::edit;
 use dispatcher::state::Root;
 
 use super::mapping::Mapping;
-use super::{Random, WORKERS, audit, drains, edits, fork_workers, latencies, publish, report, root};
+use super::{Random, WORKERS, asking, audit, drains, edits, fork_workers, latencies, publish, report, root};
 
 const SET: i32 = 1;
 const OTHER: i32 = 2;
@@ -37,7 +37,8 @@ fn list(random: &mut Random) -> String {
     let capacity = |random: &mut Random| {
         let (name, most) = (random.below(4), 1 + random.below(30));
         if random.below(2) < sharing {
-            format!(";capacity=c{name};capacity_max={most}")
+            let reserve = ["", ";capacity_reserve=3", ";capacity_reserve=50%"][random.below(3) as usize];
+            format!(";capacity=c{name};capacity_max={most}{reserve}")
         } else {
             String::new()
         }
@@ -46,8 +47,9 @@ fn list(random: &mut Random) -> String {
         let (limit, weight, priority) = (random.below(6), 1 + random.below(4), 5 * random.below(2));
         let cc = if random.below(2) < congested { ";cc=1;latency=10" } else { "" };
         let relative = random.below(4);
+        let reserve = ["", ";maxload_reserve=2"][usize::from(limit > 3)];
         format!(
-            "{SET} sip:gw{name} 0 {priority} maxload={limit};weight={weight};rweight={relative}{cc}{}\n",
+            "{SET} sip:gw{name} 0 {priority} maxload={limit};weight={weight};rweight={relative}{cc}{reserve}{}\n",
             capacity(random)
         )
     };
@@ -105,18 +107,7 @@ fn choose_of(
     let call = if algorithm == 10 { goes } else { Call::None };
     let (now_ms, random) = (&|| 0, &|| number.into());
     let hash = &|kind| Some(hash::of_text(kind, &number.to_ne_bytes()));
-    let ask = Ask {
-        set,
-        algorithm,
-        call,
-        now_ms,
-        random,
-        spare_last: false,
-        counts_all: false,
-        hash,
-        is_repeated: &|| false,
-        retry: None,
-    };
+    let ask = Ask { now_ms, random, hash, ..asking(set, algorithm, call) };
     let sets = root.sets.pin(slot).unwrap();
     match select(root, &sets, &ask) {
         Ok(chosen) => Ok(chosen.set.get(chosen.at).unwrap().record),
@@ -196,7 +187,7 @@ fn work(root: &Root<Mapping>, worker: usize, random: &mut Random) {
     let call = random.below(CALLS);
     let key = root.secret.call(&call.to_ne_bytes());
     match random.below(12) {
-        0..=3 => match super::call_load(root, &sets, key, 0) {
+        0..=3 => match super::call_load_of(root, &sets, key, random.below(2) == 0) {
             Ok(()) | Err(NoRoute::Refused(_)) => {}
             Err(other) => panic!("{other:?}"),
         },

@@ -130,13 +130,14 @@ fn call(
         // The next of the list that the selection left.
         1 if chosen.counted.is_some() => {
             let by = (Measure::Calls, &others[..]);
-            if let Ok(next) = choose::retry(root, set, by, key, invite(), false) {
+            if let Ok(next) = choose::retry(root, set, by, key, invite(), (false, false)) {
                 log.note(set.get(next).unwrap().record, CLOCK.seen());
             }
         }
         1 => {
-            let next =
-                others.iter().find(|other| call_count::go_on(root, set, **other, Some(&key), invite).is_ok());
+            let next = others
+                .iter()
+                .find(|other| call_count::go_on(root, set, **other, (Some(&key), false), invite).is_ok());
             next.into_iter().for_each(|next| log.note(set.get(*next).unwrap().record, CLOCK.seen()));
         }
         // All of them, as algorithm 12.

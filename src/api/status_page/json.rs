@@ -4,6 +4,7 @@ use super::query::{Query, Rows};
 use super::{MOST, fill, shown};
 use crate::context::Module;
 use crate::host::mem::Pool;
+use crate::service::report::metrics;
 use crate::service::report::status::{Cursor, Row};
 use crate::state::{Generation, Set};
 use crate::workers::prober;
@@ -31,7 +32,7 @@ pub fn part(module: &Module, sets: &Generation<Pool>, query: &Query, now: u64) -
             text.push(',');
         } else {
             text.push_str(if open.is_some() { "]}," } else { "" });
-            begin(text, set, row.at);
+            begin(text, set, row.at, query.rows);
         }
         match query.rows {
             Rows::Objects => object(text, module, row),
@@ -48,14 +49,22 @@ pub fn part(module: &Module, sets: &Generation<Pool>, query: &Query, now: u64) -
 }
 
 /// The beginning of a set's rows.
-fn begin(text: &mut String, set: &Set<Pool>, from: usize) {
+fn begin(text: &mut String, set: &Set<Pool>, from: usize, rows: Rows) {
     let (up, open) = set.ranks.usable_and_open();
     let _ = write!(
         text,
-        "{{\"set\":{},\"size\":{},\"up\":{up},\"with_room\":{open},\"from\":{from},\"rows\":[",
+        "{{\"set\":{},\"size\":{},\"up\":{up},\"with_room\":{open},\"from\":{from},",
         set.id,
         set.len()
     );
+    if rows == Rows::Objects {
+        for (at, cause) in metrics::causes().enumerate() {
+            text.push_str(if at == 0 { "\"refused\":{" } else { "," });
+            let _ = write!(text, "\"{}\":{}", cause.label(), set.refused().get(cause));
+        }
+        text.push_str("},");
+    }
+    text.push_str("\"rows\":[");
 }
 
 /// All of a destination, with names. Times are seconds of the wall clock; 0 is never.
@@ -79,6 +88,7 @@ fn object(text: &mut String, module: &Module, row: &Row<'_>) {
         ("weight", one.weight.into()),
         ("rweight", one.rweight.into()),
         ("maxload", one.maxload.into()),
+        ("maxload_reserve", one.limits.maxload_reserve.into()),
         ("load", row.load.into()),
         ("selected", row.selected),
         ("failed_over", row.failed_over),
@@ -98,7 +108,8 @@ fn object(text: &mut String, module: &Module, row: &Row<'_>) {
     if let Some(shared) = &row.capacity {
         text.push_str(",\"capacity\":{\"name\":");
         string(text, &shared.name);
-        let _ = write!(text, ",\"calls\":{},\"limit\":{}}}", shared.calls, shared.limit);
+        let _ = write!(text, ",\"calls\":{},\"limit\":{}", shared.calls, shared.limit);
+        let _ = write!(text, ",\"reserve\":{}}}", shared.reserve);
     }
     let rate = row.one.limits.rate;
     if rate.limits() {

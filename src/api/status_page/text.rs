@@ -4,6 +4,7 @@ use super::query::Query;
 use super::{MOST, fill, shown};
 use crate::context::Module;
 use crate::host::mem::Pool;
+use crate::service::report::metrics;
 use crate::service::report::status::{Cursor, Row};
 use crate::state::{Generation, Set};
 use core::fmt::Write;
@@ -33,13 +34,11 @@ pub fn part(module: &Module, sets: &Generation<Pool>, query: &Query, now: u64) -
 
 fn heading(text: &mut String, set: &Set<Pool>) {
     let (up, open) = set.ranks.usable_and_open();
-    let _ = writeln!(
-        text,
-        "\nset {}: {}, {up} up, {open} with room\n\
-         ST    LOAD/LIMIT    REQUESTS   LATENCY  CHANGED  DESTINATION",
-        set.id,
-        of(set.len(), "destination")
-    );
+    let _ = write!(text, "\nset {}: {}, {up} up, {open} with room", set.id, of(set.len(), "destination"));
+    for cause in metrics::causes().filter(|cause| set.refused().get(*cause) > 0) {
+        let _ = write!(text, ", refused {}: {}", set.refused().get(cause), cause.words());
+    }
+    let _ = writeln!(text, "\nST    LOAD/LIMIT    REQUESTS   LATENCY  CHANGED  DESTINATION");
 }
 
 /// So many of them.
@@ -47,16 +46,25 @@ fn of(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
+/// A limit, with what comes beyond it for calls with priority.
+fn limit(most: u32, reserve: u32) -> String {
+    match (most, reserve) {
+        (0, _) => "-".into(),
+        (most, 0) => most.to_string(),
+        (most, reserve) => format!("{most}+{reserve}"),
+    }
+}
+
 fn line(text: &mut String, row: &Row<'_>, now: u64) {
     let one = row.one;
-    let limit = if one.maxload == 0 { "-".into() } else { one.maxload.to_string() };
+    let most = limit(one.maxload, one.limits.maxload_reserve);
     let latency = if row.latency == 0 { "-".into() } else { format!("{} ms", row.latency) };
     let _ = write!(
         text,
         "{:<3} {:>6}/{:<6} {:>9} {:>9} {:>8}  {}",
         row.flags.letters(),
         row.load,
-        limit,
+        most,
         row.selected,
         latency,
         ago(row.health.changed, now),
@@ -67,7 +75,7 @@ fn line(text: &mut String, row: &Row<'_>, now: u64) {
         let _ = write!(text, " ({})", shown(duid));
     }
     if let Some(shared) = &row.capacity {
-        let limit = if shared.limit == 0 { "-".into() } else { shared.limit.to_string() };
+        let limit = limit(shared.limit, shared.reserve);
         let _ = write!(text, "  {} {}/{limit}", shown(&shared.name), shared.calls);
     }
     let rate = one.limits.rate;

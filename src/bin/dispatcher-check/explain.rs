@@ -2,8 +2,10 @@
 
 use crate::source::Destination;
 use dispatcher::dest::Flags;
-use dispatcher::select::explain::{self, Chosen, NoAnswer, Seen, State, Still, Why};
+use dispatcher::select::explain::{self, Chosen, NoAnswer, Seen, State, Still};
 use dispatcher::select::{HashedText, Inputs, Tickets, consistent, hash};
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// What was asked and what came out.
 pub struct Explained {
@@ -12,7 +14,7 @@ pub struct Explained {
     pub key: Option<String>,
     pub chosen: Chosen,
     /// What becomes of each, in the order of the set.
-    pub whys: Vec<Why>,
+    pub whys: Vec<Cow<'static, str>>,
     /// Calls that each has by the saved answer.
     pub loads: Vec<u32>,
 }
@@ -63,14 +65,29 @@ pub fn still(set: &[Destination], served: &[(u32, Flags)]) -> Still {
     Still(set.iter().enumerate().map(seen).collect())
 }
 
-/// What algorithm `algorithm` chooses.
+/// The names of the capacities that are full, where these destinations, all of a list, have so many calls.
+pub fn full<'a>(all: &'a [Destination], served: &[(u32, Flags)]) -> Vec<&'a [u8]> {
+    let mut capacities = HashMap::<&[u8], (u32, u32)>::new();
+    for (at, one) in all.iter().enumerate().filter(|(_, one)| !one.capacity.name.is_empty()) {
+        let (calls, limit) = capacities.entry(&one.capacity.name).or_insert((0, u32::MAX));
+        *calls = calls.saturating_add(served.get(at).map_or(0, |served| served.0));
+        *limit = Some(one.capacity.most).filter(|most| *most != 0).unwrap_or(u32::MAX).min(*limit);
+    }
+    capacities.into_iter().filter(|(_, (calls, limit))| calls >= limit).map(|(name, _)| name).collect()
+}
+
+/// What algorithm `algorithm` chooses, where these capacities are full.
 pub fn explain(
     set: &[Destination],
     served: &[(u32, Flags)],
+    full: &[&[u8]],
     (id, algorithm, key): (i32, i32, Option<&str>),
     use_default: bool,
 ) -> Result<Explained, String> {
-    let pool = still(set, served);
+    let mut pool = still(set, served);
+    for (seen, one) in pool.0.iter_mut().zip(set) {
+        seen.shared_full = full.contains(&&*one.capacity.name);
+    }
     let found = explain::explain(algorithm, &pool, &mut First(key), use_default);
     let (chosen, whys) = found.map_err(|error| match error {
         NoAnswer::NoAlgorithm => format!("--explain: there is no algorithm {algorithm}"),
@@ -78,6 +95,7 @@ pub fn explain(
             format!("--explain: algorithm {algorithm} hashes the {}: give it as KEY", text.name())
         }
     })?;
+    let whys = whys.iter().zip(set).map(|(why, one)| why.told(Some(&one.capacity.name))).collect();
     let loads = pool.0.iter().map(|seen| seen.load).collect();
     Ok(Explained { set: id, algorithm, key: key.map(str::to_owned), chosen, whys, loads })
 }

@@ -70,6 +70,7 @@ fn one_set(list: &Checked, id: i32, set: &[Destination]) -> Value {
             "state": one.flags.letters(),
             "priority": one.priority,
             "maxload": one.attrs.maxload,
+            "maxload_reserve": one.reserve,
             "weight": one.attrs.weight,
             "weight_percent": share(&weights, at),
             "rweight": one.attrs.rweight,
@@ -108,13 +109,12 @@ fn explain(list: &Checked, explained: &Explained) -> Value {
     let set: Vec<_> = list.destinations.iter().filter(|one| one.set == explained.set).collect();
     let uri = |at: usize| set.get(at).map(|one| text(&one.uri));
     let targets = set.iter().zip(&explained.whys).zip(&explained.loads);
-    let target = |((one, why), load): ((&&Destination, &dispatcher::select::explain::Why), &u32)| json!({ "uri": text(&one.uri), "calls": load, "why": why.words() });
     json!({
         "set": explained.set,
         "algorithm": explained.algorithm,
         "key": explained.key,
         "chosen": explained.chosen.ok().and_then(uri),
         "refused": explained.chosen.err().map(|refusal| refusal.words()),
-        "targets": targets.map(target).collect::<Vec<_>>(),
+        "targets": targets.map(|((one, why), load)| json!({ "uri": text(&one.uri), "calls": load, "why": why })).collect::<Vec<_>>(),
     })
 }

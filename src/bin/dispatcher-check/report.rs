@@ -38,7 +38,10 @@ impl Report {
                 }
                 let served = saved.as_ref().map(|saved| served(&set, saved)).unwrap_or_default();
                 let asked = (*id, *algorithm, key.as_deref());
-                let found = explain::explain(&set, &served, asked, options.use_default);
+                let all =
+                    saved.as_ref().map(|saved| self::served(&list.destinations, saved)).unwrap_or_default();
+                let full = explain::full(&list.destinations, &all);
+                let found = explain::explain(&set, &served, &full, asked, options.use_default);
                 Some(found.map_err(Failed::Usage)?)
             }
         };

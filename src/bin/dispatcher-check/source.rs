@@ -3,6 +3,7 @@
 use crate::Failed;
 use dispatcher::dest::attrs::AttrValues;
 use dispatcher::dest::compare::{Listed, shared};
+use dispatcher::dest::limits::Reserve;
 use dispatcher::dest::location::{self, Reader};
 use dispatcher::dest::problem::{self, Problem};
 use dispatcher::dest::row::{Columns, Value};
@@ -24,14 +25,27 @@ pub struct Destination {
     pub attrs: AttrValues<Vec<u8>>,
     /// Local socket of probes.
     pub ping_socket: Vec<u8>,
-    /// The capacity that it shares, and how many calls it says that all together may have.
-    pub capacity: (Vec<u8>, u32),
+    /// How many calls with priority it takes beyond its `maxload`.
+    pub reserve: u32,
+    /// The capacity that it shares.
+    pub capacity: Capacity,
     /// Names of attributes that act with `ds_limits` only, which is not set.
     pub unused: Vec<&'static str>,
     /// Where its attributes stand in their line.
     pub attrs_column: usize,
     /// Its host is a name.
     pub named: bool,
+}
+
+/// What a line says of the capacity that its destination shares.
+#[derive(Debug, Clone)]
+pub struct Capacity {
+    /// Its name; empty where it shares none.
+    pub name: Vec<u8>,
+    /// How many calls all together may have; 0 where the line does not say.
+    pub most: u32,
+    /// And how many with priority beyond that.
+    pub reserve: Option<Reserve>,
 }
 
 impl Destination {
@@ -167,7 +181,12 @@ fn checked(
                     priority: entry.priority,
                     attrs: entry.attrs.values.map(|text| text.to_vec()),
                     ping_socket: entry.attrs.ping_socket.to_vec(),
-                    capacity: (entry.attrs.limits.capacity.to_vec(), entry.attrs.limits.capacity_max),
+                    reserve: entry.attrs.limits.maxload_reserve,
+                    capacity: Capacity {
+                        name: entry.attrs.limits.capacity.to_vec(),
+                        most: entry.attrs.limits.capacity_max,
+                        reserve: entry.attrs.limits.capacity_reserve,
+                    },
                     unused: limits::unused(entry.attrs.unused).collect(),
                     attrs_column: line.attrs_column,
                     named,
@@ -185,11 +204,12 @@ fn checked(
     let lines: Vec<_> = destinations.iter().map(|one| (one.place, one.listed())).collect();
     problems.extend(shared(&lines));
     drop(lines);
-    let sharing = destinations.iter().filter(|one| !one.capacity.0.is_empty());
+    let sharing = destinations.iter().filter(|one| !one.capacity.name.is_empty());
     problems.extend(capacity::problems(sharing.map(|one| capacity::Share {
         place: one.place,
-        name: &one.capacity.0,
-        most: one.capacity.1,
+        name: &one.capacity.name,
+        most: one.capacity.most,
+        reserve: one.capacity.reserve,
     })));
     (destinations, problem::arranged(problems), count)
 }

@@ -145,7 +145,10 @@ fn sets(page: &mut Page, id: i32, set: &[Destination]) {
             printable(&one.uri),
             one.flags.letters().to_owned(),
             if one.priority == 0 { "-".to_owned() } else { one.priority.to_string() },
-            number(one.attrs.maxload),
+            match one.reserve {
+                0 => number(one.attrs.maxload),
+                reserve => format!("{}+{reserve}", one.attrs.maxload),
+            },
             share(&weight, one.attrs.weight, at),
             share(&rweight, one.attrs.rweight, at),
             some(&one.attrs.duid),
@@ -203,10 +206,9 @@ fn explain(page: &mut Page, list: &Checked, explained: &Explained) {
         page.line(&format!("  none: {}", refusal.words()));
     }
     let set = list.destinations.iter().filter(|one| one.set == *set);
-    let row = |((one, why), load): ((&Destination, &dispatcher::select::explain::Why), &u32)| {
-        vec![printable(&one.uri), load.to_string(), why.words().to_owned()]
-    };
-    let rows: Vec<_> = set.zip(whys).zip(loads).map(row).collect();
+    let rows = set.zip(whys).zip(loads);
+    let rows: Vec<_> =
+        rows.map(|((one, why), load)| vec![printable(&one.uri), load.to_string(), why.to_string()]).collect();
     table(page, &["destination", "calls", "why"], &rows);
 }
 

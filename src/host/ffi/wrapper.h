@@ -1,6 +1,7 @@
 /* What bindgen reads: the headers of Kamailio whose functions or structs the module uses, and the shim. */
 #include "core/sr_module.h"
 #include "core/mod_fix.h"
+#include "core/flags.h"
 #include "core/parser/msg_parser.h"
 #include "core/parser/parse_uri.h"
 #include "core/parser/hf.h"

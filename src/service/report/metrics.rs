@@ -1,9 +1,10 @@
 //! The metrics of each destination, for a monitoring system.
 
 use crate::dest::Flags;
+use crate::select::Refusal;
 use crate::shm::Alloc;
 use crate::state::{Member, Record, Root, Set, capacities};
-use core::fmt::Write;
+use core::fmt::{Display, Write};
 use std::collections::HashSet;
 
 /// A figure of a destination.
@@ -13,7 +14,7 @@ pub struct Figure {
     /// What it is, in a line.
     pub about: &'static str,
     /// Its value.
-    pub of: fn(&Member<'_>, &Seen<'_>) -> u64,
+    of: fn(&Member<'_>, &Seen<'_>) -> u64,
 }
 
 /// A destination at one moment, read once, so that its figures fit together.
@@ -34,8 +35,8 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// All figures of any destination. Those with a name that ends with `_total` only grow while the destination exists.
-pub const FIGURES: [Figure; 12] = [
+/// All figures. Those with a name that ends with `_total` only grow while the destination exists.
+pub const FIGURES: [Figure; 16] = [
     Figure { name: "up", about: "Whether calls go to it.", of: |_, seen| seen.flags.usable().into() },
     Figure {
         name: "disabled",
@@ -61,6 +62,11 @@ pub const FIGURES: [Figure; 12] = [
         name: "maxload",
         about: "Calls that it may have at the same time; 0 is no limit.",
         of: |one, _| one.maxload.into(),
+    },
+    Figure {
+        name: "maxload_reserve",
+        about: "Calls with priority that it takes beyond that.",
+        of: |one, _| one.limits.maxload_reserve.into(),
     },
     Figure {
         name: "latency_milliseconds",
@@ -92,10 +98,6 @@ pub const FIGURES: [Figure; 12] = [
         about: "Probes that failed.",
         of: |_, seen| seen.record.totals.failed_probes.get(),
     },
-];
-
-/// Those of destinations that have a limit on new calls.
-pub const OF_RATE: [Figure; 3] = [
     Figure {
         name: "cps",
         about: "New calls that it may get in a second.",
@@ -113,9 +115,16 @@ pub const OF_RATE: [Figure; 3] = [
     },
 ];
 
-/// The figures of this destination.
-pub fn figures(one: &Member<'_>) -> impl Iterator<Item = &'static Figure> {
-    FIGURES.iter().chain(OF_RATE.iter().filter(move |_| one.limits.rate.limits()))
+impl Figure {
+    /// Its value, where the destination shows it: of a limit that few destinations have only those that have it.
+    pub fn shown(&self, one: &Member<'_>, seen: &Seen<'_>) -> Option<u64> {
+        let is_shown = match self.name {
+            "maxload_reserve" => one.limits.maxload_reserve > 0,
+            "cps" | "cps_burst" | "over_rate_total" => one.limits.rate.limits(),
+            _ => true,
+        };
+        is_shown.then(|| (self.of)(one, seen))
+    }
 }
 
 /// Before each name in a Prometheus text.
@@ -144,19 +153,19 @@ pub fn prometheus<A: Alloc>(root: &Root<A>, sets: &[&Set<A>]) -> String {
         .flat_map(|set| each(root, set).map(|(one, record)| (labelled(set, one), one, Seen::of(set, record))))
         .collect();
     let mut text = String::new();
-    let rated = all.iter().any(|(_, one, _)| one.limits.rate.limits());
-    let of_rate = OF_RATE.iter().filter(|_| rated).map(|figure| (figure, true));
-    for (Figure { name, about, of }, only_rated) in
-        FIGURES.iter().map(|figure| (figure, false)).chain(of_rate)
-    {
+    for figure in FIGURES {
+        let Figure { name, about, .. } = figure;
+        let shown = || all.iter().filter_map(|(labels, one, seen)| Some((labels, figure.shown(one, seen)?)));
+        if shown().next().is_none() && !all.is_empty() {
+            continue;
+        }
         let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
         // Prometheus has seconds only.
         let milliseconds = name.strip_suffix("milliseconds");
         let name = milliseconds.map_or_else(|| (*name).to_owned(), |name| format!("{name}seconds"));
         // Writing to a string does not fail.
         let _ = writeln!(text, "# HELP {PREFIX}{name} {about}\n# TYPE {PREFIX}{name} {kind}");
-        for (labels, one, seen) in all.iter().filter(|(_, one, _)| !only_rated || one.limits.rate.limits()) {
-            let value = of(one, seen);
+        for (labels, value) in shown() {
             let _ = match milliseconds {
                 Some(_) => writeln!(text, "{PREFIX}{name}{labels} {}", value as f64 / 1000.0),
                 None => writeln!(text, "{PREFIX}{name}{labels} {value}"),
@@ -177,12 +186,17 @@ pub struct OfCapacity {
 }
 
 /// All figures of the capacities that destinations share.
-pub const OF_CAPACITY: [OfCapacity; 2] = [
+pub const OF_CAPACITY: [OfCapacity; 3] = [
     OfCapacity { name: "calls", about: "Calls of all destinations that share it.", of: |one| one.calls },
     OfCapacity {
         name: "limit",
         about: "Calls that they may have together; 0 is no limit.",
         of: |one| one.limit,
+    },
+    OfCapacity {
+        name: "reserve",
+        about: "Calls with priority that they take beyond that.",
+        of: |one| one.reserve,
     },
 ];
 
@@ -198,6 +212,29 @@ pub fn of_capacities<A: Alloc>(root: &Root<A>) -> String {
             let _ = writeln!(text, "{name}{{capacity=\"{}\"}} {}", escaped(&one.name), of(one));
         }
     }
+    text
+}
+
+/// Selections that found nothing, by set and cause.
+const REFUSED: &str = "kamailio_dispatcher_refused_total";
+
+/// The causes that a set counts.
+pub fn causes() -> impl Iterator<Item = Refusal> {
+    Refusal::ALL.into_iter().filter(|cause| *cause != Refusal::NoSet)
+}
+
+/// How many selections of these sets found nothing, and why, in the same format; and with `no_set` how many asked for a set that
+/// there is not.
+pub fn refused<A: Alloc>(sets: &[&Set<A>], no_set: Option<u64>) -> String {
+    let mut text = format!("# HELP {REFUSED} Selections that found nothing.\n# TYPE {REFUSED} counter\n");
+    let mut line = |set: &dyn Display, cause: Refusal, value: u64| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{REFUSED}{{set=\"{set}\",cause=\"{}\"}} {value}", cause.label());
+    };
+    for set in sets {
+        causes().for_each(|cause| line(&set.id, cause, set.refused().get(cause)));
+    }
+    no_set.into_iter().for_each(|value| line(&"", Refusal::NoSet, value));
     text
 }
 

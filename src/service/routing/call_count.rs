@@ -108,7 +108,7 @@ impl<A: Alloc> Choosing<'_, A> {
         &self,
         root: &'a Root<A>,
         set: &'a Set<A>,
-        (call, invite): (&Call, Invite),
+        (call, invite, priority): (&Call, Invite, bool),
         audited: Audited,
     ) -> Result<Taken<'a, A>, NotPlaced> {
         let choose = match self {
@@ -119,9 +119,10 @@ impl<A: Alloc> Choosing<'_, A> {
                 let tried = tried.iter().filter(is_there).map(|one| one.record);
                 let but = call.counted().chain(call.sent_before(invite)).chain(tried);
                 let mut board = root.registry.lock_board(&set.ranks);
-                board.prepare(&root.registry, *measure)?;
+                let (measure, spare_last, clock) = (*measure, *spare_last, root.clock);
+                let look = Look { measure, spare_last, first, priority, clock };
+                board.prepare(&root.registry, look)?;
                 let left = if board.has_capacities() { left(root, call, invite) } else { Left::new() };
-                let look = Look { measure: *measure, spare_last: *spare_last, first, clock: root.clock };
                 let taken = board.take_best(&root.registry, look, (but, &left), audited, find);
                 let ranks::Taken { of: (at, record), .. } = taken.map_err(|not| match not {
                     NotTaken::NoneUsable => NotPlaced::Refused(Refusal::NoneActive),
@@ -136,7 +137,7 @@ impl<A: Alloc> Choosing<'_, A> {
         rate::renew(root, set);
         let mut left = left(root, call, invite);
         let leaving = left.clone();
-        let view = View::new(root, set).without(call).leaving(&leaving);
+        let view = View::new(root, set).without(call).leaving(&leaving).with_priority(priority);
         loop {
             let choice = choose(&view).map_err(NotPlaced::Refused)?;
             let Some(destination) = set.destination(choice.at) else {
@@ -144,7 +145,7 @@ impl<A: Alloc> Choosing<'_, A> {
             };
             // Another process may have counted a call there since the look: look again.
             let seen = (destination.record, choice.load);
-            if let Some(taken) = root.registry.take_if(seen, true, &left, (audited, root.clock)) {
+            if let Some(taken) = root.registry.take_if(seen, (true, priority), &left, (audited, root.clock)) {
                 if !taken.left {
                     left.clear();
                 }
@@ -157,13 +158,13 @@ impl<A: Alloc> Choosing<'_, A> {
 /// Counts the call at a destination that `choosing` finds, as one step.
 ///
 /// If it `may_stay`, a call that counts at a usable destination of this set remains there and nothing is chosen; else it
-/// goes to another.
+/// goes to another. One with `priority` may use reserves.
 pub fn place<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
     key: Key,
     invite: Invite,
-    may_stay: bool,
+    (may_stay, priority): (bool, bool),
     choosing: &Choosing<'_, A>,
 ) -> Result<Placed, NotPlaced> {
     // Held to the end: a second copy of the INVITE in another process waits here and then finds the call.
@@ -178,7 +179,8 @@ pub fn place<A: Alloc>(
         return Ok(Placed { at, new: false, own });
     }
     // Where it may not stay it does not return to either.
-    let Taken { at, record, mut board, left } = choosing.take(root, set, (&before, invite), shard.audited)?;
+    let Taken { at, record, mut board, left } =
+        choosing.take(root, set, (&before, invite, priority), shard.audited)?;
     after.choose(record, invite);
     if !shard.put_over(&key, place, &before, &after) {
         // Memory may be needed, and for that other calls may have to go.
@@ -379,12 +381,13 @@ pub fn follow<A: Alloc>(
 }
 
 /// A request that something which does not count sends on to this position, if that is usable. If its call counts somewhere, it
-/// counts here now, if there is room; look and count are one step. Whether it does. `key` is that of an INVITE, which takes a token there.
+/// counts here now, if there is room for it, which may have `priority`; look and count are one step. Whether it does. `key` is that of
+/// an INVITE, which takes a token there.
 pub fn go_on<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
     at: usize,
-    key: Option<&Key>,
+    (key, priority): (Option<&Key>, bool),
     invite: impl FnOnce() -> Invite,
 ) -> Result<bool, NotPlaced> {
     let number = set.get(at).ok_or(NotPlaced::Refused(Refusal::NoSet))?.record;
@@ -404,7 +407,7 @@ pub fn go_on<A: Alloc>(
     }
     let invite = invite();
     let mut left = left(root, &before, invite);
-    let view = view.leaving(&left);
+    let view = view.leaving(&left).with_priority(priority);
     let taken = loop {
         let seen = select::least_loaded(&view, Measure::Calls, core::iter::once(at))
             .map_err(NotPlaced::Refused)?
@@ -416,7 +419,8 @@ pub fn go_on<A: Alloc>(
             break None;
         }
         let (audited, clock) = (shard.audited, root.clock);
-        if let Some(taken) = root.registry.take_if((number, seen), false, &left, (audited, clock)) {
+        if let Some(taken) = root.registry.take_if((number, seen), (false, priority), &left, (audited, clock))
+        {
             break Some(taken.left);
         }
     };

@@ -4,7 +4,7 @@ use crate::health::overload;
 use crate::load::Call;
 use crate::select::attempts::Tried;
 use crate::select::weight::Weigher;
-use crate::select::{Candidates, Positions, consistent, latency, nth_usable};
+use crate::select::{self, Candidates, Positions, consistent, latency, nth_usable};
 use crate::shm::Alloc;
 use crate::state::latency_order::Order;
 use crate::state::usable::Bits;
@@ -33,6 +33,8 @@ pub struct View<'a, A: Alloc> {
     for_later: bool,
     /// Limits on new calls do not matter.
     any_rate: bool,
+    /// The call has priority: it may use reserves.
+    priority: bool,
     /// The destinations that were looked at last, with the position of the first: the next look is most likely there.
     near: Cell<(usize, &'a [Destination])>,
 }
@@ -56,6 +58,7 @@ impl<'a, A: Alloc> View<'a, A> {
             left: &[],
             for_later: false,
             any_rate: false,
+            priority: false,
             near: Cell::new((0, near)),
         }
     }
@@ -93,6 +96,11 @@ impl<'a, A: Alloc> View<'a, A> {
 
     fn takes(&self, record: &Record) -> bool {
         if self.any_rate { record.flags().usable() } else { record.takes_new_calls() }
+    }
+
+    /// The same view for a call that has priority or not.
+    pub fn with_priority(self, priority: bool) -> Self {
+        Self { priority, ..self }
     }
 
     /// Whether the destination at this position was tried, or the call counts there.
@@ -200,8 +208,17 @@ impl<A: Alloc> Candidates for View<'_, A> {
     fn maxload(&self, at: usize) -> u32 {
         self.configured(at, |one| one.maxload).unwrap_or(0)
     }
+    fn limit(&self, at: usize) -> u32 {
+        let maxload = self.maxload(at);
+        // Nearly always.
+        if !self.priority {
+            return maxload;
+        }
+        let reserve = self.set.get(at).map_or(0, |one| one.limits.maxload_reserve);
+        select::limit(maxload, reserve, true)
+    }
     fn is_shared_full(&self, at: usize) -> bool {
-        let is_full = |record| self.root.registry.is_shared_full(record, self.left);
+        let is_full = |record| self.root.registry.is_shared_full(record, self.left, self.priority);
         !self.for_later && self.record(at).is_some_and(is_full)
     }
     fn identity(&self, at: usize) -> u64 {

@@ -33,6 +33,8 @@ pub struct Ask<'a> {
     pub spare_last: bool,
     /// A call counts where it goes, whatever the algorithm (`ds_load_auto`).
     pub counts_all: bool,
+    /// The request has the flag of `ds_priority_flag`: its call may use reserves.
+    pub priority: bool,
     /// The hash of a text of the message; `None` where it has no such text.
     pub hash: &'a dyn Fn(HashedText) -> Option<u32>,
     /// Whether the request is a retransmission: it is not sent anew, so it takes no token of a limit on new calls. Asked only where
@@ -84,6 +86,7 @@ pub struct Selection<'g, A: Alloc> {
     /// Whether it was chosen for this request, not only for another copy of it.
     pub own: bool,
     draw: Draw,
+    priority: bool,
     choosing: &'static dyn Algorithm,
 }
 
@@ -155,24 +158,39 @@ pub fn select<'g, A: Alloc>(
     generation: &'g Generation<A>,
     ask: &Ask<'_>,
 ) -> Result<Selection<'g, A>, NoRoute> {
-    let set = generation.set(ask.set).ok_or(Refusal::NoSet)?;
+    let Some(set) = generation.set(ask.set) else { return Err(no_set(root, ask)) };
     let rated = rate::renew(root, set);
-    select_in(root, set, ask, rated)
-        .map_err(|error| or_kept_out(set, error, rated && ask.algorithm != select::OVERLOAD))
+    select_in(root, set, ask, rated).map_err(|error| refused(set, ask, error, rated))
 }
 
-/// Says so where a set has none active because of rates or drains. `in_time`: one that takes calls now was over its rate a moment ago.
+/// Whether it is counted where nothing is found: for the request at hand, and not as one more attempt of it.
+fn is_counted(ask: &Ask<'_>) -> bool {
+    ask.retry.is_none() && !matches!(ask.call, Call::Waits)
+}
+
 #[cold]
-fn or_kept_out<A: Alloc>(set: &Set<A>, error: NoRoute, in_time: bool) -> NoRoute {
-    match error {
-        NoRoute::Refused(Refusal::NoneActive) if set.ranks.is_over_rate(in_time) => {
-            NoRoute::Refused(Refusal::OverRate)
-        }
-        NoRoute::Refused(Refusal::NoneActive) if set.ranks.has_drained() => {
-            NoRoute::Refused(Refusal::Drained)
-        }
-        error => error,
+fn no_set<A: Alloc>(root: &Root<A>, ask: &Ask<'_>) -> NoRoute {
+    if is_counted(ask) {
+        root.counters.no_set.bump();
     }
+    NoRoute::Refused(Refusal::NoSet)
+}
+
+/// Counts the cause. Where a set has none active because of rates or drains, that is it. `rated`: one that takes calls now was over its
+/// rate a moment ago.
+#[cold]
+fn refused<A: Alloc>(set: &Set<A>, ask: &Ask<'_>, error: NoRoute, rated: bool) -> NoRoute {
+    let NoRoute::Refused(cause) = error else { return error };
+    let in_time = rated && ask.algorithm != select::OVERLOAD;
+    let cause = match cause {
+        Refusal::NoneActive if set.ranks.is_over_rate(in_time) => Refusal::OverRate,
+        Refusal::NoneActive if set.ranks.has_drained() => Refusal::Drained,
+        cause => cause,
+    };
+    if is_counted(ask) {
+        set.refused().bump(cause);
+    }
+    NoRoute::Refused(cause)
 }
 
 #[inline(always)] // as above
@@ -190,7 +208,7 @@ fn select_in<'g, A: Alloc>(
     let counted = choosing.counts();
 
     let tried = ask.retry.map_or(&[][..], |retry| retry.tried);
-    let view = View::with_clock(root, set, ask.now_ms).except(tried);
+    let view = View::with_clock(root, set, ask.now_ms).except(tried).with_priority(ask.priority);
     let view = match ask.call {
         Call::None => view.at_any_rate(),
         Call::Goes { .. } => view,
@@ -214,10 +232,10 @@ fn select_in<'g, A: Alloc>(
             let least = Choosing::LeastLoaded { measure, spare_last: ask.spare_last, tried };
             // Whoever asks for the next one does not stay.
             let may_stay = may_stay && ask.retry.is_none();
-            (call_count::place(root, set, key, invite(), may_stay, &least)?, true)
+            (call_count::place(root, set, key, invite(), (may_stay, ask.priority), &least)?, true)
         }
         (Call::Goes { key, invite, .. }, None) if from.is_some() && !ask.counts_all => {
-            let (at, counts) = go_on(root, set, tried, key().as_ref(), invite, &pick)?;
+            let (at, counts) = go_on(root, set, tried, (key().as_ref(), ask.priority), invite, &pick)?;
             (Placed { at, new: false, own: true }, counts)
         }
         (call, _) => {
@@ -245,7 +263,7 @@ fn select_in<'g, A: Alloc>(
     if let Some(turn) = inputs.turn {
         set.settle_turn(turn, at);
     }
-    Ok(Selection { set, at, counted, tracked, new, own, draw, choosing })
+    Ok(Selection { set, at, counted, tracked, new, own, draw, priority: ask.priority, choosing })
 }
 
 /// Sends a request on to the first position that `next` gives where its call has room, if it counts anywhere: the position, and
@@ -254,14 +272,14 @@ fn go_on<A: Alloc>(
     root: &Root<A>,
     set: &Set<A>,
     tried: &[Tried],
-    key: Option<&Key>,
+    (key, priority): (Option<&Key>, bool),
     invite: &dyn Fn() -> Invite,
     next: &dyn Fn(&View<'_, A>) -> Result<usize, Refusal>,
 ) -> Result<(usize, bool), NoRoute> {
     let mut passed = SmallVec::<[Tried; 4]>::from_slice(tried);
     loop {
         let at = next(&View::new(root, set).except(&passed))?;
-        match call_count::go_on(root, set, at, key, invite) {
+        match call_count::go_on(root, set, at, (key, priority), invite) {
             Ok(counts) => return Ok((at, counts)),
             Err(NotPlaced::Refused(_)) => passed.push(tried_at(root, set, at).ok_or(Refusal::NoSet)?),
             Err(error) => return Err(error.into()),
@@ -299,7 +317,8 @@ impl<'g, A: Alloc> Selection<'g, A> {
 
     /// The positions to try after the chosen one fails, in their order; at most so many.
     pub fn alternatives(&self, root: &Root<A>, most: usize) -> Vec<usize> {
-        self.choosing.alternatives(&View::new(root, self.set).for_later(), self.at, self.draw, most)
+        let view = View::new(root, self.set).for_later().with_priority(self.priority);
+        self.choosing.alternatives(&view, self.at, self.draw, most)
     }
 }
 
@@ -311,7 +330,7 @@ pub fn retry<A: Alloc>(
     (measure, positions): (Measure, &[usize]),
     key: Key,
     invite: Invite,
-    spare_last: bool,
+    (spare_last, priority): (bool, bool),
 ) -> Result<usize, NotPlaced> {
     let field = Draw { number: 0, spare_last }.field(set.len());
     let (first, spared): (Vec<usize>, Vec<usize>) = positions.iter().partition(|&&at| at < field);
@@ -319,7 +338,8 @@ pub fn retry<A: Alloc>(
         let least = |among: &[usize]| select::least_loaded(view, measure, among.iter().copied());
         least(&first).or_else(|refusal| least(&spared).map_err(|_| refusal))
     };
-    call_count::place(root, set, key, invite, false, &Choosing::By(&choose)).map(|placed| placed.at)
+    let how = (false, priority);
+    call_count::place(root, set, key, invite, how, &Choosing::By(&choose)).map(|placed| placed.at)
 }
 
 /// A request goes to this position.

@@ -55,20 +55,24 @@ fn after<A: Alloc>(root: &Root<A>, set: &Set<A>, attempts: &Attempts, ask: &Ask<
     if next >= set.len().saturating_sub(spared) { 0 } else { next }
 }
 
-/// How many destinations of a set a request may go to now; a call that counts only to those with room. Looks at none of them.
-pub fn candidates<A: Alloc>(root: &Root<A>, set: &Set<A>, counts: bool) -> usize {
-    let (usable, roomy) = set.ranks.usable_and_roomy_but(&root.registry, core::iter::empty());
+/// How many destinations of a set a request may go to now; a call that counts only to those with room for it, which may have `priority`.
+/// Looks at none of them.
+pub fn candidates<A: Alloc>(root: &Root<A>, set: &Set<A>, counts: bool, priority: bool) -> usize {
+    let priority = priority && counts;
+    let (usable, roomy) = set.ranks.usable_and_roomy_but(&root.registry, core::iter::empty(), priority);
     if counts { roomy } else { usable }
 }
 
-/// How many attempts are left: destinations that may be tried now, up to the limit. Looks only at those that were tried.
-pub fn left<A: Alloc>(root: &Root<A>, sets: &Generation<A>, attempts: &Attempts) -> usize {
+/// How many attempts are left: destinations that may be tried now, up to the limit; by a call that may have `priority`. Looks only at those
+/// that were tried.
+pub fn left<A: Alloc>(root: &Root<A>, sets: &Generation<A>, attempts: &Attempts, priority: bool) -> usize {
     let of_rule = |rule: &Rule| {
         let Some(set) = sets.set(rule.set) else { return 0 };
         let there = |one: &&Tried| root.registry.record_of(one.record, one.serial).is_some();
         let tried = attempts.tried().iter().filter(there).map(|one| one.record);
-        let (usable, roomy) = set.ranks.usable_and_roomy_but(&root.registry, tried);
-        if select::measure(rule.algorithm).is_some() { roomy } else { usable }
+        let counts = select::measure(rule.algorithm).is_some();
+        let (usable, roomy) = set.ranks.usable_and_roomy_but(&root.registry, tried, priority && counts);
+        if counts { roomy } else { usable }
     };
     let all = attempts.rules().iter().map(of_rule).sum();
     if attempts.left() == NO_LIMIT { all } else { all.min(attempts.left() as usize) }
@@ -80,7 +84,7 @@ pub fn record_in_use<A: Alloc>(root: &Root<A>, attempts: &Attempts) -> Option<u3
     root.registry.record_of(one.record, one.serial).map(|_| one.record)
 }
 
-/// Whether the destination at this position has all the calls that it may have.
-pub fn is_full<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize) -> bool {
-    View::new(root, set).for_later().is_full(at)
+/// Whether the destination at this position has all the calls that it may have; by a call that may have `priority`.
+pub fn is_full<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, priority: bool) -> bool {
+    View::new(root, set).for_later().with_priority(priority).is_full(at)
 }

@@ -1,6 +1,7 @@
 //! Updates the load boards when the sets are replaced: just before the next generation serves, the board of each set that changes gets
 //! the lines of that generation. Loads and choices go on meanwhile.
 
+use crate::dest::limits::Smallest;
 use crate::shm::slice::Slice;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::capacities::Plan;
@@ -19,6 +20,16 @@ pub(super) fn reserve<A: Alloc>(next: &Generation<A>, changed: &[i32]) -> Result
     Ok(())
 }
 
+/// What all lines say of a capacity.
+#[derive(Default)]
+struct Said {
+    lines: u32,
+    limit: u32,
+    reserve: Smallest,
+    /// A record of each board that has such lines.
+    boards: Vec<u32>,
+}
+
 /// What the lines of a generation say of the capacities that they share; nothing where there is none and was none.
 pub(super) fn capacities<A: Alloc>(
     root: &Root<A>,
@@ -27,23 +38,25 @@ pub(super) fn capacities<A: Alloc>(
     if root.registry.capacities.lock().is_empty() {
         return Ok(None);
     }
-    let mut all = BTreeMap::<u32, (u32, u32, Vec<u32>)>::new();
+    let mut all = BTreeMap::<u32, Said>::new();
     for set in next.sets() {
         let mut seen = BTreeMap::new();
         for (record, limits) in set.blocks.runs().flat_map(|(_, block)| block.sharing()) {
-            let (lines, limit, _) = all.entry(limits.capacity).or_default();
+            let Said { lines, limit, reserve, .. } = all.entry(limits.capacity).or_default();
             *lines += 1;
             if limits.capacity_max != 0 {
                 *limit = if *limit == 0 { limits.capacity_max } else { limits.capacity_max.min(*limit) };
             }
+            limits.capacity_reserve.into_iter().for_each(|one| reserve.take(one));
             seen.entry(limits.capacity).or_insert(record);
         }
         for (capacity, record) in seen {
-            all.entry(capacity).or_default().2.push(record);
+            all.entry(capacity).or_default().boards.push(record);
         }
     }
-    let plan = |(number, (lines, limit, boards)): (u32, (u32, u32, Vec<u32>))| {
-        Ok(Plan { number, lines, limit, boards: Slice::try_copy_in(&boards, root.alloc)? })
+    let plan = |(number, Said { lines, limit, reserve, boards }): (u32, Said)| {
+        let boards = Slice::try_copy_in(&boards, root.alloc)?;
+        Ok(Plan { number, lines, limit, reserve: reserve.of(limit), boards })
     };
     all.into_iter().map(plan).collect::<Result<_, _>>().map(Some)
 }
@@ -69,9 +82,9 @@ pub(super) fn carry_over<A: Alloc>(
     let numbers: Vec<u32> = plans.iter().map(|plan| plan.number).collect();
     capacities.adopt(plans);
     for number in numbers {
-        let full = capacities.is_full(number);
+        let fill = capacities.fill(number);
         let boards = capacities.boards(number).iter().filter_map(|record| root.registry.ranks(*record));
-        boards.for_each(|ranks| ranks.turn(number, full));
+        boards.for_each(|ranks| ranks.turn(number, fill));
     }
 }
 

@@ -65,8 +65,8 @@ pub fn check<A: Alloc, P: Deref<Target = Generation<A>>>(
     let sharing = lines.iter().filter(|line| policy.limits && places.contains(&line.place));
     let sharing = sharing.filter_map(|line| {
         let limits = Attrs::parse(&line.attrs, true).ok()?.limits;
-        let (name, most) = (limits.capacity, limits.capacity_max);
-        (!name.is_empty()).then_some(capacity::Share { place: line.place, name, most })
+        let (name, most, reserve) = (limits.capacity, limits.capacity_max, limits.capacity_reserve);
+        (!name.is_empty()).then_some(capacity::Share { place: line.place, name, most, reserve })
     });
     problems.extend(capacity::problems(sharing));
     let new: Vec<_> = new.into_iter().map(|(_, one)| one).collect();

@@ -227,7 +227,7 @@ fn capacities<A: Alloc>(root: &Root<A>, sets: &Generation<A>, places: &[SourcePo
     let lines = sets.all().map(|(_, _, one)| one.limits).zip(places);
     capacity::problems(lines.filter_map(|(limits, &place)| {
         let name = names.get(&limits.capacity)?;
-        Some(capacity::Share { place, name, most: limits.capacity_max })
+        Some(capacity::Share { place, name, most: limits.capacity_max, reserve: limits.capacity_reserve })
     }))
 }
 

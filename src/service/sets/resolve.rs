@@ -1,7 +1,7 @@
 //! Resolves a line of the source: checks it, and asks the host for its socket and for the addresses of its name.
 
 use crate::dest::attrs::AttrValues;
-use crate::dest::{Attrs, Entry, SourcePosition, limits};
+use crate::dest::{Attrs, Entry, SourcePosition};
 use crate::load::Rate;
 use crate::shm::Foreign;
 use crate::state::block::{BlockBuilder, Limits};
@@ -112,8 +112,14 @@ impl<'t> Resolved<'t> {
             port: self.port,
             proto: self.proto,
         };
-        let limits::Limits { capacity_max, cps, cps_burst: burst, .. } = attrs.limits;
-        parts.put(destination, &self.addresses, Limits { capacity, capacity_max, rate: Rate { cps, burst } });
+        let limits = Limits {
+            maxload_reserve: attrs.limits.maxload_reserve,
+            capacity,
+            capacity_max: attrs.limits.capacity_max,
+            capacity_reserve: attrs.limits.capacity_reserve,
+            rate: Rate { cps: attrs.limits.cps, burst: attrs.limits.cps_burst },
+        };
+        parts.put(destination, &self.addresses, limits);
     }
 }
 

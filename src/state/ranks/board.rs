@@ -1,15 +1,17 @@
 //! The board itself, for who holds its lock.
 
 use super::groups::Groups;
+use super::layer::Layer;
 use super::takes::Takes;
 use super::{Line, Measure, Patch, Record, Registry, Shift};
 use crate::load::Rate;
-use crate::select::{capacity, is_full, relative};
+use crate::select::{capacity, is_full, limit, relative};
 use crate::shm::counter::Audited;
 use crate::shm::slice::Slice;
 use crate::shm::tournament::{NONE, Tournament, WIDTH};
 use crate::shm::{Alloc, OutOfMemory, Shared};
 use crate::state::Capacities;
+use crate::state::capacities::Fill;
 
 /// Bits of a rank that say when its destination was chosen; the load has the rest, which a relative load needs.
 const WHEN: u32 = if cfg!(test) { 10 } else { 33 };
@@ -39,8 +41,9 @@ pub(super) struct Place {
 }
 
 /// A place without a line.
+const NO_RATE: Rate = Rate { cps: 0, burst: 0 };
 const FREE: Place = Place {
-    line: Line { record: NO_LINE, maxload: 0, weight: 0, capacity: 0, rate: Rate { cps: 0, burst: 0 } },
+    line: Line { record: NO_LINE, maxload: 0, reserve: 0, weight: 0, capacity: 0, rate: NO_RATE },
     order: 0,
     next: NO_LINE,
     takes: Takes::None,
@@ -52,17 +55,26 @@ unsafe impl Shared for Place {}
 /// The capacities, for who holds their lock.
 pub(super) type Sharing<'a, A> = Option<&'a mut Capacities<A>>;
 
+/// What a rank rests on.
+#[derive(Clone, Copy)]
+pub(super) struct By {
+    measure: Measure,
+    /// See [`Board::by_limits`].
+    by_limits: bool,
+    /// Whether calls with priority are meant.
+    priority: bool,
+}
+
 pub(super) struct Board<A: Alloc> {
-    pub(super) best: Tournament<A>,
-    /// By relative load, once that is asked for.
-    pub(super) relative: Option<Tournament<A>>,
+    /// The lines by rank.
+    pub(super) ordinary: Layer<A>,
+    /// The same for calls with priority, once one has come and as long as there is a reserve for them.
+    pub(super) reserved: Option<Layer<A>>,
     /// Whether loads are relative to limits, because all lines have one.
     pub(super) by_limits: bool,
     pub(super) places: Slice<Place, A>,
-    /// The lines that share capacities, where there are any.
-    pub(super) groups: Option<Groups<A>>,
-    /// The same of the lines that come next.
-    pub(super) next_groups: Option<Groups<A>>,
+    /// The groups of the lines that come next, for each layer.
+    pub(super) next_groups: (Option<Groups<A>>, Option<Groups<A>>),
     /// Head of the list of free places.
     pub(super) free: u32,
     pub(super) len: usize,
@@ -77,8 +89,8 @@ pub(super) struct Board<A: Alloc> {
     pub(super) until: Option<Tournament<A>>,
     /// Lines with a limit.
     pub(super) limited: usize,
-    /// Lines that have a rank: they take calls and have room.
-    pub(super) open: usize,
+    /// Lines with a reserve.
+    pub(super) reserving: usize,
     /// The last line of the set.
     pub(super) last: u32,
     /// The number of the last choice.
@@ -99,12 +111,11 @@ impl<A: Alloc> Board<A> {
     /// Without a line.
     pub(super) fn try_new_in(alloc: A) -> Result<Self, OutOfMemory> {
         Ok(Self {
-            best: Tournament::try_with_room_in(0, alloc)?,
-            relative: None,
+            ordinary: Layer::try_with_room_in(0, false, None, alloc)?,
+            reserved: None,
             by_limits: true,
             places: Slice::empty_in(alloc),
-            groups: None,
-            next_groups: None,
+            next_groups: (None, None),
             free: NO_LINE,
             len: 0,
             usable: 0,
@@ -113,7 +124,7 @@ impl<A: Alloc> Board<A> {
             rated: 0,
             until: None,
             limited: 0,
-            open: 0,
+            reserving: 0,
             last: NO_LINE,
             choices: 0,
             refused: 0,
@@ -125,12 +136,20 @@ impl<A: Alloc> Board<A> {
 
     /// From now on relative loads are compared, too.
     pub(super) fn compare_by_size(&mut self, registry: &Registry<A>) -> Result<(), OutOfMemory> {
-        if self.relative.is_none() {
-            let relative = Tournament::try_with_room_in(self.places.len(), self.alloc)?;
-            self.relative = Some(relative);
+        if !self.ordinary.is_relative() {
+            let (room, alloc) = (self.places.len(), self.alloc);
+            self.ordinary.compare_relative(room, alloc)?;
+            let fits = |layer: &mut Layer<A>| layer.compare_relative(room, alloc).is_ok();
+            // Without memory for it, the next call that needs it tries again.
+            self.reserved = self.reserved.take().and_then(|mut layer| fits(&mut layer).then_some(layer));
             self.rerank_relative(registry);
         }
         Ok(())
+    }
+
+    /// Whether some lines share a capacity.
+    pub(super) fn has_groups(&self) -> bool {
+        self.ordinary.groups.is_some()
     }
 
     /// Whether it has far more room than so many lines need, as after a reload with fewer.
@@ -147,20 +166,18 @@ impl<A: Alloc> Board<A> {
         if wanted <= self.places.len() {
             return Ok(());
         }
-        let wider = |tree: &Tournament<A>| {
-            let mut wider = Tournament::try_with_room_in(wanted, self.alloc)?;
-            wider.fill((0..wanted.min(tree.room())).map(|at| tree.get(at)));
-            Ok(wider)
-        };
-        let (best, relative) = (wider(&self.best)?, self.relative.as_ref().map(wider).transpose()?);
-        let until = self.until.as_ref().map(wider).transpose()?;
+        let trees = |layer: &Layer<A>| layer.wider(wanted, self.alloc);
+        let (ordinary, reserved) = (trees(&self.ordinary)?, self.reserved.as_ref().map(trees).transpose()?);
+        let until = self.until.as_ref().map(|tree| tree.wider(wanted, self.alloc)).transpose()?;
         let old = self.places.len();
         let place = |at: usize| match self.places.get(at) {
             Some(place) => *place,
             None => Place { next: if at + 1 < wanted { at as u32 + 1 } else { NO_LINE }, ..FREE },
         };
         let places = Slice::try_from_fn_in(wanted, place, self.alloc)?;
-        (self.best, self.relative, self.until, self.places) = (best, relative, until, places);
+        (self.until, self.places) = (until, places);
+        self.ordinary.take_trees(ordinary);
+        self.reserved.iter_mut().zip(reserved).for_each(|(layer, trees)| layer.take_trees(trees));
         // The new places come before those that were free.
         let free = core::mem::replace(&mut self.free, old as u32);
         if let Some(last) = self.places.last_mut() {
@@ -169,19 +186,21 @@ impl<A: Alloc> Board<A> {
         Ok(())
     }
 
-    fn rank(place: &Place, record: &Record) -> u64 {
-        Self::rank_by(Measure::Calls, true, place, record)
+    #[inline(always)]
+    pub(super) fn by(&self, measure: Measure, priority: bool) -> By {
+        By { measure, by_limits: self.by_limits, priority }
     }
 
-    fn rank_by(measure: Measure, by_limits: bool, place: &Place, record: &Record) -> u64 {
-        let Line { maxload, weight, .. } = place.line;
+    #[inline(always)] // what it rests on is mostly known where it is asked for
+    pub(super) fn rank(by: By, place: &Place, record: &Record) -> u64 {
+        let Line { maxload, reserve, weight, .. } = place.line;
         let load = record.load.get();
-        if !record.takes_new_calls() || is_full(load, maxload) {
+        if !record.takes_new_calls() || is_full(load, limit(maxload, reserve, by.priority)) {
             return NONE;
         }
-        let load = match measure {
+        let load = match by.measure {
             Measure::Calls => load,
-            Measure::Relative => relative(load, capacity(by_limits, maxload, weight)),
+            Measure::Relative => relative(load, capacity(by.by_limits, maxload, weight)),
         };
         let when = match record.last_chosen() {
             0 => u64::from(place.order),
@@ -200,46 +219,54 @@ impl<A: Alloc> Board<A> {
             self.count_takes(before, takes);
             record.takes_calls(takes == Takes::Calls, self.refused);
         }
-        self.set_rank(at as usize, Self::rank(&place, record));
-        if self.relative.is_some() {
+        self.ordinary.set(at as usize, Self::rank(self.by(Measure::Calls, false), &place, record));
+        if self.ordinary.is_relative() {
             self.set_relative(at as usize, &place, record);
+        }
+        if self.reserved.is_some() {
+            self.set_reserved(at as usize, &place, record);
         }
         self.wait_for_rate(at as usize, record);
     }
 
     #[cold]
     fn set_relative(&mut self, at: usize, place: &Place, record: &Record) {
-        let rank = Self::rank_by(Measure::Relative, self.by_limits, place, record);
-        self.set_relative_rank(at, rank);
+        self.ordinary.set_relative(at, Self::rank(self.by(Measure::Relative, false), place, record));
+    }
+
+    /// The ranks of all lines, by place.
+    pub(super) fn ranks(&self, registry: &Registry<A>, measure: Measure, priority: bool) -> Vec<u64> {
+        let by = self.by(measure, priority);
+        let rank = |place: &Place| match registry.record(place.line.record) {
+            Some(record) => Self::rank(by, place, record),
+            None => NONE,
+        };
+        self.places.iter().map(rank).collect()
     }
 
     /// Gives all lines their relative ranks.
     fn rerank_relative(&mut self, registry: &Registry<A>) {
-        let Some(mut tree) = self.relative.take() else { return };
-        let rank = |place: &Place| match registry.record(place.line.record) {
-            Some(record) => Self::rank_by(Measure::Relative, self.by_limits, place, record),
-            None => NONE,
-        };
-        let ranks = self.places.iter().map(rank).collect();
-        let ranks = self.seated(Measure::Relative, ranks);
-        tree.fill(ranks.into_iter());
-        self.relative = Some(tree);
-    }
-
-    /// Takes the rank from the line at this place.
-    pub(super) fn close(&mut self, at: usize) {
-        self.set_rank(at, NONE);
-        if self.relative.is_some() {
-            self.set_relative_rank(at, NONE);
-        }
-    }
-
-    fn set_rank(&mut self, at: usize, rank: u64) {
-        if self.groups.is_some() && self.set_in_group(at, rank) {
+        if !self.ordinary.is_relative() {
             return;
         }
-        self.open = self.open + usize::from(rank != NONE) - usize::from(self.best.get(at) != NONE);
-        self.best.set(at, rank);
+        let ranks = self.ranks(registry, Measure::Relative, false);
+        self.ordinary.fill(Measure::Relative, ranks);
+        if self.reserved.is_some() {
+            let ranks = self.ranks(registry, Measure::Relative, true);
+            self.reserved.iter_mut().for_each(|layer| layer.fill(Measure::Relative, ranks.clone()));
+        }
+    }
+
+    /// Takes the ranks from the line at this place.
+    pub(super) fn close(&mut self, at: usize) {
+        self.ordinary.close(at);
+        self.reserved.iter_mut().for_each(|layer| layer.close(at));
+    }
+
+    /// A capacity has room for others than before: its lines are in the way of choices or out of it.
+    pub(super) fn turn(&mut self, capacity: u32, fill: Fill) {
+        self.ordinary.turn(capacity, fill.is_full_for(false));
+        self.reserved.iter_mut().for_each(|layer| layer.turn(capacity, fill.is_full_for(true)));
     }
 
     pub(super) fn shift(&mut self, record: &Record, shift: Shift, audited: Audited) {
@@ -307,6 +334,7 @@ impl<A: Alloc> Board<A> {
         self.len += 1;
         self.limited += usize::from(line.maxload > 0);
         self.rated += usize::from(line.rate.limits());
+        self.reserving += usize::from(line.reserve > 0);
         Some(record)
     }
 
@@ -321,6 +349,7 @@ impl<A: Alloc> Board<A> {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         self.limited -= usize::from(place.line.maxload > 0);
         self.rated -= usize::from(place.line.rate.limits());
+        self.reserving -= usize::from(place.line.reserve > 0);
         let gone = core::mem::replace(place, Place { next: self.free, ..FREE });
         self.count_takes(gone.takes, Takes::None);
         self.free = at;
@@ -330,19 +359,25 @@ impl<A: Alloc> Board<A> {
     }
 
     pub(super) fn rebuild(&mut self, registry: &Registry<A>, lines: &[Line], mut sharing: Sharing<'_, A>) {
-        self.groups = self.next_groups.take().filter(|_| !lines.is_empty());
+        let (ordinary, reserved) = core::mem::take(&mut self.next_groups);
+        self.ordinary.groups = ordinary.filter(|_| !lines.is_empty());
+        // It may have come after room was made for the groups: then the next call that needs it makes it again.
+        let is_whole = self.has_groups() == reserved.is_some();
+        self.reserved = self.reserved.take().filter(|_| is_whole && !self.is_wide(lines.len()));
+        self.reserved.iter_mut().zip([reserved]).for_each(|(layer, groups)| layer.groups = groups);
         for place in self.places.iter().filter(|place| place.line.record != NO_LINE) {
             registry.record(place.line.record).into_iter().for_each(|record| self.forget(record));
         }
         if self.is_wide(lines.len()) {
             let wanted = lines.len().next_multiple_of(WIDTH);
-            let tree = || Tournament::try_with_room_in(wanted, self.alloc);
-            let relative = self.relative.as_ref().map(|_| tree()).transpose();
-            let until = self.until.as_ref().map(|_| tree()).transpose();
+            let trees = self.ordinary.emptied(wanted, self.alloc);
+            let until =
+                self.until.as_ref().map(|_| Tournament::try_with_room_in(wanted, self.alloc)).transpose();
             let places = Slice::try_from_fn_in(wanted, |_| FREE, self.alloc);
             // Without memory for less it keeps what it has.
-            if let (Ok(best), Ok(relative), Ok(until), Ok(places)) = (tree(), relative, until, places) {
-                (self.best, self.relative, self.until, self.places) = (best, relative, until, places);
+            if let (Ok(trees), Ok(until), Ok(places)) = (trees, until, places) {
+                self.ordinary.take_trees(trees);
+                (self.until, self.places) = (until, places);
             }
         }
         let len = self.places.len();
@@ -350,9 +385,11 @@ impl<A: Alloc> Board<A> {
             *place = Place { next: if next < len { next as u32 } else { NO_LINE }, ..FREE };
         }
         (self.free, self.len, self.limited) = (if len > 0 { 0 } else { NO_LINE }, 0, 0);
-        (self.usable, self.drained, self.over_rate, self.rated) = (0, 0, 0, 0);
+        (self.usable, self.drained, self.over_rate) = (0, 0, 0);
+        (self.rated, self.reserving) = (0, 0);
         let gap = ((FIRST_CHOICE - 1) / (lines.len() as u64 + 1)).min(GAP);
         let mut ranks = Vec::with_capacity(lines.len());
+        let by = self.by(Measure::Calls, false);
         for (at, line) in (1..).zip(lines) {
             let place = self.free;
             let Some(record) = self.link(registry, *line, (at * gap) as u32, sharing.as_deref_mut()) else {
@@ -361,17 +398,19 @@ impl<A: Alloc> Board<A> {
             if let Some(place) = self.places.get_mut(place as usize) {
                 let takes = Takes::of(line, record);
                 place.takes = takes;
-                ranks.push(Self::rank(place, record));
+                ranks.push(Self::rank(by, place, record));
                 record.takes_calls(takes == Takes::Calls, self.refused);
                 self.count_takes(Takes::None, takes);
             }
         }
         self.last = (self.len as u32).wrapping_sub(1); // none is NO_LINE
-        let ranks = self.seated(Measure::Calls, ranks);
-        self.open = ranks.iter().filter(|rank| **rank != NONE).count();
-        self.open += self.groups.as_ref().map_or(0, Groups::open);
-        self.best.fill(ranks.into_iter());
+        self.ordinary.fill(Measure::Calls, ranks);
         self.by_limits = self.limited == self.len;
+        self.drop_reserved_if_unused();
+        if self.reserved.is_some() {
+            let ranks = self.ranks(registry, Measure::Calls, true);
+            self.reserved.iter_mut().for_each(|layer| layer.fill(Measure::Calls, ranks.clone()));
+        }
         self.rerank_relative(registry);
         self.wait_for_rates(registry);
     }
@@ -393,7 +432,7 @@ impl<A: Alloc> Board<A> {
         patch: &Patch<'_>,
         mut sharing: Sharing<'_, A>,
     ) -> bool {
-        if self.groups.is_some() || self.next_groups.is_some() {
+        if self.has_groups() || self.next_groups.0.is_some() {
             return false;
         }
         let around = |line: Option<Line>| match line {
@@ -429,6 +468,7 @@ impl<A: Alloc> Board<A> {
         if core::mem::replace(&mut self.by_limits, by_limits) != by_limits {
             self.rerank_relative(registry);
         }
+        self.drop_reserved_if_unused();
         true
     }
 
@@ -470,25 +510,26 @@ impl<A: Alloc> Board<A> {
     pub(super) fn take_least<T>(
         &mut self,
         registry: &Registry<A>,
-        measure: Measure,
+        (measure, priority): (Measure, bool),
         audited: Audited,
         find: impl Fn(Line, &Record) -> Option<T>,
         unknown: &mut Vec<u32>,
-        (is_full, token): (impl Fn(u32) -> bool, impl Fn(&mut Self, &Record) -> bool),
+        (fill, token): (impl Fn(u32) -> Fill, impl Fn(&mut Self, &Record) -> bool),
     ) -> Option<(T, u32)> {
+        let by = self.by(measure, priority);
         loop {
-            let (at, rank) = self.least(measure)?;
+            let (at, rank) = self.layer(priority).least(measure)?;
             let place = *self.places.get(at)?;
             let record = registry.record(place.line.record)?;
             let seen = record.load.get();
             // Not so unless this module has a fault: the limit holds even then.
-            if Self::rank_by(measure, self.by_limits, &place, record) != rank {
+            if Self::rank(by, &place, record) != rank {
                 self.rerank(at as u32, record);
                 continue;
             }
             let capacity = record.capacity();
-            if capacity != 0 && is_full(capacity) {
-                self.turn(capacity, true);
+            if capacity != 0 && fill(capacity).is_full_for(priority) {
+                self.turn(capacity, fill(capacity));
                 continue;
             }
             let Some(found) = find(place.line, record) else {
@@ -503,40 +544,5 @@ impl<A: Alloc> Board<A> {
                 return Some((found, capacity));
             }
         }
-    }
-
-    pub(super) fn faults(&self, registry: &Registry<A>, is_full: impl Fn(u32) -> bool) -> usize {
-        let wrong = |tree: &Tournament<A>, measure: Measure, at: usize| {
-            let place = self.places.get(at).zip(self.record_at(registry, at));
-            let rank = place.map(|(place, record)| Self::rank_by(measure, self.by_limits, place, record));
-            let groups = self.groups.as_ref().filter(|groups| groups.has(at));
-            let shared = groups.map_or(0, |groups| groups.capacity(at));
-            let has = groups.map_or_else(|| tree.get(at), |groups| groups.get(measure, at));
-            has != rank.unwrap_or(NONE) || place.is_some_and(|(_, record)| record.capacity() != shared)
-        };
-        let trees = [(Some(&self.best), Measure::Calls), (self.relative.as_ref(), Measure::Relative)];
-        let trees = trees.into_iter().filter_map(|(tree, measure)| Some((tree?, measure)));
-        let faults = trees.map(|(tree, measure)| {
-            let wrong = (0..self.places.len()).filter(|at| wrong(tree, measure, *at)).count();
-            wrong + usize::from(!tree.is_sound())
-        });
-        let wrong: usize = faults.sum();
-        let takes = |takes: Takes| self.places.iter().filter(|place| place.takes == takes).count();
-        let is_wrong = |at: &usize| {
-            let place = self.places.get(*at).zip(self.record_at(registry, *at));
-            place.is_some_and(|(place, record)| place.takes != Takes::of(&place.line, record))
-        };
-        let wrong_takes = (0..self.places.len()).filter(is_wrong).count();
-        let (usable, drained) = (takes(Takes::Calls), takes(Takes::NoneWhileDrained));
-        let (over_rate, rated) = (takes(Takes::NoneOverRate), |place: &&Place| place.line.rate.limits());
-        let rated = self.places.iter().filter(rated).count();
-        let open = (0..self.places.len()).filter(|at| self.is_open(*at)).count();
-        let limited = self.places.iter().filter(|place| place.line.maxload > 0).count();
-        let by_limits = limited == self.len;
-        let counts = (usable, drained, open, limited, by_limits)
-            != (self.usable, self.drained, self.open, self.limited, self.by_limits);
-        let groups = self.groups.as_ref().map_or(0, |groups| groups.faults(is_full));
-        let counts = counts || (over_rate, rated) != (self.over_rate, self.rated);
-        wrong + wrong_takes + groups + usize::from(counts) + self.rate_faults(registry)
     }
 }

@@ -152,6 +152,11 @@ impl<A: Alloc> Groups<A> {
         self.seat(place).and_then(|(_, group)| self.groups.get(group)).map_or(0, |group| group.capacity)
     }
 
+    /// The numbers of all capacities.
+    pub(super) fn capacities(&self) -> impl Iterator<Item = u32> + '_ {
+        self.groups.iter().map(|group| group.capacity)
+    }
+
     /// The rank of the line at this place.
     pub(super) fn get(&self, measure: Measure, place: usize) -> u64 {
         self.seat(place).map_or(NONE, |(seat, _)| self.ranking(measure).by_seat.get(seat))

@@ -6,6 +6,7 @@ use crate::shm::counter::Audited;
 use crate::shm::lock::Guard;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::Capacities;
+use crate::state::capacities::Fill;
 
 /// A call that moves counts no more where it did, before its legs say so.
 const AHEAD: Shift = Shift { load: -1, legs: 0 };
@@ -38,7 +39,7 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
         if !anyway && !ranks.has_shared() {
             let board = ranks.board.lock();
             // A commit may have come between.
-            if board.groups.is_none() {
+            if !board.has_groups() {
                 return Self { ranks, board, capacities: None };
             }
         }
@@ -55,12 +56,20 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
         self.capacities.is_some()
     }
 
-    /// Makes it ready to compare by this. Without memory for that it stays as it is.
-    pub fn prepare(&mut self, registry: &Registry<A>, measure: Measure) -> Result<(), OutOfMemory> {
-        match measure {
+    /// Makes it ready to be looked at like this. Without memory for that it stays as it is.
+    pub fn prepare(&mut self, registry: &Registry<A>, look: Look) -> Result<(), OutOfMemory> {
+        if look.priority {
+            self.look_beyond(registry);
+        }
+        match look.measure {
             Measure::Calls => Ok(()),
             Measure::Relative => self.board.compare_by_size(registry),
         }
+    }
+
+    /// Makes it ready for calls with priority.
+    pub(super) fn look_beyond(&mut self, registry: &Registry<A>) {
+        self.board.look_beyond(registry, self.capacities.as_deref());
     }
 
     /// Chooses the least loaded line; among equals the one that was chosen longest ago, then the first of the set. Counts a call
@@ -96,24 +105,24 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
         find: impl Fn(Line, &Record) -> Option<T>,
     ) -> Result<(T, u32), NotTaken> {
         let board = &mut *self.board;
-        let is_full =
-            |capacity| self.capacities.as_ref().is_none_or(|capacities| capacities.is_full(capacity));
+        let capacities = self.capacities.as_deref();
+        let fill = |capacity| capacities.map_or(Fill::Full, |capacities| capacities.fill(capacity));
         // What is left out has no rank while we look.
         let left_out = self.ranks.lines_of(board, registry, but);
         let usable = board.usable - left_out.iter().filter(|at| board.is_usable(**at)).count();
         left_out.iter().for_each(|&at| board.close(at as usize));
-        let (ranks, Look { measure, spare_last, first, clock }) = (self.ranks, look);
+        let (ranks, Look { measure, spare_last, first, priority, clock }) = (self.ranks, look);
         let token = |board: &mut Board<A>, record: &Record| ranks.take_token_on(board, record, clock);
+        let by = (measure, priority && board.has_reserved());
         let spared =
             (spare_last && board.len > 1).then_some(board.last).filter(|last| !left_out.contains(last));
         spared.into_iter().for_each(|last| board.close(last as usize));
         let mut unknown = Vec::new();
-        let limits = (is_full, token);
-        let mut taken = board.take_least(registry, measure, audited, &find, &mut unknown, limits);
+        let limits = (fill, token);
+        let mut taken = board.take_least(registry, by, audited, &find, &mut unknown, limits);
         if let Some(last) = spared {
             board.rerank_at(registry, last);
-            taken =
-                taken.or_else(|| board.take_least(registry, measure, audited, &find, &mut unknown, limits));
+            taken = taken.or_else(|| board.take_least(registry, by, audited, &find, &mut unknown, limits));
         }
         left_out.iter().chain(&unknown).for_each(|&at| board.rerank_at(registry, at));
         taken.ok_or_else(|| match usable {
@@ -127,20 +136,20 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
         })
     }
 
-    /// Counts a call at this record, which has its lines here, if it still has the load that was `seen`, its capacity has room, and its rate
-    /// lets one more come. If it
-    /// was `chosen`, says so. `left` as in [`LockedBoard::take_best`].
+    /// Counts a call at this record, which has its lines here, if it still has the load that was `seen`, its capacity has room for it, and
+    /// its rate lets one more come. If it was `chosen`, says so. `left` as in [`LockedBoard::take_best`].
     pub(in crate::state) fn take_if(
         &mut self,
         registry: &Registry<A>,
         (record, seen): (&Record, u32),
-        chosen: bool,
+        (chosen, priority): (bool, bool),
         left: &[u32],
         (audited, clock): (Audited, fn() -> u64),
     ) -> Option<Taken<()>> {
         let given = self.give_ahead(registry, left, audited);
         let capacity = record.capacity();
-        let is_full = self.capacities.as_ref().is_some_and(|capacities| capacities.is_full(capacity));
+        let capacities = self.capacities.as_deref();
+        let is_full = capacities.is_some_and(|all| all.fill(capacity).is_full_for(priority));
         let may = !is_full && record.load.get() == seen;
         let may = may && self.ranks.take_token_on(&mut self.board, record, clock);
         let taken = may && record.take_if(seen, audited);
@@ -193,25 +202,25 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
         true
     }
 
-    /// Calls come to a capacity, or go. Where that makes it full, or free again, all its boards are told in the same step.
+    /// Calls come to a capacity, or go. Where it has room for others by that than before, all its boards are told in the same step.
     fn count(&mut self, registry: &Registry<A>, capacity: u32, change: i32) {
         if capacity == 0 || change == 0 {
             return;
         }
         let Some(capacities) = &mut self.capacities else { return };
-        let Some(full) = capacities.count(capacity, change) else { return };
-        self.board.turn(capacity, full);
+        let Some(fill) = capacities.count(capacity, change) else { return };
+        self.board.turn(capacity, fill);
         let others = capacities.boards(capacity).iter().filter_map(|number| registry.ranks(*number));
         others
             .filter(|ranks| !core::ptr::eq(*ranks, self.ranks))
-            .for_each(|ranks| ranks.turn(capacity, full));
+            .for_each(|ranks| ranks.turn(capacity, fill));
     }
 
     /// How many lines have a wrong rank, or stand where a search for the best would miss them. The caller holds the writer's lock.
     /// Not 0 is a fault of this module.
     pub fn faults(&self, registry: &Registry<A>) -> usize {
-        let is_full =
-            |capacity| self.capacities.as_ref().is_some_and(|capacities| capacities.is_full(capacity));
-        self.board.faults(registry, is_full)
+        let capacities = self.capacities.as_deref();
+        let fill = |capacity| capacities.map_or(Fill::Room, |capacities| capacities.fill(capacity));
+        self.board.faults(registry, fill)
     }
 }

@@ -20,6 +20,8 @@ struct Model {
     turn: usize,
     /// What capacities may have; a name says which one it shares.
     limits: [u32; 2],
+    /// What comes beyond that for calls with priority.
+    reserves: [u32; 2],
     /// Refusals while it took calls, by name.
     refused: BTreeMap<u64, u64>,
 }
@@ -27,16 +29,16 @@ struct Model {
 #[derive(Debug, Clone)]
 enum Step {
     /// What the capacities may have from now on.
-    Limits([u32; 2]),
+    Limits([u32; 2], [u32; 2]),
     /// Lines in the place of some others, where and how many; names and limits.
     Exchange(prop::sample::Index, usize, Vec<(u64, u32)>),
     Rebuild,
-    Take(Option<u64>, bool, Measure),
+    Take(Option<u64>, bool, Measure, bool),
     Give(u64),
     /// A call that was placed without the board goes there: chosen for it, or only followed.
-    Follow(u64, bool),
+    Follow(u64, bool, bool),
     /// A call moves from one to the least loaded.
-    Move(u64),
+    Move(u64, bool),
     State(u64, bool),
 }
 
@@ -47,12 +49,12 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (any::<prop::sample::Index>(), 0..12usize, lines).prop_map(|(at, out, new)| Step::Exchange(at, out, new)),
         1 => Just(Step::Rebuild),
-        1 => [0..9u32, 3..30u32].prop_map(Step::Limits),
-        30 => (prop::option::of(name()), any::<bool>(), measure).prop_map(|(but, spare, by)| Step::Take(but, spare, by)),
+        1 => ([0..9u32, 3..30u32], [0..4u32, 0..2u32]).prop_map(|(limits, reserves)| Step::Limits(limits, reserves)),
+        30 => (prop::option::of(name()), any::<bool>(), measure, any::<bool>()).prop_map(|(but, spare, by, priority)| Step::Take(but, spare, by, priority)),
         20 => name().prop_map(Step::Give),
-        5 => (name(), any::<bool>()).prop_map(|(name, chosen)| Step::Follow(name, chosen)),
+        5 => (name(), any::<bool>(), any::<bool>()).prop_map(|(name, chosen, priority)| Step::Follow(name, chosen, priority)),
         10 => (name(), any::<bool>()).prop_map(|(name, usable)| Step::State(name, usable)),
-        10 => name().prop_map(Step::Move),
+        10 => (name(), any::<bool>()).prop_map(|(name, priority)| Step::Move(name, priority)),
     ]
 }
 
@@ -63,17 +65,24 @@ impl Model {
         let (registry, lines, records) = (Registry::new_in(Heap), Vec::new(), BTreeMap::new());
         let numbers = [b"one", b"two"].map(|name| registry.capacities.lock().name(name).unwrap());
         assert_eq!(numbers, [1, 2]);
-        Self { registry, ranks, lines, records, turn: 0, limits: [0; 2], refused: BTreeMap::new() }
+        let (limits, reserves, refused) = ([0; 2], [0; 2], BTreeMap::new());
+        Self { registry, ranks, lines, records, turn: 0, limits, reserves, refused }
     }
 
     fn line(&self, (name, maxload): (u64, u32)) -> Line {
         Line {
             record: self.records[&name].0,
             maxload,
+            reserve: Self::reserve(name),
             weight: Self::weight(name),
             capacity: Self::capacity(name),
             rate: Rate::default(),
         }
+    }
+
+    /// What comes beyond its limit for calls with priority: for the few of low names only, so that some sets have none.
+    fn reserve(name: u64) -> u32 {
+        if name < 12 { name as u32 % 3 } else { 0 }
     }
 
     /// Names up to 9 share nothing; the others one capacity of three lines in four, and one of the rest.
@@ -90,8 +99,14 @@ impl Model {
         all.map(|(_, record)| record.1).sum()
     }
 
-    fn has_shared_room(&self, name: u64) -> bool {
-        let limit = Self::capacity(name).checked_sub(1).map_or(0, |at| self.limits[at as usize]);
+    /// What the capacity of this name may have.
+    fn limit(&self, name: u64, priority: bool) -> u32 {
+        let at = Self::capacity(name).checked_sub(1).map(|at| at as usize);
+        at.map_or(0, |at| crate::select::limit(self.limits[at], self.reserves[at], priority))
+    }
+
+    fn has_shared_room(&self, name: u64, priority: bool) -> bool {
+        let limit = self.limit(name, priority);
         limit == 0 || self.shared(Self::capacity(name)) < limit
     }
 
@@ -107,12 +122,13 @@ impl Model {
                 number,
                 lines: 1,
                 limit,
+                reserve: if limit > 0 { self.reserves[number as usize - 1] } else { 0 },
                 boards: Slice::try_copy_in(&boards, Heap).unwrap(),
             }
         };
         capacities.adopt([1, 2].map(plan).into());
         for number in [1, 2] {
-            self.ranks.turn(number, capacities.is_full(number));
+            self.ranks.turn(number, capacities.fill(number));
         }
     }
 
@@ -163,18 +179,20 @@ impl Model {
         but: Option<u64>,
         moves: Option<u64>,
         spare_last: bool,
-        measure: Measure,
+        (measure, priority): (Measure, bool),
     ) -> Result<(u64, u32), NotTaken> {
         let field = if spare_last && self.lines.len() > 1 { self.lines.len() - 1 } else { self.lines.len() };
         let usable = |(name, _): &(u64, u32)| Some(*name) != but && self.records[name].2;
         // A call that moves has a place in the capacity that it leaves.
         let own = |name: u64| moves.is_some_and(|moves| Self::capacity(moves) == Self::capacity(name));
         let shared = |name: u64| {
-            let limit = Self::capacity(name).checked_sub(1).map_or(0, |at| self.limits[at as usize]);
+            let limit = self.limit(name, priority);
             limit == 0 || self.shared(Self::capacity(name)) - u32::from(own(name)) < limit
         };
-        let room =
-            |(name, limit): &(u64, u32)| (*limit == 0 || self.records[name].1 < *limit) && shared(*name);
+        let room = |(name, maxload): &(u64, u32)| {
+            let limit = crate::select::limit(*maxload, Self::reserve(*name), priority);
+            (limit == 0 || self.records[name].1 < limit) && shared(*name)
+        };
         let free = |one: &&(u64, u32)| usable(one) && room(one);
         let all_limited = self.lines.iter().all(|(_, limit)| *limit > 0);
         let size = |(name, limit): &(u64, u32)| match measure {
@@ -194,7 +212,7 @@ impl Model {
     }
 
     fn take(&mut self, but: Option<u64>, spare_last: bool, measure: Measure) -> Result<(), TestCaseError> {
-        self.take_or_move(but, None, spare_last, measure)
+        self.take_or_move(but, None, spare_last, (measure, false))
     }
 
     /// A call that is new, or moves from one.
@@ -203,13 +221,13 @@ impl Model {
         but: Option<u64>,
         moves: Option<u64>,
         spare_last: bool,
-        measure: Measure,
+        (measure, priority): (Measure, bool),
     ) -> Result<(), TestCaseError> {
-        let expected = self.best(but, moves, spare_last, measure);
+        let expected = self.best(but, moves, spare_last, (measure, priority));
         let number = but.and_then(|name| self.records.get(&name)).map(|record| record.0);
-        let look = Look { measure, spare_last, first: true, clock: || 0 };
+        let look = Look { measure, spare_last, first: true, priority, clock: || 0 };
         let mut board = self.registry.lock_board(&self.ranks);
-        board.prepare(&self.registry, measure).unwrap();
+        board.prepare(&self.registry, look).unwrap();
         let left: Vec<u32> = moves.map(|name| self.records[&name].0).into_iter().collect();
         let but = (number.into_iter(), &left[..]);
         let taken = board.take_best(&self.registry, look, but, Audited::NotYet, |line, _| Some(line));
@@ -250,26 +268,29 @@ impl Model {
                 self.ranks.reserve(all.len(), if shares { &all } else { &[] }, false).unwrap();
                 self.commit(|capacities| self.ranks.rebuild(&self.registry, &all, Some(capacities)));
             }
-            Step::Limits(limits) => {
-                self.limits = limits;
+            Step::Limits(limits, reserves) => {
+                (self.limits, self.reserves) = (limits, reserves);
                 self.commit(|_| {});
             }
-            Step::Move(name) => {
+            Step::Move(name, priority) => {
                 if self.records.get(&name).is_some_and(|record| record.1 > 0) {
-                    self.take_or_move(Some(name), Some(name), false, Measure::Calls)?;
+                    self.take_or_move(Some(name), Some(name), false, (Measure::Calls, priority))?;
                 }
             }
-            Step::Take(but, spare_last, measure) => self.take(but, spare_last, measure)?,
+            Step::Take(but, spare_last, measure, priority) => {
+                self.take_or_move(but, None, spare_last, (measure, priority))?;
+            }
             Step::Give(name) => {
                 if let Some(record) = self.records.get_mut(&name).filter(|record| record.1 > 0) {
                     record.1 -= 1;
                     self.registry.shift(record.0, Shift::GIVE, Audited::NotYet);
                 }
             }
-            Step::Follow(name, chosen) if self.lines.iter().any(|one| one.0 == name) => {
-                let has_room = self.has_shared_room(name);
+            Step::Follow(name, chosen, priority) if self.lines.iter().any(|one| one.0 == name) => {
+                let has_room = self.has_shared_room(name, priority);
                 let record = self.records.get_mut(&name).unwrap();
-                let taken = self.registry.take_if((record.0, record.1), chosen, &[], (Audited::NotYet, || 0));
+                let how = (chosen, priority);
+                let taken = self.registry.take_if((record.0, record.1), how, &[], (Audited::NotYet, || 0));
                 prop_assert_eq!(taken.is_some(), has_room);
                 if has_room {
                     self.turn += usize::from(chosen);
@@ -327,7 +348,7 @@ fn what_relative_loads_rest_on_changes_for_all_lines_at_once() {
     for _ in 0..13 {
         model.take(None, false, Measure::Relative).unwrap();
     }
-    assert_eq!(model.best(None, None, false, Measure::Relative), Err(NotTaken::Full));
+    assert_eq!(model.best(None, None, false, (Measure::Relative, false)), Err(NotTaken::Full));
 }
 
 #[test]
@@ -340,7 +361,8 @@ fn a_line_that_its_generation_does_not_have_is_passed_over() {
     };
     let take = |known| {
         let mut board = model.registry.lock_board(&model.ranks);
-        let look = Look { measure: Measure::Calls, spare_last: false, first: true, clock: || 0 };
+        let look =
+            Look { measure: Measure::Calls, spare_last: false, first: true, priority: false, clock: || 0 };
         let none = ([].into_iter(), &[][..]);
         board.take_best(&model.registry, look, none, Audited::NotYet, find(known)).map(|taken| taken.of)
     };
@@ -377,4 +399,46 @@ fn a_board_has_room_for_its_lines_and_not_for_many_more() {
     for _ in 0..300 {
         model.take(None, false, Measure::Calls).unwrap();
     }
+}
+
+#[test]
+fn a_call_with_priority_goes_beyond_limits_to_the_least_loaded_and_others_do_not() {
+    let mut model = Model::new();
+    // The names 1 and 2 have reserves of as many calls.
+    model.exchange(0, 0, &[(1, 1), (2, 2), (3, 1)]);
+    let has_reserved = |model: &Model| model.ranks.board.lock().has_reserved();
+    for _ in 0..5 {
+        model.take(None, false, Measure::Calls).unwrap();
+    }
+    assert!(!has_reserved(&model), "nobody has asked");
+    for _ in 0..5 {
+        model.take_or_move(None, None, false, (Measure::Relative, true)).unwrap();
+    }
+    let loads = [1, 2, 3].map(|name| model.records[&name].1);
+    assert_eq!((loads, has_reserved(&model), model.faults()), ([2, 4, 1], true, 0));
+    // What was given back is below the reserve, and still beyond the limit.
+    model.apply(Step::Give(2)).unwrap();
+    model.take(None, false, Measure::Calls).unwrap();
+    assert_eq!(model.best(None, None, false, (Measure::Calls, false)), Err(NotTaken::Full));
+    assert_eq!(model.best(None, None, false, (Measure::Calls, true)), Ok((2, 2)));
+    // Without a line that has a reserve there is nothing to keep.
+    model.exchange(0, 2, &[]);
+    assert!(!has_reserved(&model));
+}
+
+#[test]
+fn a_wrong_rank_of_calls_with_priority_is_found() {
+    let mut model = Model::new();
+    model.exchange(0, 0, &[(1, 1), (10, 1), (11, 3)]);
+    model.apply(Step::Limits([1, 2], [2, 0])).unwrap();
+    model.take_or_move(None, None, false, (Measure::Calls, true)).unwrap();
+    assert_eq!(model.faults(), 0);
+    let close = |place: usize| {
+        let mut board = model.ranks.board.lock();
+        board.reserved.as_mut().unwrap().close(place);
+    };
+    close(0);
+    assert_eq!(model.faults(), 1, "its rank");
+    close(1);
+    assert!(model.faults() >= 2);
 }

@@ -95,7 +95,7 @@ fn refusals_are_counted_by_set_and_cause() {
     cause(&mut agent, "2=4;9=4", "d");
     cause(&mut agent, "2=10;8=4", "d");
     assert_eq!(refused(&server, 1), json!({"NONE_ACTIVE": 0, "DRAINED": 0, "NO_ROOM": 2, "OVER_RATE": 0}));
-    assert_eq!(refused(&server, 2), json!({"NONE_ACTIVE": 2, "DRAINED": 1, "NO_ROOM": 0}));
+    assert_eq!(refused(&server, 2), json!({"NONE_ACTIVE": 2, "DRAINED": 1, "NO_ROOM": 0, "OVER_RATE": 0}));
     // They outlive a reload, as the set does.
     server.write_list(&LIST.replace("maxload=1", "maxload=2"));
     server.rpc("dispatcher.reload", json!([])).unwrap();
@@ -112,8 +112,8 @@ fn refusals_are_counted_by_set_and_cause() {
     ];
     assert_eq!(lines("/2"), of_set_2);
     let all = lines("/");
-    assert_eq!(all.len(), 9, "{all:?}");
+    assert_eq!(all.len(), 13, "{all:?}");
     assert_eq!(all[2], "{set=\"1\",cause=\"no_room\"} 2");
-    assert_eq!((&all[4..8], &*all[8]), (&of_set_2.map(str::to_owned)[..], "{set=\"\",cause=\"no_set\"} 2"));
+    assert_eq!((&all[4..8], &*all[12]), (&of_set_2.map(str::to_owned)[..], "{set=\"\",cause=\"no_set\"} 2"));
     server.stop();
 }

@@ -395,8 +395,8 @@ fn promtool_finds_nothing_to_say_against_the_metrics() {
         "{text}"
     );
     assert_eq!(samples(&text), by_rpc(&server, json!([])));
-    // Refusals are by set and cause: three of each set, and those of sets that there are not.
-    assert_eq!(of_module(&text).len(), 8 + 3 + 2 * 3 + 1, "{text}");
+    // Refusals are by set and cause: four of each set, and those of sets that there are not.
+    assert_eq!(of_module(&text).len(), 8 + 3 + 2 * 4 + 1, "{text}");
     // The server's way to show counters gives no help texts: why ours are in our own text as well.
     let (content, words) = checked(&get(&server, "/counters"));
     assert!(!content && words.lines().all(|line| line.ends_with("no help text")), "{words}");

@@ -50,6 +50,18 @@ macro_rules! at_one_and_eight_workers {
 }
 pub(crate) use at_one_and_eight_workers;
 
+/// Makes a test of each of these functions with calls that the script counts, and with calls that count themselves.
+macro_rules! counted_in_each_way {
+    ($($test:ident),+ $(,)?) => {
+        mod counted_by_the_script { $(#[test] fn $test() { super::$test(); })+ }
+        mod followed {
+            use crate::support::counting::{Counting, counted};
+            $(#[test] fn $test() { counted(Counting::Followed, super::$test); })+
+        }
+    };
+}
+pub(crate) use counted_in_each_way;
+
 /// Routing by call load as an operator writes it: select, relay, report the answer and the BYE. `X-Set` names another set than 100; a MESSAGE reloads from the script.
 const RELAY: &str = r#"
 request_route {

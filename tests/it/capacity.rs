@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 
 use crate::calls::{
-    self, FAILOVER, NO_FAILOVER, all_over, assert_no_drift, burst, hang_up_all, let_scripts_end, set, with,
+    self, FAILOVER, NO_FAILOVER, all_over, assert_no_drift, burst, counted_in_each_way, hang_up_all,
+    let_scripts_end, set, with,
 };
 use crate::restart;
 use crate::support::server_config::Builder;
@@ -15,15 +16,6 @@ const WORKERS: u32 = 8;
 const MOST: usize = 10;
 const LIMITS: &str = "modparam(\"dispatcher\", \"ds_limits\", 1)\n";
 
-macro_rules! counted_in_each_way {
-    ($($test:ident),+ $(,)?) => {
-        mod counted_by_the_script { $(#[test] fn $test() { super::$test(); })+ }
-        mod followed {
-            use crate::support::counting::{Counting, counted};
-            $(#[test] fn $test() { counted(Counting::Followed, super::$test); })+
-        }
-    };
-}
 counted_in_each_way! {
     bursts_in_three_sets_take_each_place_once,
     calls_that_fail_over_keep_their_places,

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::calls::{
-    self, FAILOVER, NO_FAILOVER, all_over, assert_no_drift, burst, hang_up_all, loads, obedient, set, with,
+    self, FAILOVER, NO_FAILOVER, all_over, assert_no_drift, burst, counted_in_each_way, hang_up_all, loads,
+    obedient, set, with,
 };
 use crate::support::server_config::Builder;
 use crate::support::{Agent, Call, Gateways, Kamailio};
@@ -13,15 +14,6 @@ const NORMAL: usize = 100;
 const FLAGGED: usize = 20;
 const RESERVE: usize = 10;
 
-macro_rules! counted_in_each_way {
-    ($($test:ident),+ $(,)?) => {
-        mod counted_by_the_script { $(#[test] fn $test() { super::$test(); })+ }
-        mod followed {
-            use crate::support::counting::{Counting, counted};
-            $(#[test] fn $test() { counted(Counting::Followed, super::$test); })+
-        }
-    };
-}
 counted_in_each_way! {
     a_full_set_takes_as_many_calls_with_priority_as_its_reserve,
     a_full_capacity_takes_as_many_calls_with_priority_as_its_reserve,

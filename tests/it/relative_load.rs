@@ -1,34 +1,14 @@
 //! Algorithm 100: gateways of different sizes fill evenly.
 
 use crate::calls::{
-    self, NO_FAILOVER, all_over, assert_no_drift, burst, hang_up_all, loads, obedient, set, up, with,
+    self, NO_FAILOVER, all_over, assert_no_drift, burst, counted_in_each_way, hang_up_all, loads, obedient,
+    set, up, with,
 };
 use crate::support::{Agent, Call, Gateways, Kamailio};
 
-mod counted_by_the_script {
-    #[test]
-    fn gateways_fill_in_proportion_to_their_limits() {
-        super::gateways_fill_in_proportion_to_their_limits();
-    }
-
-    #[test]
-    fn limits_hold_in_bursts() {
-        super::limits_hold_in_bursts();
-    }
-}
-
-mod followed {
-    use crate::support::counting::{Counting, counted};
-
-    #[test]
-    fn gateways_fill_in_proportion_to_their_limits() {
-        counted(Counting::Followed, super::gateways_fill_in_proportion_to_their_limits);
-    }
-
-    #[test]
-    fn limits_hold_in_bursts() {
-        counted(Counting::Followed, super::limits_hold_in_bursts);
-    }
+counted_in_each_way! {
+    gateways_fill_in_proportion_to_their_limits,
+    limits_hold_in_bursts,
 }
 
 const WORKERS: u32 = 8;

@@ -1,7 +1,6 @@
 //! Capacities that destinations of several sets share, in forked processes: never a call too many, and none refused while there is room.
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use dispatcher::load::{Event, Invite, key::Key};
 use dispatcher::select::attempts::{Attempts, NO_LIMIT, Rule, Tried};
@@ -12,10 +11,9 @@ use dispatcher::service::routing::failover;
 use dispatcher::state::{Generation, Root};
 
 use super::mapping::Mapping;
-use super::{Random, WORKERS, asking, fork_workers, load_is_right, publish, report, root};
+use super::{Random, WORKERS, all_arrive, asking, fork_workers, load_is_right, publish, report, root};
 
 const SETS: u64 = 3;
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Two lines a set that share one capacity; the first set has a limit for all lines, so that relative loads are compared by it.
 fn list(most: u32) -> String {
@@ -119,15 +117,7 @@ fn bursts_of_all_workers_take_each_place_once() {
     let root = root(mapping);
     publish(root, &list(MOST)).unwrap();
     let (arrived, placed) = (mapping.keep(AtomicUsize::new(0)), mapping.keep(AtomicU32::new(0)));
-    let all_arrive = |step: &mut usize| {
-        *step += 1;
-        arrived.fetch_add(1, Ordering::SeqCst);
-        let end = Instant::now() + PATIENCE;
-        while arrived.load(Ordering::SeqCst) < *step * WORKERS {
-            assert!(Instant::now() < end, "not all arrived within twenty seconds");
-            std::thread::yield_now();
-        }
-    };
+    let all_arrive = |step: &mut usize| all_arrive(arrived, step);
     fork_workers(
         |worker| {
             let mut random = Random(worker as u64 + 7);

@@ -25,7 +25,8 @@ mod reserves;
 mod targets;
 
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::time::Duration;
 use dispatcher::dest::{Entry, Problem, Severity, SourceLine, SourcePosition};
 use dispatcher::load::key::{Key, SECRET_LEN};
 use dispatcher::load::{About, Event, Expiry, Invite, News, Secret, Tags, Timer};
@@ -43,8 +44,20 @@ use dispatcher::shm::{Alloc, OutOfMemory, Shared};
 use dispatcher::state::{Generation, Root, Shift};
 use listed::{KEEP, Listed, POLICY, unlocated};
 use mapping::Mapping;
+use std::time::Instant;
 
 const WORKERS: usize = 8;
+
+/// Waits until all workers have come to this step.
+fn all_arrive(arrived: &AtomicUsize, step: &mut usize) {
+    *step += 1;
+    arrived.fetch_add(1, Ordering::SeqCst);
+    let end = Instant::now() + Duration::from_secs(20);
+    while arrived.load(Ordering::SeqCst) < *step * WORKERS {
+        assert!(Instant::now() < end, "not all arrived within twenty seconds");
+        std::thread::yield_now();
+    }
+}
 
 /// Runs `work` in forked processes and waits for all; `meanwhile` runs here until they are done.
 fn fork_workers(work: impl Fn(usize), mut meanwhile: impl FnMut()) {

@@ -2,7 +2,7 @@
 //! beyond a limit, and none refused while there is room for it.
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dispatcher::load::{Event, Invite, key::Key};
 use dispatcher::select::attempts::{Attempts, NO_LIMIT, Rule, Tried};
@@ -14,9 +14,10 @@ use dispatcher::service::sets::edit;
 use dispatcher::state::{Generation, Root};
 
 use super::mapping::Mapping;
-use super::{Random, WORKERS, asking, audit, edits, fork_workers, load_is_right, publish, report, root};
+use super::{
+    Random, WORKERS, all_arrive, asking, audit, edits, fork_workers, load_is_right, publish, report, root,
+};
 
-const PATIENCE: Duration = Duration::from_secs(20);
 /// What the capacity of all sets may have, and what comes beyond it.
 const MOST: u32 = 10;
 const BEYOND: u32 = 4;
@@ -99,15 +100,7 @@ fn bursts(list: &str, sets: i32, algorithm: i32, most: (u32, u32)) {
     publish(root, list).unwrap();
     let (arrived, placed) =
         (mapping.keep(AtomicUsize::new(0)), mapping.keep([const { AtomicU32::new(0) }; 2]));
-    let all_arrive = |step: &mut usize| {
-        *step += 1;
-        arrived.fetch_add(1, Ordering::SeqCst);
-        let end = Instant::now() + PATIENCE;
-        while arrived.load(Ordering::SeqCst) < *step * WORKERS {
-            assert!(Instant::now() < end, "not all arrived within twenty seconds");
-            std::thread::yield_now();
-        }
-    };
+    let all_arrive = |step: &mut usize| all_arrive(arrived, step);
     let (limit, beyond) = most;
     fork_workers(
         |worker| {

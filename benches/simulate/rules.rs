@@ -67,6 +67,17 @@ struct Known {
     byes: u32,
 }
 
+/// What a gateway is wanted for.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    pub call: u64,
+    pub user: u64,
+    /// Gateways that have not taken it.
+    pub tried: &'a [usize],
+    /// Seconds.
+    pub now: u32,
+}
+
 /// A proxy that chooses by a rule.
 pub struct Proxy {
     rule: Rule,
@@ -108,33 +119,19 @@ impl Proxy {
         matches!(self.rule, Rule::Ours(number) if measure(number).is_some())
     }
 
-    /// A gateway for a call of this user, but none of those tried.
-    pub fn choose(
-        &mut self,
-        call: u64,
-        user: u64,
-        tried: &[usize],
-        now: u32,
-        random: &mut Random,
-    ) -> Option<usize> {
+    /// A gateway, but none of those tried.
+    pub fn choose(&mut self, wanted: Wanted<'_>, random: &mut Random) -> Option<usize> {
         let chosen = match self.rule {
-            Rule::Ours(algorithm) => self.ask(algorithm, call, user, tried, now, random),
-            _ => self.compare(tried, random),
+            Rule::Ours(algorithm) => self.ask(algorithm, wanted, random),
+            _ => self.compare(wanted.tried, random),
         }?;
         let known = self.known.get_mut(chosen)?;
         (known.calls, known.invites) = (known.calls + 1, known.invites + 1);
         Some(chosen)
     }
 
-    fn ask(
-        &self,
-        algorithm: i32,
-        call: u64,
-        user: u64,
-        tried: &[usize],
-        now: u32,
-        random: &mut Random,
-    ) -> Option<usize> {
+    fn ask(&self, algorithm: i32, wanted: Wanted<'_>, random: &mut Random) -> Option<usize> {
+        let Wanted { call, user, tried, now } = wanted;
         let sets = self.root.sets.pin(0).ok()?;
         let set = sets.set(SET)?;
         let place = |gateway: &usize| self.order.iter().position(|one| one == gateway);

@@ -5,7 +5,7 @@
 //! is refused, or not answered for five seconds, once to another gateway.
 
 use super::random::Random;
-use super::rules::{Proxy, Rule};
+use super::rules::{Proxy, Rule, Wanted};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -224,7 +224,8 @@ impl World<'_> {
     fn send(&mut self, call: u32) {
         let one = &self.calls[call as usize];
         let (user, first) = (one.user, one.tried.is_empty());
-        let found = self.proxy.choose(call.into(), user, &one.tried, self.now as u32, &mut self.random);
+        let wanted = Wanted { call: call.into(), user, tried: &one.tried, now: self.now as u32 };
+        let found = self.proxy.choose(wanted, &mut self.random);
         let back = self.now - self.lasts() / 2.0;
         let counts = match self.case.odd {
             Odd::None => false,

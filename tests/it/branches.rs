@@ -346,7 +346,9 @@ fn spiral_counts_at_both_gateways(workers: u32) {
 
 fn suspended_request_counts_when_it_goes_on(workers: u32) {
     let gateways = Gateways::ringing(1);
-    let server = server(workers, gateways.list(100, "maxload=1")).start();
+    // The pause of a second may last longer on a busy machine.
+    let patient = "modparam(\"tm\", \"fr_timer\", 10000)\nmodparam(\"tm\", \"fr_inv_timer\", 10000)";
+    let server = server(workers, gateways.list(100, "maxload=1")).modparam(patient).start();
     let mut agent = server.agent();
     let mut call = with(agent.call(), "X-Sleep", "1");
     agent.ring(&mut call);

@@ -21,6 +21,11 @@ pub const FACTS: &[Fact] = &[
     Fact { cfg: "xavp_int", sign: Sign::Bindings("SR_XTYPE_INT") },
     // Longer datagrams than a setting says are dropped.
     Fact { cfg: "message_limit", sign: Sign::Tree("core/globals.h", "ksr_msg_recv_max_size") },
+    // A reply that comes when `tm` has answered the caller finds no transaction, though that lives.
+    Fact {
+        cfg: "tm_forgets_answered",
+        sign: Sign::Tree("modules/tm/t_lookup.h", "TM_REPLY_MATCHING_ACTIVE"),
+    },
     // Limits of overload control are attributes, and `dispatcher.list` shows them.
     Fact { cfg: "stock_overload", sign: Sign::Tree("modules/dispatcher/dispatch.h", "ocmin") },
     // Flag 32, the letter N.

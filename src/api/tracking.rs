@@ -69,7 +69,9 @@ pub fn about(kind: Kind, msg: &Message) -> About {
                 About::Branch(short_branch(branch), number(request.cseq_number, request.from_tag))
             }
             transaction::Reply::Unwatched => About::OtherTransaction,
-            transaction::Reply::None => About::NoTransaction,
+            transaction::Reply::None => {
+                transaction::late_branch(msg).map_or(About::NoTransaction, About::Late)
+            }
         },
         Kind::Reply(..) => About::OtherTransaction,
     }

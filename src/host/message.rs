@@ -158,6 +158,12 @@ impl Message {
         Some(unsafe { text::bytes(header.body) }.trim_ascii()).filter(|id| !id.is_empty())
     }
 
+    /// The branch of its first Via.
+    pub fn via_branch(&self) -> Option<&[u8]> {
+        // SAFETY: null or the host's; it parses the first Via of each message before the script sees it, and keeps it as long.
+        unsafe { Some(text::bytes(self.raw().via1.as_ref()?.branch.as_ref()?.value)) }
+    }
+
     /// Whether it belongs to a dialog: its To has a tag.
     pub fn in_dialog(&self) -> bool {
         !self.to_tag().is_empty()

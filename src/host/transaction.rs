@@ -294,6 +294,14 @@ pub fn of_reply(reply: &Message) -> Reply<'_> {
     }
 }
 
+/// The number of the branch on which a reply came that belongs to no transaction, where the host leaves those out that it has answered: by
+/// the Via that the host has written (`branch=z9hG4bK<hash>.<text>.<number>`, the number in hexadecimal digits).
+pub fn late_branch(reply: &Message) -> Option<u16> {
+    let digits =
+        reply.via_branch().filter(|_| cfg!(tm_forgets_answered))?.rsplit(|byte| *byte == b'.').next()?;
+    u16::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok().filter(|number| *number < MOST)
+}
+
 /// The script for a reply has ended. The look-up holds a reference to the transaction, which `tm` releases when it has handled the
 /// reply. If the script dropped the reply, it is released here.
 pub(super) fn let_go(reply: &Message) {

@@ -23,7 +23,7 @@
 //! of its own, and a BYE with tags of none ends none.
 
 use super::call::{Call, Invite};
-use super::leg::{Branch, Dialog, Leg, Phase, Timer, Transaction};
+use super::leg::{Branch, Dialog, Leg, Phase, Timer, Transaction, Way};
 
 /// What a message says about its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub enum About {
     OtherTransaction,
     /// A reply without a transaction.
     NoTransaction,
+    /// The same on the branch of this number, where the server no longer finds a transaction that is answered, though it lives.
+    Late(u16),
     /// A request.
     Request,
     /// A request whose branches in this transaction have all failed; its number.
@@ -134,9 +136,15 @@ impl Call {
         let &News { about, tags, now, timer, .. } = news;
         let (is_branch, dialog) = (matches!(about, About::Branch(..)), tags.dialog());
         let on = |leg: &Leg| matches!(about, About::Branch(branch, number) if leg.is_on(branch, number));
+        let late = |leg: &Leg| {
+            let lives = leg.is_open() || leg.lives();
+            lives
+                && matches!((about, leg.way()), (About::Late(number), Way::On(branch)) if branch.number() == number)
+        };
         let answer = |leg: Leg| {
+            let lives = is_branch || late(&leg);
             let leg = leg.confirmed(tags.answered(), now).heard(now, timer);
-            if is_branch { leg.living() } else { leg }
+            if lives { leg.living() } else { leg }
         };
         let legs = self.legs_mut();
         if let Some(leg) = legs.iter_mut().find(|leg| leg.is_open() && on(leg)) {
@@ -150,7 +158,8 @@ impl Call {
         } else {
             let unwatched = |leg: &Leg| !is_branch && leg.is_open() && !leg.is_watched();
             let other = |leg: &Leg| on(leg) || !is_branch && leg.is_up();
-            let last = legs.iter().rposition(unwatched).or_else(|| legs.iter().rposition(other));
+            let last = [&late as &dyn Fn(&Leg) -> bool, &unwatched, &other];
+            let last = last.into_iter().find_map(|is_it| legs.iter().rposition(is_it));
             let Some(leg) = last.and_then(|at| legs.get_mut(at)) else { return false };
             if !leg.is_open() && (about == About::OtherTransaction || tags.to == 0) {
                 // Inside the dialog, or one that is not known.

@@ -294,6 +294,35 @@ fn the_next_dialog_of_a_fork_counts_after_the_bye_of_the_first_while_the_transac
 }
 
 #[test]
+fn a_late_answer_counts_on_its_branch_where_the_server_finds_no_transaction_that_it_has_answered() {
+    let mut call = after(&[Event::Answered]);
+    call.sent(6, branch(1), invite(1));
+    call.on(&news(Event::Cancelled, About::Request, 0));
+    call.given_up(T, invite(1), |one| one == branch(1));
+    call.on(&news(Event::Ended, About::Request, 7));
+    assert!(!call.counts());
+    // On a branch that there is not, and the same answer again.
+    assert!(!call.on(&news(Event::Answered, About::Late(2), 9)).fits);
+    call.on(&news(Event::Answered, About::Late(0), 7));
+    assert!(!call.counts());
+    assert!(call.on(&news(Event::Answered, About::Late(1), 8)).crossed);
+    assert!(call.on(&news(Event::Answered, About::Late(0), 9)).fits);
+    assert_eq!(
+        {
+            let mut loads = loads(&call);
+            loads.sort();
+            loads
+        },
+        [5, 6]
+    );
+    call.on(&news(Event::Ended, About::Request, 8));
+    call.on(&news(Event::Ended, About::Request, 9));
+    assert!(!call.counts());
+    call.transaction_ended(T, invite(1), |_| true);
+    assert!(call.is_empty());
+}
+
+#[test]
 fn an_answer_that_nobody_reported_is_known_when_the_transaction_ends() {
     let mut call = sent();
     call.transaction_ended(T, invite(1), |one| one == branch(0));

@@ -266,6 +266,47 @@ fn limits_on_new_calls_that_make_no_sense_are_told_with_their_place() {
     assert!(!run(&["-"]).contains("cps="), "{told}");
 }
 
+/// What all lines of a capacity say of new calls, and what does not fit together.
+#[test]
+fn limits_on_new_calls_are_shown_with_those_that_are_shared() {
+    let folder = std::env::temp_dir().join(format!("dispatcher-check-rates-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let list = "1 sip:192.0.2.1 0 0 cps=30;capacity=c;capacity_max=5;capacity_cps=100\n\
+        2 sip:192.0.2.2 0 0 capacity=c;capacity_cps=50;capacity_cps_burst=7\n3 sip:192.0.2.3 0 0 capacity=c\n\
+        3 sip:192.0.2.4 0 0 capacity=d;capacity_cps_burst=3\n3 sip:192.0.2.5 0 0 capacity_cps=3\n";
+    std::fs::write(folder.join("list"), list).unwrap();
+    let output = program(&["--limits", "--format", "json", "list"]).current_dir(&folder).output().unwrap();
+    let told = serde_json::from_slice::<Value>(&output.stdout).unwrap();
+    let one = &told["sets"][0]["destinations"][0];
+    assert_eq!([&one["cps"], &one["cps_burst"], &one["capacity"]], [&json!(30), &json!(6), &json!("c")]);
+    let third = told["sets"][2]["destinations"].as_array().unwrap();
+    assert_eq!(third.iter().filter(|one| one["capacity"] == json!(null)).count(), 1);
+    let expected = json!([
+        {"name": "c", "destinations": 3, "limit": 5, "reserve": 0, "cps": 50, "cps_burst": 7},
+        {"name": "d", "destinations": 1, "limit": 0, "reserve": 0, "cps": 0, "cps_burst": 0},
+    ]);
+    assert_eq!(told["capacities"], expected);
+    let findings = told["findings"].as_array().unwrap().iter();
+    let findings: Vec<_> =
+        findings.map(|one| (one["at"]["line"].as_u64().unwrap(), one["text"].as_str().unwrap())).collect();
+    let expected = [
+        (1, "capacity='c': capacity_cps is 100 here and 50 on line 2: the smallest of all, 50, is in effect"),
+        (4, "capacity='d': no line of it says a capacity_max or a capacity_cps, so it has no limit"),
+        (4, "capacity='d': capacity_cps_burst=3 has no effect without a capacity_cps"),
+        (5, "capacity_cps='3': expected the name of a capacity beside it"),
+    ];
+    assert_eq!(findings, expected);
+    let shown = program(&["--limits", "list"]).current_dir(&folder).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let has = |words: &[&str]| {
+        shown.lines().any(|line| {
+            line.split_whitespace().collect::<Vec<_>>().windows(words.len()).any(|all| all == words)
+        })
+    };
+    assert!(has(&["30+6", "c"]) && has(&["c", "3", "5", "50+7"]), "{shown}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 /// A capacity that two sets share is full by the calls of both.
 #[test]
 fn explanation_knows_shared_capacities_and_reserves_are_shown() {
@@ -308,7 +349,11 @@ fn explanation_knows_shared_capacities_and_reserves_are_shown() {
         .collect();
     let number = "expected a whole number from 0 to 2147483647, or percent of the limit";
     let expected = [
-        ((4, 3), "capacity='e': no line of it says a capacity_max, so it has no limit".to_owned()),
+        (
+            (4, 3),
+            "capacity='e': no line of it says a capacity_max or a capacity_cps, so it has no limit"
+                .to_owned(),
+        ),
         ((5, 21), "maxload_reserve='10%': expected a maxload beside it".to_owned()),
         ((6, 31), format!("maxload_reserve='-2': {number}")),
         ((7, 31), format!("maxload_reserve='some': {number}")),

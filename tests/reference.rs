@@ -336,7 +336,8 @@ fn metrics() -> Vec<String> {
     }
     let capacities = destinations.split_once("OF_CAPACITY: [").unwrap().1.split_once("];").unwrap().0;
     for name in after(capacities, "name: \"") {
-        exported.push(format!("`kamailio_dispatcher_capacity_{name}` | gauge"));
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        exported.push(format!("`kamailio_dispatcher_capacity_{name}` | {kind}"));
     }
     let refused = destinations.split_once("REFUSED: &str = \"").unwrap().1.split_once('"').unwrap().0;
     exported.push(format!("`{refused}` | counter"));

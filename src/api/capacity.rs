@@ -1,6 +1,6 @@
 //! `dispatcher.capacity`: the capacities that destinations share.
 
-use super::rpc::with_module;
+use super::rpc::{show_rate, with_module};
 use crate::host::rpc::Rpc;
 use crate::service::report::capacities::capacities;
 
@@ -17,6 +17,7 @@ pub fn capacity(rpc: &Rpc) {
             entry.int(c"CALLS", i32::try_from(one.calls).unwrap_or(i32::MAX))?;
             entry.int(c"LIMIT", i32::try_from(one.limit).unwrap_or(i32::MAX))?;
             entry.int(c"RESERVE", i32::try_from(one.reserve).unwrap_or(i32::MAX))?;
+            show_rate(one.rate, one.over, &entry)?;
             entry.int(c"SIZE", i32::try_from(sharers.len()).unwrap_or(i32::MAX))?;
             let members = entry.array(c"MEMBERS")?;
             for sharer in sharers {

@@ -1,7 +1,7 @@
 //! Figures for monitoring: counters of the server for the module as a whole, and figures of each destination as a
 //! Prometheus text (`ds_prometheus`) and by RPC (`dispatcher.stats`).
 
-use super::rpc::{Part, with_module};
+use super::rpc::{Part, capacity, with_module};
 use crate::context::{Module, module};
 use crate::host::counters;
 use crate::host::mem::Pool;
@@ -54,7 +54,7 @@ fn wanted(sets: &Generation<Pool>, id: Option<i32>) -> Vec<&Set<Pool>> {
 }
 
 /// `dispatcher.stats [set [from [count]]]`: the same figures, a structure for each destination; all, or as many of a set as
-/// asked for. With each comes how many selections of its set were refused, by cause.
+/// asked for. With each comes the capacity that it shares, and how many selections of its set were refused, by cause.
 pub fn stats(rpc: &Rpc) {
     with_module(rpc, |module| {
         let Some(sets) = module.sets() else { return Ok(()) };
@@ -71,6 +71,9 @@ pub fn stats(rpc: &Rpc) {
                     if let Some(value) = figure.shown(&one, &seen) {
                         entry.unsigned_long(&in_capitals(figure.name), value)?;
                     }
+                }
+                if let Some(shared) = module.root.registry.capacity_of(record) {
+                    capacity(&shared, &entry)?;
                 }
                 let refused = entry.structure(c"SET_REFUSED")?;
                 for cause in metrics::causes() {

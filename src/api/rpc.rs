@@ -221,19 +221,24 @@ pub fn reserve(destination: Member<'_>, to: &Struct<'_>) -> Result<(), Broken> {
 
 /// The capacity that a destination shares.
 pub fn capacity(seen: &Seen, to: &Struct<'_>) -> Result<(), Broken> {
-    let to = to.structure(c"CAPACITY")?;
+    let to = &to.structure(c"CAPACITY")?;
     to.text(c"NAME", &seen.name)?;
     to.int(c"CALLS", i32::try_from(seen.calls).unwrap_or(i32::MAX))?;
     to.int(c"LIMIT", i32::try_from(seen.limit).unwrap_or(i32::MAX))?;
-    to.int(c"RESERVE", i32::try_from(seen.reserve).unwrap_or(i32::MAX))
+    to.int(c"RESERVE", i32::try_from(seen.reserve).unwrap_or(i32::MAX))?;
+    if seen.rate.limits() { show_rate(seen.rate, seen.over, to) } else { Ok(()) }
 }
 
 /// Its limit on new calls, and how often it has come to that.
 pub fn rate(rate: Rate, record: &Record, to: &Struct<'_>) -> Result<(), Broken> {
-    let to = to.structure(c"RATE")?;
+    show_rate(rate, record.totals.over_rate.get(), &to.structure(c"RATE")?)
+}
+
+/// A limit on new calls, and how often somebody has come to that.
+pub fn show_rate(rate: Rate, over: u64, to: &Struct<'_>) -> Result<(), Broken> {
     to.int(c"CPS", i32::try_from(rate.cps).unwrap_or(i32::MAX))?;
     to.int(c"BURST", i32::try_from(rate.burst).unwrap_or(i32::MAX))?;
-    to.unsigned_long(c"OVER", record.totals.over_rate.get())
+    to.unsigned_long(c"OVER", over)
 }
 
 /// An id of its own for a destination as long as its record lives, in the form of the stock module's: other servers and other starts

@@ -206,12 +206,14 @@ enum Known {
     Cps,
     CpsBurst,
     CapacityReserve,
+    CapacityCps,
+    CapacityCpsBurst,
     MaxloadReserve,
 }
 
 impl Known {
     /// Names of any length, each once.
-    const NAMES: [(&[u8], Self); 23] = [
+    const NAMES: [(&[u8], Self); 25] = [
         (b"duid", Self::Duid),
         (b"socket", Self::Socket),
         (b"sockname", Self::Sockname),
@@ -234,6 +236,8 @@ impl Known {
         (b"cps", Self::Cps),
         (b"cps_burst", Self::CpsBurst),
         (b"capacity_reserve", Self::CapacityReserve),
+        (b"capacity_cps", Self::CapacityCps),
+        (b"capacity_cps_burst", Self::CapacityCpsBurst),
         (b"maxload_reserve", Self::MaxloadReserve),
     ];
 
@@ -241,6 +245,12 @@ impl Known {
     fn of(name: &[u8]) -> Option<Self> {
         let known = Self::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         known.map(|(_, known)| *known)
+    }
+
+    /// Whether it says something of a capacity, which must be named beside it.
+    fn is_of_capacity(self) -> bool {
+        use Known::{CapacityCps, CapacityCpsBurst, CapacityMax, CapacityReserve};
+        matches!(self, CapacityMax | CapacityReserve | CapacityCps | CapacityCpsBurst)
     }
 }
 
@@ -280,7 +290,7 @@ impl<'t> Attrs<'t> {
             match known {
                 // What it says depends on `cps`, which may come after it.
                 Known::CpsBurst => cps_burst = Some((at, name, value)),
-                Known::CapacityMax | Known::CapacityReserve | Known::MaxloadReserve => {
+                _ if known == Known::MaxloadReserve || known.is_of_capacity() => {
                     beside.push((at, known, name, value));
                 }
                 _ => {}
@@ -296,8 +306,8 @@ impl<'t> Attrs<'t> {
         let limits = &mut self.limits;
         let expected = match known {
             Known::MaxloadReserve if self.values.maxload == 0 => "a maxload",
-            Known::CapacityMax | Known::CapacityReserve if limits.capacity.is_empty() => {
-                (limits.capacity_max, limits.capacity_reserve) = (0, None);
+            _ if known.is_of_capacity() && limits.capacity.is_empty() => {
+                limits.forget_capacity();
                 "the name of a capacity"
             }
             Known::MaxloadReserve => {
@@ -339,7 +349,7 @@ impl<'t> Attrs<'t> {
         let (findings, ocmin) = (&mut self.findings, self.values.ocmin);
         let percent = |number: u32| u8::try_from(number).unwrap_or(MOST_LEFT_OUT);
         // Of most numbers 0 has a meaning.
-        let least = u32::from(known == Known::Cps);
+        let least = u32::from(matches!(known, Known::Cps | Known::CapacityCps | Known::CapacityCpsBurst));
         let mut number = |most: u32, missing: u32| {
             let found = leading(value);
             let Some(number) = found.number else {
@@ -351,7 +361,8 @@ impl<'t> Attrs<'t> {
             if found.alone() != i32::try_from(taken).ok() || taken < least {
                 let instead = match known {
                     Known::Maxload | Known::CapacityMax if number < 0 => "no limit is in effect".to_owned(),
-                    Known::Cps if taken == 0 => "no limit is in effect".to_owned(),
+                    Known::Cps | Known::CapacityCps if taken == 0 => "no limit is in effect".to_owned(),
+                    Known::CapacityCpsBurst if taken == 0 => "it is as if not there".to_owned(),
                     _ => in_effect(taken, found.rest),
                 };
                 findings.push(Finding { at, text: expected_number(name, value, least, most), instead });
@@ -372,6 +383,8 @@ impl<'t> Attrs<'t> {
             Known::CapacityMax => self.limits.capacity_max = number(MAX_NUMBER, 0),
             Known::Cps => self.limits.cps = number(MAX_NUMBER, 0),
             Known::CpsBurst => {}
+            Known::CapacityCps => self.limits.capacity_cps = number(MAX_NUMBER, 0),
+            Known::CapacityCpsBurst => self.limits.capacity_cps_burst = number(MAX_NUMBER, 0),
             Known::CapacityReserve => self.limits.capacity_reserve = self.reserve(at, name, value),
             // In calls once `maxload` is read.
             Known::MaxloadReserve => _ = self.reserve(at, name, value),

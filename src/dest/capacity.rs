@@ -1,6 +1,6 @@
 //! What is wrong with the capacities that lines share: lines of one name may say different limits and reserves, or none.
 
-use super::limits::{Reserve, Smallest};
+use super::limits::{Limits, Reserve, Smallest};
 use super::problem::shown;
 use super::{Problem, SourcePosition};
 use std::collections::BTreeMap;
@@ -16,7 +16,27 @@ pub struct Share<'t> {
     pub most: u32,
     /// How many calls with priority it says that they may have beyond that.
     pub reserve: Option<Reserve>,
+    /// How many new calls a second it says that they may have; 0 where it does not say.
+    pub cps: u32,
+    /// How many more it says that may come at once; 0 where it does not say.
+    pub burst: u32,
 }
+
+impl<'t> Share<'t> {
+    /// The line at this place, if it shares one.
+    pub fn of(place: SourcePosition, limits: &Limits<'t>) -> Option<Self> {
+        let Limits { capacity: name, capacity_max: most, capacity_reserve: reserve, .. } = *limits;
+        let (cps, burst) = (limits.capacity_cps, limits.capacity_cps_burst);
+        (!name.is_empty()).then_some(Self { place, name, most, reserve, cps, burst })
+    }
+}
+
+/// A number that several lines of a capacity may say: its name, and what a line says; 0 is nothing.
+type Number = (&'static str, fn(&Share<'_>) -> u32);
+
+const NUMBERS: [Number; 3] =
+    [("capacity_max", |line| line.most), ("capacity_cps", |line| line.cps), (BURST, |line| line.burst)];
+const BURST: &str = "capacity_cps_burst";
 
 /// A warning for each line whose limit or reserve is not the smallest of its capacity, which is in effect; and for each capacity without a
 /// limit.
@@ -28,28 +48,48 @@ pub fn problems<'t>(lines: impl Iterator<Item = Share<'t>>) -> Vec<Problem> {
         lines.sort_by_key(|line| line.place);
         // One line may stand for many destinations.
         lines.dedup_by_key(|line| line.place);
-        let said = lines.iter().filter(|line| line.most != 0);
-        let Some(least) = said.clone().min_by_key(|line| (line.most, line.place)) else {
+        let least = |of: fn(&Share<'_>) -> u32| lines.iter().map(of).filter(|said| *said != 0).min();
+        let (most, cps) = (least(|line| line.most), least(|line| line.cps));
+        let beginning = format!("capacity={}:", shown(name));
+        if most.or(cps).is_none() {
             let place = lines.first().map(|line| line.place);
-            let text =
-                format!("capacity={}: no line of it says a capacity_max, so it has no limit", shown(name));
+            let text = format!(
+                "{beginning} no line of it says a capacity_max or a capacity_cps, so it has no limit"
+            );
             problems.extend(place.map(|place| Problem::warning(place, text)));
-            problems.extend(lines.iter().filter_map(|line| {
-                let text = format!("capacity={}: capacity_reserve={}", shown(name), line.reserve?);
-                Some(Problem::warning(line.place, format!("{text} has no effect without a capacity_max")))
-            }));
-            continue;
+        }
+        let in_vain = |place, said: String, without: &str| {
+            Problem::warning(place, format!("{beginning} {said} has no effect without a {without}"))
         };
-        problems.extend(reserves(name, &lines, least.most));
-        for line in said.filter(|line| line.most != least.most) {
-            let (name, other) = (shown(name), least.place.of_other());
-            let text =
-                format!("capacity={name}: capacity_max is {} here and {} {other}", line.most, least.most);
-            let effect = format!("the smallest of all, {}, is in effect", least.most);
-            problems.push(Problem::warning(line.place, format!("{text}: {effect}")));
+        match most {
+            Some(most) => problems.extend(reserves(name, &lines, most)),
+            None => problems.extend(lines.iter().filter_map(|line| {
+                Some(in_vain(line.place, format!("capacity_reserve={}", line.reserve?), "capacity_max"))
+            })),
+        }
+        if cps.is_none() {
+            let said = lines.iter().filter(|line| line.burst != 0);
+            problems.extend(
+                said.map(|line| in_vain(line.place, format!("{BURST}={}", line.burst), "capacity_cps")),
+            );
+        }
+        for number in NUMBERS.into_iter().filter(|(word, _)| cps.is_some() || *word != BURST) {
+            problems.extend(larger(&beginning, &lines, number));
         }
     }
     problems
+}
+
+/// A warning for each line that says a larger number than another one.
+fn larger(beginning: &str, lines: &[Share<'_>], (word, of): Number) -> Vec<Problem> {
+    let said = || lines.iter().map(|line| (of(line), line.place)).filter(|(said, _)| *said != 0);
+    let Some((least, at)) = said().min() else { return Vec::new() };
+    let others = said().filter(|(said, _)| *said != least);
+    let problem = |(said, place): (u32, SourcePosition)| {
+        let text = format!("{beginning} {word} is {said} here and {least} {}", at.of_other());
+        Problem::warning(place, format!("{text}: the smallest of all, {least}, is in effect"))
+    };
+    others.map(problem).collect()
 }
 
 /// A warning for each line whose reserve is not the smallest of its capacity, which has this limit.
@@ -81,6 +121,8 @@ mod tests {
             name: name.as_bytes(),
             most,
             reserve: None,
+            cps: 0,
+            burst: 0,
         };
         let lines = [line(4, "a", 30), line(1, "a", 10), line(2, "a", 0), line(3, "a", 10), line(5, "b", 7)];
         let told: Vec<_> = problems(lines.into_iter()).iter().map(ToString::to_string).collect();
@@ -104,6 +146,17 @@ mod tests {
         let text =
             "5:1: capacity='r': capacity_reserve=10% has no effect without a capacity_max (line loaded)";
         assert_eq!(told(&[line(4, "r", 0), reserve(line(5, "r", 0), tenth)])[1], text);
+        let rate = |line: Share<'static>, cps, burst| Share { cps, burst, ..line };
+        let lines = [rate(line(1, "n", 9), 30, 4), rate(line(2, "n", 0), 20, 0), rate(line(3, "n", 0), 0, 5)];
+        let texts = [
+            "1:1: capacity='n': capacity_cps is 30 here and 20 on line 2: the smallest of all, 20, is in effect (line loaded)",
+            "3:1: capacity='n': capacity_cps_burst is 5 here and 4 on line 1: the smallest of all, 4, is in effect (line loaded)",
+        ];
+        assert_eq!(told(&lines), texts);
+        assert_eq!(told(&[rate(line(1, "n", 0), 30, 0)]).len(), 0, "a limit is one of both");
+        let text =
+            "2:1: capacity='n': capacity_cps_burst=5 has no effect without a capacity_cps (line loaded)";
+        assert_eq!(told(&[line(1, "n", 3), rate(line(2, "n", 0), 0, 5)]), [text]);
         // One line that stands for many destinations is told once.
         assert_eq!(problems([line(1, "d", 3), line(2, "d", 4), line(2, "d", 4)].into_iter()).len(), 1);
     }

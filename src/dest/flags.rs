@@ -28,8 +28,13 @@ impl Flags {
     /// Gets no new calls for a moment, because it has had all that its rate allows. Only choices see it: it is no part of the state that
     /// a record shows.
     pub const OVER_RATE: Self = Self(1 << 28);
+    /// The same because the capacity that it shares has had all that its rate allows.
+    pub const OVER_SHARED_RATE: Self = Self(1 << 27);
+    /// Over either rate.
+    pub const OVER_ANY_RATE: Self = Self(Self::OVER_RATE.0 | Self::OVER_SHARED_RATE.0);
     /// The bits that only the module itself sets.
-    pub const OWN: Self = Self(Self::UNRESOLVED.0 | Self::DRAINING.0 | Self::DRAINED.0 | Self::OVER_RATE.0);
+    pub const OWN: Self =
+        Self(Self::UNRESOLVED.0 | Self::DRAINING.0 | Self::DRAINED.0 | Self::OVER_ANY_RATE.0);
     /// The bits that a change of state replaces.
     ///
     /// The stock module also counts [`Flags::NO_DNS`] and [`Flags::NO_PING`] to them and so forgets both with the first
@@ -54,7 +59,7 @@ impl Flags {
     /// Whether new calls may go to it.
     pub const fn usable(self) -> bool {
         let out = Self::INACTIVE.0 | Self::DISABLED.0 | Self::UNRESOLVED.0;
-        self.0 & (out | Self::DRAINING.0 | Self::OVER_RATE.0) == 0
+        self.0 & (out | Self::DRAINING.0 | Self::OVER_ANY_RATE.0) == 0
     }
 
     /// Whether the calls that are up there may go on: usable, or kept from new calls by a drain alone.

@@ -15,6 +15,10 @@ pub struct Limits<'t> {
     pub capacity_max: u32,
     /// How many calls with priority they take beyond that; nothing where it is not said.
     pub capacity_reserve: Option<Reserve>,
+    /// New calls a second that they may have together; 0 is not said.
+    pub capacity_cps: u32,
+    /// So many more may come at once; 0 is not said.
+    pub capacity_cps_burst: u32,
     /// New calls a second; 0 is no limit.
     pub cps: u32,
     /// So many more may come at once; 0 where there is no `cps`.
@@ -30,6 +34,13 @@ fn alone((at, name, value): (usize, &[u8], &[u8]), expected: &str) -> Finding {
 }
 
 impl Limits<'_> {
+    /// Without the name of a capacity nothing is said of one.
+    pub(super) fn forget_capacity(&mut self) {
+        let capacity = self.capacity;
+        let (cps, cps_burst, maxload_reserve) = (self.cps, self.cps_burst, self.maxload_reserve);
+        *self = Self { capacity, cps, cps_burst, maxload_reserve, ..Self::default() };
+    }
+
     /// Takes in `cps_burst`, where that was said; `cps` is known.
     pub(super) fn take_burst(&mut self, said: Said<'_>) -> Option<Finding> {
         if self.cps == 0 {
@@ -124,8 +135,16 @@ impl Smallest {
 }
 
 /// The names of these attributes.
-pub const NAMES: [&str; 6] =
-    ["capacity", "capacity_max", "maxload_reserve", "capacity_reserve", "cps", "cps_burst"];
+pub const NAMES: [&str; 8] = [
+    "capacity",
+    "capacity_max",
+    "maxload_reserve",
+    "capacity_reserve",
+    "cps",
+    "cps_burst",
+    "capacity_cps",
+    "capacity_cps_burst",
+];
 
 /// The names of those that were seen and do not act: a bit for each, in the order of [`NAMES`].
 pub fn unused(bits: u32) -> impl Iterator<Item = &'static str> {

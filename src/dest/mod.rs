@@ -23,6 +23,7 @@ pub mod parts;
 pub mod problem;
 pub mod reply_codes;
 pub mod row;
+pub mod shared_rate;
 pub mod source_line;
 
 use std::borrow::Cow;

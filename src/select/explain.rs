@@ -33,6 +33,7 @@ pub struct Seen {
     pub shared_full: bool,
     pub identity: u64,
     pub over_rate: bool,
+    pub shared_over_rate: bool,
     pub last_chosen: u64,
     pub priority: i32,
     pub weight: u32,
@@ -40,6 +41,13 @@ pub struct Seen {
     pub latency: u32,
     pub congestion: Option<u32>,
     pub overloaded: bool,
+}
+
+impl Seen {
+    /// Whether a limit on new calls keeps it out: its own, or that of the capacity that it shares.
+    fn is_over_rate(&self) -> bool {
+        self.over_rate || self.shared_over_rate
+    }
 }
 
 /// What was seen of each destination of a set, in its order.
@@ -58,7 +66,7 @@ impl Candidates for Still {
     }
     fn usable(&self, at: usize) -> bool {
         let one = self.at(at);
-        one.state == State::Usable && !one.over_rate
+        one.state == State::Usable && !one.is_over_rate()
     }
     fn load(&self, at: usize) -> u32 {
         self.at(at).load
@@ -123,6 +131,8 @@ pub enum Why {
     SharedFull,
     /// It has had all new calls for now that its rate allows.
     OverRate,
+    /// So has the capacity that it shares with others.
+    SharedOverRate,
     /// Overload control leaves it out this time.
     Overloaded,
     /// It is kept for when no other is left.
@@ -131,11 +141,15 @@ pub enum Why {
     NotItsTurn,
 }
 
+/// Words about a capacity begin with this, and then comes its name.
+const OF_CAPACITY: &str = "capacity ";
+
 impl Why {
     /// In words, where it shares a capacity of this name.
     pub fn told(self, capacity: Option<&[u8]>) -> Cow<'static, str> {
-        match capacity.filter(|_| self == Self::SharedFull) {
-            Some(name) => Cow::Owned(format!("capacity {} full", name.escape_ascii())),
+        let named = self.words().strip_prefix(OF_CAPACITY).zip(capacity);
+        match named {
+            Some((rest, name)) => Cow::Owned(format!("{OF_CAPACITY}{} {rest}", name.escape_ascii())),
             None => Cow::Borrowed(self.words()),
         }
     }
@@ -150,6 +164,7 @@ impl Why {
             Self::Full => "full",
             Self::SharedFull => "capacity full",
             Self::OverRate => "over its rate",
+            Self::SharedOverRate => "capacity over its rate",
             Self::Overloaded => "left out by overload control",
             Self::Spared => "kept for when no other is left",
             Self::NotItsTurn => "another one comes first",
@@ -173,7 +188,7 @@ pub fn explain(
     let draw = Draw { number: drawn, spare_last };
     let drained = || pool.0.iter().any(|one| one.state == State::Drained);
     let over_rate =
-        |one: &Seen| one.state == State::Usable && one.over_rate && !is_full(one.load, one.maxload);
+        |one: &Seen| one.state == State::Usable && one.is_over_rate() && !is_full(one.load, one.maxload);
     let over_rate = || pool.0.iter().any(over_rate);
     let chosen = choosing.choose(pool, draw).map(|choice| choice.at).map_err(|refusal| match refusal {
         Refusal::NoneActive | Refusal::NoRoom if over_rate() => Refusal::OverRate,
@@ -192,6 +207,7 @@ pub fn explain(
             if is_full(seen.load, seen.maxload) { Why::Full } else { Why::SharedFull }
         }
         State::Usable if pool.at(at).over_rate => Why::OverRate,
+        State::Usable if pool.at(at).shared_over_rate => Why::SharedOverRate,
         State::Usable if number == OVERLOAD && pool.overloaded(at) => Why::Overloaded,
         State::Usable if at >= field => Why::Spared,
         State::Usable => Why::NotItsTurn,
@@ -264,6 +280,12 @@ mod tests {
         let (chosen, why) = explain(CALL_LOAD, &rated, &mut First, false).unwrap();
         assert_eq!((chosen, why), (Err(Refusal::OverRate), vec![Why::OverRate, Why::Full, Why::Full]));
         assert_eq!(explain(4, &rated, &mut First, false).unwrap().0, Ok(1));
+        let shared = Seen { shared_over_rate: true, ..seen(State::Usable, 0, 0) };
+        for algorithm in [CALL_LOAD, 4, 8] {
+            let found = explain(algorithm, &Still(vec![shared]), &mut First, false).unwrap();
+            assert_eq!(found, (Err(Refusal::OverRate), vec![Why::SharedOverRate]));
+        }
+        assert_eq!(Why::SharedOverRate.told(Some(b"a")), "capacity a over its rate");
         let told = [Why::Full, Why::SharedFull].map(|why| why.told(Some(b"a b")));
         assert_eq!(
             (told, Why::SharedFull.told(None)),

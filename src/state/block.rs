@@ -124,6 +124,8 @@ pub struct Limits {
     pub capacity_max: u32,
     /// How many calls with priority it says that those may have beyond that.
     pub capacity_reserve: Option<Reserve>,
+    /// How many new calls a second it says that they may have, and how many more at once; 0 where it does not say.
+    pub capacity_rate: (u32, u32),
     /// Its limit on new calls.
     pub rate: Rate,
 }

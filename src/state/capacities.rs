@@ -4,14 +4,19 @@
 //! Model: a capacity has a number, from 1 on. A record says which one its destination shares, and what the destination has counts there.
 //! A capacity that is full is told to the boards that have lines in it: there its lines are out of the way of choices, all at once, until
 //! it has room again. Calls with priority find room for a while longer, where it has a reserve ([`Fill`]). A call that counts already counts
-//! even beyond that.
+//! even beyond that. It may have a limit on new calls beside that (`pace`).
 //!
 //! All capacities are behind one lock. Who changes a load that counts in one takes that lock first and the board then, and may
 //! lock other boards meanwhile, one at a time: nobody else holds two. Who changes no such load needs none of it.
 //!
 //! A number is free for another name when no line and no record has it.
 
+mod pace;
+
+pub use pace::Pace;
+
 use super::record::Record;
+use crate::load::Rate;
 use crate::select::is_full;
 use crate::shm::segments::Segments;
 use crate::shm::slice::Slice;
@@ -45,6 +50,8 @@ struct Capacity<A: Alloc> {
     limit: u32,
     /// How many with priority come beyond the limit.
     reserve: u32,
+    /// Its limit on new calls.
+    tokens: pace::Tokens,
     /// Records that share it. Those of destinations that are gone do so until their calls have ended.
     records: u32,
     /// Lines of the sets that serve, or are being built.
@@ -58,7 +65,9 @@ unsafe impl<A: Alloc> Shared for Capacity<A> {}
 
 impl<A: Alloc> Default for Capacity<A> {
     fn default() -> Self {
-        Self { name: None, calls: 0, limit: 0, reserve: 0, records: 0, lines: 0, boards: None }
+        let (calls, limit, reserve, records, lines) = Default::default();
+        let tokens = pace::Tokens::default();
+        Self { name: None, calls, limit, reserve, tokens, records, lines, boards: None }
     }
 }
 
@@ -113,6 +122,19 @@ pub struct Seen {
     pub limit: u32,
     /// How many with priority come beyond that.
     pub reserve: u32,
+    /// Its limit on new calls.
+    pub rate: Rate,
+    /// Until when it gets none because of that, if it was over that limit at the last look.
+    pub over_until: Option<u64>,
+    /// How often it has come to that.
+    pub over: u64,
+}
+
+impl Seen {
+    /// Whether those that share it get no new calls at this time, because of its rate.
+    pub fn is_over_rate(&self, now: u64) -> bool {
+        self.over_until.is_some_and(|until| until > now)
+    }
 }
 
 /// What the lines of the next generation say of a capacity.
@@ -125,6 +147,8 @@ pub struct Plan<A: Alloc> {
     pub limit: u32,
     /// Of what they say the least that comes beyond it, in calls.
     pub reserve: u32,
+    /// The limit on new calls.
+    pub rate: Rate,
     /// A record of each board that has such lines.
     pub boards: Slice<u32, A>,
 }
@@ -157,8 +181,10 @@ impl<A: Alloc> Capacities<A> {
     /// The one of this number.
     pub fn seen(&self, number: u32) -> Option<Seen> {
         let one = self.get(number)?;
-        let Capacity { calls, limit, reserve, .. } = *one;
-        Some(Seen { number, name: one.name.as_ref()?.to_vec(), calls, limit, reserve })
+        let Capacity { calls, limit, reserve, tokens, .. } = *one;
+        let (name, rate, over) = (one.name.as_ref()?.to_vec(), tokens.rate, tokens.reached);
+        let over_until = tokens.pace().over_until;
+        Some(Seen { number, name, calls, limit, reserve, rate, over_until, over })
     }
 
     /// Gives a name its number. It has one line at least until the next [`Capacities::adopt`].
@@ -183,9 +209,10 @@ impl<A: Alloc> Capacities<A> {
             self.get_mut(number).into_iter().for_each(|one| one.lines = 0);
         }
         self.reserving = plans.iter().any(|plan| plan.reserve > 0);
-        for Plan { number, lines, limit, reserve, boards } in plans {
+        for Plan { number, lines, limit, reserve, rate, boards } in plans {
             if let Some(one) = self.get_mut(number) {
                 (one.lines, one.limit, one.reserve, one.boards) = (lines, limit, reserve, Some(boards));
+                one.tokens.limit_to(rate);
             }
         }
         for number in 1..=self.all.len() as u32 {
@@ -274,7 +301,8 @@ mod tests {
 
     #[allow(clippy::unwrap_used)]
     fn plan(number: u32, limit: u32) -> Plan<Heap> {
-        Plan { number, lines: 1, limit, reserve: 0, boards: Slice::try_copy_in(&[7], Heap).unwrap() }
+        let boards = Slice::try_copy_in(&[7], Heap).unwrap();
+        Plan { number, lines: 1, limit, reserve: 0, rate: Rate::default(), boards }
     }
 
     #[test]

@@ -19,6 +19,7 @@
 
 mod board;
 mod faults;
+mod gate;
 mod groups;
 mod layer;
 mod locked;
@@ -83,9 +84,9 @@ pub struct Ranks<A: Alloc> {
     latency_changes: AtomicU64,
     /// 1 where some of its lines have a limit and others none.
     mixed_limits: AtomicU32,
-    /// 1 where some of its lines share a capacity.
+    /// 1 where some of its lines share a capacity; 2 where one of those has a limit on new calls.
     shares: AtomicU32,
-    /// 1 where some of its lines have a limit on new calls.
+    /// 1 where some of its lines have a limit on new calls, or share one.
     rated: AtomicU32,
     /// When the first of its lines that are over their rates gets new calls again; [`NONE`] where none is.
     over_until: AtomicU64,
@@ -169,7 +170,8 @@ impl<A: Alloc> Ranks<A> {
     fn note_limits(&self, board: &Board<A>) {
         let mixed = board.limited > 0 && !board.by_limits;
         self.mixed_limits.store(mixed.into(), Ordering::Relaxed);
-        self.shares.store(board.has_groups().into(), Ordering::Relaxed);
+        let shares = u32::from(board.has_groups()) + u32::from(board.has_shared_rates());
+        self.shares.store(shares, Ordering::Relaxed);
         self.note_rates(board);
     }
 

@@ -24,7 +24,7 @@ pub struct Record {
     pub load: Load,
     /// When call load last chose it, in choices of its set.
     last_chosen: AtomicU64,
-    /// State and options now, and beside them [`Flags::OVER_RATE`], which changes with the board of its set locked.
+    /// State and options now, and beside them [`Flags::OVER_ANY_RATE`], which change with the board of its set locked.
     pub(super) flags: AtomicU32,
     /// The first of its lines on the board of its set (`ranks`), counted from 1; 0 is none. Used with that board locked.
     line: AtomicU32,
@@ -139,22 +139,22 @@ pub struct Configured {
 impl Record {
     /// State and options now.
     pub fn flags(&self) -> Flags {
-        self.all_flags().without(Flags::OVER_RATE)
+        self.all_flags().without(Flags::OVER_ANY_RATE)
     }
 
     pub(super) fn all_flags(&self) -> Flags {
         Flags(self.flags.load(Ordering::Relaxed))
     }
 
-    /// Whether new calls may go to it: usable, and within its rate.
+    /// Whether new calls may go to it: usable, and within its rate and that of the capacity that it shares.
     pub fn takes_new_calls(&self) -> bool {
         self.all_flags().usable()
     }
 
     /// Stores a state, which is not that of its rate: that stays. With the board of its set locked.
     fn put_flags(&self, flags: Flags) {
-        let over = Flags(self.all_flags().0 & Flags::OVER_RATE.0);
-        self.flags.store(flags.without(Flags::OVER_RATE).with(over).0, Ordering::Relaxed);
+        let over = Flags(self.all_flags().0 & Flags::OVER_ANY_RATE.0);
+        self.flags.store(flags.without(Flags::OVER_ANY_RATE).with(over).0, Ordering::Relaxed);
     }
 
     /// State and options as last configured.
@@ -318,7 +318,7 @@ impl Record {
         self.capacity.store(0, Ordering::Relaxed);
         self.tokens.reset();
         self.configured.store(flags.without(Flags::UNRESOLVED).0, Ordering::Relaxed);
-        let others = Flags::DRAINING.with(Flags::DRAINED).with(Flags::OVER_RATE);
+        let others = Flags::DRAINING.with(Flags::DRAINED).with(Flags::OVER_ANY_RATE);
         self.flags.store(flags.without(others).0, Ordering::Relaxed);
         let mut health = self.health.lock();
         // Keep the count of probes: a reply to a probe of the previous owner of this record must not match one of the new owner.

@@ -240,6 +240,9 @@ impl<A: Alloc> Registry<A> {
     /// it. Then no choice finds it until it does.
     pub fn take_token(&self, number: u32, clock: fn() -> u64) -> bool {
         let Some((record, ranks)) = self.ranked(number) else { return true };
+        if ranks.has_shared_rates() && record.capacity() != 0 {
+            return self.lock_board_for(record, ranks).take_token(self, record, clock);
+        }
         !record.is_rated() || ranks.take_token(record, clock)
     }
 

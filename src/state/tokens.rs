@@ -58,6 +58,16 @@ impl Record {
         is_over.then(|| self.rate().opens(self.tokens.due.load(Ordering::Relaxed)))
     }
 
+    /// Whether the capacity that its destination shares has had all new calls for now.
+    pub(super) fn is_over_shared_rate(&self) -> bool {
+        self.all_flags().has(Flags::OVER_SHARED_RATE)
+    }
+
+    /// Says so. With the capacities and the board of its set locked.
+    pub(super) fn put_over_shared_rate(&self, over: bool) {
+        self.put_flag(Flags::OVER_SHARED_RATE, over);
+    }
+
     /// The same at this time, for who only looks.
     pub fn is_over_rate(&self, now: u64) -> bool {
         self.over_rate_until().is_some_and(|until| until > now)
@@ -97,14 +107,17 @@ impl Record {
     }
 
     fn put_over_rate(&self, over: bool) {
-        let bit = Flags::OVER_RATE.0;
-        let before = if over {
-            self.flags.fetch_or(bit, Ordering::Relaxed)
-        } else {
-            self.flags.fetch_and(!bit, Ordering::Relaxed)
-        };
-        if over && before & bit == 0 {
+        let before = self.put_flag(Flags::OVER_RATE, over);
+        if over && !before.has(Flags::OVER_RATE) {
             self.totals.over_rate.bump();
         }
+    }
+
+    fn put_flag(&self, flag: Flags, on: bool) -> Flags {
+        Flags(if on {
+            self.flags.fetch_or(flag.0, Ordering::Relaxed)
+        } else {
+            self.flags.fetch_and(!flag.0, Ordering::Relaxed)
+        })
     }
 }

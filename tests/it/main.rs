@@ -87,6 +87,7 @@ mod odd_messages;
 mod odd_parameters;
 mod selections;
 mod send_socket;
+mod shared_rates;
 mod side_by_side;
 
 mod database;

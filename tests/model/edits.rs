@@ -35,18 +35,19 @@ impl Source for AsItIs {
 }
 
 pub fn add(root: &Root<Mapping>, set: i32, name: u32, priority: i32, maxload: u32) -> Result<(), NotEdited> {
-    let attrs = format!("maxload={maxload}");
-    let attrs = Attrs::parse(attrs.as_bytes(), true).unwrap();
-    let uri = format!("sip:gw{name}").into_bytes().into();
-    let entry = Entry {
-        place: SourcePosition::Row(1),
-        set,
-        uri,
-        flags: Flags::default(),
-        priority,
-        attrs,
-        findings: Vec::new(),
-    };
+    with(root, set, (&format!("sip:gw{name}"), priority), &format!("maxload={maxload}"))
+}
+
+/// Adds one with these attributes.
+pub fn with(
+    root: &Root<Mapping>,
+    set: i32,
+    (uri, priority): (&str, i32),
+    attrs: &str,
+) -> Result<(), NotEdited> {
+    let (place, uri) = (SourcePosition::Row(1), uri.as_bytes().to_vec().into());
+    let (attrs, flags) = (Attrs::parse(attrs.as_bytes(), true).unwrap(), Flags::default());
+    let entry = Entry { place, set, uri, flags, priority, attrs, findings: Vec::new() };
     edit::add(root, &AsItIs, entry, PACE).map(drop)
 }
 

@@ -22,6 +22,7 @@ mod rates;
 mod records;
 mod reloads;
 mod reserves;
+mod shared_rates;
 mod targets;
 
 use core::net::IpAddr;

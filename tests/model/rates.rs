@@ -15,25 +15,25 @@ use dispatcher::state::{Generation, Root};
 use super::mapping::Mapping;
 use super::{Random, asking, fork_workers, load_is_right, publish, report, timed_root};
 
-const SECOND: u64 = 1_000_000_000;
+pub(super) const SECOND: u64 = 1_000_000_000;
 
 /// A clock that all processes share and each look moves on. The number that this process has seen last is the time of its token.
-struct Clock {
+pub(super) struct Clock {
     shared: AtomicPtr<AtomicU64>,
     seen: AtomicU64,
 }
 
 impl Clock {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self { shared: AtomicPtr::new(null_mut()), seen: AtomicU64::new(0) }
     }
 
-    fn begin(&self, mapping: Mapping) {
+    pub(super) fn begin(&self, mapping: Mapping) {
         let shared = mapping.keep(AtomicU64::new(SECOND));
         self.shared.store(core::ptr::from_ref(shared).cast_mut(), Ordering::SeqCst);
     }
 
-    fn step(&self, step: u64) -> u64 {
+    pub(super) fn step(&self, step: u64) -> u64 {
         // SAFETY: kept in a mapping for good.
         let shared = unsafe { self.shared.load(Ordering::SeqCst).as_ref() }.unwrap();
         let now = shared.fetch_add(step, Ordering::SeqCst) + step;
@@ -41,13 +41,13 @@ impl Clock {
         now
     }
 
-    fn seen(&self) -> u64 {
+    pub(super) fn seen(&self) -> u64 {
         self.seen.load(Ordering::SeqCst)
     }
 }
 
 /// Selections that found a destination: the record and the time, one in each word.
-struct Log {
+pub(super) struct Log {
     next: &'static AtomicUsize,
     all: &'static Slice<AtomicU64, Mapping>,
 }
@@ -55,7 +55,7 @@ struct Log {
 impl Log {
     const MOST: usize = 1 << 18;
 
-    fn new(mapping: Mapping) -> Self {
+    pub(super) fn new(mapping: Mapping) -> Self {
         Self {
             next: mapping.keep(AtomicUsize::new(0)),
             all: mapping.keep(Slice::try_from_fn_in(Self::MOST, |_| AtomicU64::new(0), mapping).unwrap()),
@@ -67,10 +67,10 @@ impl Log {
         self.all[at].store(u64::from(record) << 56 | time, Ordering::SeqCst);
     }
 
-    /// The times of each record, in order.
-    fn times(&self, record: u32) -> Vec<u64> {
+    /// The times of these records, in order.
+    pub(super) fn times(&self, records: &[u32]) -> Vec<u64> {
         let all = self.all[..self.next.load(Ordering::SeqCst)].iter().map(|word| word.load(Ordering::SeqCst));
-        let mut times: Vec<u64> = all.filter(|word| *word >> 56 == u64::from(record)).collect();
+        let mut times: Vec<u64> = all.filter(|word| records.contains(&((*word >> 56) as u32))).collect();
         times.iter_mut().for_each(|word| *word &= (1 << 56) - 1);
         times.sort_unstable();
         times
@@ -78,7 +78,7 @@ impl Log {
 }
 
 /// The most of these times in any second.
-fn most_in_a_second(times: &[u64]) -> usize {
+pub(super) fn most_in_a_second(times: &[u64]) -> usize {
     let until = |from: usize| times.partition_point(|time| *time <= times[from] + SECOND) - from;
     (0..times.len()).map(until).max().unwrap_or(0)
 }
@@ -90,39 +90,40 @@ fn record_of(chosen: &choose::Selection<'_, Mapping>) -> u32 {
 }
 
 /// An INVITE by this algorithm, and, at times, a failover of it by one of the ways that scripts have. Each that is sent is noted.
-fn call(
+pub(super) fn call(
     root: &Root<Mapping>,
     sets: &Generation<Mapping>,
-    log: &Log,
-    algorithm: i32,
+    (log, clock): (&Log, &Clock),
+    (set, algorithm): (i32, i32),
     call: (u64, &mut Random),
 ) -> bool {
     let (number, random) = call;
+    let seen = || clock.seen();
     let key = root.secret.call(&number.to_ne_bytes());
     let (key_of, invite) = (&|| Some(key), &|| Invite { number: 1, failed: None, now: 0 });
     let any = random.below(u64::from(u32::MAX));
     let ask = Ask {
         random: &|| any,
         hash: &|_| Some(any as u32),
-        ..asking(1, algorithm, Call::Goes { key: key_of, invite, may_stay: true })
+        ..asking(set, algorithm, Call::Goes { key: key_of, invite, may_stay: true })
     };
     let chosen = match select(root, sets, &ask) {
         Ok(chosen) => chosen,
-        Err(NoRoute::Refused(Refusal::OverRate) | NoRoute::Outdated) => return false,
+        Err(NoRoute::Refused(Refusal::OverRate | Refusal::NoRoom) | NoRoute::Outdated) => return false,
         Err(error) => panic!("{algorithm}: {error:?}"),
     };
     let (set, at) = (chosen.set, chosen.at);
-    log.note(record_of(&chosen), CLOCK.seen());
+    log.note(record_of(&chosen), seen());
     let tried = tried_at(root, set, at).unwrap();
     let others: Vec<usize> = (0..set.len()).filter(|other| *other != at).collect();
     match random.below(8) {
         // The next one, chosen now.
         0 => {
-            let rules = [Rule { set: 1, algorithm }];
+            let rules = [Rule { set: set.id, algorithm }];
             let attempts = Attempts::first(rules.into_iter(), NO_LIMIT, tried, at);
             let retry = Call::Goes { key: key_of, invite, may_stay: false };
             match failover::next(root, sets, &attempts, &Ask { call: retry, ..ask }) {
-                Ok((_, next)) => log.note(record_of(&next), CLOCK.seen()),
+                Ok((_, next)) => log.note(record_of(&next), seen()),
                 Err(NoRoute::Refused(_) | NoRoute::Outdated) => {}
                 Err(error) => panic!("{algorithm}: {error:?}"),
             }
@@ -131,24 +132,24 @@ fn call(
         1 if chosen.counted.is_some() => {
             let by = (Measure::Calls, &others[..]);
             if let Ok(next) = choose::retry(root, set, by, key, invite(), (false, false)) {
-                log.note(set.get(next).unwrap().record, CLOCK.seen());
+                log.note(set.get(next).unwrap().record, seen());
             }
         }
         1 => {
             let next = others
                 .iter()
                 .find(|other| call_count::go_on(root, set, **other, (Some(&key), false), invite).is_ok());
-            next.into_iter().for_each(|next| log.note(set.get(*next).unwrap().record, CLOCK.seen()));
+            next.into_iter().for_each(|next| log.note(set.get(*next).unwrap().record, seen()));
         }
         // All of them, as algorithm 12.
         2 if chosen.counted.is_none() => {
-            chosen.branches(root, true).for_each(|one| log.note(one.record, CLOCK.seen()));
+            chosen.branches(root, true).for_each(|one| log.note(one.record, seen()));
         }
         // What goes to the first of the list.
         3 if chosen.counted.is_none() => {
             rate::renew(root, set);
             if rate::take_once(root, set, at, Some(&key), invite()) {
-                log.note(set.get(at).unwrap().record, CLOCK.seen());
+                log.note(set.get(at).unwrap().record, seen());
             }
         }
         _ => {}
@@ -187,7 +188,7 @@ fn no_second_has_more_calls_than_the_limit_whatever_chooses() {
                 for n in 0..CALLS {
                     let sets = root.sets.pin(worker).unwrap();
                     let number = worker as u64 * CALLS + n;
-                    if !call(root, &sets, &log, algorithm, (number, &mut random)) {
+                    if !call(root, &sets, (&log, &CLOCK), (1, algorithm), (number, &mut random)) {
                         refused.fetch_add(1, Ordering::SeqCst);
                         CLOCK.step(400_000);
                     }
@@ -205,7 +206,7 @@ fn no_second_has_more_calls_than_the_limit_whatever_chooses() {
         let mut sent = 0;
         let sets = root.sets.pin(0).unwrap();
         for one in sets.set(1).unwrap().iter() {
-            let times = log.times(one.record);
+            let times = log.times(&[one.record]);
             let most = most_in_a_second(&times);
             assert!(most <= (CPS + BURST) as usize, "{algorithm}: {most} in a second to {}", one.record);
             sent += times.len();

@@ -109,7 +109,12 @@ fn object(text: &mut String, module: &Module, row: &Row<'_>) {
         text.push_str(",\"capacity\":{\"name\":");
         string(text, &shared.name);
         let _ = write!(text, ",\"calls\":{},\"limit\":{}", shared.calls, shared.limit);
-        let _ = write!(text, ",\"reserve\":{}}}", shared.reserve);
+        let _ = write!(text, ",\"reserve\":{}", shared.reserve);
+        if shared.rate.limits() {
+            let (cps, burst, over) = (shared.rate.cps, shared.rate.burst, shared.over);
+            let _ = write!(text, ",\"cps\":{cps},\"burst\":{burst},\"over\":{over}");
+        }
+        text.push('}');
     }
     let rate = row.one.limits.rate;
     if rate.limits() {

@@ -4,6 +4,7 @@ use super::query::Query;
 use super::{MOST, fill, shown};
 use crate::context::Module;
 use crate::host::mem::Pool;
+use crate::load::Rate;
 use crate::service::report::metrics;
 use crate::service::report::status::{Cursor, Row};
 use crate::state::{Generation, Set};
@@ -55,6 +56,11 @@ fn limit(most: u32, reserve: u32) -> String {
     }
 }
 
+/// A limit on new calls, after this.
+fn pace(before: &str, rate: Rate) -> String {
+    if rate.limits() { format!("{before}{}/s+{}", rate.cps, rate.burst) } else { String::new() }
+}
+
 fn line(text: &mut String, row: &Row<'_>, now: u64) {
     let one = row.one;
     let most = limit(one.maxload, one.limits.maxload_reserve);
@@ -76,12 +82,9 @@ fn line(text: &mut String, row: &Row<'_>, now: u64) {
     }
     if let Some(shared) = &row.capacity {
         let limit = limit(shared.limit, shared.reserve);
-        let _ = write!(text, "  {} {}/{limit}", shown(&shared.name), shared.calls);
+        let _ = write!(text, "  {} {}/{limit}{}", shown(&shared.name), shared.calls, pace(" ", shared.rate));
     }
-    let rate = one.limits.rate;
-    if rate.limits() {
-        let _ = write!(text, "  {}/s+{}", rate.cps, rate.burst);
-    }
+    text.push_str(&pace("  ", one.limits.rate));
     match (row.why.code, row.why.reason.bytes()) {
         (0, []) => (),
         (0, reason) => drop(write!(text, "  {}", shown(reason))),

@@ -1,11 +1,11 @@
 //! `--explain`: the choice that a server makes first when it has loaded the list, by the code of `dispatcher.explain`.
 
+use crate::capacities::{Shared, capacities};
 use crate::source::Destination;
 use dispatcher::dest::Flags;
 use dispatcher::select::explain::{self, Chosen, NoAnswer, Seen, State, Still};
 use dispatcher::select::{HashedText, Inputs, Tickets, consistent, hash};
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 /// What was asked and what came out.
 pub struct Explained {
@@ -67,13 +67,7 @@ pub fn still(set: &[Destination], served: &[(u32, Flags)]) -> Still {
 
 /// The names of the capacities that are full, where these destinations, all of a list, have so many calls.
 pub fn full<'a>(all: &'a [Destination], served: &[(u32, Flags)]) -> Vec<&'a [u8]> {
-    let mut capacities = HashMap::<&[u8], (u32, u32)>::new();
-    for (at, one) in all.iter().enumerate().filter(|(_, one)| !one.capacity.name.is_empty()) {
-        let (calls, limit) = capacities.entry(&one.capacity.name).or_insert((0, u32::MAX));
-        *calls = calls.saturating_add(served.get(at).map_or(0, |served| served.0));
-        *limit = Some(one.capacity.most).filter(|most| *most != 0).unwrap_or(u32::MAX).min(*limit);
-    }
-    capacities.into_iter().filter(|(_, (calls, limit))| calls >= limit).map(|(name, _)| name).collect()
+    capacities(all, served).into_iter().filter(Shared::is_full).map(|one| one.name).collect()
 }
 
 /// What algorithm `algorithm` chooses, where these capacities are full.

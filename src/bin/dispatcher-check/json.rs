@@ -1,5 +1,6 @@
 //! The report for programs. Names stay; new ones may come.
 
+use crate::capacities::{Shared, capacities};
 use crate::explain::Explained;
 use crate::report::Report;
 use crate::sets::{By, shares};
@@ -35,6 +36,7 @@ pub fn show(report: &Report) -> String {
         "errors": list.found(Severity::Error),
         "warnings": list.found(Severity::Warning),
         "findings": problems.chain(notes).collect::<Vec<_>>(),
+        "capacities": capacities(&list.destinations, &[]).iter().map(shared).collect::<Vec<_>>(),
         "sets": list.sets().map(|(id, set)| one_set(list, id, set)).collect::<Vec<_>>(),
     });
     if let Some(all) = all.as_object_mut() {
@@ -59,6 +61,17 @@ pub fn show(report: &Report) -> String {
     format!("{all:#}\n")
 }
 
+fn shared(one: &Shared<'_>) -> Value {
+    json!({
+        "name": text(one.name),
+        "destinations": one.members,
+        "limit": one.limit,
+        "reserve": one.reserve,
+        "cps": one.rate.0,
+        "cps_burst": one.rate.1,
+    })
+}
+
 fn one_set(list: &Checked, id: i32, set: &[Destination]) -> Value {
     let [weights, rweights] = [By::Weight, By::RelativeWeight].map(|by| shares(set, by));
     let share = |shares: &Option<Vec<f64>>, at: usize| shares.as_ref().and_then(|all| all.get(at)).copied();
@@ -71,6 +84,9 @@ fn one_set(list: &Checked, id: i32, set: &[Destination]) -> Value {
             "priority": one.priority,
             "maxload": one.attrs.maxload,
             "maxload_reserve": one.reserve,
+            "cps": one.rate.0,
+            "cps_burst": one.rate.1,
+            "capacity": if one.capacity.name.is_empty() { Value::Null } else { text(&one.capacity.name) },
             "weight": one.attrs.weight,
             "weight_percent": share(&weights, at),
             "rweight": one.attrs.rweight,

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod capacities;
 mod explain;
 mod json;
 mod notes;

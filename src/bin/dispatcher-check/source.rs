@@ -27,6 +27,8 @@ pub struct Destination {
     pub ping_socket: Vec<u8>,
     /// How many calls with priority it takes beyond its `maxload`.
     pub reserve: u32,
+    /// New calls a second, and how many more at once; both 0 without a limit.
+    pub rate: (u32, u32),
     /// The capacity that it shares.
     pub capacity: Capacity,
     /// Names of attributes that act with `ds_limits` only, which is not set.
@@ -46,6 +48,8 @@ pub struct Capacity {
     pub most: u32,
     /// And how many with priority beyond that.
     pub reserve: Option<Reserve>,
+    /// How many new calls a second they may have, and how many more at once; 0 where the line does not say.
+    pub rate: (u32, u32),
 }
 
 impl Destination {
@@ -182,10 +186,12 @@ fn checked(
                     attrs: entry.attrs.values.map(|text| text.to_vec()),
                     ping_socket: entry.attrs.ping_socket.to_vec(),
                     reserve: entry.attrs.limits.maxload_reserve,
+                    rate: (entry.attrs.limits.cps, entry.attrs.limits.cps_burst),
                     capacity: Capacity {
                         name: entry.attrs.limits.capacity.to_vec(),
                         most: entry.attrs.limits.capacity_max,
                         reserve: entry.attrs.limits.capacity_reserve,
+                        rate: (entry.attrs.limits.capacity_cps, entry.attrs.limits.capacity_cps_burst),
                     },
                     unused: limits::unused(entry.attrs.unused).collect(),
                     attrs_column: line.attrs_column,
@@ -210,6 +216,8 @@ fn checked(
         name: &one.capacity.name,
         most: one.capacity.most,
         reserve: one.capacity.reserve,
+        cps: one.capacity.rate.0,
+        burst: one.capacity.rate.1,
     })));
     (destinations, problem::arranged(problems), count)
 }

@@ -1,5 +1,6 @@
 //! The report for people: findings as compilers write them, then tables.
 
+use crate::capacities::{Shared, capacities};
 use crate::explain::Explained;
 use crate::report::{Report, counted};
 use crate::sets::{By, percent, shares};
@@ -56,6 +57,7 @@ pub fn show(report: &Report, quiet: bool, colour: bool) -> String {
     findings(&mut page, report);
     if !quiet {
         report.list.sets().for_each(|(id, set)| sets(&mut page, id, set));
+        shared(&mut page, &report.list);
         sockets(&mut page, &report.list);
     }
     if let Some((old, diff)) = &report.diff {
@@ -138,17 +140,15 @@ fn sets(page: &mut Page, id: i32, set: &[Destination]) {
             None => "-".to_owned(),
         };
     let some = |text: &[u8]| if text.is_empty() { "-".to_owned() } else { printable(text) };
-    let number = |number: u32| if number == 0 { "-".to_owned() } else { number.to_string() };
     let row = |(at, one): (usize, &Destination)| {
         vec![
             (at + 1).to_string(),
             printable(&one.uri),
             one.flags.letters().to_owned(),
             if one.priority == 0 { "-".to_owned() } else { one.priority.to_string() },
-            match one.reserve {
-                0 => number(one.attrs.maxload),
-                reserve => format!("{}+{reserve}", one.attrs.maxload),
-            },
+            limit(one.attrs.maxload, one.reserve),
+            limit(one.rate.0, one.rate.1),
+            some(&one.capacity.name),
             share(&weight, one.attrs.weight, at),
             share(&rweight, one.attrs.rweight, at),
             some(&one.attrs.duid),
@@ -156,8 +156,42 @@ fn sets(page: &mut Page, id: i32, set: &[Destination]) {
         ]
     };
     let rows: Vec<_> = set.iter().enumerate().map(row).collect();
-    let head = ["", "destination", "state", "priority", "maxload", "weight", "rweight", "duid", "socket"];
+    let head = [
+        "",
+        "destination",
+        "state",
+        "priority",
+        "maxload",
+        "cps",
+        "capacity",
+        "weight",
+        "rweight",
+        "duid",
+        "socket",
+    ];
     table(page, &head, &rows);
+}
+
+/// A limit, with what comes beyond it.
+fn limit(most: u32, beyond: u32) -> String {
+    match (most, beyond) {
+        (0, _) => "-".to_owned(),
+        (most, 0) => most.to_string(),
+        (most, beyond) => format!("{most}+{beyond}"),
+    }
+}
+
+/// The capacities that destinations share.
+fn shared(page: &mut Page, list: &Checked) {
+    let row = |one: &Shared<'_>| {
+        let (calls, new) = (limit(one.limit, one.reserve), limit(one.rate.0, one.rate.1));
+        vec![printable(one.name), one.members.to_string(), calls, new]
+    };
+    let rows: Vec<_> = capacities(&list.destinations, &[]).iter().map(row).collect();
+    if !rows.is_empty() {
+        page.title("shared capacities");
+        table(page, &["capacity", "destinations", "calls", "cps"], &rows);
+    }
 }
 
 /// What only a server knows.

@@ -182,21 +182,48 @@ pub struct OfCapacity {
     /// What it is, in a line.
     pub about: &'static str,
     /// Its value.
-    pub of: fn(&capacities::Seen) -> u32,
+    of: fn(&capacities::Seen) -> u64,
+}
+
+impl OfCapacity {
+    /// Its value, where the capacity shows it: of a limit on new calls only where it has one.
+    fn shown(&self, one: &capacities::Seen) -> Option<u64> {
+        let is_rate = ["cps", "cps_burst", "over_rate_total"].contains(&self.name);
+        (!is_rate || one.rate.limits()).then(|| (self.of)(one))
+    }
 }
 
 /// All figures of the capacities that destinations share.
-pub const OF_CAPACITY: [OfCapacity; 3] = [
-    OfCapacity { name: "calls", about: "Calls of all destinations that share it.", of: |one| one.calls },
+pub const OF_CAPACITY: [OfCapacity; 6] = [
+    OfCapacity {
+        name: "calls",
+        about: "Calls of all destinations that share it.",
+        of: |one| one.calls.into(),
+    },
     OfCapacity {
         name: "limit",
         about: "Calls that they may have together; 0 is no limit.",
-        of: |one| one.limit,
+        of: |one| one.limit.into(),
     },
     OfCapacity {
         name: "reserve",
         about: "Calls with priority that they take beyond that.",
-        of: |one| one.reserve,
+        of: |one| one.reserve.into(),
+    },
+    OfCapacity {
+        name: "cps",
+        about: "New calls that they may get together in a second.",
+        of: |one| one.rate.cps.into(),
+    },
+    OfCapacity {
+        name: "cps_burst",
+        about: "So many more may come at once.",
+        of: |one| one.rate.burst.into(),
+    },
+    OfCapacity {
+        name: "over_rate_total",
+        about: "How often they have come to that limit.",
+        of: |one| one.over,
     },
 ];
 
@@ -204,12 +231,17 @@ pub const OF_CAPACITY: [OfCapacity; 3] = [
 pub fn of_capacities<A: Alloc>(root: &Root<A>) -> String {
     let all: Vec<capacities::Seen> = root.registry.capacities.lock().each().collect();
     let mut text = String::new();
-    for OfCapacity { name, about, of } in OF_CAPACITY.iter().filter(|_| !all.is_empty()) {
-        let name = format!("kamailio_dispatcher_capacity_{name}");
+    for figure in OF_CAPACITY {
+        let shown = || all.iter().filter_map(|one| Some((one, figure.shown(one)?)));
+        if shown().next().is_none() {
+            continue;
+        }
+        let kind = if figure.name.ends_with("_total") { "counter" } else { "gauge" };
+        let (name, about) = (format!("kamailio_dispatcher_capacity_{}", figure.name), figure.about);
         // Writing to a string does not fail.
-        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} gauge");
-        for one in &all {
-            let _ = writeln!(text, "{name}{{capacity=\"{}\"}} {}", escaped(&one.name), of(one));
+        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}");
+        for (one, value) in shown() {
+            let _ = writeln!(text, "{name}{{capacity=\"{}\"}} {value}", escaped(&one.name));
         }
     }
     text

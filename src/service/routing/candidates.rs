@@ -94,6 +94,12 @@ impl<'a, A: Alloc> View<'a, A> {
         Self { any_rate: self.set.ranks.has_over_rate(), ..self }
     }
 
+    /// Whether the capacity that the destination at this position shares gives no new calls at this time, because of its rate.
+    pub fn is_over_shared_rate(&self, at: usize, now: u64) -> bool {
+        let shared = self.record(at).and_then(|record| self.root.registry.capacity_of(record));
+        shared.is_some_and(|shared| shared.is_over_rate(now))
+    }
+
     fn takes(&self, record: &Record) -> bool {
         if self.any_rate { record.flags().usable() } else { record.takes_new_calls() }
     }

@@ -68,6 +68,7 @@ fn seen<A: Alloc>(view: &View<'_, A>, at: usize, now: u64) -> (Seen, Flags) {
         identity: view.identity(at),
         shared_full: view.is_shared_full(at),
         over_rate: view.record(at).is_some_and(|record| record.is_over_rate(now)),
+        shared_over_rate: view.is_over_shared_rate(at, now),
         last_chosen: view.last_chosen(at),
         priority: view.priority(at),
         weight: view.weight(at),

@@ -14,7 +14,7 @@ use crate::state::{Root, Set};
 pub fn renew<A: Alloc>(root: &Root<A>, set: &Set<A>) -> bool {
     let rated = set.ranks.has_rates();
     if rated && set.ranks.has_over_rate() {
-        set.ranks.renew(&root.registry, (root.clock)());
+        set.ranks.renew(&root.registry, root.clock);
     }
     rated
 }

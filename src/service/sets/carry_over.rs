@@ -2,6 +2,8 @@
 //! the lines of that generation. Loads and choices go on meanwhile.
 
 use crate::dest::limits::Smallest;
+use crate::dest::shared_rate::SmallestRate;
+use crate::load::Rate;
 use crate::shm::slice::Slice;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::capacities::Plan;
@@ -26,6 +28,7 @@ struct Said {
     lines: u32,
     limit: u32,
     reserve: Smallest,
+    rate: SmallestRate,
     /// A record of each board that has such lines.
     boards: Vec<u32>,
 }
@@ -42,21 +45,23 @@ pub(super) fn capacities<A: Alloc>(
     for set in next.sets() {
         let mut seen = BTreeMap::new();
         for (record, limits) in set.blocks.runs().flat_map(|(_, block)| block.sharing()) {
-            let Said { lines, limit, reserve, .. } = all.entry(limits.capacity).or_default();
+            let Said { lines, limit, reserve, rate, .. } = all.entry(limits.capacity).or_default();
             *lines += 1;
             if limits.capacity_max != 0 {
                 *limit = if *limit == 0 { limits.capacity_max } else { limits.capacity_max.min(*limit) };
             }
             limits.capacity_reserve.into_iter().for_each(|one| reserve.take(one));
+            rate.take(limits.capacity_rate.0, limits.capacity_rate.1);
             seen.entry(limits.capacity).or_insert(record);
         }
         for (capacity, record) in seen {
             all.entry(capacity).or_default().boards.push(record);
         }
     }
-    let plan = |(number, Said { lines, limit, reserve, boards }): (u32, Said)| {
+    let plan = |(number, Said { lines, limit, reserve, rate, boards }): (u32, Said)| {
         let boards = Slice::try_copy_in(&boards, root.alloc)?;
-        Ok(Plan { number, lines, limit, reserve: reserve.of(limit), boards })
+        let (cps, burst) = rate.in_effect();
+        Ok(Plan { number, lines, limit, reserve: reserve.of(limit), rate: Rate { cps, burst }, boards })
     };
     all.into_iter().map(plan).collect::<Result<_, _>>().map(Some)
 }
@@ -82,9 +87,12 @@ pub(super) fn carry_over<A: Alloc>(
     let numbers: Vec<u32> = plans.iter().map(|plan| plan.number).collect();
     capacities.adopt(plans);
     for number in numbers {
-        let fill = capacities.fill(number);
+        let (fill, pace) = (capacities.fill(number), capacities.pace(number));
         let boards = capacities.boards(number).iter().filter_map(|record| root.registry.ranks(*record));
-        boards.for_each(|ranks| ranks.turn(number, fill));
+        boards.for_each(|ranks| {
+            ranks.turn(number, fill);
+            ranks.turn_pace(&root.registry, number, pace);
+        });
     }
 }
 

@@ -63,11 +63,8 @@ pub fn check<A: Alloc, P: Deref<Target = Generation<A>>>(
     let new: Vec<_> = new.map(|line| (line.place, of_line(line))).collect();
     problems.extend(shared(&new));
     let sharing = lines.iter().filter(|line| policy.limits && places.contains(&line.place));
-    let sharing = sharing.filter_map(|line| {
-        let limits = Attrs::parse(&line.attrs, true).ok()?.limits;
-        let (name, most, reserve) = (limits.capacity, limits.capacity_max, limits.capacity_reserve);
-        (!name.is_empty()).then_some(capacity::Share { place: line.place, name, most, reserve })
-    });
+    let sharing = sharing
+        .filter_map(|line| capacity::Share::of(line.place, &Attrs::parse(&line.attrs, true).ok()?.limits));
     problems.extend(capacity::problems(sharing));
     let new: Vec<_> = new.into_iter().map(|(_, one)| one).collect();
     let comparison = compare(&serves, &new);

@@ -227,7 +227,9 @@ fn capacities<A: Alloc>(root: &Root<A>, sets: &Generation<A>, places: &[SourcePo
     let lines = sets.all().map(|(_, _, one)| one.limits).zip(places);
     capacity::problems(lines.filter_map(|(limits, &place)| {
         let name = names.get(&limits.capacity)?;
-        Some(capacity::Share { place, name, most: limits.capacity_max, reserve: limits.capacity_reserve })
+        let (most, reserve, (cps, burst)) =
+            (limits.capacity_max, limits.capacity_reserve, limits.capacity_rate);
+        Some(capacity::Share { place, name, most, reserve, cps, burst })
     }))
 }
 

@@ -117,6 +117,7 @@ impl<'t> Resolved<'t> {
             capacity,
             capacity_max: attrs.limits.capacity_max,
             capacity_reserve: attrs.limits.capacity_reserve,
+            capacity_rate: (attrs.limits.capacity_cps, attrs.limits.capacity_cps_burst),
             rate: Rate { cps: attrs.limits.cps, burst: attrs.limits.cps_burst },
         };
         parts.put(destination, &self.addresses, limits);

@@ -1,5 +1,6 @@
 //! The board itself, for who holds its lock.
 
+use super::gate::Gate;
 use super::groups::Groups;
 use super::layer::Layer;
 use super::takes::Takes;
@@ -322,6 +323,7 @@ impl<A: Alloc> Board<A> {
         let record = registry.record(line.record)?;
         if let Some(capacities) = sharing.filter(|_| record.first_line() == NO_LINE) {
             capacities.join(record, line.capacity);
+            record.put_over_shared_rate(capacities.pace(line.capacity).over_until.is_some());
         }
         if record.first_line() == NO_LINE {
             record.limit_to(line.rate);
@@ -365,6 +367,7 @@ impl<A: Alloc> Board<A> {
         let is_whole = self.has_groups() == reserved.is_some();
         self.reserved = self.reserved.take().filter(|_| is_whole && !self.is_wide(lines.len()));
         self.reserved.iter_mut().zip([reserved]).for_each(|(layer, groups)| layer.groups = groups);
+        sharing.as_deref().into_iter().for_each(|capacities| self.learn_paces(capacities));
         for place in self.places.iter().filter(|place| place.line.record != NO_LINE) {
             registry.record(place.line.record).into_iter().for_each(|record| self.forget(record));
         }
@@ -514,7 +517,7 @@ impl<A: Alloc> Board<A> {
         audited: Audited,
         find: impl Fn(Line, &Record) -> Option<T>,
         unknown: &mut Vec<u32>,
-        (fill, token): (impl Fn(u32) -> Fill, impl Fn(&mut Self, &Record) -> bool),
+        gate: &mut Gate<'_, A>,
     ) -> Option<(T, u32)> {
         let by = self.by(measure, priority);
         loop {
@@ -528,8 +531,8 @@ impl<A: Alloc> Board<A> {
                 continue;
             }
             let capacity = record.capacity();
-            if capacity != 0 && fill(capacity).is_full_for(priority) {
-                self.turn(capacity, fill(capacity));
+            if capacity != 0 && gate.fill(capacity).is_full_for(priority) {
+                self.turn(capacity, gate.fill(capacity));
                 continue;
             }
             let Some(found) = find(place.line, record) else {
@@ -538,7 +541,7 @@ impl<A: Alloc> Board<A> {
                 continue;
             };
             // Without a token it has no rank any more.
-            if token(self, record) && record.take_if(seen, audited) {
+            if gate.take_token(self, record) && record.take_if(seen, audited) {
                 self.chosen(registry, record);
                 self.refresh(record);
                 return Some((found, capacity));

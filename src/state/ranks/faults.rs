@@ -6,10 +6,13 @@ use super::takes::Takes;
 use super::{Line, Measure, Registry};
 use crate::shm::Alloc;
 use crate::shm::tournament::NONE;
-use crate::state::capacities::Fill;
+use crate::state::Capacities;
+use crate::state::capacities::{Fill, Pace};
 
 impl<A: Alloc> Board<A> {
-    pub(super) fn faults(&self, registry: &Registry<A>, fill: impl Fn(u32) -> Fill) -> usize {
+    pub(super) fn faults(&self, registry: &Registry<A>, capacities: Option<&Capacities<A>>) -> usize {
+        let fill = |capacity| capacities.map_or(Fill::Room, |capacities| capacities.fill(capacity));
+        let pace = |capacity| capacities.map_or_else(Pace::default, |capacities| capacities.pace(capacity));
         let layers = [(Some(&self.ordinary), false), (self.reserved.as_ref(), true)];
         let layers = layers.into_iter().filter_map(|(layer, priority)| Some((layer?, priority)));
         let wrong = layers.map(|(layer, priority)| {
@@ -31,7 +34,11 @@ impl<A: Alloc> Board<A> {
         let counts = (usable, drained, limited, reserving, by_limits)
             != (self.usable, self.drained, self.limited, self.reserving, self.by_limits);
         let counts = counts || (over_rate, rated) != (self.over_rate, self.rated);
-        wrong + wrong_takes + usize::from(counts) + self.rate_faults(registry)
+        wrong
+            + wrong_takes
+            + usize::from(counts)
+            + self.rate_faults(registry)
+            + self.pace_faults(registry, pace)
     }
 
     /// How many ranks of this layer are not what the records say.

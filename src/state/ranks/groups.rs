@@ -9,6 +9,7 @@ use crate::select::Measure;
 use crate::shm::slice::Slice;
 use crate::shm::tournament::{NONE, Tournament};
 use crate::shm::{Alloc, OutOfMemory, Shared};
+use crate::state::capacities::Pace;
 use core::ops::Range;
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,6 +25,10 @@ pub(super) struct Groups<A: Alloc> {
     groups: Slice<Group, A>,
     /// Lines with a rank in groups that are full.
     hidden: usize,
+    /// By group: until when its lines get no new calls because of the capacity's rate.
+    until: Tournament<A>,
+    /// Groups whose capacities have such a limit.
+    limited: usize,
     by_calls: Ranking<A>,
     by_relative: Ranking<A>,
 }
@@ -50,6 +55,8 @@ struct Group {
     ranked: u32,
     /// Whether the capacity is full.
     full: bool,
+    /// Whether it has a limit on new calls.
+    limited: bool,
 }
 
 // SAFETY: numbers.
@@ -116,11 +123,13 @@ impl<A: Alloc> Groups<A> {
                 seats.get_mut(place as usize).into_iter().for_each(|seat| *seat = places.len() as u32);
                 places.push(Seat { place, group });
             }
-            groups.push(Group { capacity, start, end: places.len() as u32, ranked: 0, full: false });
+            groups.push(Group { capacity, start, end: places.len() as u32, ..Group::default() });
         }
         let ranking = || Ranking::try_new_in(places.len(), groups.len(), alloc);
         Ok(Some(Self {
             hidden: 0,
+            until: Tournament::try_with_room_in(groups.len(), alloc)?,
+            limited: 0,
             by_calls: ranking()?,
             by_relative: ranking()?,
             seats: Slice::try_copy_in(&seats, alloc)?,
@@ -155,6 +164,49 @@ impl<A: Alloc> Groups<A> {
     /// The numbers of all capacities.
     pub(super) fn capacities(&self) -> impl Iterator<Item = u32> + '_ {
         self.groups.iter().map(|group| group.capacity)
+    }
+
+    fn group_of(&self, capacity: u32) -> Option<usize> {
+        self.groups.binary_search_by_key(&capacity, |group| group.capacity).ok()
+    }
+
+    /// A capacity gives its lines new calls, or gives none: their seats, if that is not as before.
+    pub(super) fn turn_pace(&mut self, capacity: u32, pace: Pace) -> Range<usize> {
+        let Some(at) = self.group_of(capacity) else { return 0..0 };
+        let Some(group) = self.groups.get_mut(at) else { return 0..0 };
+        self.limited = self.limited + usize::from(pace.limits) - usize::from(group.limited);
+        group.limited = pace.limits;
+        let (before, until) = (self.until.get(at), pace.over_until.unwrap_or(NONE));
+        self.until.set(at, until);
+        if (before == NONE) == (until == NONE) { 0..0 } else { group.seats() }
+    }
+
+    /// The place of the line on this seat.
+    pub(super) fn place_at(&self, seat: usize) -> Option<u32> {
+        self.places.get(seat).map(|seat| seat.place)
+    }
+
+    /// Groups whose capacities have a limit on new calls.
+    pub(super) fn limited(&self) -> usize {
+        self.limited
+    }
+
+    /// Of the capacities that give no new calls the one that does first, and when.
+    pub(super) fn soonest(&self) -> Option<(u32, u64)> {
+        let (at, until) = self.until.least()?;
+        Some((self.groups.get(at)?.capacity, until))
+    }
+
+    /// How many groups do not know what their capacities give.
+    pub(super) fn pace_faults(&self, pace: impl Fn(u32) -> Pace) -> usize {
+        let is_wrong = |(at, group): &(usize, &Group)| {
+            let Pace { limits, over_until } = pace(group.capacity);
+            group.limited != limits || self.until.get(*at) != over_until.unwrap_or(NONE)
+        };
+        let limited = self.groups.iter().filter(|group| group.limited).count();
+        self.groups.iter().enumerate().filter(is_wrong).count()
+            + usize::from(limited != self.limited)
+            + usize::from(!self.until.is_sound())
     }
 
     /// The rank of the line at this place.
@@ -206,9 +258,7 @@ impl<A: Alloc> Groups<A> {
 
     /// A capacity turns full or free. How many lines were open before, and how many are now.
     pub(super) fn turn(&mut self, capacity: u32, full: bool) -> (usize, usize) {
-        let Ok(at) = self.groups.binary_search_by_key(&capacity, |group| group.capacity) else {
-            return (0, 0);
-        };
+        let Some(at) = self.group_of(capacity) else { return (0, 0) };
         let Some(group) = self.groups.get_mut(at) else { return (0, 0) };
         let (before, hidden) = (group.open(), group.hidden());
         group.full = full;

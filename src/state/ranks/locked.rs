@@ -1,12 +1,12 @@
 //! A locked board, with the lock of the capacities where its lines share some.
 
 use super::board::Board;
+use super::gate::Gate;
 use super::{Line, Look, Measure, NotTaken, Ranks, Record, Registry, Shift};
 use crate::shm::counter::Audited;
 use crate::shm::lock::Guard;
 use crate::shm::{Alloc, OutOfMemory};
 use crate::state::Capacities;
-use crate::state::capacities::Fill;
 
 /// A call that moves counts no more where it did, before its legs say so.
 const AHEAD: Shift = Shift { load: -1, legs: 0 };
@@ -24,9 +24,9 @@ pub struct Taken<T> {
 
 /// A locked board: what is done with it is one step. Where its lines share capacities, those are locked, too ([`Registry::lock_board`]).
 pub struct LockedBoard<'a, A: Alloc> {
-    ranks: &'a Ranks<A>,
-    board: Guard<'a, Board<A>>,
-    capacities: Option<Guard<'a, Capacities<A>>>,
+    pub(super) ranks: &'a Ranks<A>,
+    pub(super) board: Guard<'a, Board<A>>,
+    pub(super) capacities: Option<Guard<'a, Capacities<A>>>,
 }
 
 impl<'a, A: Alloc> LockedBoard<'a, A> {
@@ -86,7 +86,7 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
         find: impl Fn(Line, &Record) -> Option<T>,
     ) -> Result<Taken<T>, NotTaken> {
         let given = self.give_ahead(registry, left, audited);
-        self.ranks.renew_rates(registry, &mut self.board, || (look.clock)());
+        self.renew(registry, look.clock);
         let taken = self.take_of(registry, look, but, audited, find);
         if taken.is_err() && given {
             self.shift_all(registry, left, BACK, audited);
@@ -105,24 +105,21 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
         find: impl Fn(Line, &Record) -> Option<T>,
     ) -> Result<(T, u32), NotTaken> {
         let board = &mut *self.board;
-        let capacities = self.capacities.as_deref();
-        let fill = |capacity| capacities.map_or(Fill::Full, |capacities| capacities.fill(capacity));
         // What is left out has no rank while we look.
         let left_out = self.ranks.lines_of(board, registry, but);
         let usable = board.usable - left_out.iter().filter(|at| board.is_usable(**at)).count();
         left_out.iter().for_each(|&at| board.close(at as usize));
         let (ranks, Look { measure, spare_last, first, priority, clock }) = (self.ranks, look);
-        let token = |board: &mut Board<A>, record: &Record| ranks.take_token_on(board, record, clock);
+        let gate = &mut Gate::of((ranks, registry), self.capacities.as_deref_mut(), clock);
         let by = (measure, priority && board.has_reserved());
         let spared =
             (spare_last && board.len > 1).then_some(board.last).filter(|last| !left_out.contains(last));
         spared.into_iter().for_each(|last| board.close(last as usize));
         let mut unknown = Vec::new();
-        let limits = (fill, token);
-        let mut taken = board.take_least(registry, by, audited, &find, &mut unknown, limits);
+        let mut taken = board.take_least(registry, by, audited, &find, &mut unknown, gate);
         if let Some(last) = spared {
             board.rerank_at(registry, last);
-            taken = taken.or_else(|| board.take_least(registry, by, audited, &find, &mut unknown, limits));
+            taken = taken.or_else(|| board.take_least(registry, by, audited, &find, &mut unknown, gate));
         }
         left_out.iter().chain(&unknown).for_each(|&at| board.rerank_at(registry, at));
         taken.ok_or_else(|| match usable {
@@ -151,7 +148,7 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
         let capacities = self.capacities.as_deref();
         let is_full = capacities.is_some_and(|all| all.fill(capacity).is_full_for(priority));
         let may = !is_full && record.load.get() == seen;
-        let may = may && self.ranks.take_token_on(&mut self.board, record, clock);
+        let may = may && self.take_token(registry, record, clock);
         let taken = may && record.take_if(seen, audited);
         if taken && chosen {
             self.board.chosen(registry, record);
@@ -219,8 +216,6 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
     /// How many lines have a wrong rank, or stand where a search for the best would miss them. The caller holds the writer's lock.
     /// Not 0 is a fault of this module.
     pub fn faults(&self, registry: &Registry<A>) -> usize {
-        let capacities = self.capacities.as_deref();
-        let fill = |capacity| capacities.map_or(Fill::Room, |capacities| capacities.fill(capacity));
-        self.board.faults(registry, fill)
+        self.board.faults(registry, self.capacities.as_deref())
     }
 }

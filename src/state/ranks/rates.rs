@@ -46,7 +46,7 @@ fn until_of(record: &Record) -> u64 {
 }
 
 impl<A: Alloc> Ranks<A> {
-    /// Whether some of its lines have a limit on new calls.
+    /// Whether some of its lines have a limit on new calls, or share one.
     pub fn has_rates(&self) -> bool {
         self.rated.load(Ordering::Relaxed) != 0
     }
@@ -63,15 +63,16 @@ impl<A: Alloc> Ranks<A> {
     }
 
     pub(super) fn note_rates(&self, board: &Board<A>) {
-        self.rated.store((board.rated > 0).into(), Ordering::Relaxed);
-        let until = board.soonest().map_or(NONE, |(_, until)| until);
-        self.over_until.store(until, Ordering::Relaxed);
+        self.rated.store((board.rated > 0 || board.has_shared_rates()).into(), Ordering::Relaxed);
+        let own = board.soonest().map_or(NONE, |(_, until)| until);
+        let shared = board.soonest_shared().map_or(NONE, |(_, until)| until);
+        self.over_until.store(own.min(shared), Ordering::Relaxed);
     }
 
     /// Brings the lines back into the way of choices that have a token again.
-    pub fn renew(&self, registry: &Registry<A>, now: u64) {
-        if self.over_until.load(Ordering::Relaxed) <= now {
-            self.renew_rates(registry, &mut self.board.lock(), || now);
+    pub fn renew(&self, registry: &Registry<A>, clock: fn() -> u64) {
+        if self.over_until.load(Ordering::Relaxed) <= clock() {
+            registry.lock_board(self).renew(registry, clock);
         }
     }
 
@@ -104,7 +105,12 @@ impl<A: Alloc> Ranks<A> {
     }
 
     /// The same for who holds the lock of the board.
-    pub(super) fn take_token_on(&self, board: &mut Board<A>, record: &Record, clock: fn() -> u64) -> bool {
+    pub(super) fn take_token_on(
+        &self,
+        board: &mut Board<A>,
+        record: &Record,
+        clock: impl FnOnce() -> u64,
+    ) -> bool {
         // A line of a set that has no limits any more has none.
         if board.rated == 0 || !record.is_rated() {
             return true;

@@ -123,6 +123,7 @@ impl Model {
                 lines: 1,
                 limit,
                 reserve: if limit > 0 { self.reserves[number as usize - 1] } else { 0 },
+                rate: crate::load::Rate::default(),
                 boards: Slice::try_copy_in(&boards, Heap).unwrap(),
             }
         };

@@ -207,11 +207,12 @@ enum Known {
     CpsBurst,
     CapacityReserve,
     MaxloadReserve,
+    SlowStart,
 }
 
 impl Known {
     /// Names of any length, each once.
-    const NAMES: [(&[u8], Self); 23] = [
+    const NAMES: [(&[u8], Self); 24] = [
         (b"duid", Self::Duid),
         (b"socket", Self::Socket),
         (b"sockname", Self::Sockname),
@@ -235,6 +236,7 @@ impl Known {
         (b"cps_burst", Self::CpsBurst),
         (b"capacity_reserve", Self::CapacityReserve),
         (b"maxload_reserve", Self::MaxloadReserve),
+        (b"slowstart", Self::SlowStart),
     ];
 
     /// Letters count the same in either case.
@@ -372,6 +374,11 @@ impl<'t> Attrs<'t> {
             Known::CapacityMax => self.limits.capacity_max = number(MAX_NUMBER, 0),
             Known::Cps => self.limits.cps = number(MAX_NUMBER, 0),
             Known::CpsBurst => {}
+            // Without sense it is as if not there, which is not 0.
+            Known::SlowStart => {
+                let seconds = number(MAX_NUMBER, u32::MAX);
+                self.limits.slow_start = Some(seconds).filter(|seconds| *seconds != u32::MAX);
+            }
             Known::CapacityReserve => self.limits.capacity_reserve = self.reserve(at, name, value),
             // In calls once `maxload` is read.
             Known::MaxloadReserve => _ = self.reserve(at, name, value),

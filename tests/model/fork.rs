@@ -22,6 +22,7 @@ mod rates;
 mod records;
 mod reloads;
 mod reserves;
+mod slow_starts;
 mod targets;
 
 use core::net::IpAddr;

@@ -89,8 +89,8 @@ impl<'t> Resolved<'t> {
     }
 
     /// Puts it into a block. `record` is the number of its runtime record, `asked` the hash of what is probed, `capacity` the number
-    /// of the capacity that it shares.
-    pub fn put(&self, parts: &mut BlockBuilder, record: u32, asked: u64, capacity: u32) {
+    /// of the capacity that it shares; `slow_start` are the seconds of its slow start where it does not say it itself.
+    pub fn put(&self, parts: &mut BlockBuilder, record: u32, asked: u64, (capacity, slow_start): (u32, u32)) {
         let Entry { uri, flags, priority, attrs, findings, .. } = &self.entry;
         let span = parts.text(uri);
         let destination = Destination {
@@ -118,6 +118,7 @@ impl<'t> Resolved<'t> {
             capacity_max: attrs.limits.capacity_max,
             capacity_reserve: attrs.limits.capacity_reserve,
             rate: Rate { cps: attrs.limits.cps, burst: attrs.limits.cps_burst },
+            slow_start: attrs.limits.slow_start.unwrap_or(slow_start),
         };
         parts.put(destination, &self.addresses, limits);
     }

@@ -31,7 +31,7 @@ impl<A: Alloc> Board<A> {
         let counts = (usable, drained, limited, reserving, by_limits)
             != (self.usable, self.drained, self.limited, self.reserving, self.by_limits);
         let counts = counts || (over_rate, rated) != (self.over_rate, self.rated);
-        wrong + wrong_takes + usize::from(counts) + self.rate_faults(registry)
+        wrong + wrong_takes + usize::from(counts) + self.rate_faults(registry) + self.slow_faults(registry)
     }
 
     /// How many ranks of this layer are not what the records say.

@@ -40,6 +40,7 @@ pub fn start(mut raw: Raw) -> Result<(), String> {
     };
     let mut root = Root::try_new_in(secret, Pool).map_err(|error| error.to_string())?;
     root.clock = clock::nanos;
+    root.slow_start = conf.slow_start;
     let root = Boxed::try_new_in(root, Pool).map_err(|error| error.to_string())?;
     // SAFETY: owned, and never given back: it lives as long as the server.
     let root: &'static Root<Pool> = unsafe { root.into_raw().as_ref() };

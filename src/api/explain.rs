@@ -53,6 +53,9 @@ pub fn explain(rpc: &Rpc) {
             if let Some(record) = record.filter(|_| one.limits.rate.limits()) {
                 rpc::rate(one.limits.rate, record, &entry)?;
             }
+            if let Some(slow) = record.and_then(|record| record.slow_start(clock::nanos())) {
+                rpc::slow_start(slow, &entry)?;
+            }
         }
         Ok(())
     });

@@ -12,6 +12,7 @@ use crate::service::health::probe;
 use crate::service::health::set_state;
 use crate::service::report::audit;
 use crate::state::capacities::Seen;
+use crate::state::slow_start::SlowStart;
 use crate::state::{Health, Member, Record, Set};
 use crate::workers::prober;
 use core::net::IpAddr;
@@ -207,6 +208,9 @@ fn show(
         if let Some(record) = record.filter(|_| destination.limits.rate.limits()) {
             rate(destination.limits.rate, record, to)?;
         }
+        if let Some(slow) = record.and_then(|record| record.slow_start(clock::nanos())) {
+            slow_start(slow, to)?;
+        }
     }
     Ok(())
 }
@@ -227,6 +231,14 @@ pub fn capacity(seen: &Seen, to: &Struct<'_>) -> Result<(), Broken> {
     to.int(c"LIMIT", i32::try_from(seen.limit).unwrap_or(i32::MAX))?;
     to.int(c"RESERVE", i32::try_from(seen.reserve).unwrap_or(i32::MAX))?;
     if seen.rate.limits() { show_rate(seen.rate, seen.over, to) } else { Ok(()) }
+}
+
+/// Its slow start: how long one takes, how long this one goes on, and what part of its share it may have.
+pub fn slow_start(slow: SlowStart, to: &Struct<'_>) -> Result<(), Broken> {
+    let to = to.structure(c"SLOWSTART")?;
+    to.int(c"SECONDS", i32::try_from(slow.seconds).unwrap_or(i32::MAX))?;
+    to.int(c"LEFT", i32::try_from(slow.left).unwrap_or(i32::MAX))?;
+    to.int(c"PERCENT", i32::try_from(slow.percent).unwrap_or(i32::MAX))
 }
 
 /// Its limit on new calls, and how often it has come to that.

@@ -68,6 +68,7 @@ macro_rules! parameters {
             Int ds_limits = 0;
             /// A flag by its number; the host also takes a text for it, its name.
             Flag ds_priority_flag = -1;
+            Int ds_slowstart = 0;
         }
     };
 }

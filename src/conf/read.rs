@@ -179,6 +179,16 @@ impl Reader {
         }
     }
 
+    /// A number from 0 on that acts with `ds_limits` only.
+    pub fn with_limits(&mut self, name: &'static str, found: i32, limits: bool) -> u32 {
+        let number = self.whole(name, found, 0);
+        if number > 0 && !limits {
+            self.number(name, found, "0, or ds_limits 1 as well", "it has no effect");
+            return 0;
+        }
+        number
+    }
+
     pub fn dns_mode(&mut self, found: i32) -> i32 {
         let all = if found < 0 { STOCK_DNS_BITS } else { STOCK_DNS_BITS | 16 };
         self.bits("ds_dns_mode", found, all)

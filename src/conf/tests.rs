@@ -232,3 +232,20 @@ fn a_flag_is_a_number_or_a_name_and_needs_ds_limits() {
         assert!(told(one).1.ends_with("expected ds_limits 1 as well; it has no effect"));
     }
 }
+
+#[test]
+fn a_slow_start_for_all_acts_with_further_limits_only() {
+    let of = |seconds, ds_limits| {
+        let (conf, told) = Conf::check(Raw { ds_slowstart: seconds, ds_limits, ..Raw::default() }).unwrap();
+        (conf.slow_start, told.first().map(|finding| finding.to_string()))
+    };
+    assert_eq!([of(0, 0), of(60, 1)], [(0, None), (60, None)]);
+    let (seconds, told) = of(60, 0);
+    let told = told.unwrap();
+    assert!(
+        seconds == 0 && told.contains("ds_limits 1 as well") && told.ends_with("it has no effect"),
+        "{told}"
+    );
+    let (seconds, told) = of(-1, 1);
+    assert!(seconds == 0 && told.unwrap().contains("a whole number from 0 to"));
+}

@@ -209,11 +209,12 @@ enum Known {
     CapacityCps,
     CapacityCpsBurst,
     MaxloadReserve,
+    SlowStart,
 }
 
 impl Known {
     /// Names of any length, each once.
-    const NAMES: [(&[u8], Self); 25] = [
+    const NAMES: [(&[u8], Self); 26] = [
         (b"duid", Self::Duid),
         (b"socket", Self::Socket),
         (b"sockname", Self::Sockname),
@@ -239,6 +240,7 @@ impl Known {
         (b"capacity_cps", Self::CapacityCps),
         (b"capacity_cps_burst", Self::CapacityCpsBurst),
         (b"maxload_reserve", Self::MaxloadReserve),
+        (b"slowstart", Self::SlowStart),
     ];
 
     /// Letters count the same in either case.
@@ -385,6 +387,11 @@ impl<'t> Attrs<'t> {
             Known::CpsBurst => {}
             Known::CapacityCps => self.limits.capacity_cps = number(MAX_NUMBER, 0),
             Known::CapacityCpsBurst => self.limits.capacity_cps_burst = number(MAX_NUMBER, 0),
+            // Without sense it is as if not there, which is not 0.
+            Known::SlowStart => {
+                let seconds = number(MAX_NUMBER, u32::MAX);
+                self.limits.slow_start = Some(seconds).filter(|seconds| *seconds != u32::MAX);
+            }
             Known::CapacityReserve => self.limits.capacity_reserve = self.reserve(at, name, value),
             // In calls once `maxload` is read.
             Known::MaxloadReserve => _ = self.reserve(at, name, value),

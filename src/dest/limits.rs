@@ -23,6 +23,8 @@ pub struct Limits<'t> {
     pub cps: u32,
     /// So many more may come at once; 0 where there is no `cps`.
     pub cps_burst: u32,
+    /// Seconds of its slow start, where they are said; 0 is none.
+    pub slow_start: Option<u32>,
 }
 
 /// An attribute: its offset, name and value.
@@ -135,7 +137,7 @@ impl Smallest {
 }
 
 /// The names of these attributes.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     "capacity",
     "capacity_max",
     "maxload_reserve",
@@ -144,6 +146,7 @@ pub const NAMES: [&str; 8] = [
     "cps_burst",
     "capacity_cps",
     "capacity_cps_burst",
+    "slowstart",
 ];
 
 /// The names of those that were seen and do not act: a bit for each, in the order of [`NAMES`].
@@ -220,6 +223,38 @@ mod tests {
         let off = Attrs::parse(b"cps=fast;cps_burst=0", false).unwrap();
         assert_eq!((off.limits, off.findings.len()), (Limits::default(), 0));
         assert_eq!(unused(off.unused).collect::<Vec<_>>(), ["cps", "cps_burst"]);
+    }
+
+    #[test]
+    fn a_slow_start_is_seconds_and_none_is_something_else_than_nothing_said() {
+        let read = |text: &'static str| {
+            let attrs = Attrs::parse(text.as_bytes(), true).unwrap();
+            let told: Vec<_> =
+                attrs.findings.iter().map(|it| format!("{} {}; {}", it.at, it.text, it.instead)).collect();
+            (attrs.limits.slow_start, told)
+        };
+        let number = "expected a whole number from 0 to 2147483647";
+        for (text, seconds, told) in [
+            ("slowstart=60", Some(60), None),
+            ("maxload=2;SlowStart=0", Some(0), None),
+            ("maxload=2", None, None),
+            (
+                "a=b;slowstart=soon",
+                None,
+                Some(format!("4 slowstart='soon': {number}; it is as if not there")),
+            ),
+            ("slowstart=-1", Some(0), Some(format!("0 slowstart='-1': {number}; 0 is in effect"))),
+            (
+                "slowstart=60s",
+                Some(60),
+                Some(format!("0 slowstart='60s': {number}; 60 is in effect, 's' is ignored")),
+            ),
+        ] {
+            assert_eq!(read(text), (seconds, told.into_iter().collect()), "{text}");
+        }
+        let off = Attrs::parse(b"slowstart=soon", false).unwrap();
+        assert_eq!((off.limits, off.findings.len()), (Limits::default(), 0));
+        assert_eq!(unused(off.unused).collect::<Vec<_>>(), ["slowstart"]);
     }
 
     #[test]

@@ -18,3 +18,4 @@ pub mod overload;
 pub mod probe_id;
 pub mod probing;
 pub mod schedule;
+pub mod slow_start;

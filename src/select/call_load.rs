@@ -56,7 +56,7 @@ pub fn least_loaded(
         Measure::Calls => load,
         Measure::Relative => relative(load, capacity(all_limited, pool.maxload(at), pool.weight(at))),
     };
-    let mut best: Option<(u32, u64, usize, u32)> = None;
+    let mut best: Option<((bool, u32), u64, usize, u32)> = None;
     let mut refusal = Refusal::NoneActive;
     for at in positions.filter(|&at| pool.usable(at)) {
         let load = pool.load(at);
@@ -64,7 +64,7 @@ pub fn least_loaded(
             refusal = Refusal::NoRoom;
             continue;
         }
-        let measured = measured(load, at);
+        let measured = (pool.waits(at), measured(load, at));
         if best.is_none_or(|(least, ..)| measured <= least) {
             let candidate = (measured, pool.last_chosen(at), at, load);
             if best.is_none_or(|best| candidate < best) {
@@ -94,6 +94,7 @@ mod tests {
         latency: 0,
         overloaded: false,
         congestion: 0,
+        slower: 0,
     };
 
     #[test]

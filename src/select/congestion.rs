@@ -4,7 +4,7 @@
 //! slower than usual. When all of a set have `cc=1` and nothing is left of any of their shares, the calls are spread in
 //! inverse proportion to how much slower each has become. Manual of the stock module, `ds_select_dst`, algorithm 11.
 
-use super::weight::{Share, Weigher, in_proportion};
+use super::weight::{Share, Weigher, equal_but_slow, in_proportion};
 use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, Tickets};
 
 /// Chooses in proportion to relative weights.
@@ -24,18 +24,22 @@ impl Weigher for RelativeWeight {
     }
 
     fn share(&self, pool: &dyn Candidates, at: usize) -> u64 {
-        match congestion(pool, at) {
-            Some(milliseconds) => pool.weight(at).saturating_sub(milliseconds).into(),
-            None => pool.rweight(at).into(),
-        }
+        let share = match congestion(pool, at) {
+            Some(milliseconds) => pool.weight(at).saturating_sub(milliseconds),
+            None => pool.rweight(at),
+        };
+        u64::from(share) * u64::from(pool.pace(at))
     }
 
     fn instead(&self, pool: &dyn Candidates, field: usize) -> Option<Vec<Share>> {
         let usable = (0..field).filter(|&at| pool.usable(at));
-        let all: Vec<_> = usable.map(|at| Some((at, congestion(pool, at)?))).collect::<Option<_>>()?;
+        let all: Option<Vec<_>> = usable.map(|at| Some((at, congestion(pool, at)?))).collect();
+        let Some(all) = all else { return equal_but_slow(pool, 0, field) };
         let total: u64 = all.iter().map(|(_, congestion)| u64::from(*congestion)).sum();
-        let inverse =
-            |&(at, congestion): &(usize, u32)| Share { at, of: total * SCALE / u64::from(congestion.max(1)) };
+        let inverse = |&(at, congestion): &(usize, u32)| Share {
+            at,
+            of: total * SCALE / u64::from(congestion.max(1)) * u64::from(pool.pace(at)),
+        };
         (all.len() > 1).then(|| all.iter().map(inverse).collect())
     }
 }

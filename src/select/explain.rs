@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::weight::FULL_PACE;
 use super::{Candidates, Draw, HashedText, Inputs, OVERLOAD, Refusal, algorithm, is_full};
 
 /// Whether calls may go to a destination, and if not, why.
@@ -34,6 +35,8 @@ pub struct Seen {
     pub identity: u64,
     pub over_rate: bool,
     pub shared_over_rate: bool,
+    pub slow: Option<u32>,
+    pub waits: bool,
     pub last_chosen: u64,
     pub priority: i32,
     pub weight: u32,
@@ -79,6 +82,15 @@ impl Candidates for Still {
     }
     fn identity(&self, at: usize) -> u64 {
         self.at(at).identity
+    }
+    fn pace(&self, at: usize) -> u32 {
+        self.at(at).slow.unwrap_or(FULL_PACE)
+    }
+    fn has_slow(&self) -> bool {
+        self.0.iter().any(|one| one.slow.is_some())
+    }
+    fn waits(&self, at: usize) -> bool {
+        self.at(at).waits
     }
     fn last_chosen(&self, at: usize) -> u64 {
         self.at(at).last_chosen
@@ -133,6 +145,8 @@ pub enum Why {
     OverRate,
     /// So has the capacity that it shares with others.
     SharedOverRate,
+    /// It came back, or was added, not long ago, and has had its part for now.
+    SlowStart,
     /// Overload control leaves it out this time.
     Overloaded,
     /// It is kept for when no other is left.
@@ -165,6 +179,7 @@ impl Why {
             Self::SharedFull => "capacity full",
             Self::OverRate => "over its rate",
             Self::SharedOverRate => "capacity over its rate",
+            Self::SlowStart => "in slow start",
             Self::Overloaded => "left out by overload control",
             Self::Spared => "kept for when no other is left",
             Self::NotItsTurn => "another one comes first",
@@ -210,6 +225,8 @@ pub fn explain(
         State::Usable if pool.at(at).shared_over_rate => Why::SharedOverRate,
         State::Usable if number == OVERLOAD && pool.overloaded(at) => Why::Overloaded,
         State::Usable if at >= field => Why::Spared,
+        State::Usable if choosing.counts().is_some() && pool.waits(at) => Why::SlowStart,
+        State::Usable if choosing.weigher().is_some() && pool.pace(at) < FULL_PACE => Why::SlowStart,
         State::Usable => Why::NotItsTurn,
     };
     Ok((chosen, (0..pool.len()).map(why).collect()))
@@ -286,6 +303,16 @@ mod tests {
             assert_eq!(found, (Err(Refusal::OverRate), vec![Why::SharedOverRate]));
         }
         assert_eq!(Why::SharedOverRate.told(Some(b"a")), "capacity a over its rate");
+        // Who waits for its turn gets the call where no other has room.
+        let slow =
+            |load, maxload, waits| Seen { slow: Some(10), waits, ..seen(State::Usable, load, maxload) };
+        let started = Still(vec![slow(0, 0, true), seen(State::Usable, 3, 0), slow(1, 0, false)]);
+        let (chosen, why) = explain(CALL_LOAD, &started, &mut First, false).unwrap();
+        assert_eq!((chosen, why), (Ok(2), vec![Why::SlowStart, Why::NotItsTurn, Why::Chosen]));
+        let started = Still(vec![slow(0, 0, true), seen(State::Usable, 3, 3)]);
+        assert_eq!(explain(CALL_LOAD, &started, &mut First, false).unwrap().0, Ok(0));
+        assert_eq!(explain(9, &started, &mut First, false).unwrap().0, Ok(0));
+        assert_eq!(explain(4, &started, &mut First, true).unwrap().1, [Why::Chosen, Why::Spared]);
         let told = [Why::Full, Why::SharedFull].map(|why| why.told(Some(b"a b")));
         assert_eq!(
             (told, Why::SharedFull.told(None)),

@@ -164,6 +164,20 @@ pub trait Candidates {
     fn last_chosen(&self, at: usize) -> u64;
     /// Its place in the order of the set: as configured.
     fn priority(&self, at: usize) -> i32;
+    /// Percent of its share that it gets: less than all while it starts slowly.
+    fn pace(&self, at: usize) -> u32 {
+        let _ = at;
+        weight::FULL_PACE
+    }
+    /// Whether any may get less than all of its share.
+    fn has_slow(&self) -> bool {
+        false
+    }
+    /// Whether it takes a counted call only where no other has room, until its turn has come: it starts slowly.
+    fn waits(&self, at: usize) -> bool {
+        let _ = at;
+        false
+    }
     /// Its share in algorithms 9 and 15.
     fn weight(&self, at: usize) -> u32;
     /// Its share in algorithm 11.
@@ -479,6 +493,8 @@ pub(crate) mod tests {
         pub overloaded: bool,
         /// 0 is without congestion control, 1 no congestion, and so on.
         pub congestion: u32,
+        /// By how many percent it gets less than its share.
+        pub slower: u32,
     }
 
     pub struct Set(pub Vec<Dest>);
@@ -519,6 +535,12 @@ pub(crate) mod tests {
         }
         fn overloaded(&self, at: usize) -> bool {
             self.0[at].overloaded
+        }
+        fn pace(&self, at: usize) -> u32 {
+            weight::FULL_PACE - self.0[at].slower
+        }
+        fn has_slow(&self) -> bool {
+            self.0.iter().any(|one| one.slower > 0)
         }
     }
 

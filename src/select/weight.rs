@@ -11,6 +11,9 @@
 use super::prefix_sums::gcd;
 use super::{Algorithm, Candidates, Choice, Draw, Needs, Refusal, Tickets, spared};
 
+/// All of a share, in percent.
+pub const FULL_PACE: u32 = 100;
+
 /// How an algorithm weighs destinations.
 pub trait Weigher {
     /// Its row of tickets.
@@ -40,7 +43,13 @@ impl Weigher for Weighted {
     }
 
     fn share(&self, pool: &dyn Candidates, at: usize) -> u64 {
-        pool.weight(at).into()
+        u64::from(pool.weight(at)) * u64::from(pool.pace(at))
+    }
+
+    /// Without weights all are equal, but those that start slowly.
+    fn instead(&self, pool: &dyn Candidates, field: usize) -> Option<Vec<Share>> {
+        let last = (0..field).rev().find(|&at| pool.has_slow() && pool.usable(at))?;
+        equal_but_slow(pool, self.first(pool, last), field)
     }
 
     /// Of a tier: its first. Priorities fall along the set.
@@ -70,6 +79,13 @@ impl Algorithm for Weighted {
     fn weigher(&self) -> Option<&dyn Weigher> {
         Some(self)
     }
+}
+
+/// The shares of usable positions that are equal but for slow starts; nothing if there is none.
+pub fn equal_but_slow(pool: &dyn Candidates, first: usize, field: usize) -> Option<Vec<Share>> {
+    let usable = (first..field).filter(|&at| pool.has_slow() && pool.usable(at));
+    let all: Vec<_> = usable.map(|at| Share { at, of: pool.pace(at).into() }).collect();
+    all.iter().any(|share| share.of < FULL_PACE.into()).then_some(all)
 }
 
 /// The share of a position that is in play.
@@ -255,6 +271,22 @@ mod tests {
         assert_eq!(at(9, &set, sparing(7)), Ok(1));
         set.0[1].down = true;
         assert_eq!(at(9, &set, sparing(7)), Err(Refusal::NoneActive));
+    }
+
+    #[test]
+    fn one_that_starts_slowly_has_a_part_of_its_share() {
+        let slow = |priority, weight, slower| Dest { priority, weight, slower, ..Dest::default() };
+        let weighted = Set(vec![slow(0, 2, 0), slow(0, 2, 75), slow(0, 1, 0)]);
+        assert_eq!(counts(9, &weighted, 5, 7), [4, 1, 2]);
+        // Without weights, too.
+        for algorithm in [9, 11] {
+            let equal = Set(vec![slow(0, 0, 0), slow(0, 0, 90), slow(0, 0, 0)]);
+            assert_eq!(counts(algorithm, &equal, 5, 21), [10, 1, 10]);
+        }
+        let tiers = Set(vec![slow(2, 0, 0), slow(1, 0, 50), slow(1, 0, 0)]);
+        assert_eq!(counts(15, &tiers, 0, 3), [0, 1, 2]);
+        let all = Set(vec![slow(0, 3, 90), slow(0, 1, 90)]);
+        assert_eq!(counts(9, &all, 0, 4), [3, 1]);
     }
 
     #[test]

@@ -96,8 +96,8 @@ impl Destination {
     /// Its line on the board of call load.
     pub fn line(&self, limits: Limits) -> Line {
         let (record, maxload, weight) = (self.record, self.maxload, self.weight);
-        let Limits { maxload_reserve: reserve, capacity, rate, .. } = limits;
-        Line { record, maxload, reserve, weight, capacity, rate }
+        let Limits { maxload_reserve: reserve, capacity, rate, slow_start, .. } = limits;
+        Line { record, maxload, reserve, weight, capacity, rate, slow_start }
     }
 
     /// The latency that algorithm 13 looks at, in milliseconds; 0 where it is not known. With congestion control how much longer than
@@ -128,6 +128,8 @@ pub struct Limits {
     pub capacity_rate: (u32, u32),
     /// Its limit on new calls.
     pub rate: Rate,
+    /// Seconds of its slow start; 0 is none.
+    pub slow_start: u32,
 }
 
 // SAFETY: numbers.
@@ -248,6 +250,11 @@ impl<A: Alloc> Block<A> {
     pub fn sharing(&self) -> impl Iterator<Item = (u32, Limits)> + '_ {
         let limits = self.destinations.iter().zip(self.limits.iter());
         limits.filter(|(_, limits)| limits.capacity != 0).map(|(one, limits)| (one.record, *limits))
+    }
+
+    /// Whether any of its destinations has a slow start.
+    pub fn has_slow_starts(&self) -> bool {
+        self.limits.iter().any(|limits| limits.slow_start > 0)
     }
 
     /// Whether any of its destinations has a limit on new calls.

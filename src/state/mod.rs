@@ -36,6 +36,7 @@ pub mod record;
 pub mod registry;
 pub mod set;
 pub mod slots;
+pub mod slow_start;
 mod tokens;
 pub mod usable;
 pub mod weights;
@@ -85,6 +86,8 @@ pub struct Root<A: Alloc> {
     pub ping_active: Switch,
     /// On while a destination may be drained: who looks for drains that are over turns it off first.
     pub drains: Switch,
+    /// Seconds of the slow start of destinations that say nothing of it (`ds_slowstart`).
+    pub slow_start: u32,
     /// How often an operator or a script has disabled, enabled or drained a destination so far.
     pub admin_changes: Counter,
     /// Nanoseconds of a clock that only goes forward, the same in every process.
@@ -157,6 +160,7 @@ impl<A: Alloc> Root<A> {
             balanced: Switch::on(),
             ping_active: Switch::on(),
             drains: Switch::default(),
+            slow_start: 0,
             admin_changes: Counter::default(),
             clock: || 0,
             secret,

@@ -23,8 +23,10 @@ mod gate;
 mod groups;
 mod layer;
 mod locked;
+mod patch;
 mod rates;
 mod reserved;
+mod slow;
 mod takes;
 
 use board::{Board, NOT_ONE_LINE, RECENT};
@@ -58,6 +60,8 @@ pub struct Line {
     pub capacity: u32,
     /// Its limit on new calls.
     pub rate: Rate,
+    /// Seconds of its slow start; 0 is none.
+    pub slow_start: u32,
 }
 
 /// How a line is looked for.
@@ -90,6 +94,8 @@ pub struct Ranks<A: Alloc> {
     rated: AtomicU32,
     /// When the first of its lines that are over their rates gets new calls again; [`NONE`] where none is.
     over_until: AtomicU64,
+    /// Lines in slow start.
+    slow: AtomicU32,
 }
 
 // SAFETY: a shared board behind a lock between processes.
@@ -127,15 +133,15 @@ impl<A: Alloc> Ranks<A> {
         let (changes, latency_changes) = (AtomicU64::new(0), AtomicU64::new(0));
         let (mixed_limits, shares) = (AtomicU32::new(0), AtomicU32::new(0));
         let (rated, over_until) = (AtomicU32::new(0), AtomicU64::new(NONE));
-        let board = Mutex::new(board);
-        Ok(Self { board, changes, latency_changes, mixed_limits, shares, rated, over_until })
+        let (board, slow) = (Mutex::new(board), AtomicU32::new(0));
+        Ok(Self { board, changes, latency_changes, mixed_limits, shares, rated, over_until, slow })
     }
 
-    /// Makes room for so many lines; `sharing` are all of them, if any shares a capacity, else none; `rated` says whether any has a limit
-    /// on new calls. So [`Ranks::rebuild`] and [`Ranks::patch`] cannot fail. The caller holds the writer's lock.
-    pub fn reserve(&self, len: usize, sharing: &[Line], rated: bool) -> Result<(), OutOfMemory> {
+    /// Makes room for so many lines; `sharing` are all of them, if any shares a capacity, else none; `special` says whether any has a limit
+    /// on new calls, and whether any has a slow start. So [`Ranks::rebuild`] and [`Ranks::patch`] cannot fail. The caller holds the writer's lock.
+    pub fn reserve(&self, len: usize, sharing: &[Line], special: (bool, bool)) -> Result<(), OutOfMemory> {
         let mut board = self.board.lock();
-        board.reserve(len, rated)?;
+        board.reserve(len, special)?;
         board.reserve_groups(sharing)
     }
 
@@ -173,6 +179,7 @@ impl<A: Alloc> Ranks<A> {
         let shares = u32::from(board.has_groups()) + u32::from(board.has_shared_rates());
         self.shares.store(shares, Ordering::Relaxed);
         self.note_rates(board);
+        self.note_slow(board);
     }
 
     /// Whether some of its lines have a limit and others none.
@@ -210,8 +217,23 @@ impl<A: Alloc> Ranks<A> {
 
     /// The same for who holds the lock of the board.
     fn step_on<T>(&self, board: &mut Board<A>, record: &Record, change: impl FnOnce(&Record) -> T) -> T {
+        self.step_from(board, record, record.flags().usable(), change)
+    }
+
+    /// The same of one that `served` before, or not.
+    fn step_from<T>(
+        &self,
+        board: &mut Board<A>,
+        record: &Record,
+        served: bool,
+        change: impl FnOnce(&Record) -> T,
+    ) -> T {
         let before = (record.worth(), record.latency());
         let done = change(record);
+        let comes_or_goes = record.flags().usable() != served;
+        if comes_or_goes {
+            board.comes_or_goes(record);
+        }
         let after = (record.worth(), record.latency());
         if after.0 != before.0 {
             board.remember(record, self.changes.load(Ordering::Relaxed));
@@ -222,6 +244,9 @@ impl<A: Alloc> Ranks<A> {
             self.latency_changes.fetch_add(1, Ordering::Release); // sync point `latency`
         }
         board.refresh(record);
+        if comes_or_goes {
+            self.note_slow(board);
+        }
         done
     }
 

@@ -2,6 +2,7 @@
 
 use super::health::{Health, Report};
 use super::overload::{Overload, Wish};
+use super::slow_start::Ramp;
 use super::tokens::Tokens;
 use crate::dest::Flags;
 use crate::health::drain::Drain;
@@ -24,6 +25,8 @@ pub struct Record {
     pub load: Load,
     /// When call load last chose it, in choices of its set.
     last_chosen: AtomicU64,
+    /// In slow start: for which choice of its set it waits. Changed with the board of its set locked.
+    pub(super) due: AtomicU64,
     /// State and options now, and beside them [`Flags::OVER_ANY_RATE`], which change with the board of its set locked.
     pub(super) flags: AtomicU32,
     /// The first of its lines on the board of its set (`ranks`), counted from 1; 0 is none. Used with that board locked.
@@ -43,6 +46,8 @@ pub struct Record {
     pub totals: Totals,
     /// Its limit on new calls. Changed with the board of its set locked.
     pub(super) tokens: Tokens,
+    /// Its slow start. As the one above.
+    pub(super) ramp: Ramp,
     /// The set of its destination, as bits.
     set: AtomicU32,
     /// State and options as last configured. A reload with the same ones does not change the state.
@@ -317,6 +322,7 @@ impl Record {
         self.line.store(0, Ordering::Relaxed);
         self.capacity.store(0, Ordering::Relaxed);
         self.tokens.reset();
+        self.reset_slow_start();
         self.configured.store(flags.without(Flags::UNRESOLVED).0, Ordering::Relaxed);
         let others = Flags::DRAINING.with(Flags::DRAINED).with(Flags::OVER_ANY_RATE);
         self.flags.store(flags.without(others).0, Ordering::Relaxed);
@@ -360,8 +366,8 @@ impl Record {
     }
 
     /// What a weighted choice looks at.
-    pub(super) fn worth(&self) -> (Flags, u32) {
-        (self.all_flags(), self.congestion())
+    pub(super) fn worth(&self) -> (Flags, u32, u32) {
+        (self.all_flags(), self.congestion(), self.pace())
     }
 
     /// The set of its destination.

@@ -18,7 +18,7 @@ use crate::load::leg::MAX_RECORD;
 use crate::shm::arc::Arc;
 use crate::shm::arena::{Arena, CHUNK, Gone};
 use crate::shm::atomic::{AtomicPtr, Ordering};
-use crate::shm::counter::Audited;
+use crate::shm::counter::{Audited, Switch};
 use crate::shm::lock::{Guard, LastAlive, Legible, Mutex, read_after_all_ended, try_lock_for};
 use crate::shm::segments::Segments;
 use crate::shm::snapshot::Snapshot;
@@ -44,6 +44,8 @@ pub struct Registry<A: Alloc> {
     entries: Arena<Entry<A>, A>,
     /// What destinations share: see [`Capacities`].
     pub capacities: Mutex<Capacities<A>>,
+    /// On while a destination may be on the ramp of a slow start: who lets ramps go on turns it off first.
+    pub slow_starts: Switch,
     alloc: A,
 }
 
@@ -159,7 +161,8 @@ impl<A: Alloc> Registry<A> {
             made: 0,
         };
         let capacities = Mutex::new(Capacities::new_in(alloc));
-        Self { index: Mutex::new(index), entries: Arena::new_in(alloc), capacities, alloc }
+        let (entries, slow_starts) = (Arena::new_in(alloc), Switch::default());
+        Self { index: Mutex::new(index), entries, capacities, slow_starts, alloc }
     }
 
     /// The record of this number: see the head of this file for who may ask.
@@ -216,10 +219,12 @@ impl<A: Alloc> Registry<A> {
     /// Changes the state of this record, and its ranks with it.
     fn step<T>(&self, number: u32, change: impl FnOnce(&Record) -> T) -> Option<T> {
         let entry = self.entries.get(number)?;
-        Some(match entry.board() {
+        let done = match entry.board() {
             Some(ranks) => ranks.step(&entry.record, change),
             None => change(&entry.record),
-        })
+        };
+        self.note_ramp(&entry.record);
+        Some(done)
     }
 
     /// A leg goes to the destination of this record, with which its call counts there, if the load is still what was `seen` and the

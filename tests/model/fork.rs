@@ -23,6 +23,7 @@ mod records;
 mod reloads;
 mod reserves;
 mod shared_rates;
+mod slow_starts;
 mod targets;
 
 use core::net::IpAddr;

@@ -6,6 +6,7 @@ use crate::context::Module;
 use crate::host::mem::Pool;
 use crate::service::report::metrics;
 use crate::service::report::status::{Cursor, Row};
+use crate::state::slow_start::SlowStart;
 use crate::state::{Generation, Set};
 use crate::workers::prober;
 use core::fmt::Write;
@@ -120,6 +121,10 @@ fn object(text: &mut String, module: &Module, row: &Row<'_>) {
     if rate.limits() {
         let (cps, burst, over) = (rate.cps, rate.burst, row.over_rate);
         let _ = write!(text, ",\"rate\":{{\"cps\":{cps},\"burst\":{burst},\"over\":{over}}}");
+    }
+    if let Some(SlowStart { seconds, left, percent }) = row.slow_start {
+        let _ =
+            write!(text, ",\"slow_start\":{{\"seconds\":{seconds},\"left\":{left},\"percent\":{percent}}}");
     }
     text.push('}');
 }

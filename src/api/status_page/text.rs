@@ -85,6 +85,9 @@ fn line(text: &mut String, row: &Row<'_>, now: u64) {
         let _ = write!(text, "  {} {}/{limit}{}", shown(&shared.name), shared.calls, pace(" ", shared.rate));
     }
     text.push_str(&pace("  ", one.limits.rate));
+    if let Some(slow) = row.slow_start.filter(|slow| slow.left > 0) {
+        let _ = write!(text, "  slow start {} %, {} s left", slow.percent, slow.left);
+    }
     match (row.why.code, row.why.reason.bytes()) {
         (0, []) => (),
         (0, reason) => drop(write!(text, "  {}", shown(reason))),

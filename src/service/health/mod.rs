@@ -4,3 +4,4 @@ pub mod dns;
 pub mod drain;
 pub mod probe;
 pub mod set_state;
+pub mod slow_start;

@@ -36,7 +36,7 @@ impl<'a> Seen<'a> {
 }
 
 /// All figures. Those with a name that ends with `_total` only grow while the destination exists.
-pub const FIGURES: [Figure; 16] = [
+pub const FIGURES: [Figure; 17] = [
     Figure { name: "up", about: "Whether calls go to it.", of: |_, seen| seen.flags.usable().into() },
     Figure {
         name: "disabled",
@@ -109,6 +109,11 @@ pub const FIGURES: [Figure; 16] = [
         of: |one, _| one.limits.rate.burst.into(),
     },
     Figure {
+        name: "slow_start_percent",
+        about: "Percent of its share of new calls that it may have: 100 but for a slow start.",
+        of: |_, seen| seen.record.slow_start(0).map_or(100, |slow| slow.percent.into()),
+    },
+    Figure {
         name: "over_rate_total",
         about: "How often it has come to its limit on new calls.",
         of: |_, seen| seen.record.totals.over_rate.get(),
@@ -120,6 +125,7 @@ impl Figure {
     pub fn shown(&self, one: &Member<'_>, seen: &Seen<'_>) -> Option<u64> {
         let is_shown = match self.name {
             "maxload_reserve" => one.limits.maxload_reserve > 0,
+            "slow_start_percent" => one.limits.slow_start > 0,
             "cps" | "cps_burst" | "over_rate_total" => one.limits.rate.limits(),
             _ => true,
         };

@@ -6,6 +6,7 @@ use crate::shm::Alloc;
 use crate::shm::counter::Counter;
 use crate::state::capacities::Seen;
 use crate::state::health::Report;
+use crate::state::slow_start::SlowStart;
 use crate::state::{Generation, Health, Member, Record, Root, Set, Totals};
 
 /// Where a part begins: a set, and a position in it. A set that is gone means the one after it.
@@ -52,6 +53,8 @@ pub struct Row<'g> {
     pub capacity: Option<Seen>,
     /// How often it has come to its limit on new calls.
     pub over_rate: u64,
+    /// Its slow start, where it has one.
+    pub slow_start: Option<SlowStart>,
 }
 
 impl<'g> Row<'g> {
@@ -73,6 +76,7 @@ impl<'g> Row<'g> {
             failed_probes: total(|totals| &totals.failed_probes),
             latency: record.map_or(0, Record::latency),
             over_rate: total(|totals| &totals.over_rate),
+            slow_start: record.and_then(|record| record.slow_start((root.clock)())),
             capacity: record.and_then(|record| root.registry.capacity_of(record)),
         }
     }

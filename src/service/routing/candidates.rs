@@ -3,7 +3,7 @@
 use crate::health::overload;
 use crate::load::Call;
 use crate::select::attempts::Tried;
-use crate::select::weight::Weigher;
+use crate::select::weight::{FULL_PACE, Weigher};
 use crate::select::{self, Candidates, Positions, consistent, latency, nth_usable};
 use crate::shm::Alloc;
 use crate::state::latency_order::Order;
@@ -236,6 +236,15 @@ impl<A: Alloc> Candidates for View<'_, A> {
     }
     fn last_chosen(&self, at: usize) -> u64 {
         self.record(at).map_or(0, Record::last_chosen)
+    }
+    fn pace(&self, at: usize) -> u32 {
+        self.record(at).map_or(FULL_PACE, Record::pace)
+    }
+    fn has_slow(&self) -> bool {
+        self.set.ranks.has_slow()
+    }
+    fn waits(&self, at: usize) -> bool {
+        self.record(at).is_some_and(|record| self.set.ranks.is_waiting(record))
     }
     fn priority(&self, at: usize) -> i32 {
         self.configured(at, |one| one.priority).unwrap_or(0)

@@ -4,6 +4,7 @@
 
 use crate::dest::Flags;
 use crate::select::explain::{self as dry, Chosen, Seen, State, Still};
+use crate::select::weight::FULL_PACE;
 use crate::select::{Candidates, HashedText, Inputs, Tickets, hash};
 use crate::service::routing::candidates::View;
 use crate::shm::Alloc;
@@ -69,6 +70,8 @@ fn seen<A: Alloc>(view: &View<'_, A>, at: usize, now: u64) -> (Seen, Flags) {
         shared_full: view.is_shared_full(at),
         over_rate: view.record(at).is_some_and(|record| record.is_over_rate(now)),
         shared_over_rate: view.is_over_shared_rate(at, now),
+        slow: Some(view.pace(at)).filter(|pace| *pace < FULL_PACE),
+        waits: view.waits(at),
         last_chosen: view.last_chosen(at),
         priority: view.priority(at),
         weight: view.weight(at),

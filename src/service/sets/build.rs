@@ -102,6 +102,12 @@ impl Changes {
         Self { whole, keep, sets, changed, back, made, serving: OnceCell::new() }
     }
 
+    /// Records of destinations that did not serve.
+    pub fn came(&self) -> impl Iterator<Item = u32> + '_ {
+        let all = self.back.0.len().max(self.made.0.len()) as u32;
+        (0..all).filter(|number| self.back.has(*number) || self.made.has(*number))
+    }
+
     /// Takes in a set that was built. `new` are the records that were searched for, and whether they were there before; `out` are
     /// those of destinations that were taken out.
     fn take<A: Alloc>(
@@ -312,7 +318,7 @@ impl<'r, 'g, A: Alloc> Builder<'r, 'g, A> {
         self.held.numbers.push(number);
         let asked = secret.word(&[uri, one.socket(), attrs.ping_socket, &attrs.obproxy]);
         let capacity = self.capacity(attrs.limits.capacity)?;
-        one.put(&mut self.parts, number, asked, capacity);
+        one.put(&mut self.parts, number, asked, (capacity, self.root.slow_start));
         Ok(())
     }
 

@@ -17,7 +17,8 @@ pub(super) fn reserve<A: Alloc>(next: &Generation<A>, changed: &[i32]) -> Result
         let shares = set.blocks.runs().any(|(_, block)| block.sharing().next().is_some());
         let sharing: Vec<Line> = if shares { set.lines().collect() } else { Vec::new() };
         let rated = set.blocks.runs().any(|(_, block)| block.has_rates());
-        set.ranks.reserve(set.len(), &sharing, rated)?;
+        let slow = set.blocks.runs().any(|(_, block)| block.has_slow_starts());
+        set.ranks.reserve(set.len(), &sharing, (rated, slow))?;
     }
     Ok(())
 }

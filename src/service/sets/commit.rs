@@ -56,6 +56,10 @@ impl<'r, A: Alloc> Transaction<'r, A> {
         let in_use = look_ups::in_use(self.serving(), &changes.sets);
         let changed = (&changes.sets[..], changes.whole);
         carry_over::carry_over(root, self.serving(), next.value(), changed, capacities);
+        // At a start all are as new as the others.
+        if self.serving().is_some() {
+            changes.came().for_each(|record| root.registry.add_slowly(record));
+        }
         held.keep();
         root.sets.publish_ready(next, &mut self.retired);
         let shared = self.serving().is_some_and(|serving| configure(root, serving, &changes));

@@ -89,8 +89,8 @@ impl<'t> Resolved<'t> {
     }
 
     /// Puts it into a block. `record` is the number of its runtime record, `asked` the hash of what is probed, `capacity` the number
-    /// of the capacity that it shares.
-    pub fn put(&self, parts: &mut BlockBuilder, record: u32, asked: u64, capacity: u32) {
+    /// of the capacity that it shares; `slow_start` are the seconds of its slow start where it does not say it itself.
+    pub fn put(&self, parts: &mut BlockBuilder, record: u32, asked: u64, (capacity, slow_start): (u32, u32)) {
         let Entry { uri, flags, priority, attrs, findings, .. } = &self.entry;
         let span = parts.text(uri);
         let destination = Destination {
@@ -119,6 +119,7 @@ impl<'t> Resolved<'t> {
             capacity_reserve: attrs.limits.capacity_reserve,
             capacity_rate: (attrs.limits.capacity_cps, attrs.limits.capacity_cps_burst),
             rate: Rate { cps: attrs.limits.cps, burst: attrs.limits.cps_burst },
+            slow_start: attrs.limits.slow_start.unwrap_or(slow_start),
         };
         parts.put(destination, &self.addresses, limits);
     }

@@ -3,8 +3,9 @@
 use super::gate::Gate;
 use super::groups::Groups;
 use super::layer::Layer;
+use super::slow::{Slow, Turn};
 use super::takes::Takes;
-use super::{Line, Measure, Patch, Record, Registry, Shift};
+use super::{Line, Measure, Record, Registry, Shift};
 use crate::load::Rate;
 use crate::select::{capacity, is_full, limit, relative};
 use crate::shm::counter::Audited;
@@ -15,17 +16,17 @@ use crate::state::Capacities;
 use crate::state::capacities::Fill;
 
 /// Bits of a rank that say when its destination was chosen; the load has the rest, which a relative load needs.
-const WHEN: u32 = if cfg!(test) { 10 } else { 33 };
+pub(super) const WHEN: u32 = if cfg!(test) { 10 } else { 33 };
 /// The least number of a choice. Smaller numbers are the order of those that were never chosen.
-const FIRST_CHOICE: u64 = if cfg!(test) { 1 << 9 } else { 1 << 32 };
+pub(super) const FIRST_CHOICE: u64 = if cfg!(test) { 1 << 9 } else { 1 << 32 };
 /// The last number of a choice; then numbering starts again.
-const LAST_CHOICE: u64 = (1 << WHEN) - 1;
-/// Loads above it count as equal.
-const MOST: u64 = u64::MAX >> WHEN;
+pub(super) const LAST_CHOICE: u64 = (1 << WHEN) - 1;
+/// Loads above it count as equal. As a load it is in the ranks of lines that wait (`slow`).
+pub(super) const MOST: u64 = u64::MAX >> WHEN;
 /// The gap between the order numbers of neighbours, so that lines can be inserted between them.
-const GAP: u64 = if cfg!(test) { 4 } else { 1 << 10 };
+pub(super) const GAP: u64 = if cfg!(test) { 4 } else { 1 << 10 };
 /// No line.
-const NO_LINE: u32 = u32::MAX;
+pub(super) const NO_LINE: u32 = u32::MAX;
 /// Changes of states, and of latencies, that are remembered with the records that they were of.
 pub(super) const RECENT: usize = 32;
 /// In the place of the record of a change: none, or one with several lines.
@@ -39,15 +40,26 @@ pub(super) struct Place {
     /// The next line of the same record; of a free place the next free one.
     pub(super) next: u32,
     pub(super) takes: Takes,
+    /// Whether it is in slow start.
+    pub(super) slow: bool,
 }
 
 /// A place without a line.
 const NO_RATE: Rate = Rate { cps: 0, burst: 0 };
 const FREE: Place = Place {
-    line: Line { record: NO_LINE, maxload: 0, reserve: 0, weight: 0, capacity: 0, rate: NO_RATE },
+    line: Line {
+        record: NO_LINE,
+        maxload: 0,
+        reserve: 0,
+        weight: 0,
+        capacity: 0,
+        rate: NO_RATE,
+        slow_start: 0,
+    },
     order: 0,
     next: NO_LINE,
     takes: Takes::None,
+    slow: false,
 };
 
 // SAFETY: numbers.
@@ -64,6 +76,7 @@ pub(super) struct By {
     by_limits: bool,
     /// Whether calls with priority are meant.
     priority: bool,
+    turn: Turn,
 }
 
 pub(super) struct Board<A: Alloc> {
@@ -88,6 +101,8 @@ pub(super) struct Board<A: Alloc> {
     pub(super) rated: usize,
     /// Until when lines get no new calls, by place: of those over their rates. There where lines have limits on new calls.
     pub(super) until: Option<Tournament<A>>,
+    /// Lines in slow start, and whose turn it is of them.
+    pub(super) slow: Slow<A>,
     /// Lines with a limit.
     pub(super) limited: usize,
     /// Lines with a reserve.
@@ -124,6 +139,7 @@ impl<A: Alloc> Board<A> {
             over_rate: 0,
             rated: 0,
             until: None,
+            slow: Slow::new(),
             limited: 0,
             reserving: 0,
             last: NO_LINE,
@@ -154,29 +170,34 @@ impl<A: Alloc> Board<A> {
     }
 
     /// Whether it has far more room than so many lines need, as after a reload with fewer.
-    fn is_wide(&self, len: usize) -> bool {
+    pub(super) fn is_wide(&self, len: usize) -> bool {
         self.places.len() > 64 && len < self.places.len() / 4
     }
 
-    pub(super) fn reserve(&mut self, len: usize, rated: bool) -> Result<(), OutOfMemory> {
+    pub(super) fn reserve(&mut self, len: usize, (rated, slow): (bool, bool)) -> Result<(), OutOfMemory> {
         let wanted = len.next_multiple_of(WIDTH);
-        if rated && self.until.is_none() {
-            let room = wanted.max(self.places.len());
-            self.until = Some(Tournament::try_with_room_in(room, self.alloc)?);
+        let room = wanted.max(self.places.len());
+        for (wanted, tree) in [(rated, &mut self.until), (slow, &mut self.slow.waiting)] {
+            if wanted && tree.is_none() {
+                *tree = Some(Tournament::try_with_room_in(room, self.alloc)?);
+            }
         }
         if wanted <= self.places.len() {
             return Ok(());
         }
         let trees = |layer: &Layer<A>| layer.wider(wanted, self.alloc);
         let (ordinary, reserved) = (trees(&self.ordinary)?, self.reserved.as_ref().map(trees).transpose()?);
-        let until = self.until.as_ref().map(|tree| tree.wider(wanted, self.alloc)).transpose()?;
+        let wider = |tree: &Option<Tournament<A>>| {
+            tree.as_ref().map(|tree| tree.wider(wanted, self.alloc)).transpose()
+        };
+        let (until, waiting) = (wider(&self.until)?, wider(&self.slow.waiting)?);
         let old = self.places.len();
         let place = |at: usize| match self.places.get(at) {
             Some(place) => *place,
             None => Place { next: if at + 1 < wanted { at as u32 + 1 } else { NO_LINE }, ..FREE },
         };
         let places = Slice::try_from_fn_in(wanted, place, self.alloc)?;
-        (self.until, self.places) = (until, places);
+        (self.until, self.slow.waiting, self.places) = (until, waiting, places);
         self.ordinary.take_trees(ordinary);
         self.reserved.iter_mut().zip(reserved).for_each(|(layer, trees)| layer.take_trees(trees));
         // The new places come before those that were free.
@@ -189,7 +210,7 @@ impl<A: Alloc> Board<A> {
 
     #[inline(always)]
     pub(super) fn by(&self, measure: Measure, priority: bool) -> By {
-        By { measure, by_limits: self.by_limits, priority }
+        By { measure, by_limits: self.by_limits, priority, turn: self.slow.turn() }
     }
 
     #[inline(always)] // what it rests on is mostly known where it is asked for
@@ -198,6 +219,9 @@ impl<A: Alloc> Board<A> {
         let load = record.load.get();
         if !record.takes_new_calls() || is_full(load, limit(maxload, reserve, by.priority)) {
             return NONE;
+        }
+        if let Some(rank) = by.turn.rank(record) {
+            return rank;
         }
         let load = match by.measure {
             Measure::Calls => load,
@@ -217,9 +241,10 @@ impl<A: Alloc> Board<A> {
         let before = core::mem::replace(&mut place.takes, takes);
         let place = *place;
         if takes != before {
-            self.count_takes(before, takes);
+            self.count_takes(&place.line, before, takes);
             record.takes_calls(takes == Takes::Calls, self.refused);
         }
+        self.note_slow(at as usize, record);
         self.ordinary.set(at as usize, Self::rank(self.by(Measure::Calls, false), &place, record));
         if self.ordinary.is_relative() {
             self.set_relative(at as usize, &place, record);
@@ -246,7 +271,7 @@ impl<A: Alloc> Board<A> {
     }
 
     /// Gives all lines their relative ranks.
-    fn rerank_relative(&mut self, registry: &Registry<A>) {
+    pub(super) fn rerank_relative(&mut self, registry: &Registry<A>) {
         if !self.ordinary.is_relative() {
             return;
         }
@@ -305,7 +330,7 @@ impl<A: Alloc> Board<A> {
         }
     }
 
-    fn add(&mut self, registry: &Registry<A>, line: Line, order: u32, sharing: Sharing<'_, A>) {
+    pub(super) fn add(&mut self, registry: &Registry<A>, line: Line, order: u32, sharing: Sharing<'_, A>) {
         let at = self.free;
         if let Some(record) = self.link(registry, line, order, sharing) {
             self.rerank(at, record);
@@ -327,11 +352,12 @@ impl<A: Alloc> Board<A> {
         }
         if record.first_line() == NO_LINE {
             record.limit_to(line.rate);
+            record.set_slow_start(line.slow_start);
         }
         let at = self.free;
         let place = self.places.get_mut(at as usize)?;
         self.free = place.next;
-        *place = Place { line, order, next: record.first_line(), takes: Takes::None };
+        *place = Place { line, order, next: record.first_line(), takes: Takes::None, slow: false };
         record.set_first_line(at);
         self.len += 1;
         self.limited += usize::from(line.maxload > 0);
@@ -341,23 +367,25 @@ impl<A: Alloc> Board<A> {
     }
 
     /// Notes that the record has no line here any more.
-    fn forget(&self, record: &Record) {
+    pub(super) fn forget(&self, record: &Record) {
         record.set_first_line(NO_LINE);
         record.takes_calls(false, self.refused);
     }
 
     /// Frees a place that no list leads to any more.
-    fn discard(&mut self, at: u32) {
+    pub(super) fn discard(&mut self, at: u32) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         self.limited -= usize::from(place.line.maxload > 0);
         self.rated -= usize::from(place.line.rate.limits());
         self.reserving -= usize::from(place.line.reserve > 0);
         let gone = core::mem::replace(place, Place { next: self.free, ..FREE });
-        self.count_takes(gone.takes, Takes::None);
+        self.count_takes(&gone.line, gone.takes, Takes::None);
+        self.slow.lines -= usize::from(gone.slow);
         self.free = at;
         self.len -= 1;
         self.close(at as usize);
-        self.until.iter_mut().for_each(|until| until.set(at as usize, NONE));
+        let trees = [&mut self.until, &mut self.slow.waiting];
+        trees.into_iter().flatten().for_each(|tree| tree.set(at as usize, NONE));
     }
 
     pub(super) fn rebuild(&mut self, registry: &Registry<A>, lines: &[Line], mut sharing: Sharing<'_, A>) {
@@ -374,13 +402,15 @@ impl<A: Alloc> Board<A> {
         if self.is_wide(lines.len()) {
             let wanted = lines.len().next_multiple_of(WIDTH);
             let trees = self.ordinary.emptied(wanted, self.alloc);
-            let until =
-                self.until.as_ref().map(|_| Tournament::try_with_room_in(wanted, self.alloc)).transpose();
+            let emptied = |tree: &Option<Tournament<A>>| {
+                tree.as_ref().map(|_| Tournament::try_with_room_in(wanted, self.alloc)).transpose()
+            };
+            let (until, waiting) = (emptied(&self.until), emptied(&self.slow.waiting));
             let places = Slice::try_from_fn_in(wanted, |_| FREE, self.alloc);
             // Without memory for less it keeps what it has.
-            if let (Ok(trees), Ok(until), Ok(places)) = (trees, until, places) {
+            if let (Ok(trees), Ok(until), Ok(waiting), Ok(places)) = (trees, until, waiting, places) {
                 self.ordinary.take_trees(trees);
-                (self.until, self.places) = (until, places);
+                (self.until, self.slow.waiting, self.places) = (until, waiting, places);
             }
         }
         let len = self.places.len();
@@ -390,6 +420,7 @@ impl<A: Alloc> Board<A> {
         (self.free, self.len, self.limited) = (if len > 0 { 0 } else { NO_LINE }, 0, 0);
         (self.usable, self.drained, self.over_rate) = (0, 0, 0);
         (self.rated, self.reserving) = (0, 0);
+        self.slow.sizes = Default::default();
         let gap = ((FIRST_CHOICE - 1) / (lines.len() as u64 + 1)).min(GAP);
         let mut ranks = Vec::with_capacity(lines.len());
         let by = self.by(Measure::Calls, false);
@@ -403,7 +434,7 @@ impl<A: Alloc> Board<A> {
                 place.takes = takes;
                 ranks.push(Self::rank(by, place, record));
                 record.takes_calls(takes == Takes::Calls, self.refused);
-                self.count_takes(Takes::None, takes);
+                self.count_takes(line, Takes::None, takes);
             }
         }
         self.last = (self.len as u32).wrapping_sub(1); // none is NO_LINE
@@ -416,63 +447,7 @@ impl<A: Alloc> Board<A> {
         }
         self.rerank_relative(registry);
         self.wait_for_rates(registry);
-    }
-
-    /// The place of a line like this one, if it is the only one of its record.
-    fn only(&self, registry: &Registry<A>, line: Line) -> Option<u32> {
-        let at = registry.record(line.record)?.first_line();
-        let place = self.places.get(at as usize)?;
-        (place.next == NO_LINE && place.line == line).then_some(at)
-    }
-
-    fn order(&self, at: u32) -> u64 {
-        self.places.get(at as usize).map_or(0, |place| place.order.into())
-    }
-
-    pub(super) fn patch(
-        &mut self,
-        registry: &Registry<A>,
-        patch: &Patch<'_>,
-        mut sharing: Sharing<'_, A>,
-    ) -> bool {
-        if self.has_groups() || self.next_groups.0.is_some() {
-            return false;
-        }
-        let around = |line: Option<Line>| match line {
-            Some(line) => self.only(registry, line).map(Some),
-            None => Some(None),
-        };
-        let (Some(before), Some(after)) = (around(patch.before), around(patch.after)) else { return false };
-        let len = (self.len + patch.new.len()).saturating_sub(patch.out.len());
-        if patch.out.len() + patch.new.len() > self.len.max(64) || self.is_wide(len) {
-            return false;
-        }
-        let low = before.map_or(0, |at| self.order(at));
-        let count = patch.new.len() as u64;
-        let high = after.map_or(low + (count + 1) * GAP, |at| self.order(at));
-        let step = high.saturating_sub(low) / (count + 1);
-        if step == 0 || high >= FIRST_CHOICE {
-            return false;
-        }
-        for line in patch.out {
-            let Some(at) = self.only(registry, *line) else { return false };
-            registry.record(line.record).into_iter().for_each(|record| self.forget(record));
-            self.discard(at);
-        }
-        let mut last = before.unwrap_or(NO_LINE);
-        for (at, line) in (1..).zip(patch.new) {
-            last = self.free;
-            self.add(registry, *line, (low + at * step) as u32, sharing.as_deref_mut());
-        }
-        if after.is_none() {
-            self.last = last;
-        }
-        let by_limits = self.limited == self.len;
-        if core::mem::replace(&mut self.by_limits, by_limits) != by_limits {
-            self.rerank_relative(registry);
-        }
-        self.drop_reserved_if_unused();
-        true
+        self.note_all_slow(registry);
     }
 
     /// Says that the destination was chosen now.
@@ -482,6 +457,9 @@ impl<A: Alloc> Board<A> {
         }
         self.choices += 1;
         record.chosen(self.choices);
+        if self.slow.lines > 0 {
+            self.takes_turn(registry, record);
+        }
     }
 
     /// Numbers the remembered choices again from the start, in the same order.
@@ -544,6 +522,7 @@ impl<A: Alloc> Board<A> {
             if gate.take_token(self, record) && record.take_if(seen, audited) {
                 self.chosen(registry, record);
                 self.refresh(record);
+                self.give_turns(registry);
                 return Some((found, capacity));
             }
         }

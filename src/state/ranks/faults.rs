@@ -39,6 +39,7 @@ impl<A: Alloc> Board<A> {
             + usize::from(counts)
             + self.rate_faults(registry)
             + self.pace_faults(registry, pace)
+            + self.slow_faults(registry)
     }
 
     /// How many ranks of this layer are not what the records say.

@@ -92,6 +92,7 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
             self.shift_all(registry, left, BACK, audited);
         }
         let (of, capacity) = taken?;
+        self.ranks.note_slow_turn(&self.board);
         self.count(registry, capacity, 1);
         Ok(Taken { of, left: given })
     }
@@ -115,6 +116,7 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
         let spared =
             (spare_last && board.len > 1).then_some(board.last).filter(|last| !left_out.contains(last));
         spared.into_iter().for_each(|last| board.close(last as usize));
+        board.slow.measure = measure;
         let mut unknown = Vec::new();
         let mut taken = board.take_least(registry, by, audited, &find, &mut unknown, gate);
         if let Some(last) = spared {
@@ -154,6 +156,8 @@ impl<'a, A: Alloc> LockedBoard<'a, A> {
             self.board.chosen(registry, record);
         }
         self.board.refresh(record);
+        self.board.give_turns(registry);
+        self.ranks.note_slow_turn(&self.board);
         if taken {
             self.count(registry, capacity, 1);
         } else if given {

@@ -34,7 +34,12 @@ impl Takes {
 
 impl<A: Alloc> Board<A> {
     /// A line that took calls like this takes them like that now.
-    pub(super) fn count_takes(&mut self, before: Takes, now: Takes) {
+    pub(super) fn count_takes(&mut self, line: &Line, before: Takes, now: Takes) {
+        match (before == Takes::Calls, now == Takes::Calls) {
+            (false, true) => self.slow.sizes.add(line),
+            (true, false) => self.slow.sizes.subtract(line),
+            _ => {}
+        }
         let shift = |count: usize, takes: Takes| {
             (count + usize::from(now == takes)).saturating_sub(usize::from(before == takes))
         };

@@ -24,6 +24,9 @@ struct Model {
     reserves: [u32; 2],
     /// Refusals while it took calls, by name.
     refused: BTreeMap<u64, u64>,
+    /// Whether some start slowly, and when it is.
+    slow: bool,
+    now: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -40,6 +43,8 @@ enum Step {
     /// A call moves from one to the least loaded.
     Move(u64, bool),
     State(u64, bool),
+    /// Slow starts go on by so many nanoseconds.
+    Rise(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -55,6 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (name(), any::<bool>(), any::<bool>()).prop_map(|(name, chosen, priority)| Step::Follow(name, chosen, priority)),
         10 => (name(), any::<bool>()).prop_map(|(name, usable)| Step::State(name, usable)),
         10 => (name(), any::<bool>()).prop_map(|(name, priority)| Step::Move(name, priority)),
+        3 => (0..1_000_000_000u64).prop_map(Step::Rise),
     ]
 }
 
@@ -66,7 +72,7 @@ impl Model {
         let numbers = [b"one", b"two"].map(|name| registry.capacities.lock().name(name).unwrap());
         assert_eq!(numbers, [1, 2]);
         let (limits, reserves, refused) = ([0; 2], [0; 2], BTreeMap::new());
-        Self { registry, ranks, lines, records, turn: 0, limits, reserves, refused }
+        Self { registry, ranks, lines, records, turn: 0, limits, reserves, refused, slow: false, now: 0 }
     }
 
     fn line(&self, (name, maxload): (u64, u32)) -> Line {
@@ -77,6 +83,7 @@ impl Model {
             weight: Self::weight(name),
             capacity: Self::capacity(name),
             rate: Rate::default(),
+            slow_start: if self.slow && name % 3 < 2 { 3 + name as u32 % 5 } else { 0 },
         }
     }
 
@@ -158,7 +165,7 @@ impl Model {
         let (out, new, all) = (lines(&gone), lines(new), lines(&self.lines));
         let (before, after) = (around(at.checked_sub(1)), around(Some(at + new.len())));
         let shares = all.iter().any(|line| line.capacity != 0);
-        self.ranks.reserve(all.len(), if shares { &all } else { &[] }, false).unwrap();
+        self.ranks.reserve(all.len(), if shares { &all } else { &[] }, (false, true)).unwrap();
         self.commit(|capacities| {
             let patch = Patch { out: &out, new: &new, before, after };
             if !self.ranks.patch(&self.registry, &patch, Some(capacities)) {
@@ -172,6 +179,12 @@ impl Model {
         let faults = board.faults(&self.registry);
         drop(board);
         faults + self.registry.capacity_faults()
+    }
+
+    /// Where it stands among those that wait for their turns in slow start; none does not wait.
+    fn waits(&self, name: u64) -> Option<u64> {
+        let record = self.registry.record(self.records[&name].0).unwrap();
+        if record.is_slow() { self.ranks.board.lock().slow.turn().rank(record) } else { None }
     }
 
     /// What a walk over all lines finds.
@@ -204,7 +217,8 @@ impl Model {
         let rank = |one: &&(u64, u32), other: &&(u64, u32)| {
             let [(load, turn), (other_load, other_turn)] =
                 [one, other].map(|it| (self.records[&it.0].1, self.records[&it.0].3));
-            (load * size(other), turn).cmp(&(other_load * size(one), other_turn))
+            let by_load = (load * size(other), turn).cmp(&(other_load * size(one), other_turn));
+            self.waits(one.0).cmp(&self.waits(other.0)).then(by_load)
         };
         let best = self.lines[..field].iter().filter(free).min_by(rank);
         let best = best.or_else(|| self.lines[field..].iter().find(free)).copied();
@@ -224,7 +238,9 @@ impl Model {
         spare_last: bool,
         (measure, priority): (Measure, bool),
     ) -> Result<(), TestCaseError> {
-        let expected = self.best(but, moves, spare_last, (measure, priority));
+        let mut expected = self.best(but, moves, spare_last, (measure, priority));
+        let waits: BTreeMap<u32, Option<u64>> =
+            self.records.iter().map(|(name, record)| (record.0, self.waits(*name))).collect();
         let number = but.and_then(|name| self.records.get(&name)).map(|record| record.0);
         let look = Look { measure, spare_last, first: true, priority, clock: || 0 };
         let mut board = self.registry.lock_board(&self.ranks);
@@ -242,6 +258,14 @@ impl Model {
         let taken = taken.map(|taken| taken.of);
         // Of two lines of one destination either is right.
         let record = |line: Line| line.record;
+        // Of two that wait for one turn, too.
+        if let (Ok(line), Ok(one)) = (&taken, &mut expected) {
+            let other = self.lines.iter().find(|one| self.line(**one) == *line).copied().unwrap();
+            let at = |name: &u64| waits[&self.records[name].0];
+            if at(&one.0).is_some() && at(&one.0) == at(&other.0) {
+                *one = other;
+            }
+        }
         prop_assert_eq!(taken.map(record), expected.map(|one| self.line(one).record));
         if expected == Err(NotTaken::Full) {
             let usable = self.lines.iter().map(|one| one.0).filter(|name| self.records[name].2);
@@ -266,7 +290,7 @@ impl Model {
             Step::Rebuild => {
                 let all: Vec<_> = self.lines.iter().map(|one| self.line(*one)).collect();
                 let shares = all.iter().any(|line| line.capacity != 0);
-                self.ranks.reserve(all.len(), if shares { &all } else { &[] }, false).unwrap();
+                self.ranks.reserve(all.len(), if shares { &all } else { &[] }, (false, true)).unwrap();
                 self.commit(|capacities| self.ranks.rebuild(&self.registry, &all, Some(capacities)));
             }
             Step::Limits(limits, reserves) => {
@@ -300,6 +324,17 @@ impl Model {
                 }
             }
             Step::Follow(..) => {}
+            Step::Rise(more) => {
+                self.now += more;
+                self.ranks.look_at_ramps(&self.registry);
+                let records =
+                    self.lines.iter().map(|(name, _)| self.records[name].0).collect::<BTreeSet<_>>();
+                for record in records.into_iter().filter_map(|number| self.registry.record(number)) {
+                    let before = record.pace();
+                    let rises = self.ranks.rise(record, self.now);
+                    prop_assert!(record.pace() >= before && (!rises || record.is_on_ramp()));
+                }
+            }
             Step::State(name, usable) => {
                 if let Some(record) = self.records.get_mut(&name) {
                     record.2 = usable;
@@ -316,8 +351,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     /// Choices are counted anew on the way: in a test their numbers are short.
     #[test]
-    fn the_best_is_what_a_walk_over_all_lines_finds(steps in prop::collection::vec(step(), 1..1500)) {
-        let mut model = Model::new();
+    fn the_best_is_what_a_walk_over_all_lines_finds(slow: bool, steps in prop::collection::vec(step(), 1..1500)) {
+        let mut model = Model { slow, ..Model::new() };
         model.exchange(0, 0, &(0..20).map(|name| (name, name as u32 % 3)).collect::<Vec<_>>());
         for step in steps {
             model.apply(step)?;

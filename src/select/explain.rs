@@ -29,6 +29,7 @@ pub enum State {
 pub struct Seen {
     pub state: State,
     pub load: u32,
+    pub penalty: u32,
     pub maxload: u32,
     pub shared_full: bool,
     pub identity: u64,
@@ -62,6 +63,9 @@ impl Candidates for Still {
     }
     fn load(&self, at: usize) -> u32 {
         self.at(at).load
+    }
+    fn penalty(&self, at: usize) -> u32 {
+        self.at(at).penalty
     }
     fn maxload(&self, at: usize) -> u32 {
         self.at(at).maxload

@@ -85,6 +85,10 @@ pub struct Root<A: Alloc> {
     pub ping_active: Switch,
     /// On while a destination may be drained: who looks for drains that are over turns it off first.
     pub drains: Switch,
+    /// Milliseconds after which half of what a failed call weighs in ranks is gone; 0: it weighs nothing.
+    pub failure_decay: Switch,
+    /// On while failed calls may weigh in ranks: who lets them decay turns it off first.
+    pub penalties: Switch,
     /// How often an operator or a script has disabled, enabled or drained a destination so far.
     pub admin_changes: Counter,
     /// Nanoseconds of a clock that only goes forward, the same in every process.
@@ -157,6 +161,8 @@ impl<A: Alloc> Root<A> {
             balanced: Switch::on(),
             ping_active: Switch::on(),
             drains: Switch::default(),
+            failure_decay: Switch::default(),
+            penalties: Switch::default(),
             admin_changes: Counter::default(),
             clock: || 0,
             secret,

@@ -22,12 +22,14 @@ mod faults;
 mod groups;
 mod layer;
 mod locked;
+mod penalties;
 mod rates;
 mod reserved;
 mod takes;
 
 use board::{Board, NOT_ONE_LINE, RECENT};
 pub use locked::{LockedBoard, Taken};
+pub use penalties::Failure;
 
 use super::capacities::{Capacities, Fill};
 use super::record::{Record, Shift};
@@ -89,6 +91,8 @@ pub struct Ranks<A: Alloc> {
     rated: AtomicU32,
     /// When the first of its lines that are over their rates gets new calls again; [`NONE`] where none is.
     over_until: AtomicU64,
+    /// 1 while failed calls may weigh in ranks: who lets them decay turns it off first.
+    penalized: AtomicU32,
 }
 
 // SAFETY: a shared board behind a lock between processes.
@@ -126,8 +130,8 @@ impl<A: Alloc> Ranks<A> {
         let (changes, latency_changes) = (AtomicU64::new(0), AtomicU64::new(0));
         let (mixed_limits, shares) = (AtomicU32::new(0), AtomicU32::new(0));
         let (rated, over_until) = (AtomicU32::new(0), AtomicU64::new(NONE));
-        let board = Mutex::new(board);
-        Ok(Self { board, changes, latency_changes, mixed_limits, shares, rated, over_until })
+        let (board, penalized) = (Mutex::new(board), AtomicU32::new(0));
+        Ok(Self { board, changes, latency_changes, mixed_limits, shares, rated, over_until, penalized })
     }
 
     /// Makes room for so many lines; `sharing` are all of them, if any shares a capacity, else none; `rated` says whether any has a limit

@@ -6,6 +6,7 @@ use super::tokens::Tokens;
 use crate::dest::Flags;
 use crate::health::drain::Drain;
 use crate::health::latency::Latency;
+use crate::select::penalty::Penalty;
 use crate::shm::Shared;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::shm::counter::{Audited, Counter, Gauge, Load};
@@ -34,6 +35,8 @@ pub struct Record {
     pub entries: Gauge,
     /// The number of the capacity that its destination shares; 0 is none. Changed with the capacities and the board of its set locked.
     capacity: AtomicU32,
+    /// What failed calls weigh ([`Penalty`]). Changed with the board of its set locked.
+    penalty: AtomicU32,
     /// How long its replies take and how much longer than usual, in milliseconds; 0 where it is not known.
     latency: AtomicU32,
     congestion: AtomicU32,
@@ -52,6 +55,8 @@ pub struct Record {
     /// The set's count of such selections when it became usable, plus one; 0 while it is not usable. Used with the board of its set
     /// locked.
     refused_from: AtomicU64,
+    /// When that was brought up to date, in nanoseconds.
+    penalty_of: AtomicU64,
     /// Overload control: what it asked for.
     pub overload: Overload,
     /// The drain that is under way, as a word: for who must not take the lock.
@@ -272,6 +277,7 @@ impl Record {
             // Its name was not looked up for this destination, and its set may count choices anew.
             health.name = Default::default();
             self.last_chosen.store(0, Ordering::Relaxed);
+            self.set_penalty(Penalty::default(), 0);
         }
         if back || !keep.latency || health.latency == Latency::default() {
             health.latency = Latency::known(latency);
@@ -316,6 +322,7 @@ impl Record {
         self.last_chosen.store(0, Ordering::Relaxed);
         self.line.store(0, Ordering::Relaxed);
         self.capacity.store(0, Ordering::Relaxed);
+        self.set_penalty(Penalty::default(), 0);
         self.tokens.reset();
         self.configured.store(flags.without(Flags::UNRESOLVED).0, Ordering::Relaxed);
         let others = Flags::DRAINING.with(Flags::DRAINED).with(Flags::OVER_RATE);
@@ -413,6 +420,29 @@ impl Record {
 
     pub(super) fn share(&self, capacity: u32) {
         self.capacity.store(capacity, Ordering::Relaxed);
+    }
+
+    /// Calls that it is ranked by beyond its load, because it has failed some.
+    #[inline]
+    pub fn penalty(&self) -> u32 {
+        Penalty::of_word(self.penalty.load(Ordering::Relaxed)).calls()
+    }
+
+    /// Whether it has any.
+    pub(super) fn has_penalty(&self) -> bool {
+        self.penalty.load(Ordering::Relaxed) != 0
+    }
+
+    /// What is left of it now, where `half` is gone after so many nanoseconds.
+    pub(super) fn penalty_at(&self, now: u64, half: u64) -> Penalty {
+        let passed = now.saturating_sub(self.penalty_of.load(Ordering::Relaxed));
+        Penalty::of_word(self.penalty.load(Ordering::Relaxed)).after(passed, half)
+    }
+
+    /// With the board of its set locked, or while it has no line there.
+    pub(super) fn set_penalty(&self, penalty: Penalty, now: u64) {
+        self.penalty.store(penalty.word(), Ordering::Relaxed);
+        self.penalty_of.store(now, Ordering::Relaxed);
     }
 
     /// When call load last chose it.

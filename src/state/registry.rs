@@ -10,7 +10,7 @@
 
 use super::capacities::{Capacities, Seen};
 use super::health::Health;
-use super::ranks::{LockedBoard, Ranks, Taken};
+use super::ranks::{Failure, LockedBoard, Ranks, Taken};
 use super::record::{Configured, Keep, Record, Shift, StateChange};
 use crate::dest::Flags;
 use crate::load::key::Key;
@@ -248,6 +248,13 @@ impl<A: Alloc> Registry<A> {
         let Some((record, ranks)) = self.ranked(number) else { return };
         if record.capacity() != 0 || !ranks.shift_alone(record, shift, audited) {
             self.lock_board_for(record, ranks).shift(self, number, shift, audited);
+        }
+    }
+
+    /// A call has failed at the destination of this record, which makes its ranks worse for a while.
+    pub fn penalize(&self, number: u32, failure: Failure) {
+        if let Some((record, ranks)) = self.ranked(number) {
+            ranks.penalize(self, record, failure);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::groups::Groups;
 use super::layer::Layer;
+use super::penalties::Seen;
 use super::takes::Takes;
 use super::{Line, Measure, Patch, Record, Registry, Shift};
 use crate::load::Rate;
@@ -101,6 +102,8 @@ pub(super) struct Board<A: Alloc> {
     pub(super) recent: [u32; RECENT],
     /// The same for changes of states or latencies.
     pub(super) recent_latencies: [u32; RECENT],
+    /// How many calls its lines have in the mean, as was seen last.
+    pub(super) level: Option<Seen>,
     pub(super) alloc: A,
 }
 
@@ -130,6 +133,7 @@ impl<A: Alloc> Board<A> {
             refused: 0,
             recent: [NOT_ONE_LINE; RECENT],
             recent_latencies: [NOT_ONE_LINE; RECENT],
+            level: None,
             alloc,
         })
     }
@@ -198,6 +202,7 @@ impl<A: Alloc> Board<A> {
         if !record.takes_new_calls() || is_full(load, limit(maxload, reserve, by.priority)) {
             return NONE;
         }
+        let load = load.saturating_add(record.penalty());
         let load = match by.measure {
             Measure::Calls => load,
             Measure::Relative => relative(load, capacity(by.by_limits, maxload, weight)),

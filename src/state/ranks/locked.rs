@@ -24,8 +24,8 @@ pub struct Taken<T> {
 
 /// A locked board: what is done with it is one step. Where its lines share capacities, those are locked, too ([`Registry::lock_board`]).
 pub struct LockedBoard<'a, A: Alloc> {
-    ranks: &'a Ranks<A>,
-    board: Guard<'a, Board<A>>,
+    pub(super) ranks: &'a Ranks<A>,
+    pub(super) board: Guard<'a, Board<A>>,
     capacities: Option<Guard<'a, Capacities<A>>>,
 }
 

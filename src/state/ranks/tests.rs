@@ -24,6 +24,8 @@ struct Model {
     reserves: [u32; 2],
     /// Refusals while it took calls, by name.
     refused: BTreeMap<u64, u64>,
+    /// Seconds.
+    now: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -40,6 +42,10 @@ enum Step {
     /// A call moves from one to the least loaded.
     Move(u64, bool),
     State(u64, bool),
+    /// A call that it has not any more has failed.
+    Fail(u64),
+    /// So many seconds pass; half of what failed calls weigh is gone after eight.
+    Decay(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -55,6 +61,8 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (name(), any::<bool>(), any::<bool>()).prop_map(|(name, chosen, priority)| Step::Follow(name, chosen, priority)),
         10 => (name(), any::<bool>()).prop_map(|(name, usable)| Step::State(name, usable)),
         10 => (name(), any::<bool>()).prop_map(|(name, priority)| Step::Move(name, priority)),
+        5 => name().prop_map(Step::Fail),
+        3 => (0..40u64).prop_map(Step::Decay),
     ]
 }
 
@@ -66,7 +74,7 @@ impl Model {
         let numbers = [b"one", b"two"].map(|name| registry.capacities.lock().name(name).unwrap());
         assert_eq!(numbers, [1, 2]);
         let (limits, reserves, refused) = ([0; 2], [0; 2], BTreeMap::new());
-        Self { registry, ranks, lines, records, turn: 0, limits, reserves, refused }
+        Self { registry, ranks, lines, records, turn: 0, limits, reserves, refused, now: 0 }
     }
 
     fn line(&self, (name, maxload): (u64, u32)) -> Line {
@@ -173,6 +181,12 @@ impl Model {
         faults + self.registry.capacity_faults()
     }
 
+    /// Calls by which it is ranked.
+    fn ranked(&self, name: u64) -> u32 {
+        let (number, load, ..) = self.records[&name];
+        load + self.registry.record(number).unwrap().penalty()
+    }
+
     /// What a walk over all lines finds.
     fn best(
         &self,
@@ -202,7 +216,7 @@ impl Model {
         };
         let rank = |one: &&(u64, u32), other: &&(u64, u32)| {
             let [(load, turn), (other_load, other_turn)] =
-                [one, other].map(|it| (self.records[&it.0].1, self.records[&it.0].3));
+                [one, other].map(|it| (self.ranked(it.0), self.records[&it.0].3));
             (load * size(other), turn).cmp(&(other_load * size(one), other_turn))
         };
         let best = self.lines[..field].iter().filter(free).min_by(rank);
@@ -299,6 +313,18 @@ impl Model {
                 }
             }
             Step::Follow(..) => {}
+            Step::Fail(name) => {
+                if let Some(record) = self.records.get(&name) {
+                    let failure = Failure { half: 8, now: self.now };
+                    self.registry.penalize(record.0, failure);
+                    let is_there = self.lines.iter().any(|one| one.0 == name);
+                    prop_assert!(self.ranked(name) > self.records[&name].1 || !is_there);
+                }
+            }
+            Step::Decay(seconds) => {
+                self.now += seconds;
+                self.ranks.decay(&self.registry, Failure { half: 8, now: self.now });
+            }
             Step::State(name, usable) => {
                 if let Some(record) = self.records.get_mut(&name) {
                     record.2 = usable;

@@ -11,7 +11,7 @@ use crate::shm::boxed::Boxed;
 use crate::shm::counter;
 use crate::shm::lock::LastAlive;
 use crate::state::Root;
-use crate::workers::{drains, prober, resolver, state_file};
+use crate::workers::{drains, penalties, prober, resolver, state_file};
 use core::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
@@ -41,6 +41,7 @@ pub fn start(mut raw: Raw) -> Result<(), String> {
     let mut root = Root::try_new_in(secret, Pool).map_err(|error| error.to_string())?;
     root.clock = clock::nanos;
     root.slow_start = conf.slow_start;
+    root.failure_decay.turn(conf.failure_decay.saturating_mul(1_000));
     let root = Boxed::try_new_in(root, Pool).map_err(|error| error.to_string())?;
     // SAFETY: owned, and never given back: it lives as long as the server.
     let root: &'static Root<Pool> = unsafe { root.into_raw().as_ref() };
@@ -147,6 +148,7 @@ fn each_second() {
         log::error(format_args!("the call table cannot grow ahead of need: {error}"));
     }
     drains::end_those_over(module);
+    penalties::decay(module);
     let (now, mut sweep) = (clock::seconds(), SWEEP.lock());
     sweep.begin_each(module.conf.check_interval, module.root, now);
     let dropped = housekeeping::expire_some(module.root, module.conf.expiry, now, &mut sweep);

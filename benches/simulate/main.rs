@@ -18,7 +18,7 @@ mod random;
 mod rules;
 mod world;
 
-use rules::Rule::{self, FewestTransactions, LeastWork, Ours, Stock10, TwoChoices};
+use rules::Rule::{self, FewestTransactions, LeastWork, Ours, Stock10, TwoChoices, Weighing};
 use world::{Case, Lengths, Odd};
 
 const ALL: &[Rule] = &[
@@ -28,6 +28,22 @@ const ALL: &[Rule] = &[
     Ours(9),
     Ours(10),
     Ours(100),
+    Ours(101),
+    Stock10,
+    TwoChoices,
+    FewestTransactions,
+    LeastWork,
+];
+/// The same where gateways fail calls.
+const OF_FAILING: &[Rule] = &[
+    Ours(0),
+    Ours(4),
+    Ours(6),
+    Ours(9),
+    Ours(10),
+    Weighing(10),
+    Ours(100),
+    Weighing(100),
     Ours(101),
     Stock10,
     TwoChoices,
@@ -82,6 +98,7 @@ fn cases() -> Vec<Case> {
             about: "Gateways alike, 70 % offered; one answers each INVITE with 503 at once and OPTIONS with 200.",
             offered: 0.7,
             odd: Odd::Refuses,
+            rules: OF_FAILING,
             ..alike()
         },
         Case {
@@ -89,6 +106,7 @@ fn cases() -> Vec<Case> {
             about: "Gateways alike, 70 % offered; one answers no INVITE, and OPTIONS with 200. The proxy waits for five seconds.",
             offered: 0.7,
             odd: Odd::Silent,
+            rules: OF_FAILING,
             ..alike()
         },
         Case {

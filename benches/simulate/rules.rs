@@ -2,15 +2,16 @@
 
 use super::random::Random;
 use dispatcher::dest::Flags;
-use dispatcher::load::{About, Event, Invite, News, Tags, Timer, key::Key};
+use dispatcher::load::{About, Event, Failures, Invite, News, Tags, Timer, key::Key};
 use dispatcher::select::attempts::Tried;
 use dispatcher::select::{HashedText, hash, measure};
 use dispatcher::service::health::set_state;
-use dispatcher::service::routing::call_count;
 use dispatcher::service::routing::choose::{Ask, Call, Retry, select, tried_at};
+use dispatcher::service::routing::{call_count, penalty};
 use dispatcher::shm::Heap;
 use dispatcher::state::Root;
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::in_process::serving;
 
@@ -19,6 +20,8 @@ use super::in_process::serving;
 pub enum Rule {
     /// An algorithm of the module, by its code.
     Ours(i32),
+    /// The same, where failed calls weigh on (`ds_failure_decay`).
+    Weighing(i32),
     /// The stock module's algorithm 10: the fewest calls of those that are not full, the first of the list among equals.
     Stock10,
     /// Of two at random the one with fewer calls (M. Mitzenmacher, IEEE TPDS 12(10), 2001).
@@ -45,6 +48,7 @@ impl Rule {
                 };
                 format!("{number} {what}")
             }
+            Rule::Weighing(number) => format!("{number}, failed calls weigh on"),
             Rule::Stock10 => "stock module's 10".into(),
             Rule::TwoChoices => "power of two choices".into(),
             Rule::FewestTransactions => "fewest transactions (TJSQ)".into(),
@@ -52,8 +56,16 @@ impl Rule {
         }
     }
 
+    /// The module's algorithm that chooses.
+    fn algorithm(self) -> Option<i32> {
+        match self {
+            Rule::Ours(number) | Rule::Weighing(number) => Some(number),
+            _ => None,
+        }
+    }
+
     pub fn is_ours(self) -> bool {
-        matches!(self, Rule::Ours(_))
+        self.algorithm().is_some()
     }
 }
 
@@ -89,6 +101,17 @@ pub struct Proxy {
 
 const SET: i32 = 1;
 
+/// Milliseconds in which half of what a failed call weighs is gone, and those after which the module looks again.
+const DECAY: u32 = 5_000;
+const PAUSE: u64 = 250;
+
+/// The time of the simulation in nanoseconds.
+static CLOCK: AtomicU64 = AtomicU64::new(0);
+
+fn clock() -> u64 {
+    CLOCK.load(Ordering::Relaxed)
+}
+
 impl Proxy {
     /// For gateways with room for so many calls each.
     pub fn new(rule: Rule, sizes: &[u32]) -> Self {
@@ -96,7 +119,9 @@ impl Proxy {
             .zip(sizes)
             .map(|(n, size)| format!("1 sip:g{n} 0 0 duid=g{n};maxload={size};weight={size}\n"))
             .collect();
-        let root = serving(&lines, 1);
+        let mut root = serving(&lines, 1);
+        root.clock = clock;
+        root.failure_decay.turn(if matches!(rule, Rule::Weighing(_)) { DECAY } else { 0 });
         let order = {
             let sets = root.sets.pin(0).unwrap();
             let set = sets.set(SET).unwrap();
@@ -111,19 +136,27 @@ impl Proxy {
         }
     }
 
+    /// So many microseconds have passed.
+    pub fn at(&self, now: u64) {
+        let before = CLOCK.swap(now * 1_000, Ordering::Relaxed) / 1_000_000;
+        if before / PAUSE != now / 1_000 / PAUSE {
+            penalty::decay(&self.root, &self.root.sets.pin(0).unwrap());
+        }
+    }
+
     fn key(&self, call: u64) -> Key {
         self.root.secret.call(&call.to_ne_bytes())
     }
 
     fn counts(&self) -> bool {
-        matches!(self.rule, Rule::Ours(number) if measure(number).is_some())
+        self.rule.algorithm().is_some_and(|number| measure(number).is_some())
     }
 
     /// A gateway, but none of those tried.
     pub fn choose(&mut self, wanted: Wanted<'_>, random: &mut Random) -> Option<usize> {
-        let chosen = match self.rule {
-            Rule::Ours(algorithm) => self.ask(algorithm, wanted, random),
-            _ => self.compare(wanted.tried, random),
+        let chosen = match self.rule.algorithm() {
+            Some(algorithm) => self.ask(algorithm, wanted, random),
+            None => self.compare(wanted.tried, random),
         }?;
         let known = self.known.get_mut(chosen)?;
         (known.calls, known.invites) = (known.calls + 1, known.invites + 1);
@@ -196,9 +229,10 @@ impl Proxy {
 
     fn report(&self, call: u64, event: Event, now: u32) {
         if self.counts() {
+            let failures = if event == Event::Refused { Failures::UNWATCHED } else { Failures::NONE };
             let about = if event == Event::Ended { About::Request } else { About::NoTransaction };
             let news = News { event, about, tags: Tags { to: 1, from: 1 }, now, timer: Timer::Same };
-            call_count::report(&self.root, &self.key(call), &news).expect("memory");
+            call_count::report_failed(&self.root, &self.key(call), &news, failures).expect("memory");
         }
     }
 
@@ -212,7 +246,8 @@ impl Proxy {
     pub fn failed(&mut self, call: u64, gateway: usize, last: bool, now: u32) {
         let known = &mut self.known[gateway];
         (known.invites, known.calls) = (known.invites - 1, known.calls - 1);
-        if last {
+        // Where failures matter they are told; else the next choice tells that the call has left.
+        if last || matches!(self.rule, Rule::Weighing(_)) {
             self.report(call, Event::Refused, now);
         }
     }

@@ -171,6 +171,7 @@ impl World<'_> {
         self.after(LOOK, Event::Look);
         while let Some(Reverse((at, _, event))) = self.events.pop() {
             self.now = at as f64 / 1e6;
+            self.proxy.at(at);
             match event {
                 Event::Comes => self.comes(),
                 Event::Answered(call) => self.answered(call),

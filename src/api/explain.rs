@@ -43,6 +43,7 @@ pub fn explain(rpc: &Rpc) {
             entry.int(c"LOAD", said.load as i32)?;
             entry.int(c"MAXLOAD", one.maxload as i32)?;
             rpc::reserve(one, &entry)?;
+            rpc::penalty(module, said.penalty, &entry)?;
             let record = module.root.registry.record(one.record);
             let shared = record.and_then(|record| module.root.registry.capacity_of(record));
             let why = said.why.told(shared.as_ref().map(|shared| &*shared.name));

@@ -4,7 +4,7 @@
 //! transaction of the first INVITE tells its failure and its CANCEL; that of a re-INVITE, that nobody answers.
 
 use super::load::{goes_on, refuses};
-use super::tracking::{about, news, of_request, report, short, told};
+use super::tracking::{about, failures, failures_of, news, of_request, report, short, told};
 use crate::context::{Module, module};
 use crate::host::clock;
 use crate::host::hooks::routes;
@@ -40,11 +40,12 @@ fn follow(
     timer: impl FnOnce() -> Timer,
 ) {
     let Some(key) = known(module, msg) else { return };
-    let news = news(module, msg, event, about(), timer());
+    let about = about();
+    let news = news(module, msg, event, about, timer());
     // A BYE is told when its script has ended, and when its answer comes.
     told(match event {
         Event::Ended => call_count::report_again(module.root, &key, &news),
-        _ => call_count::report(module.root, &key, &news).map(|_| ()),
+        _ => call_count::report_failed(module.root, &key, &news, failures(module, msg, about)).map(|_| ()),
     });
 }
 
@@ -117,7 +118,8 @@ fn session_timer(module: &Module, kind: Kind, reply: &Message) -> Timer {
 /// All branches have failed: none counts any more.
 fn failed(one: &Ended<'_>) {
     let Some((module, key, invite)) = of_request(&one.request) else { return };
-    told(call_count::given_up(module.root, &key, short(one.transaction), invite, |_| true));
+    let how = (|_| true, failures_of(module, one.outcomes()));
+    told(call_count::given_up(module.root, &key, short(one.transaction), invite, how));
 }
 
 /// Of the INVITEs of a call, a CANCEL is for one (RFC 3261 section 9.2).

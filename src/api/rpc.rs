@@ -11,6 +11,7 @@ use crate::load::Rate;
 use crate::service::health::probe;
 use crate::service::health::set_state;
 use crate::service::report::audit;
+use crate::service::routing;
 use crate::state::capacities::Seen;
 use crate::state::slow_start::SlowStart;
 use crate::state::{Health, Member, Record, Set};
@@ -201,6 +202,7 @@ fn show(
     }
     if detail == Detail::Full {
         reserve(destination, to)?;
+        penalty(module, record.map_or(0, Record::penalty), to)?;
         show_health(module, destination, (flags, &health), &to.structure(c"HEALTH")?)?;
         if let Some(shared) = record.and_then(|record| module.root.registry.capacity_of(record)) {
             capacity(&shared, to)?;
@@ -221,6 +223,14 @@ pub fn reserve(destination: Member<'_>, to: &Struct<'_>) -> Result<(), Broken> {
         0 => Ok(()),
         reserve => to.int(c"MAXLOAD_RESERVE", i32::try_from(reserve).unwrap_or(i32::MAX)),
     }
+}
+
+/// Calls that a destination is ranked by beyond its load, because it has failed some. Not there where failed calls weigh nothing.
+pub fn penalty(module: &Module, calls: u32, to: &Struct<'_>) -> Result<(), Broken> {
+    if !routing::penalty::is_on(module.root) {
+        return Ok(());
+    }
+    to.int(c"PENALTY", i32::try_from(calls).unwrap_or(i32::MAX))
 }
 
 /// The capacity that a destination shares.

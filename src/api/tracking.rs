@@ -6,9 +6,10 @@ use crate::context::{Module, module};
 use crate::host::message::{Kind, Message, Method};
 use crate::host::transaction::{self, Ended, Request, Sent, SentOn, Unwatched, Watcher};
 use crate::host::{clock, hooks::routes, log};
+use crate::load::failures::is_failure;
 use crate::load::key::Key;
-use crate::load::{About, Branch, Event, Invite, News, Tags, Timer, Transaction, Unsent};
-use crate::service::routing::call_count;
+use crate::load::{About, Branch, Event, Failed, Failures, Invite, News, Tags, Timer, Transaction, Unsent};
+use crate::service::routing::{call_count, penalty};
 use crate::shm::OutOfMemory;
 use parking_lot::Mutex;
 use std::sync::OnceLock;
@@ -81,7 +82,31 @@ pub fn about(kind: Kind, msg: &Message) -> About {
 pub fn report(module: &Module, msg: &Message, event: Event, about: About, timer: Timer) {
     let Some(call_id) = msg.call_id() else { return };
     let key = module.root.secret.call(call_id);
-    told(call_count::report(module.root, &key, &news(module, msg, event, about, timer)));
+    let news = news(module, msg, event, about, timer);
+    told(call_count::report_failed(module.root, &key, &news, failures(module, msg, about)));
+}
+
+/// The gateways that have failed the INVITE of this message, as far as it says. Where failed calls do not weigh, nobody looks.
+pub(super) fn failures(module: &Module, msg: &Message, about: About) -> Failures {
+    if !penalty::is_on(module.root) {
+        return Failures::NONE;
+    }
+    match (about, msg.kind()) {
+        (About::Failed(..), _) => Failures::of(transaction::outcomes()),
+        (About::Branch(branch, _), Some(Kind::Reply(Method::Invite, status))) => {
+            let number = branch.number();
+            Failures::of([(number, status, transaction::was_heard(number))].into_iter())
+        }
+        (About::NoTransaction, Some(Kind::Reply(Method::Invite, status))) if is_failure(status, false) => {
+            Failures::UNWATCHED
+        }
+        _ => Failures::NONE,
+    }
+}
+
+/// Those of these branches.
+pub(super) fn failures_of(module: &Module, branches: impl Iterator<Item = transaction::Outcome>) -> Failures {
+    if penalty::is_on(module.root) { Failures::of(branches) } else { Failures::NONE }
 }
 
 /// What a message says of its call, as the call table wants it.
@@ -92,7 +117,10 @@ pub(super) fn news(module: &Module, msg: &Message, event: Event, about: About, t
 
 /// What the call table wants to know of the request at hand.
 pub fn invite(msg: &Message) -> Invite {
-    let failed = transaction::failed(msg).map(short);
+    let failed = transaction::failed(msg).map(|one| Failed {
+        transaction: short(one),
+        failures: module().map_or(Failures::NONE, |module| failures_of(module, transaction::outcomes())),
+    });
     Invite { failed, ..plain(number_of(msg)) }
 }
 
@@ -154,9 +182,11 @@ fn open(module: &Module, msg: &Message, key: Key, note: impl FnOnce(&mut Open)) 
     }
 }
 
-/// Tells the call table that a script has ended.
+/// Tells the call table that a script has ended. A branch that could not be sent is one that its gateway has failed.
 fn told_end(module: &Module, one: &Open, unsent: Unsent, is_alive: impl Fn(Branch) -> bool) {
-    told(call_count::script_ended(module.root, &one.key, plain(one.number), unsent, is_alive));
+    let lost = one.branches.iter().filter(|branch| !is_alive(**branch));
+    let failures = failures_of(module, lost.map(|branch| (branch.number(), 408, false)));
+    told(call_count::script_ended(module.root, &one.key, plain(one.number), unsent, (is_alive, failures)));
 }
 
 /// Writes an error that keeps a call from being followed.
@@ -216,7 +246,8 @@ pub(super) fn of_request(request: &Request<'_>) -> Option<(&'static Module, Key,
 fn ended(one: &Ended<'_>) {
     let Some((module, key, invite)) = of_request(&one.request) else { return };
     let answered = |branch: Branch| one.was_answered(branch.number());
-    told(call_count::transaction_ended(module.root, &key, short(one.transaction), invite, answered));
+    let how = (answered, failures_of(module, one.outcomes()));
+    told(call_count::transaction_ended(module.root, &key, short(one.transaction), invite, how));
 }
 
 /// One more branch to a destination, at another of its addresses.
@@ -240,7 +271,8 @@ fn sent(branch: &Sent<'_>) -> bool {
     if module.conf.load_auto && branch.branch.number > 0 {
         let transaction = short(branch.branch.transaction);
         let failed = |one: Branch| branch.has_failed(one.number());
-        told(call_count::given_up(module.root, &key, transaction, invite, failed));
+        let how = (failed, failures_of(module, branch.outcomes()));
+        told(call_count::given_up(module.root, &key, transaction, invite, how));
     }
     let sets = module.sets();
     let call = call_count::get(module.root, &key);

@@ -60,6 +60,8 @@ pub struct Conf {
     pub load_auto: bool,
     /// `ds_limits`: attributes that limit more than `maxload` does act. Scripts may use such words for themselves.
     pub limits: bool,
+    /// `ds_failure_decay`, seconds after which half of what a failed call weighs is gone; 0: it weighs nothing.
+    pub failure_decay: u32,
     /// `ds_priority_flag`: the flag of requests whose calls may use reserves; a name is looked up by [`Conf::check_flag`].
     pub priority_flag: Option<Flag>,
     /// `ds_slowstart`, seconds; 0 is none, and so is any without `ds_limits`.
@@ -276,6 +278,7 @@ impl Conf {
             },
             load_auto: read.switch("ds_load_auto", raw.ds_load_auto),
             limits: read.only_1("ds_limits", raw.ds_limits),
+            failure_decay: read.whole("ds_failure_decay", raw.ds_failure_decay, 0),
             priority_flag: read.flag("ds_priority_flag", raw.ds_priority_flag, raw.ds_limits == 1),
             slow_start: read.with_limits("ds_slowstart", raw.ds_slowstart, raw.ds_limits == 1),
             check_interval: read.from(1, "ds_hash_check_interval", raw.ds_hash_check_interval, 30),

@@ -66,6 +66,7 @@ macro_rules! parameters {
             Int ds_lean_failover = 0;
             Int ds_load_auto = 0;
             Int ds_limits = 0;
+            Int ds_failure_decay = 0;
             /// A flag by its number; the host also takes a text for it, its name.
             Flag ds_priority_flag = -1;
             Int ds_slowstart = 0;

@@ -32,6 +32,9 @@ pub struct Branch {
     pub number: u16,
 }
 
+/// How a branch stands: its number, the status that it has, and whether a provisional reply came.
+pub type Outcome = (u16, u16, bool);
+
 /// Who is told.
 pub struct Watcher {
     /// A branch is about to be sent. False if its further events are not needed.
@@ -100,6 +103,11 @@ impl Sent<'_> {
         self.cell.has_failed(branch)
     }
 
+    /// How the branches so far stand.
+    pub fn outcomes(&self) -> impl Iterator<Item = Outcome> {
+        self.cell.outcomes()
+    }
+
     /// Notes a record for the branches to come.
     pub fn note(&self, record: u32) {
         let keep = |word: usize| Some(word & OTHERS | packed(record));
@@ -143,6 +151,11 @@ impl Ended<'_> {
     /// Whether a 2xx came on the branch of this number.
     pub fn was_answered(&self, branch: u16) -> bool {
         branch < self.cell.branches() && (200..300).contains(&self.cell.status(branch))
+    }
+
+    /// How its branches stand.
+    pub fn outcomes(&self) -> impl Iterator<Item = Outcome> {
+        self.cell.outcomes()
     }
 }
 
@@ -223,6 +236,20 @@ impl Cell {
     fn status(self, branch: u16) -> c_int {
         // SAFETY: as above; the branch exists.
         unsafe { ffi::shim_tm_status(self.0.as_ptr(), branch.into()) }
+    }
+
+    /// Whether a provisional reply came on this branch.
+    fn was_heard(self, branch: u16) -> bool {
+        // SAFETY: as above; the branch exists.
+        unsafe { ffi::shim_tm_was_heard(self.0.as_ptr(), branch.into()) != 0 }
+    }
+
+    fn outcomes(self) -> impl Iterator<Item = Outcome> {
+        let outcome = move |branch| {
+            let status = u16::try_from(self.status(branch)).unwrap_or(0);
+            (branch, status, self.was_heard(branch))
+        };
+        (0..self.branches()).map(outcome)
     }
 
     /// Where this branch goes, if the host has noted that before it made the request.
@@ -330,6 +357,16 @@ pub fn is_continued() -> bool {
     // SAFETY: as in `Cell`.
     let continued = |cell: &Cell| unsafe { ffi::shim_tm_is_continued(cell.0.as_ptr()) } != 0;
     Cell::current().filter(continued).is_some_and(|cell| cell.word().is_some())
+}
+
+/// How the branches of the current transaction stand.
+pub fn outcomes() -> impl Iterator<Item = Outcome> {
+    Cell::current().into_iter().flat_map(Cell::outcomes)
+}
+
+/// Whether a provisional reply came on this branch of the current transaction.
+pub fn was_heard(branch: u16) -> bool {
+    Cell::current().is_some_and(|cell| branch < cell.branches() && cell.was_heard(branch))
 }
 
 /// Whether the request at hand has a transaction with branches.

@@ -3,6 +3,7 @@
 //! A call counts at a destination exactly while a leg of it that may still be answered, or was answered, went there:
 //! however many legs it has there, once.
 
+use super::failures::Failures;
 use super::leg::{self, Branch, Dialog, Leg, MAX_MORE, Phase, Transaction, Way};
 
 /// The request for which a destination is chosen.
@@ -11,9 +12,18 @@ pub struct Invite {
     /// Its number among those of its call: see [`Invite::number`].
     pub number: u16,
     /// The transaction whose branches have all failed, in a failure route.
-    pub failed: Option<Transaction>,
+    pub failed: Option<Failed>,
     /// Seconds, as the call table counts them.
     pub now: u32,
+}
+
+/// A transaction whose branches have all failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed {
+    /// Which it is.
+    pub transaction: Transaction,
+    /// Those of its branches that their gateways have failed.
+    pub failures: Failures,
 }
 
 /// Bits of the CSeq number in the number of an INVITE.
@@ -29,6 +39,11 @@ impl Invite {
     /// Whether the INVITE of this number may have a From-tag of this hash.
     pub(super) const fn is_from(number: u16, tag: u16) -> bool {
         number >> CSEQ_BITS == (tag << CSEQ_BITS) >> CSEQ_BITS
+    }
+
+    /// The failures of gateways that it comes back for.
+    pub fn failures(self) -> Failures {
+        self.failed.map_or(Failures::NONE, |failed| failed.failures)
     }
 
     /// Whether a leg is of another INVITE of the same caller.
@@ -125,7 +140,8 @@ impl Call {
 
     /// The records of the destinations to which the transaction has sent it that has failed.
     pub fn sent_before(&self, invite: Invite) -> impl Iterator<Item = u32> + '_ {
-        let is_of = move |leg: &&Leg| invite.failed.is_some_and(|failed| leg.is_of(failed, invite.number));
+        let is_of =
+            move |leg: &&Leg| invite.failed.is_some_and(|one| leg.is_of(one.transaction, invite.number));
         self.legs().iter().filter(is_of).map(|leg| leg.record())
     }
 
@@ -187,7 +203,7 @@ impl Call {
         self.retain(|leg| !leg.is_open() || leg.is_watched());
         for leg in self.legs_mut().iter_mut().filter(|leg| leg.phase() == Phase::Early) {
             let over = match failed {
-                Some(transaction) => leg.is_of(transaction, number),
+                Some(failed) => leg.is_of(failed.transaction, number),
                 // The same INVITE on two ways (a spiral, a fork before this server) has one number.
                 None => invite.is_after(*leg),
             };

@@ -13,13 +13,15 @@
 pub mod call;
 pub mod event;
 pub mod expiry;
+pub mod failures;
 pub mod key;
 pub mod leg;
 pub mod rate;
 
-pub use call::{Call, Invite, Unsent};
+pub use call::{Call, Failed, Invite, Unsent};
 pub use event::{About, Effect, Event, News, Tags};
 pub use expiry::Expiry;
+pub use failures::Failures;
 pub use key::Secret;
 pub use leg::{Branch, Dialog, Leg, Phase, Timer, Transaction};
 pub use rate::Rate;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use std::collections::HashSet;
 
 const T: Transaction = Transaction::of(1, 1);
+const FAILED: Failed = Failed { transaction: T, failures: Failures::NONE };
 
 fn branch(number: u16) -> Branch {
     Branch::of(T, number)
@@ -191,7 +192,7 @@ fn a_copy_of_the_request_leaves_what_was_chosen_for_the_first_one() {
 #[test]
 fn a_late_answer_after_a_failover_takes_the_count_along() {
     let mut call = sent();
-    call.choose(6, Invite { failed: Some(T), ..invite(1) });
+    call.choose(6, Invite { failed: Some(FAILED), ..invite(1) });
     call.sent(6, branch(1), invite(1));
     assert_eq!(loads(&call), [6]);
     call.on(&news(Event::Answered, About::Branch(branch(0), 1), 7));
@@ -384,7 +385,7 @@ fn an_earlier_invite_of_another_caller_counts_until_its_own_end() {
 fn the_leg_that_means_least_gives_way_when_there_are_too_many() {
     let mut call = sent();
     for record in 0..40 {
-        call.choose(record, Invite { failed: Some(T), ..invite(1) });
+        call.choose(record, Invite { failed: Some(FAILED), ..invite(1) });
         call.sent(record, branch(record as u16 % 31), invite(1));
     }
     assert!(call.legs().len() <= super::call::MOST);
@@ -499,6 +500,6 @@ fn what_is_heard_of_an_earlier_invite_is_nothing_to_the_next_though_their_branch
         assert!(!call.counts());
     }
     // And it was sent to the first destination only by the first one.
-    let failed = Invite { failed: Some(T), ..invite(2) };
+    let failed = Invite { failed: Some(FAILED), ..invite(2) };
     assert_eq!(both.sent_before(failed).collect::<Vec<_>>(), [6]);
 }

@@ -64,7 +64,7 @@ pub fn least_loaded(
             refusal = Refusal::NoRoom;
             continue;
         }
-        let measured = (pool.waits(at), measured(load, at));
+        let measured = (pool.waits(at), measured(load.saturating_add(pool.penalty(at)), at));
         if best.is_none_or(|(least, ..)| measured <= least) {
             let candidate = (measured, pool.last_chosen(at), at, load);
             if best.is_none_or(|best| candidate < best) {

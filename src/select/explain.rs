@@ -30,6 +30,7 @@ pub enum State {
 pub struct Seen {
     pub state: State,
     pub load: u32,
+    pub penalty: u32,
     pub maxload: u32,
     pub shared_full: bool,
     pub identity: u64,
@@ -73,6 +74,9 @@ impl Candidates for Still {
     }
     fn load(&self, at: usize) -> u32 {
         self.at(at).load
+    }
+    fn penalty(&self, at: usize) -> u32 {
+        self.at(at).penalty
     }
     fn maxload(&self, at: usize) -> u32 {
         self.at(at).maxload

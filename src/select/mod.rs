@@ -20,6 +20,7 @@ pub mod explain;
 pub mod hash;
 pub mod latency;
 mod parallel;
+pub mod penalty;
 pub mod prefix_sums;
 mod priority;
 mod random;
@@ -139,6 +140,11 @@ pub trait Candidates {
     }
     /// Calls that it has now.
     fn load(&self, at: usize) -> u32;
+    /// Calls that it is ranked by beyond those, because it has failed some.
+    fn penalty(&self, at: usize) -> u32 {
+        let _ = at;
+        0
+    }
     /// Calls that it may have; 0 is no limit.
     fn maxload(&self, at: usize) -> u32;
     /// How many it may have that the call at hand is one of: more where that has priority; 0 is no limit.

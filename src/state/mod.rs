@@ -31,10 +31,12 @@ pub mod health;
 mod kept;
 pub mod latency_order;
 pub mod overload;
+mod penalty;
 pub mod ranks;
 pub mod record;
 pub mod registry;
 pub mod set;
+mod shift;
 pub mod slots;
 pub mod slow_start;
 mod tokens;
@@ -49,9 +51,10 @@ pub use generation::{Generation, Position};
 pub use health::Health;
 pub use latency_order::LatencyOrder;
 pub use ranks::Ranks;
-pub use record::{Configured, Keep, Record, Shift, StateChange, Totals};
+pub use record::{Configured, Keep, Record, StateChange, Totals};
 pub use registry::Registry;
 pub use set::Set;
+pub use shift::Shift;
 pub use slots::Slots;
 pub use usable::Usable;
 pub use weights::Weights;
@@ -88,6 +91,10 @@ pub struct Root<A: Alloc> {
     pub drains: Switch,
     /// Seconds of the slow start of destinations that say nothing of it (`ds_slowstart`).
     pub slow_start: u32,
+    /// Milliseconds after which half of what a failed call weighs in ranks is gone; 0: it weighs nothing.
+    pub failure_decay: Switch,
+    /// On while failed calls may weigh in ranks: who lets them decay turns it off first.
+    pub penalties: Switch,
     /// How often an operator or a script has disabled, enabled or drained a destination so far.
     pub admin_changes: Counter,
     /// Nanoseconds of a clock that only goes forward, the same in every process.
@@ -161,6 +168,8 @@ impl<A: Alloc> Root<A> {
             ping_active: Switch::on(),
             drains: Switch::default(),
             slow_start: 0,
+            failure_decay: Switch::default(),
+            penalties: Switch::default(),
             admin_changes: Counter::default(),
             clock: || 0,
             secret,

@@ -24,6 +24,7 @@ mod groups;
 mod layer;
 mod locked;
 mod patch;
+mod penalties;
 mod rates;
 mod reserved;
 mod slow;
@@ -31,10 +32,12 @@ mod takes;
 
 use board::{Board, NOT_ONE_LINE, RECENT};
 pub use locked::{LockedBoard, Taken};
+pub use penalties::Failure;
 
 use super::capacities::{Capacities, Fill};
-use super::record::{Record, Shift};
+use super::record::Record;
 use super::registry::Registry;
+use super::shift::Shift;
 use crate::load::Rate;
 use crate::select::Measure;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -96,6 +99,8 @@ pub struct Ranks<A: Alloc> {
     over_until: AtomicU64,
     /// Lines in slow start.
     slow: AtomicU32,
+    /// 1 while failed calls may weigh in ranks: who lets them decay turns it off first.
+    penalized: AtomicU32,
 }
 
 // SAFETY: a shared board behind a lock between processes.
@@ -133,8 +138,8 @@ impl<A: Alloc> Ranks<A> {
         let (changes, latency_changes) = (AtomicU64::new(0), AtomicU64::new(0));
         let (mixed_limits, shares) = (AtomicU32::new(0), AtomicU32::new(0));
         let (rated, over_until) = (AtomicU32::new(0), AtomicU64::new(NONE));
-        let (board, slow) = (Mutex::new(board), AtomicU32::new(0));
-        Ok(Self { board, changes, latency_changes, mixed_limits, shares, rated, over_until, slow })
+        let (board, slow, penalized) = (Mutex::new(board), AtomicU32::new(0), AtomicU32::new(0));
+        Ok(Self { board, changes, latency_changes, mixed_limits, shares, rated, over_until, slow, penalized })
     }
 
     /// Makes room for so many lines; `sharing` are all of them, if any shares a capacity, else none; `special` says whether any has a limit

@@ -7,9 +7,10 @@ use super::tokens::Tokens;
 use crate::dest::Flags;
 use crate::health::drain::Drain;
 use crate::health::latency::Latency;
+use crate::select::penalty::Penalty;
 use crate::shm::Shared;
 use crate::shm::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::shm::counter::{Audited, Counter, Gauge, Load};
+use crate::shm::counter::{Counter, Gauge, Load};
 use crate::shm::lock::{Guard, Mutex};
 
 /// The runtime record of a destination. All fields change while calls run, from any process.
@@ -37,6 +38,8 @@ pub struct Record {
     pub entries: Gauge,
     /// The number of the capacity that its destination shares; 0 is none. Changed with the capacities and the board of its set locked.
     capacity: AtomicU32,
+    /// What failed calls weigh ([`Penalty`]). Changed with the board of its set locked.
+    pub(super) penalty: AtomicU32,
     /// How long its replies take and how much longer than usual, in milliseconds; 0 where it is not known.
     latency: AtomicU32,
     congestion: AtomicU32,
@@ -57,6 +60,8 @@ pub struct Record {
     /// The set's count of such selections when it became usable, plus one; 0 while it is not usable. Used with the board of its set
     /// locked.
     refused_from: AtomicU64,
+    /// When that was brought up to date, in nanoseconds.
+    pub(super) penalty_of: AtomicU64,
     /// Overload control: what it asked for.
     pub overload: Overload,
     /// The drain that is under way, as a word: for who must not take the lock.
@@ -78,32 +83,6 @@ pub struct Totals {
     pub failed_probes: Counter,
     /// How often it has come to its limit on new calls.
     pub over_rate: Counter,
-}
-
-/// By how much what calls do to a record changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Shift {
-    /// The load, by one at most.
-    pub load: i32,
-    /// Legs that name it.
-    pub legs: i32,
-}
-
-impl Shift {
-    /// A leg comes, and with it the call counts.
-    pub const TAKE: Self = Self { load: 1, legs: 1 };
-    /// It goes again.
-    pub const GIVE: Self = Self { load: -1, legs: -1 };
-
-    /// What is left of it where so much was done.
-    pub fn less(self, done: Self) -> Self {
-        Self { load: self.load - done.load, legs: self.legs - done.legs }
-    }
-
-    /// Whether nothing changes.
-    pub fn is_none(self) -> bool {
-        self == Self::default()
-    }
 }
 
 /// A change of state.
@@ -277,6 +256,7 @@ impl Record {
             // Its name was not looked up for this destination, and its set may count choices anew.
             health.name = Default::default();
             self.last_chosen.store(0, Ordering::Relaxed);
+            self.set_penalty(Penalty::default(), 0);
         }
         if back || !keep.latency || health.latency == Latency::default() {
             health.latency = Latency::known(latency);
@@ -321,6 +301,7 @@ impl Record {
         self.last_chosen.store(0, Ordering::Relaxed);
         self.line.store(0, Ordering::Relaxed);
         self.capacity.store(0, Ordering::Relaxed);
+        self.set_penalty(Penalty::default(), 0);
         self.tokens.reset();
         self.reset_slow_start();
         self.configured.store(flags.without(Flags::UNRESOLVED).0, Ordering::Relaxed);
@@ -332,27 +313,6 @@ impl Record {
         waiting.give_up();
         *health = Health { waiting, last: Report::by_source(flags), ..Health::default() };
         self.show(&health.latency);
-    }
-
-    /// What a call does. With the board of its set locked.
-    pub(super) fn shift(&self, shift: Shift, audited: Audited) {
-        // Whoever sees no leg that names it sees its load as it is then.
-        match shift.load.signum() {
-            1 => self.load.take(audited),
-            -1 => self.load.give(audited),
-            _ => (),
-        }
-        (0..shift.legs).for_each(|_| self.entries.take());
-        (shift.legs..0).for_each(|_| self.entries.give());
-    }
-
-    /// A call more, with a leg that names it, if the load is what was `seen`. With the board of its set locked.
-    pub(super) fn take_if(&self, seen: u32, audited: Audited) -> bool {
-        let taken = self.load.take_if(seen, audited);
-        if taken {
-            self.entries.take();
-        }
-        taken
     }
 
     /// How long its replies take, in milliseconds; 0 where it is not known.

@@ -10,8 +10,9 @@
 
 use super::capacities::{Capacities, Seen};
 use super::health::Health;
-use super::ranks::{LockedBoard, Ranks, Taken};
-use super::record::{Configured, Keep, Record, Shift, StateChange};
+use super::ranks::{Failure, LockedBoard, Ranks, Taken};
+use super::record::{Configured, Keep, Record, StateChange};
+use super::shift::Shift;
 use crate::dest::Flags;
 use crate::load::key::Key;
 use crate::load::leg::MAX_RECORD;
@@ -256,6 +257,13 @@ impl<A: Alloc> Registry<A> {
         let Some((record, ranks)) = self.ranked(number) else { return };
         if record.capacity() != 0 || !ranks.shift_alone(record, shift, audited) {
             self.lock_board_for(record, ranks).shift(self, number, shift, audited);
+        }
+    }
+
+    /// A call has failed at the destination of this record, which makes its ranks worse for a while.
+    pub fn penalize(&self, number: u32, failure: Failure) {
+        if let Some((record, ranks)) = self.ranked(number) {
+            ranks.penalize(self, record, failure);
         }
     }
 

@@ -23,6 +23,7 @@ mod edits;
 mod examples;
 mod expiry;
 mod explain;
+mod failed_calls;
 mod failover;
 mod first_contact;
 mod flood;

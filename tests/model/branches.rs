@@ -1,6 +1,8 @@
 //! Calls with several branches, transactions and dialogs, in forked processes that meet at the same Call-IDs.
 
-use dispatcher::load::{About, Branch, Event, Invite, News, Tags, Timer, Transaction, Unsent};
+use dispatcher::load::{
+    About, Branch, Event, Failed, Failures, Invite, News, Tags, Timer, Transaction, Unsent,
+};
 use dispatcher::service::housekeeping;
 use dispatcher::service::report::audit;
 use dispatcher::service::routing::call_count;
@@ -34,7 +36,9 @@ fn a_storm_of_branches_leaves_no_drift_and_nothing_behind() {
                 let branch = Branch::of(transaction(call, at), random.below(BRANCHES) as u16);
                 let (key, number) = (key(call), random.below(6) as u32);
                 let invite = Invite { number: at as u16, failed: None, now };
-                let failed = Invite { failed: Some(branch.transaction()), ..invite };
+                let failures = Failures::of([(branch.number(), 503, false)].into_iter());
+                let transaction = branch.transaction();
+                let failed = Invite { failed: Some(Failed { transaction, failures }), ..invite };
                 let tags = Tags { to: 1 + random.below(3) as u16, from: 0 };
                 let about = [
                     About::Branch(branch, at as u16),
@@ -62,12 +66,19 @@ fn a_storm_of_branches_leaves_no_drift_and_nothing_behind() {
                     6 => {
                         let all = [Unsent::Forgotten, Unsent::Forwarded, Unsent::OfAnother];
                         let unsent = all[random.below(3) as usize];
-                        call_count::script_ended(root, &key, invite, unsent, |one| one != branch).unwrap();
+                        call_count::script_ended(root, &key, invite, unsent, (|one| one != branch, failures))
+                            .unwrap();
                     }
                     7 => {
                         let answered = |one: Branch| one.number() == 0;
-                        call_count::transaction_ended(root, &key, branch.transaction(), invite, answered)
-                            .unwrap();
+                        call_count::transaction_ended(
+                            root,
+                            &key,
+                            branch.transaction(),
+                            invite,
+                            (answered, failures),
+                        )
+                        .unwrap();
                     }
                     _ => drop(
                         call_count::report(root, &key, &News { event, about, tags, now, timer: Timer::Same })
@@ -91,7 +102,14 @@ fn a_storm_of_branches_leaves_no_drift_and_nothing_behind() {
         let key = key(call);
         for at in 0..TRANSACTIONS {
             let invite = Invite { number: at as u16, failed: None, now: 0 };
-            call_count::transaction_ended(root, &key, transaction(call, at), invite, |_| false).unwrap();
+            call_count::transaction_ended(
+                root,
+                &key,
+                transaction(call, at),
+                invite,
+                (|_| false, Failures::NONE),
+            )
+            .unwrap();
         }
         for (event, to) in [(Event::Ended, 1), (Event::Ended, 2), (Event::Ended, 3), (Event::Unset, 0)] {
             let tags = Tags { to, from: 0 };

@@ -16,6 +16,7 @@ mod limits;
 mod listed;
 mod mapping;
 mod peaks;
+mod penalties;
 mod probes;
 mod ranks;
 mod rates;

@@ -259,6 +259,12 @@ int shim_tm_status(struct cell *t, int branch)
 	return t->uac[branch].last_received;
 }
 
+/* The host waits for longer from the first provisional reply on. */
+int shim_tm_was_heard(struct cell *t, int branch)
+{
+	return (t->uac[branch].request.flags & F_RB_FR_INV) != 0;
+}
+
 /* Where sending fails the host notes a time-out, though it never started the timer. */
 int shim_tm_was_sent(struct cell *t, int branch)
 {

@@ -47,6 +47,7 @@ struct cell *shim_tm_known(struct cell *t);
 str shim_tm_request(struct cell *t);
 int shim_tm_same_name(struct cell *t, int one, int other);
 int shim_tm_status(struct cell *t, int branch);
+int shim_tm_was_heard(struct cell *t, int branch);
 int shim_tm_was_sent(struct cell *t, int branch);
 void **shim_tm_word(struct cell *t, transaction_cb *callback);
 str shim_to_tag(struct sip_msg *msg);

@@ -1,11 +1,12 @@
 //! Counting calls: chooses a destination and counts the call there in one step, and applies later events (answer, BYE, failure) to the
 //! call's count.
 
-use crate::load::{Branch, Call, Effect, Invite, Leg, News, Transaction, Unsent, key::Key};
+use crate::load::{Branch, Call, Effect, Failures, Invite, Leg, News, Transaction, Unsent, key::Key};
 use crate::select::attempts::Tried;
 use crate::select::{self, Candidates, Choice, Measure, Refusal};
 use crate::service::routing::candidates::View;
-use crate::service::routing::rate;
+use crate::service::routing::shifts::shifts;
+use crate::service::routing::{penalty, rate};
 use crate::shm::counter::Audited;
 use crate::shm::table::CHUNK;
 use crate::shm::{Alloc, OutOfMemory};
@@ -192,6 +193,7 @@ pub fn place<A: Alloc>(
     }
     // All that a call does which counted nowhere, the choice has done.
     if !before.is_empty() {
+        penalty::failed(root, (&before, &after), invite.failures(), &mut board);
         settle_all(root, &before, &after, (Some(record), &left), board, shard.audited);
     }
     root.counters.placed.bump(&key);
@@ -277,64 +279,18 @@ fn settle_all<A: Alloc>(
     });
 }
 
-/// What the change of a call does to each record. Those to which it goes come first, so that it counts somewhere all the time.
-fn shifts(
-    before: &[Leg],
-    after: &[Leg],
-    (taken, left): (Option<u32>, &[u32]),
-    mut each: impl FnMut(u32, Shift),
-) {
-    let mut one = |number: u32, before: Shift, after: Shift| {
-        let taken = if taken == Some(number) { Shift::TAKE } else { Shift::default() };
-        let mut shift = after.less(before).less(taken);
-        shift.load += i32::from(left.contains(&number));
-        if !shift.is_none() {
-            each(number, shift);
-        }
-    };
-    let of = |leg: &Leg| Shift { load: leg.counts().into(), legs: 1 };
-    let none = Shift::default();
-    // Nearly always.
-    if before.len() <= 1 && after.len() <= 1 {
-        let (before, after) = (before.first(), after.first());
-        match (before, after) {
-            (Some(before), Some(after)) if before.record() == after.record() => {
-                one(after.record(), of(before), of(after));
-            }
-            _ => {
-                after.into_iter().for_each(|leg| one(leg.record(), none, of(leg)));
-                before.into_iter().for_each(|leg| one(leg.record(), of(leg), none));
-            }
-        }
-        return;
-    }
-    let all = |legs: &[Leg], number: u32| {
-        let named = legs.iter().filter(|leg| leg.record() == number).map(of);
-        named.fold(none, |all, leg| Shift { load: all.load | leg.load, legs: all.legs + 1 })
-    };
-    let names = |legs: &[Leg], number: u32| legs.iter().any(|leg| leg.record() == number);
-    let firsts = |legs: &'_ [Leg]| -> Vec<u32> {
-        let is_first = |(at, leg): &(usize, &Leg)| !names(legs.get(..*at).unwrap_or_default(), leg.record());
-        legs.iter().enumerate().filter(is_first).map(|(_, leg)| leg.record()).collect()
-    };
-    let left = firsts(before).into_iter().filter(|number| !names(after, *number));
-    firsts(after)
-        .into_iter()
-        .chain(left)
-        .for_each(|number| one(number, all(before, number), all(after, number)));
-}
-
-/// Changes a call, and the loads with it, as one step. What needs more memory than there is does not happen.
+/// Changes a call, and the loads with it, as one step. What needs more memory than there is does not happen. `when`: the second, and
+/// the failures of gateways for which it changes.
 fn change<A: Alloc, R>(
     root: &Root<A>,
     key: &Key,
-    now: u32,
+    when: (u32, Failures),
     act: impl FnOnce(&mut Call) -> R,
 ) -> Result<R, OutOfMemory> {
     let mut shard = root.calls.shard(key);
     let place = shard.place(key);
     let before = shard.at(key, place);
-    replace(root, &mut shard, key, (place, before), now, act)
+    replace(root, &mut shard, key, (place, before), when, act)
 }
 
 /// The same of a call that is known to be like this, at this place.
@@ -343,13 +299,14 @@ fn replace<A: Alloc, R>(
     shard: &mut Shard<A>,
     key: &Key,
     (place, before): (LegHint, Call),
-    now: u32,
+    (now, failures): (u32, Failures),
     act: impl FnOnce(&mut Call) -> R,
 ) -> Result<R, OutOfMemory> {
     let mut after = before.clone();
     let result = act(&mut after);
     if after != before {
         put(root, shard, key, place, &before, &after, now)?;
+        penalty::failed(root, (&before, &after), failures, &mut None);
         settle(root, &before, &after, shard.audited);
     }
     Ok(result)
@@ -373,7 +330,8 @@ pub fn follow<A: Alloc>(
         return Ok(false);
     }
     let (is_new, invite) = (before.is_empty(), invite());
-    replace(root, &mut shard, &key, (place, before), invite.now, |call| call.choose(number, invite))?;
+    let when = (invite.now, invite.failures());
+    replace(root, &mut shard, &key, (place, before), when, |call| call.choose(number, invite))?;
     if is_new {
         root.counters.placed.bump(&key);
     }
@@ -434,20 +392,36 @@ pub fn go_on<A: Alloc>(
         undo(root, taken, &left, shard.audited);
         return Err(error.into());
     }
+    penalty::failed(root, (&before, &after), invite.failures(), &mut None);
     settle_all(root, &before, &after, (taken, &left), None, shard.audited);
     Ok(true)
 }
 
 /// The effect of what a message says on its call; none if that is not known.
-fn apply<A: Alloc>(root: &Root<A>, key: &Key, news: &News) -> Result<Option<Effect>, OutOfMemory> {
-    change(root, key, news.now, |call| (!call.is_empty()).then(|| call.on(news)))
+fn apply<A: Alloc>(
+    root: &Root<A>,
+    key: &Key,
+    news: &News,
+    failures: Failures,
+) -> Result<Option<Effect>, OutOfMemory> {
+    change(root, key, (news.now, failures), |call| (!call.is_empty()).then(|| call.on(news)))
 }
 
 /// What a message says about a call. False if the call is not known or the event came too late to mean anything; that is
 /// counted, and no error.
 pub fn report<A: Alloc>(root: &Root<A>, key: &Key, news: &News) -> Result<bool, OutOfMemory> {
+    report_failed(root, key, news, Failures::NONE)
+}
+
+/// The same of what may say that gateways have failed.
+pub fn report_failed<A: Alloc>(
+    root: &Root<A>,
+    key: &Key,
+    news: &News,
+    failures: Failures,
+) -> Result<bool, OutOfMemory> {
     use crate::load::Event::{Answered, Seen};
-    let effect = apply(root, key, news)?;
+    let effect = apply(root, key, news, failures)?;
     let Some(effect) = effect else {
         if !matches!(news.event, Seen | Answered) {
             root.counters.unknown.bump();
@@ -465,7 +439,7 @@ pub fn report<A: Alloc>(root: &Root<A>, key: &Key, news: &News) -> Result<bool, 
 
 /// The same of what is told more than once, of which only the first counts: no event is late.
 pub fn report_again<A: Alloc>(root: &Root<A>, key: &Key, news: &News) -> Result<(), OutOfMemory> {
-    apply(root, key, news).map(|_| ())
+    apply(root, key, news, Failures::NONE).map(|_| ())
 }
 
 /// The request goes out to the destination of this record on this branch; nothing, if that is gone by now.
@@ -481,7 +455,7 @@ pub fn sent<A: Alloc>(
         let record = root.registry.record(number);
         record.is_some_and(|record| sets.of_record(number, record).is_some())
     };
-    change(root, key, invite.now, |call| {
+    change(root, key, (invite.now, invite.failures()), |call| {
         if call.records().any(|named| named == number) || is_there() {
             call.sent(number, branch, invite);
         }
@@ -490,18 +464,18 @@ pub fn sent<A: Alloc>(
 
 /// The request goes to none of our destinations now.
 pub fn leave<A: Alloc>(root: &Root<A>, key: &Key, invite: Invite) -> Result<(), OutOfMemory> {
-    change(root, key, invite.now, |call| call.leave(invite))
+    change(root, key, (invite.now, invite.failures()), |call| call.leave(invite))
 }
 
-/// The script has ended that chose a destination: see [`Call::script_ended`].
+/// The script has ended that chose a destination: see [`Call::script_ended`]. `failures` are of branches that could not be sent.
 pub fn script_ended<A: Alloc>(
     root: &Root<A>,
     key: &Key,
     invite: Invite,
     unsent: Unsent,
-    is_alive: impl Fn(Branch) -> bool,
+    (is_alive, failures): (impl Fn(Branch) -> bool, Failures),
 ) -> Result<(), OutOfMemory> {
-    change(root, key, invite.now, |call| call.script_ended(invite.number, unsent, is_alive))
+    change(root, key, (invite.now, failures), |call| call.script_ended(invite.number, unsent, is_alive))
 }
 
 /// Branches of a transaction that is not over yet were given up: see [`Call::given_up`].
@@ -510,9 +484,9 @@ pub fn given_up<A: Alloc>(
     key: &Key,
     transaction: Transaction,
     invite: Invite,
-    is_over: impl Fn(Branch) -> bool,
+    (is_over, failures): (impl Fn(Branch) -> bool, Failures),
 ) -> Result<(), OutOfMemory> {
-    change(root, key, invite.now, |call| call.given_up(transaction, invite, is_over))
+    change(root, key, (invite.now, failures), |call| call.given_up(transaction, invite, is_over))
 }
 
 /// The caller has cancelled the request of a transaction: see [`Call::transaction_cancelled`].
@@ -522,7 +496,7 @@ pub fn transaction_cancelled<A: Alloc>(
     transaction: Transaction,
     invite: Invite,
 ) -> Result<(), OutOfMemory> {
-    let known = change(root, key, invite.now, |call| {
+    let known = change(root, key, (invite.now, Failures::NONE), |call| {
         (!call.is_empty()).then(|| call.transaction_cancelled(transaction, invite))
     })?;
     match known {
@@ -539,14 +513,14 @@ pub fn transaction_ended<A: Alloc>(
     key: &Key,
     transaction: Transaction,
     invite: Invite,
-    answered: impl Fn(Branch) -> bool,
+    (answered, failures): (impl Fn(Branch) -> bool, Failures),
 ) -> Result<(), OutOfMemory> {
-    change(root, key, invite.now, |call| call.transaction_ended(transaction, invite, answered))
+    change(root, key, (invite.now, failures), |call| call.transaction_ended(transaction, invite, answered))
 }
 
 /// Puts back a leg that was there before a restart; whether the call counts at one destination more.
 pub fn restore<A: Alloc>(root: &Root<A>, key: &Key, leg: Leg) -> Result<bool, OutOfMemory> {
-    let more = change(root, key, leg.seen(), |call| {
+    let more = change(root, key, (leg.seen(), Failures::NONE), |call| {
         let counted = call.counts_at(leg.record());
         call.push(leg);
         leg.counts() && !counted

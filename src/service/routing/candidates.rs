@@ -211,6 +211,9 @@ impl<A: Alloc> Candidates for View<'_, A> {
     fn load(&self, at: usize) -> u32 {
         self.record(at).map_or(u32::MAX, |record| record.load.get())
     }
+    fn penalty(&self, at: usize) -> u32 {
+        self.record(at).map_or(0, Record::penalty)
+    }
     fn maxload(&self, at: usize) -> u32 {
         self.configured(at, |one| one.maxload).unwrap_or(0)
     }

@@ -36,6 +36,8 @@ pub struct Said {
     pub flags: Flags,
     /// Calls that it has.
     pub load: u32,
+    /// Calls that it is ranked by beyond those.
+    pub penalty: u32,
 }
 
 /// The inputs of an algorithm without side effects: no turn and no ticket is taken.
@@ -65,6 +67,7 @@ fn seen<A: Alloc>(view: &View<'_, A>, at: usize, now: u64) -> (Seen, Flags) {
     let seen = Seen {
         state: state_of(flags),
         load: view.load(at),
+        penalty: view.penalty(at),
         maxload: view.maxload(at),
         identity: view.identity(at),
         shared_full: view.is_shared_full(at),
@@ -110,6 +113,9 @@ pub fn explain<A: Alloc>(
     let pool = Still(all);
     let inputs = &mut Peek { set, question };
     let (chosen, whys) = dry::explain(question.algorithm, &pool, inputs, question.spare_last)?;
-    let said = |((why, flags), seen): ((Why, Flags), &Seen)| Said { why, flags, load: seen.load };
+    let said = |((why, flags), seen): ((Why, Flags), &Seen)| {
+        let (load, penalty) = (seen.load, seen.penalty);
+        Said { why, flags, load, penalty }
+    };
     Ok((chosen, whys.into_iter().zip(flags).zip(&pool.0).map(said).collect()))
 }

@@ -5,5 +5,7 @@ pub mod candidates;
 pub mod choose;
 pub mod explain;
 pub mod failover;
+pub mod penalty;
 pub mod rate;
+mod shifts;
 pub mod source_match;

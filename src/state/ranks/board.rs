@@ -3,6 +3,7 @@
 use super::gate::Gate;
 use super::groups::Groups;
 use super::layer::Layer;
+use super::penalties::Seen;
 use super::slow::{Slow, Turn};
 use super::takes::Takes;
 use super::{Line, Measure, Record, Registry, Shift};
@@ -117,6 +118,8 @@ pub(super) struct Board<A: Alloc> {
     pub(super) recent: [u32; RECENT],
     /// The same for changes of states or latencies.
     pub(super) recent_latencies: [u32; RECENT],
+    /// How many calls its lines have in the mean, as was seen last.
+    pub(super) level: Option<Seen>,
     pub(super) alloc: A,
 }
 
@@ -147,6 +150,7 @@ impl<A: Alloc> Board<A> {
             refused: 0,
             recent: [NOT_ONE_LINE; RECENT],
             recent_latencies: [NOT_ONE_LINE; RECENT],
+            level: None,
             alloc,
         })
     }
@@ -223,6 +227,7 @@ impl<A: Alloc> Board<A> {
         if let Some(rank) = by.turn.rank(record) {
             return rank;
         }
+        let load = load.saturating_add(record.penalty());
         let load = match by.measure {
             Measure::Calls => load,
             Measure::Relative => relative(load, capacity(by.by_limits, maxload, weight)),

@@ -9,6 +9,9 @@ use crate::state::Shift;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// In nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
 /// A set with its records, and what it must say.
 struct Model {
     registry: Registry<Heap>,
@@ -24,8 +27,9 @@ struct Model {
     reserves: [u32; 2],
     /// Refusals while it took calls, by name.
     refused: BTreeMap<u64, u64>,
-    /// Whether some start slowly, and when it is.
+    /// Whether some start slowly.
     slow: bool,
+    /// Nanoseconds.
     now: u64,
 }
 
@@ -45,6 +49,10 @@ enum Step {
     State(u64, bool),
     /// Slow starts go on by so many nanoseconds.
     Rise(u64),
+    /// A call that it has not any more has failed.
+    Fail(u64),
+    /// So many seconds pass; half of what failed calls weigh is gone after eight.
+    Decay(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -61,6 +69,8 @@ fn step() -> impl Strategy<Value = Step> {
         10 => (name(), any::<bool>()).prop_map(|(name, usable)| Step::State(name, usable)),
         10 => (name(), any::<bool>()).prop_map(|(name, priority)| Step::Move(name, priority)),
         3 => (0..1_000_000_000u64).prop_map(Step::Rise),
+        5 => name().prop_map(Step::Fail),
+        3 => (0..40u64).prop_map(Step::Decay),
     ]
 }
 
@@ -187,6 +197,12 @@ impl Model {
         if record.is_slow() { self.ranks.board.lock().slow.turn().rank(record) } else { None }
     }
 
+    /// Calls by which it is ranked.
+    fn ranked(&self, name: u64) -> u32 {
+        let (number, load, ..) = self.records[&name];
+        load + self.registry.record(number).unwrap().penalty()
+    }
+
     /// What a walk over all lines finds.
     fn best(
         &self,
@@ -216,7 +232,7 @@ impl Model {
         };
         let rank = |one: &&(u64, u32), other: &&(u64, u32)| {
             let [(load, turn), (other_load, other_turn)] =
-                [one, other].map(|it| (self.records[&it.0].1, self.records[&it.0].3));
+                [one, other].map(|it| (self.ranked(it.0), self.records[&it.0].3));
             let by_load = (load * size(other), turn).cmp(&(other_load * size(one), other_turn));
             self.waits(one.0).cmp(&self.waits(other.0)).then(by_load)
         };
@@ -334,6 +350,18 @@ impl Model {
                     let rises = self.ranks.rise(record, self.now);
                     prop_assert!(record.pace() >= before && (!rises || record.is_on_ramp()));
                 }
+            }
+            Step::Fail(name) => {
+                if let Some(record) = self.records.get(&name) {
+                    let failure = Failure { half: 8 * SECOND, now: self.now };
+                    self.registry.penalize(record.0, failure);
+                    let is_there = self.lines.iter().any(|one| one.0 == name);
+                    prop_assert!(self.ranked(name) > self.records[&name].1 || !is_there);
+                }
+            }
+            Step::Decay(seconds) => {
+                self.now += seconds * SECOND;
+                self.ranks.decay(&self.registry, Failure { half: 8 * SECOND, now: self.now });
             }
             Step::State(name, usable) => {
                 if let Some(record) = self.records.get_mut(&name) {

@@ -129,8 +129,9 @@ pub fn update(rpc: &Rpc) {
             Update { flags: flags.and_then(|flags| u32::try_from(flags).ok()).map(Flags), priority, attrs };
         let uri = as_it_serves(rpc.text(1));
         let which = (rpc.int(0), &*uri);
-        edit::update(module.root, &reload::source(module), which, &update, pace(module))
+        let told = edit::update(module.root, &reload::source(module), which, &update, pace(module))
             .map_err(|error| fault(error, WHAT))?;
+        findings.extend(told);
         say(rpc, "Ok. Dispatcher destination updated.", &findings);
         Ok(())
     });

@@ -92,6 +92,35 @@ fn larger(beginning: &str, lines: &[Share<'_>], (word, of): Number) -> Vec<Probl
     others.map(problem).collect()
 }
 
+/// What a line that came says of its capacity, and another one otherwise: each number once, with the smallest that any of them says. `place` tells
+/// where another line stands.
+pub fn disagreements<W>(
+    own: &Share<'_>,
+    others: &[(Share<'_>, W)],
+    place: impl Fn(&W) -> String,
+) -> Vec<String> {
+    let name = shown(own.name);
+    let numbers = NUMBERS.into_iter().filter_map(|(word, of)| {
+        let said = of(own);
+        let other = |of_other: u32| of_other != 0 && of_other != said;
+        let others = others.iter().map(|(line, at)| (of(line), at)).filter(|(said, _)| other(*said));
+        let (least, at) = others.min_by_key(|(said, _)| *said).filter(|_| said != 0)?;
+        let text = format!("capacity={name}: {word} is {said} here and {least} {}", place(at));
+        Some(format!("{text}: the smallest of all, {}, is in effect", least.min(said)))
+    });
+    let all = || others.iter().map(|(line, _)| line).chain([own]);
+    let limit = all().map(|line| line.most).filter(|most| *most != 0).min().unwrap_or(0);
+    let reserve = own.reserve.filter(|_| limit != 0).and_then(|said| {
+        let others = others.iter().filter_map(|(line, at)| Some((line.reserve?, at)));
+        let others = others.filter(|(other, _)| other.of(limit) != said.of(limit));
+        let (least, at) = others.min_by_key(|(other, _)| other.of(limit))?;
+        let text = format!("capacity={name}: capacity_reserve is {said} here and {least} {}", place(at));
+        let calls = least.of(limit).min(said.of(limit));
+        Some(format!("{text}: the smallest of all, {calls} of {limit}, is in effect"))
+    });
+    numbers.chain(reserve).collect()
+}
+
 /// A warning for each line whose reserve is not the smallest of its capacity, which has this limit.
 fn reserves(name: &[u8], lines: &[Share<'_>], limit: u32) -> Vec<Problem> {
     let said = || lines.iter().filter_map(|line| Some((line.place, line.reserve?)));
@@ -113,6 +142,32 @@ fn reserves(name: &[u8], lines: &[Share<'_>], limit: u32) -> Vec<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_comes_is_told_what_others_say_otherwise() {
+        let text = |text: &'static str| {
+            let limits = crate::dest::Attrs::parse(text.as_bytes(), true).unwrap().limits;
+            Share::of(SourcePosition::Row(1), &limits).unwrap()
+        };
+        let others = [
+            (text("capacity=c;capacity_max=20;capacity_cps=50"), 1),
+            (text("capacity=c;capacity_max=30;capacity_reserve=10%"), 2),
+            (text("capacity=c"), 3),
+        ];
+        let told = |own| disagreements(&text(own), &others, |at| format!("at {at}"));
+        assert_eq!(told("capacity=c;capacity_cps=50;capacity_cps_burst=3"), [""; 0]);
+        let told_of = |word: &str, own: &str, other: &str, effect: &str| {
+            format!(
+                "capacity='c': {word} is {own} here and {other}: the smallest of all, {effect}, is in effect"
+            )
+        };
+        let most = told_of("capacity_max", "20", "30 at 2", "20");
+        let reserve = told_of("capacity_reserve", "3", "10% at 2", "2 of 20");
+        assert_eq!(told("capacity=c;capacity_max=20;capacity_reserve=3"), [most, reserve]);
+        let most = told_of("capacity_max", "40", "20 at 1", "20");
+        let cps = told_of("capacity_cps", "9", "50 at 1", "9");
+        assert_eq!(told("capacity=c;capacity_max=40;capacity_cps=9"), [most, cps]);
+    }
 
     #[test]
     fn the_smallest_limit_counts_and_the_others_are_told() {

@@ -220,6 +220,9 @@ fn what_reloads_and_commands_say_of_a_capacity_counts_at_once() {
     held.push(up(&server, 102).unwrap());
     update("duid=gw2;capacity=a");
     assert_eq!(capacities(&server), [("a".into(), 4, 3, 3)]);
+    assert_eq!(update("duid=gw2;capacity=b;capacity_max=2"), "Ok. Dispatcher destination updated.");
+    let told = update("duid=gw2;capacity=a;capacity_max=4").as_str().map(str::to_owned).unwrap();
+    assert!(told.contains("Findings: capacity='a': capacity_max is 4 here and 3 at "), "{told}");
     update("duid=gw2;capacity=b;capacity_max=2");
     assert_eq!(capacities(&server), [("a".into(), 3, 3, 2), ("b".into(), 1, 2, 1)]);
     held.push(up(&server, 102).unwrap());
@@ -231,9 +234,13 @@ fn what_reloads_and_commands_say_of_a_capacity_counts_at_once() {
     let (mut agent, mut call) = held.remove(1);
     assert_eq!(agent.hang_up(&mut call), 200);
     held.push(up(&server, 100).unwrap());
-    server
-        .rpc("dispatcher.add", json!([101, gateways.uri(1), 0, 0, "duid=gw1;capacity=a;capacity_max=9"]))
-        .unwrap();
+    // Who says otherwise than another line is told so.
+    let other = format!("at '{}' in set 100", gateways.uri(0));
+    let told = format!(
+        "Ok. Dispatcher destination added. Findings: capacity='a': capacity_max is 9 here and 3 {other}: the smallest of all, 3, is in effect"
+    );
+    let add = json!([101, gateways.uri(1), 0, 0, "duid=gw1;capacity=a;capacity_max=9"]);
+    assert_eq!(server.rpc("dispatcher.add", add).unwrap(), told);
     assert_eq!(capacities(&server)[0], ("a".into(), 3, 3, 2), "the smallest counts");
     assert!(up(&server, 101).is_none());
     assert_no_drift(&server);

@@ -64,6 +64,7 @@ mod soak;
 mod source_kinds;
 mod source_model;
 mod status_browser;
+mod status_limits;
 mod status_page;
 mod stock;
 mod stock_kamcmd;

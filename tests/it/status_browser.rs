@@ -25,7 +25,7 @@ fn address(server: &Kamailio) -> String {
 
 /// A browser that shows the page of this server, with so many destinations.
 #[track_caller]
-fn showing(server: &Kamailio, destinations: usize) -> Browser {
+pub fn showing(server: &Kamailio, destinations: usize) -> Browser {
     let mut browser = Browser::start(1280, 800);
     browser.open(&address(server));
     browser.wait_for(&format!(
@@ -46,7 +46,7 @@ fn refreshed(browser: &mut Browser) {
 
 /// The texts of the rows that are drawn, in their order on the screen.
 #[track_caller]
-fn drawn(browser: &mut Browser) -> Vec<String> {
+pub fn drawn(browser: &mut Browser) -> Vec<String> {
     let rows = browser.value(
         "[...document.querySelectorAll('#list .row')].filter(e => !e.hidden)\
          .sort((a, b) => a.getAttribute('aria-rowindex') - b.getAttribute('aria-rowindex'))\
@@ -57,7 +57,7 @@ fn drawn(browser: &mut Browser) -> Vec<String> {
 
 /// Nothing that the page did was forbidden, and nothing failed in it.
 #[track_caller]
-fn content(browser: &Browser) {
+pub fn content(browser: &Browser) {
     assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
 }
 

@@ -264,6 +264,13 @@ fn curl_gets_a_text_and_a_browser_the_page() {
     let page = ask(&server, "GET", "/status", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
     assert!(page.head.contains("Content-Type: text/html; charset=utf-8\r\n"), "{}", page.head);
     assert!(page.body.starts_with("<!doctype html>") && page.body.len() <= MOST + 64, "{}", page.body.len());
+    let script = ask(&server, "GET", "/status?format=script", "*/*");
+    assert!(script.head.contains("Content-Type: text/javascript; charset=utf-8\r\n"), "{}", script.head);
+    assert!(
+        page.body.contains("src=\"?format=script\"") && script.body.len() <= MOST,
+        "{}",
+        script.body.len()
+    );
     assert!(ask(&server, "GET", "/status", "application/json").json()["next"].is_null());
     server.stop();
 }
@@ -275,9 +282,13 @@ fn answers_forbid_frames_foreign_content_and_keeping() {
         let found = answer.head.lines().find_map(|line| line.strip_prefix("Content-Security-Policy: "));
         found.unwrap_or_else(|| panic!("no policy: {}", answer.head)).to_owned()
     };
-    for (query, status) in
-        [("?format=html", 200), ("?format=json", 200), ("?format=text", 200), ("?from=here", 400)]
-    {
+    for (query, status) in [
+        ("?format=html", 200),
+        ("?format=script", 200),
+        ("?format=json", 200),
+        ("?format=text", 200),
+        ("?from=here", 400),
+    ] {
         let answer = ask(&server, "GET", &format!("/status{query}"), "");
         assert_eq!(answer.status, status);
         for header in [

@@ -54,7 +54,7 @@ pub fn with(
 pub fn limit(root: &Root<Mapping>, set: i32, uri: &[u8], maxload: u32) -> Result<(), NotEdited> {
     let attrs = format!("maxload={maxload}");
     let attrs = Some(Attrs::parse(attrs.as_bytes(), true).unwrap());
-    edit::update(root, &AsItIs, (set, uri), &Update { attrs, ..Update::default() }, PACE)
+    edit::update(root, &AsItIs, (set, uri), &Update { attrs, ..Update::default() }, PACE).map(drop)
 }
 
 /// What a set is, in its order: name, priority and limit.
@@ -127,7 +127,7 @@ fn perform(root: &Root<Mapping>, step: &Step) -> Result<(), NotEdited> {
         Step::Limit(set, name, maxload) => limit(root, set, &uri(name), maxload),
         Step::Rank(set, name, priority) => {
             let update = Update { priority: Some(priority), ..Update::default() };
-            edit::update(root, &AsItIs, (set, &uri(name)), &update, PACE)
+            edit::update(root, &AsItIs, (set, &uri(name)), &update, PACE).map(drop)
         }
         Step::Readdress(set) => {
             let found = last(root, set).ok_or(NotEdited::NotThere)?;
@@ -228,7 +228,7 @@ fn allocations(size: u32, in_set: u32) -> Vec<usize> {
         taken.clear();
         for change in [
             &|| add(root, 1, 1_000_000, 1, 0),
-            &|| edit::update(root, &AsItIs, (1, b"sip:gw1000000"), &update, PACE),
+            &|| edit::update(root, &AsItIs, (1, b"sip:gw1000000"), &update, PACE).map(drop),
             &|| edit::remove(root, 1, b"sip:gw1000000", PACE),
         ] as [&dyn Fn() -> Result<(), NotEdited>; 3]
         {

@@ -3,6 +3,8 @@
 use super::query::{Query, Rows};
 use super::{MOST, fill, shown};
 use crate::context::Module;
+use crate::dest::Flags;
+use crate::host::clock;
 use crate::host::mem::Pool;
 use crate::service::report::metrics;
 use crate::service::report::status::{Cursor, Row};
@@ -65,6 +67,11 @@ fn begin(text: &mut String, set: &Set<Pool>, from: usize, rows: Rows) {
         }
         text.push_str("},");
     }
+    if rows == Rows::Now {
+        let all = metrics::causes().map(|cause| (cause.label(), set.refused().get(cause)));
+        let some = all.filter(|(_, count)| *count > 0).map(|(cause, count)| format!("\"{cause}\":{count}"));
+        let _ = write!(text, "\"refused\":{{{}}},", some.collect::<Vec<_>>().join(","));
+    }
     text.push_str("\"rows\":[");
 }
 
@@ -106,6 +113,12 @@ fn object(text: &mut String, module: &Module, row: &Row<'_>) {
     ] {
         let _ = write!(text, ",\"{name}\":{value}");
     }
+    if row.flags.has(Flags::DRAINING) {
+        text.push_str(",\"drain\":{\"state\":\"draining\"");
+        let left = health.drain.left(clock::micros());
+        let _ = left.map_or(Ok(()), |left| write!(text, ",\"seconds\":{left}"));
+        text.push('}');
+    }
     if let Some(shared) = &row.capacity {
         text.push_str(",\"capacity\":{\"name\":");
         string(text, &shared.name);
@@ -129,7 +142,8 @@ fn object(text: &mut String, module: &Module, row: &Row<'_>) {
     text.push('}');
 }
 
-/// What is configured: id, URI, duid, the name that was written, maxload, priority, weight.
+/// What is configured: id, URI, duid, the name that was written, maxload, priority, weight; where it has further limits, those: its reserve, `cps`
+/// and burst, then name, limit, reserve, `cps` and burst of the capacity that it shares.
 fn list(text: &mut String, row: &Row<'_>) {
     let one = row.one;
     let _ = write!(text, "[{}", row.id);
@@ -137,11 +151,28 @@ fn list(text: &mut String, row: &Row<'_>) {
         text.push(',');
         string(text, one.text(value));
     }
-    let _ = write!(text, ",{},{},{}]", one.maxload, one.priority, one.weight);
+    let _ = write!(text, ",{},{},{}", one.maxload, one.priority, one.weight);
+    if is_limited(row) {
+        let (reserve, rate) = (one.limits.maxload_reserve, one.limits.rate);
+        let _ = write!(text, ",{reserve},{},{}", rate.cps, rate.burst);
+    }
+    if let Some(shared) = &row.capacity {
+        text.push(',');
+        string(text, &shared.name);
+        let (limit, reserve, rate) = (shared.limit, shared.reserve, shared.rate);
+        let _ = write!(text, ",{limit},{reserve},{},{}", rate.cps, rate.burst);
+    }
+    text.push(']');
+}
+
+/// Whether it has limits beside its `maxload`.
+fn is_limited(row: &Row<'_>) -> bool {
+    row.one.limits.maxload_reserve > 0 || row.one.limits.rate.limits() || row.capacity.is_some()
 }
 
 /// What changes by itself: id, state, load, requests sent to it, sent on from it, refused, failed probes, latency, when the state
-/// changed, code and reason.
+/// changed, code and reason; where it has further limits or is drained, how often it came to its limit on new calls, then the calls of the
+/// capacity that it shares and how often that came to its own, and the seconds that are left of a drain, or -1.
 fn at_present(text: &mut String, row: &Row<'_>) {
     let _ = write!(
         text,
@@ -158,6 +189,12 @@ fn at_present(text: &mut String, row: &Row<'_>) {
         row.why.code
     );
     string(text, row.why.reason.bytes());
+    let is_drained = row.flags.has(Flags::DRAINING);
+    if is_limited(row) || is_drained {
+        let (calls, over) = row.capacity.as_ref().map_or((0, 0), |shared| (shared.calls, shared.over));
+        let left = row.health.drain.left(clock::micros()).filter(|_| is_drained).map_or(-1, i64::from);
+        let _ = write!(text, ",{},{calls},{over},{left}", row.over_rate);
+    }
     text.push(']');
 }
 

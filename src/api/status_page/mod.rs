@@ -1,7 +1,7 @@
 //! The status page: what a browser, a program or a terminal sees of the sets and destinations by HTTP.
 //!
 //! Model: `ds_status_page()` answers the request at hand with the page ([`Form::Page`]), or with a part of the destinations in JSON
-//! or as plain text. A part ends where it would become longer than [`MOST`] and says where the next one begins: the worker that makes
+//! or as plain text. The page's script is an answer of its own. A part ends where it would become longer than [`MOST`] and says where the next one begins: the worker that makes
 //! it serves no SIP meanwhile, and the host drops a connection in whose queue too much waits. The page asks for part after part and
 //! puts them together.
 //!
@@ -55,7 +55,9 @@ fn fill(
 
 /// The page. `NONCE` stands for a word that is another in each answer.
 const PAGE: &str = include_str!("page.html");
-const _: () = assert!(PAGE.len() <= MOST, "the page is no longer than a part");
+/// Its script, which it asks for.
+const SCRIPT: &str = include_str!("page.js");
+const _: () = assert!(PAGE.len() <= MOST && SCRIPT.len() <= MOST, "neither is longer than a part");
 
 /// In each answer: it is not kept, not shown in a frame, not guessed to be something else, not read by other pages.
 const ALWAYS: &str = "Cache-Control: no-store\r\nX-Frame-Options: DENY\r\nX-Content-Type-Options: nosniff\r\n\
@@ -121,6 +123,7 @@ fn made(module: &Module, request: &Request<'_>) -> Result<Made, String> {
     let now = clock::wall_millis();
     match query.form {
         Form::Page => page(),
+        Form::Script => Ok(Made { kind: "text/javascript; charset=utf-8", ..Made::text(SCRIPT.into()) }),
         Form::Json => {
             let sets = module.sets().ok_or("the sets cannot be read")?;
             let body = json::part(module, &sets, &query, now);
@@ -171,11 +174,15 @@ mod tests {
         assert_eq!(cut, format!("x{}…", "é".repeat((SHOWN - 1) / 2)));
     }
 
+    /// The script is a part of its own, as each part has its room.
+    const OWN: &str = "src=\"?format=script\"";
+
     #[test]
     fn nothing_in_the_page_comes_from_elsewhere() {
         for word in ["http:", "https:", "src=", "@import", "url(", "innerHTML", "eval(", "document.write"] {
-            assert!(!PAGE.contains(word), "{word}");
+            assert!(!PAGE.replace(OWN, "").contains(word) && !SCRIPT.contains(word), "{word}");
         }
+        assert_eq!(PAGE.matches(OWN).count(), 1);
         assert_eq!(PAGE.matches("NONCE").count(), 2, "one style, one script");
     }
 }

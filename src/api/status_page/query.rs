@@ -7,6 +7,8 @@ use crate::service::report::status::Cursor;
 pub enum Form {
     /// The page, which asks for the rest itself.
     Page,
+    /// The script of the page.
+    Script,
     /// For programs.
     Json,
     /// For a terminal.
@@ -54,7 +56,9 @@ impl Query {
         for pair in pairs.split(|byte| *byte == b'&') {
             let (name, value) = halves(pair, b'=').unwrap_or((pair, &[]));
             match name {
-                b"format" => query.form = form_of(value).ok_or("format: expected html, json or text")?,
+                b"format" => {
+                    query.form = form_of(value).ok_or("format: expected html, script, json or text")?
+                }
                 b"rows" => query.rows = rows_of(value).ok_or("rows: expected list or now")?,
                 b"from" => query.from = place_of(value).ok_or("from: expected SET:POSITION")?,
                 b"set" => query.set = Some(number(value).ok_or("set: expected the number of a set")?),
@@ -69,6 +73,7 @@ impl Query {
 fn form_of(value: &[u8]) -> Option<Form> {
     match value {
         b"html" => Some(Form::Page),
+        b"script" => Some(Form::Script),
         b"json" => Some(Form::Json),
         b"text" => Some(Form::Text),
         _ => None,

@@ -2,9 +2,10 @@
 //! equal to the source again.
 
 use crate::dest::problem::shown;
-use crate::dest::{Attrs, Entry, Flags, Problem};
+use crate::dest::{Attrs, Entry, Flags, Problem, SourcePosition};
 use crate::service::housekeeping;
 use crate::service::sets::commit::Transaction;
+use crate::service::sets::disagreement;
 use crate::service::sets::plan::{Edit, Exchange, Plan};
 use crate::service::sets::resolve::Resolved;
 use crate::service::sets::source::Source;
@@ -49,14 +50,15 @@ pub fn add<A: Alloc>(
     pace: Pace,
 ) -> Result<Vec<Problem>, NotEdited> {
     let new = source.locate(entry).map_err(NotEdited::Wrong)?;
-    let findings = new.entry.findings.clone();
-    in_turn(root, pace, || {
+    let mut findings = new.entry.findings.clone();
+    let told = in_turn(root, pace, || {
         let mut transaction = Transaction::begin(root);
         let addition = addition(transaction.serving(), new.clone());
         transaction.build(Plan::Edits(vec![addition]))?;
         transaction.commit();
-        Ok(())
+        Ok(disagreement::findings(root, transaction.serving(), new.entry.place, &new.entry.attrs.limits))
     })?;
+    findings.extend(told);
     Ok(findings)
 }
 
@@ -103,20 +105,21 @@ pub struct Update<'t> {
 }
 
 /// Changes the lines of a set with this URI: one destination each, or all that a name stands for. Loads stay, and states too unless
-/// the flags change.
+/// the flags change. Returns what others say otherwise of a capacity that the attributes name.
 pub fn update<A: Alloc>(
     root: &Root<A>,
     source: &dyn Source,
     (id, uri): (i32, &[u8]),
     update: &Update<'_>,
     pace: Pace,
-) -> Result<(), NotEdited> {
+) -> Result<Vec<Problem>, NotEdited> {
     in_turn(root, pace, || {
         let mut transaction = Transaction::begin(root);
         let updated = updated(transaction.serving(), source, (id, uri), update)?;
         transaction.build(Plan::Edits(vec![updated]))?;
         transaction.commit();
-        Ok(())
+        let limits = update.attrs.as_ref().map(|attrs| attrs.limits).unwrap_or_default();
+        Ok(disagreement::findings(root, transaction.serving(), SourcePosition::Row(1), &limits))
     })
 }
 
@@ -188,17 +191,17 @@ fn changed<'t>(
 }
 
 /// Makes a change while no reload is under way, if the last one is long enough ago.
-fn in_turn<A: Alloc>(
+fn in_turn<A: Alloc, T>(
     root: &Root<A>,
     pace: Pace,
-    change: impl FnMut() -> Result<(), NotEdited>,
-) -> Result<(), NotEdited> {
+    change: impl FnMut() -> Result<T, NotEdited>,
+) -> Result<T, NotEdited> {
     let mut last = root.reload.lock();
     if last.too_soon(pace.now, pace.delta) {
         return Err(NotEdited::TooSoon);
     }
     let is_full = |error: &NotEdited| matches!(error, NotEdited::OutOfMemory(_));
-    housekeeping::with_relief(root, is_full, change)?;
+    let done = housekeeping::with_relief(root, is_full, change)?;
     last.at = Some(pace.now);
-    Ok(())
+    Ok(done)
 }

@@ -16,6 +16,7 @@ mod carry_over;
 pub mod check;
 pub mod commit;
 mod diff;
+mod disagreement;
 pub mod edit;
 pub mod load;
 mod look_ups;

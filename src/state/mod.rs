@@ -26,6 +26,7 @@ pub mod block;
 pub mod calls;
 pub mod capacities;
 pub mod counters;
+pub(crate) mod ejection;
 pub mod generation;
 pub mod health;
 mod kept;
@@ -85,6 +86,8 @@ pub struct Root<A: Alloc> {
     pub ping_active: Switch,
     /// On while a destination may be drained: who looks for drains that are over turns it off first.
     pub drains: Switch,
+    /// The same while a destination may be ejected or on trial, or something of that is to be told.
+    pub ejections: Switch,
     /// How often an operator or a script has disabled, enabled or drained a destination so far.
     pub admin_changes: Counter,
     /// Nanoseconds of a clock that only goes forward, the same in every process.
@@ -157,6 +160,7 @@ impl<A: Alloc> Root<A> {
             balanced: Switch::on(),
             ping_active: Switch::on(),
             drains: Switch::default(),
+            ejections: Switch::default(),
             admin_changes: Counter::default(),
             clock: || 0,
             secret,

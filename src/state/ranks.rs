@@ -18,6 +18,7 @@
 //! a choice that still reads the old generation may find a line that is not in it.
 
 mod board;
+mod ejected;
 mod faults;
 mod groups;
 mod layer;
@@ -89,6 +90,8 @@ pub struct Ranks<A: Alloc> {
     rated: AtomicU32,
     /// When the first of its lines that are over their rates gets new calls again; [`NONE`] where none is.
     over_until: AtomicU64,
+    /// Whether some of its lines are ejected, and whether some are on trial.
+    ejected: AtomicU32,
 }
 
 // SAFETY: a shared board behind a lock between processes.
@@ -125,9 +128,9 @@ impl<A: Alloc> Ranks<A> {
         let board = Board::try_new_in(alloc)?;
         let (changes, latency_changes) = (AtomicU64::new(0), AtomicU64::new(0));
         let (mixed_limits, shares) = (AtomicU32::new(0), AtomicU32::new(0));
-        let (rated, over_until) = (AtomicU32::new(0), AtomicU64::new(NONE));
+        let (rated, over_until, ejected) = (AtomicU32::new(0), AtomicU64::new(NONE), AtomicU32::new(0));
         let board = Mutex::new(board);
-        Ok(Self { board, changes, latency_changes, mixed_limits, shares, rated, over_until })
+        Ok(Self { board, changes, latency_changes, mixed_limits, shares, rated, over_until, ejected })
     }
 
     /// Makes room for so many lines; `sharing` are all of them, if any shares a capacity, else none; `rated` says whether any has a limit

@@ -111,6 +111,10 @@ fn object(text: &mut String, module: &Module, row: &Row<'_>) {
         let _ = write!(text, ",\"calls\":{},\"limit\":{}", shared.calls, shared.limit);
         let _ = write!(text, ",\"reserve\":{}}}", shared.reserve);
     }
+    if let Some(ejection) = &row.ejection {
+        let (state, left, times) = (ejection.state(), ejection.left, ejection.times);
+        let _ = write!(text, ",\"ejection\":{{\"state\":\"{state}\",\"seconds\":{left},\"times\":{times}}}");
+    }
     let rate = row.one.limits.rate;
     if rate.limits() {
         let (cps, burst, over) = (rate.cps, rate.burst, row.over_rate);

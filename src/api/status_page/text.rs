@@ -82,6 +82,12 @@ fn line(text: &mut String, row: &Row<'_>, now: u64) {
     if rate.limits() {
         let _ = write!(text, "  {}/s+{}", rate.cps, rate.burst);
     }
+    if let Some(ejection) = &row.ejection {
+        let _ = match ejection.left {
+            0 => write!(text, "  {}", ejection.state()),
+            left => write!(text, "  {} {left} s", ejection.state()),
+        };
+    }
     match (row.why.code, row.why.reason.bytes()) {
         (0, []) => (),
         (0, reason) => drop(write!(text, "  {}", shown(reason))),

@@ -2,5 +2,6 @@
 
 pub mod dns;
 pub mod drain;
+pub mod ejection;
 pub mod probe;
 pub mod set_state;

@@ -46,7 +46,7 @@ fn until_of(record: &Record) -> u64 {
 }
 
 impl<A: Alloc> Ranks<A> {
-    /// Whether some of its lines have a limit on new calls.
+    /// Whether some of its lines have a limit on new calls, or are on trial.
     pub fn has_rates(&self) -> bool {
         self.rated.load(Ordering::Relaxed) != 0
     }
@@ -63,7 +63,8 @@ impl<A: Alloc> Ranks<A> {
     }
 
     pub(super) fn note_rates(&self, board: &Board<A>) {
-        self.rated.store((board.rated > 0).into(), Ordering::Relaxed);
+        // A trial limits new calls, too.
+        self.rated.store((board.rated > 0 || self.has_trials()).into(), Ordering::Relaxed);
         let until = board.soonest().map_or(NONE, |(_, until)| until);
         self.over_until.store(until, Ordering::Relaxed);
     }
@@ -107,9 +108,9 @@ impl<A: Alloc> Ranks<A> {
     pub(super) fn take_token_on(&self, board: &mut Board<A>, record: &Record, clock: fn() -> u64) -> bool {
         // A line of a set that has no limits any more has none.
         if board.rated == 0 || !record.is_rated() {
-            return true;
+            return !record.is_on_trial() || self.step_on(board, record, Record::take_trial);
         }
-        let taken = self.step_on(board, record, |record| record.take_token(clock()));
+        let taken = self.step_on(board, record, |record| record.take_token(clock()) && record.take_trial());
         self.note_rates(board);
         taken
     }

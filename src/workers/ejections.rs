@@ -5,7 +5,7 @@ use crate::context::{Module, event};
 use crate::dest::problem::shown;
 use crate::health::event::DestinationEvent;
 use crate::host::log;
-use crate::service::health::ejection::{self, Turn};
+use crate::service::health::ejection;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Milliseconds between two looks of one process.
@@ -25,19 +25,14 @@ pub fn look(module: &Module) {
         let Some(sets) = module.sets() else { return };
         ejection::look(module.root, &sets, rules, now)
     };
-    for Turn { told, seconds } in &turns {
+    for told in &turns {
         let (set, uri, report) = (told.set, shown(&told.uri), &told.report);
         let why = String::from_utf8_lossy(report.reason.bytes());
-        match (told.event, seconds) {
-            (DestinationEvent::Down, Some(seconds)) => log::warning(format_args!(
-                "set {set}: {uri} is out for {seconds} s, {why}, the last with {}",
-                report.code
-            )),
-            (DestinationEvent::Down, None) => {
-                log::warning(format_args!("set {set}: {uri} is out, {why}, the last with {}", report.code));
-            }
-            _ => log::info(format_args!("set {set}: {uri} is in service again, {why}")),
+        if told.event == DestinationEvent::Down {
+            log::warning(format_args!("set {set}: {uri} is {why}, the last with {}", report.code));
+        } else {
+            log::info(format_args!("set {set}: {uri} is in service again, {why}"));
         }
     }
-    event::tell_all(module, turns.into_iter().map(|turn| turn.told).collect());
+    event::tell_all(module, turns);
 }

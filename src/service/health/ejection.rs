@@ -87,16 +87,8 @@ pub fn serve_anyway<A: Alloc>(root: &Root<A>, set: &Set<A>) -> bool {
     any
 }
 
-/// Something that an operator may want to know.
-pub struct Turn {
-    /// What is told of it.
-    pub told: Told,
-    /// Seconds for which it is out, where it is.
-    pub seconds: Option<u32>,
-}
-
 /// Lets calls come again where the time is over, and gives what is to be told. Costs next to nothing while none is ejected.
-pub fn look<A: Alloc>(root: &Root<A>, sets: &Generation<A>, rules: &Rules, now: Now) -> Vec<Turn> {
+pub fn look<A: Alloc>(root: &Root<A>, sets: &Generation<A>, rules: &Rules, now: Now) -> Vec<Told> {
     let mut turns = Vec::new();
     // Off before the look: what begins meanwhile turns it on again.
     if root.ejections.get() == 0 || root.ejections.turn(0) == 0 {
@@ -108,7 +100,7 @@ pub fn look<A: Alloc>(root: &Root<A>, sets: &Generation<A>, rules: &Rules, now: 
         let mut seen = HashSet::new();
         for one in set.iter().filter(|one| seen.insert(one.record)) {
             let Some(record) = root.registry.record(one.record) else { continue };
-            turns.extend(turn(root, set, one, record, now));
+            turns.extend(turn(root, set, one, record));
             if record.flags().in_ejection() {
                 left = true;
                 root.registry.try_out(one.record, now.micros, rules);
@@ -122,23 +114,21 @@ pub fn look<A: Alloc>(root: &Root<A>, sets: &Generation<A>, rules: &Rules, now: 
 }
 
 /// What is to be told of a destination.
-fn turn<A: Alloc>(root: &Root<A>, set: &Set<A>, one: Member<'_>, record: &Record, now: Now) -> Option<Turn> {
-    let (report, seconds, out) = root.registry.ejection(one.record, |known| {
+fn turn<A: Alloc>(root: &Root<A>, set: &Set<A>, one: Member<'_>, record: &Record) -> Option<Told> {
+    let (report, out) = root.registry.ejection(one.record, |known| {
         let out = known.phase() != Phase::In;
         let turns = core::mem::replace(&mut known.is_told, out) != out;
         turns.then(|| {
             let (why, code) = known.why()?;
-            Some((if out { of_failures(why, code) } else { over() }, known.left(now.micros), out))
+            Some((if out { of_failures(why, code) } else { over() }, out))
         })?
     })??;
-    let flags = record.flags().without(Flags::EJECTION);
     // One that went down for another reason meanwhile is not up with this.
-    if !out && !flags.usable() {
+    if !out && !record.flags().usable() {
         return None;
     }
     let event = if out { DestinationEvent::Down } else { DestinationEvent::Up };
-    let told = Told { event, set: set.id, uri: one.text(one.uri).to_vec(), report };
-    Some(Turn { told, seconds })
+    Some(Told { event, set: set.id, uri: one.text(one.uri).to_vec(), report })
 }
 
 fn of_failures(why: Why, code: u16) -> Report {

@@ -9,7 +9,7 @@ use crate::context::{Module, module};
 use crate::health::ejection::Outcome;
 use crate::health::verdict::{Seen, verdict};
 use crate::host::message::{Kind, Message, Method, UriOf};
-use crate::host::outcomes::{self, Branch, Branches, End, Going, Observer};
+use crate::host::outcomes::{self, Branch, Branches, End, Going, Gone, Observer};
 use crate::service::health::ejection::{self, People, Sent};
 use crate::workers::prober;
 use parking_lot::Mutex;
@@ -53,7 +53,7 @@ pub fn chosen(module: &Module, msg: &Message, record: u32) {
 }
 
 /// Where a branch goes, and who calls whom.
-fn goes(going: &Going<'_>) -> Option<([u32; 3], [u64; 2])> {
+fn goes(going: &Going<'_>) -> Option<Gone> {
     let (request, module) = (going.request, module()?);
     if !starts_call(request) {
         return None;

@@ -76,10 +76,13 @@ pub struct Going<'a> {
     pub expected: Option<u64>,
 }
 
+/// Where a branch goes, and who calls whom, in words of the one who wants to know.
+pub type Gone = ([u32; 3], [u64; 2]);
+
 /// Who wants to know.
 pub struct Observer {
-    /// Where this branch goes, in words of his, and who calls whom; none if it does not matter.
-    pub goes: fn(&Going<'_>) -> Option<([u32; 3], [u64; 2])>,
+    /// Where this branch goes; none if it does not matter.
+    pub goes: fn(&Going<'_>) -> Option<Gone>,
     /// Something has come of a branch. If the transaction is `over`, nothing more comes. `end` says more of the branch of this number. The
     /// block is locked meanwhile.
     pub came: fn(&mut Branches, over: bool, end: &dyn Fn(usize) -> End),

@@ -4,7 +4,6 @@
 
 use super::probe::Now;
 use super::set_state::Told;
-use crate::dest::Flags;
 use crate::health::ejection::{Follows, Outcome, Phase, Rules, Why, stands_out};
 use crate::health::event::DestinationEvent;
 use crate::shm::Alloc;

@@ -1,6 +1,8 @@
 //! The life of the module: start, fork, each second, stop.
 
-use crate::api::{attempts, failover, followed, is_from_list, metrics, reload, select, tracking, version};
+use crate::api::{
+    attempts, failover, followed, is_from_list, metrics, outcomes, reload, select, tracking, version,
+};
 use crate::conf::{Conf, Raw};
 use crate::context::{self, Module};
 use crate::host::hooks::{send_socket, stop};
@@ -11,7 +13,7 @@ use crate::shm::boxed::Boxed;
 use crate::shm::counter;
 use crate::shm::lock::LastAlive;
 use crate::state::Root;
-use crate::workers::{drains, penalties, prober, resolver, state_file};
+use crate::workers::{drains, ejections, penalties, prober, resolver, state_file};
 use core::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
@@ -74,6 +76,9 @@ pub fn start(mut raw: Raw) -> Result<(), String> {
         }
         processes += 1;
     }
+    if module.conf.ejection.is_some() && !tm::is_loaded() {
+        return Err("ds_passive_health is set, but the module tm is not loaded".into());
+    }
     processes += u32::from(looks_names_up(&module));
     if processes > 0 {
         timer::announce(processes)?;
@@ -122,6 +127,7 @@ pub fn before_fork() -> Result<(), String> {
         followed::begin()?;
     }
     attempts::follow(module)?;
+    outcomes::begin(module)?;
     Ok(())
 }
 
@@ -149,6 +155,7 @@ fn each_second() {
     }
     drains::end_those_over(module);
     penalties::decay(module);
+    ejections::look(module);
     let (now, mut sweep) = (clock::seconds(), SWEEP.lock());
     sweep.begin_each(module.conf.check_interval, module.root, now);
     let dropped = housekeeping::expire_some(module.root, module.conf.expiry, now, &mut sweep);

@@ -2,7 +2,7 @@
 //! the list that a selection left, and when a destination fails.
 
 use super::list::{self, Listed};
-use super::{attempts, followed, select, tracking};
+use super::{attempts, followed, outcomes, select, tracking};
 use crate::conf::Failover;
 use crate::context::{self, Module, event, module};
 use crate::dest::{Flags, problem::shown};
@@ -56,7 +56,7 @@ fn set(msg: &mut Message, target: Target) -> Verdict {
     }
     let done = use_front(module, msg, target);
     if done == Verdict::True {
-        in_use(module, msg, choose::count_selected);
+        goes_there(module, msg);
         follow_front(module, msg);
     }
     done
@@ -79,6 +79,14 @@ fn in_use(module: &Module, msg: &Message, act: impl FnOnce(&Root<Pool>, &Set<Poo
     let (set, at) = attempts::place(module, msg, &sets)?;
     act(module.root, set, at);
     Some(())
+}
+
+/// The request goes to the destination in use.
+fn goes_there(module: &Module, msg: &Message) {
+    in_use(module, msg, |root, set, at| {
+        choose::count_selected(root, set, at);
+        set.destination(at).into_iter().for_each(|one| outcomes::chosen(module, msg, one.record));
+    });
 }
 
 /// A call that counts goes to the first destination of the list, and its count with it.
@@ -143,7 +151,7 @@ fn next(msg: &mut Message, target: Target) -> Verdict {
     }
     let done = use_front(module, msg, target);
     if done == Verdict::True {
-        in_use(module, msg, choose::count_selected);
+        goes_there(module, msg);
         failed.into_iter().for_each(|record| choose::count_failed_over(module.root, record));
     } else {
         leave(module, msg, key);
@@ -194,6 +202,7 @@ fn send_on(
         let entry = Listed { set: next.set, at: next.at, counted: next.counted };
         attempts::keep(module, msg, tried, &entry).ok()?;
         choose::count_selected(module.root, next.set, next.at);
+        outcomes::chosen(module, msg, one.record);
         failed.into_iter().for_each(|record| choose::count_failed_over(module.root, record));
         if let Some((key, record)) = next.tracked {
             tracking::chosen(module, msg, key, record, next.own);

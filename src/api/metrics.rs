@@ -66,7 +66,7 @@ pub fn stats(rpc: &Rpc) {
                 entry.int(c"SET", set.id)?;
                 entry.text(c"URI", one.text(one.uri))?;
                 entry.text(c"DUID", one.text(one.duid))?;
-                let seen = Seen::of(set, record);
+                let seen = Seen::of(module.root, set, one, record);
                 for figure in FIGURES {
                     if let Some(value) = figure.shown(&one, &seen) {
                         entry.unsigned_long(&in_capitals(figure.name), value)?;

@@ -17,6 +17,7 @@ pub mod list;
 pub mod load;
 pub mod metrics;
 mod next_hop;
+pub mod outcomes;
 pub mod reload;
 pub mod rpc;
 pub mod select;

@@ -41,6 +41,29 @@ pub(super) fn of_forwarded(
     goes_to(module, sets, call, (hop, request.request_uri()), None)
 }
 
+/// The first of these records to which a branch of this request goes, with the address that the script gave to the function that sends;
+/// else what is there in the set of the first.
+pub(super) fn of_known(
+    module: &Module,
+    sets: &Generation<Pool>,
+    known: &[u32],
+    (request, address): (&Message, Option<SocketAddr>),
+) -> Option<u32> {
+    let uri = request.request_uri();
+    let hop = address.map_or(Hop::Uri(request.destination().unwrap_or(uri)), Hop::Address);
+    let record = |number: u32| module.root.registry.record(number);
+    let leads = |number: u32, hop: Hop<'_>| {
+        sets.of_record(number, record(number)?).filter(|(_, one)| is_at(*one, hop)).map(|_| number)
+    };
+    // It may be on its way there through another proxy.
+    let chosen = || known.iter().find_map(|one| leads(*one, hop).or_else(|| leads(*one, Hop::Uri(uri))));
+    let same_set = || {
+        let set = sets.set(record(*known.first()?)?.set())?;
+        set.iter().find(|one| is_at(*one, hop)).map(|one| one.record)
+    };
+    chosen().or_else(same_set)
+}
+
 fn goes_to(
     module: &Module,
     sets: &Generation<Pool>,

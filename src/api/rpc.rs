@@ -8,8 +8,8 @@ use crate::host::clock;
 use crate::host::mem::Pool;
 use crate::host::rpc::{Broken, Rpc, Struct};
 use crate::load::Rate;
-use crate::service::health::probe;
 use crate::service::health::set_state;
+use crate::service::health::{ejection, probe};
 use crate::service::report::audit;
 use crate::service::routing;
 use crate::state::capacities::Seen;
@@ -199,6 +199,7 @@ fn show(
     }
     if detail != Detail::Short {
         show_drain((flags, &health), to)?;
+        show_ejection(module, destination, to)?;
     }
     if detail == Detail::Full {
         reserve(destination, to)?;
@@ -286,6 +287,19 @@ fn show_drain((flags, health): (Flags, &Health), to: &Struct<'_>) -> Result<(), 
         Some(left) => drain.unsigned(c"SECONDS", left),
         None => Ok(()),
     }
+}
+
+/// Its ejection, if it is ejected or on trial.
+fn show_ejection(module: &Module, destination: Member<'_>, to: &Struct<'_>) -> Result<(), Broken> {
+    let Some(shown) = ejection::shown(module.root, destination.record, clock::micros()) else {
+        return Ok(());
+    };
+    let to = to.structure(c"EJECTION")?;
+    to.text(c"STATE", shown.state().as_bytes())?;
+    to.unsigned(c"SECONDS", shown.left)?;
+    to.unsigned(c"TIMES", shown.times)?;
+    to.int(c"CODE", shown.why.code.into())?;
+    to.text(c"REASON", shown.why.reason.bytes())
 }
 
 /// Why the state is what it is. Times are seconds of the wall clock; 0 is never.

@@ -1,7 +1,7 @@
 //! `ds_select_dst`, `ds_select_domain`, `ds_select`, `ds_select_routes`: choosing a destination for the request at hand.
 
 use super::list::{self, Listed};
-use super::{attempts, followed, tracking};
+use super::{attempts, followed, outcomes, tracking};
 use crate::conf::{Conf, Failover};
 use crate::context::{Module, module};
 use crate::dest::number::leading;
@@ -339,6 +339,7 @@ fn write(
     if target != Target::ListOnly {
         choose::count_selected(module.root, set, chosen.at);
     }
+    outcomes::chosen(module, msg, destination.record);
     if rule.algorithm == PARALLEL {
         // With the list only, the request itself stays as it is and the first gets a branch too.
         let repeated = set.ranks.has_rates() && tm::is_repeated(msg);
@@ -349,7 +350,10 @@ fn write(
             first = Some(destination);
         }
         let mut all = first.into_iter().chain(chosen.branches(module.root, invites));
-        let all = all.all(|one| msg.add_branch(one.text(one.uri), one.send_from, target));
+        let all = all.all(|one| {
+            outcomes::chosen(module, msg, one.record);
+            msg.add_branch(one.text(one.uri), one.send_from, target)
+        });
         return Some(if all { Verdict::True } else { Verdict::InPart });
     }
     let entry = Listed { set, at: chosen.at, counted: chosen.counted };

@@ -1,6 +1,7 @@
 //! The module's parameters, checked: one struct that holds only values that make sense. What makes none does not keep the
 //! server from starting where it starts with the stock module: it is told, with what is in effect instead.
 
+mod ejection;
 mod finding;
 mod parameters;
 mod read;
@@ -11,6 +12,7 @@ pub(crate) use parameters::parameters;
 
 use crate::dest::address::Use;
 use crate::dest::row::Columns;
+use crate::health::ejection::Rules;
 use crate::health::event::Events;
 use crate::health::probing::ProbingMode;
 use crate::load::Expiry;
@@ -66,6 +68,8 @@ pub struct Conf {
     pub priority_flag: Option<Flag>,
     /// `ds_slowstart`, seconds; 0 is none, and so is any without `ds_limits`.
     pub slow_start: u32,
+    /// `ds_passive_health`: calls that fail say something of destinations, by these rules.
+    pub ejection: Option<Rules>,
     /// `ds_default_socket`, where a destination names none; empty is none.
     pub default_socket: Vec<u8>,
     /// `ds_default_sockname`, which wins over it; empty is none.
@@ -226,6 +230,7 @@ impl Conf {
             let instead = "it has no effect: failover is off";
             read.number("ds_lean_failover", found, "0, or 2 in the parameter flags as well", instead);
         }
+        let ejection = read.ejection(&raw);
         let probing = Probing {
             method: read.method("ds_ping_method", raw.ds_ping_method),
             from: {
@@ -281,6 +286,7 @@ impl Conf {
             failure_decay: read.whole("ds_failure_decay", raw.ds_failure_decay, 0),
             priority_flag: read.flag("ds_priority_flag", raw.ds_priority_flag, raw.ds_limits == 1),
             slow_start: read.with_limits("ds_slowstart", raw.ds_slowstart, raw.ds_limits == 1),
+            ejection,
             check_interval: read.from(1, "ds_hash_check_interval", raw.ds_hash_check_interval, 30),
             reload_delta: read.whole("reload_delta", raw.reload_delta, 0),
             probing_threshold: read.from(1, "ds_probing_threshold", raw.ds_probing_threshold, 1),

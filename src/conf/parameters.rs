@@ -67,6 +67,16 @@ macro_rules! parameters {
             Int ds_load_auto = 0;
             Int ds_limits = 0;
             Int ds_failure_decay = 0;
+            Int ds_passive_health = 0;
+            Int ds_eject_row = 5;
+            Int ds_eject_window = 30;
+            Int ds_eject_min_calls = 10;
+            Int ds_eject_share = 50;
+            Int ds_eject_time = 30;
+            Int ds_eject_max_time = 300;
+            Int ds_eject_trial = 3;
+            Int ds_max_ejected = 30;
+            Int ds_retry_after_max = 60;
             /// A flag by its number; the host also takes a text for it, its name.
             Flag ds_priority_flag = -1;
             Int ds_slowstart = 0;

@@ -32,9 +32,17 @@ impl Flags {
     pub const OVER_SHARED_RATE: Self = Self(1 << 27);
     /// Over either rate.
     pub const OVER_ANY_RATE: Self = Self(Self::OVER_RATE.0 | Self::OVER_SHARED_RATE.0);
+    /// Gets no new calls, because calls failed there: it is ejected. As for [`Flags::UNRESOLVED`], no answer to a probe touches it.
+    pub const EJECTED: Self = Self(1 << 26);
+    /// It was ejected, and only a few new calls may go there until they are known to be good. With [`Flags::EJECTED`] as well all of them
+    /// are on their way.
+    pub const ON_TRIAL: Self = Self(1 << 25);
+    /// Both of it.
+    pub const EJECTION: Self = Self(Self::EJECTED.0 | Self::ON_TRIAL.0);
     /// The bits that only the module itself sets.
-    pub const OWN: Self =
-        Self(Self::UNRESOLVED.0 | Self::DRAINING.0 | Self::DRAINED.0 | Self::OVER_ANY_RATE.0);
+    pub const OWN: Self = Self(
+        Self::UNRESOLVED.0 | Self::DRAINING.0 | Self::DRAINED.0 | Self::OVER_ANY_RATE.0 | Self::EJECTION.0,
+    );
     /// The bits that a change of state replaces.
     ///
     /// The stock module also counts [`Flags::NO_DNS`] and [`Flags::NO_PING`] to them and so forgets both with the first
@@ -59,25 +67,45 @@ impl Flags {
     /// Whether new calls may go to it.
     pub const fn usable(self) -> bool {
         let out = Self::INACTIVE.0 | Self::DISABLED.0 | Self::UNRESOLVED.0;
-        self.0 & (out | Self::DRAINING.0 | Self::OVER_ANY_RATE.0) == 0
+        self.0 & (out | Self::DRAINING.0 | Self::OVER_ANY_RATE.0 | Self::EJECTED.0) == 0
     }
 
-    /// Whether the calls that are up there may go on: usable, or kept from new calls by a drain alone.
+    /// Whether the calls that are up there may go on: usable, or kept from new calls by a drain or its ejection alone.
     pub const fn serves(self) -> bool {
-        self.without(Self::DRAINING).usable()
+        self.without(Self::DRAINING.with(Self::EJECTED)).usable()
+    }
+
+    /// Whether it would be usable if it were not ejected.
+    pub const fn kept_out_by_ejection(self) -> bool {
+        self.has(Self::EJECTED) && self.without(Self::EJECTED).usable()
+    }
+
+    /// Whether it takes part in its set as others do: usable, and not on trial.
+    pub const fn in_service(self) -> bool {
+        self.usable() && !self.has(Self::ON_TRIAL)
+    }
+
+    /// Whether it is ejected, or on trial.
+    pub const fn in_ejection(self) -> bool {
+        self.0 & Self::EJECTION.0 != 0
     }
 
     /// Whether it would be usable if nobody had drained it. A drain that is over keeps it out as before.
     pub const fn kept_out_by_drain(self) -> bool {
         let over = self.has(Self::DISABLED) && self.has(Self::DRAINED);
         let before = if over { self.without(Self::DISABLED) } else { self };
-        before.serves() && !self.usable()
+        before.serves() && (over || self.has(Self::DRAINING))
     }
 
-    /// The letters of `dispatcher.list`: A, I, D or T, then P for probing, N for never, or X; then D for one that is being drained.
+    /// The letters of `dispatcher.list`: A, I, D or T, then P for probing, N for never, or X; then D for one that is being drained, or E for
+    /// one that is ejected or on trial.
     pub fn letters(self) -> &'static str {
-        let of = |all: [&'static str; 3], drained: [&'static str; 3]| {
-            let [probed, never, other] = if self.has(Self::DRAINING) { drained } else { all };
+        let of = |all: [&'static str; 3], drained: [&'static str; 3], ejected: [&'static str; 3]| {
+            let [probed, never, other] = match () {
+                () if self.has(Self::DRAINING) => drained,
+                () if self.in_ejection() => ejected,
+                () => all,
+            };
             if self.has(Self::PROBING) {
                 probed
             } else if cfg!(stock_no_ping) && self.has(Self::NO_PING) {
@@ -87,13 +115,13 @@ impl Flags {
             }
         };
         if self.has(Self::INACTIVE) || self.has(Self::UNRESOLVED) && !self.has(Self::DISABLED) {
-            of(["IP", "IN", "IX"], ["IPD", "IND", "IXD"])
+            of(["IP", "IN", "IX"], ["IPD", "IND", "IXD"], ["IPE", "INE", "IXE"])
         } else if self.has(Self::DISABLED) {
-            of(["DP", "DN", "DX"], ["DPD", "DND", "DXD"])
+            of(["DP", "DN", "DX"], ["DPD", "DND", "DXD"], ["DPE", "DNE", "DXE"])
         } else if self.has(Self::TRYING) {
-            of(["TP", "TN", "TX"], ["TPD", "TND", "TXD"])
+            of(["TP", "TN", "TX"], ["TPD", "TND", "TXD"], ["TPE", "TNE", "TXE"])
         } else {
-            of(["AP", "AN", "AX"], ["APD", "AND", "AXD"])
+            of(["AP", "AN", "AX"], ["APD", "AND", "AXD"], ["APE", "ANE", "AXE"])
         }
     }
 
@@ -156,6 +184,25 @@ mod tests {
         let over = Flags::DISABLED.with(Flags::DRAINED);
         assert!(over.kept_out_by_drain() && !over.usable() && !over.serves() && over.letters() == "DX");
         assert!([0, 1, 2, 4].iter().all(|flags| !Flags(*flags).kept_out_by_drain()));
+    }
+
+    #[test]
+    fn one_that_is_ejected_keeps_its_letters_and_its_calls_and_gets_no_new_ones() {
+        let ejected = |flags: u32| Flags(flags).with(Flags::EJECTED);
+        assert_eq!(
+            [0, 8, 1, 2 | 8, 4].map(|flags| ejected(flags).letters()),
+            ["AXE", "APE", "IXE", "TPE", "DXE"]
+        );
+        assert_eq!([0, 2, 1, 4].map(|flags| ejected(flags).usable()), [false; 4]);
+        assert_eq!([0, 2, 1, 4].map(|flags| ejected(flags).serves()), [true, true, false, false]);
+        assert_eq!(
+            [0, 2, 1, 4].map(|flags| ejected(flags).kept_out_by_ejection()),
+            [true, true, false, false]
+        );
+        assert!([0, 2, 1, 4].iter().all(|flags| !ejected(*flags).kept_out_by_drain()));
+        let tried = Flags::ON_TRIAL;
+        assert!(tried.usable() && !tried.in_service() && tried.letters() == "AXE");
+        assert!(!tried.with(Flags::EJECTED).usable());
     }
 
     #[test]

@@ -44,9 +44,11 @@ impl Events {
         }
         // One that waits for its name to be looked up does not go up with that: nobody was told that it was down. Nor does one go
         // down that is drained: what is told of that is its end.
-        let [from, to] = [from, to].map(|flags| flags.without(Flags::OWN));
-        let changed = from.usable() != to.usable() || first && self == Self::FirstToo;
-        changed.then_some(if to.usable() { DestinationEvent::Up } else { DestinationEvent::Down })
+        // One that is ejected was told to be down, and is until that is over.
+        let [from, to] =
+            [from, to].map(|flags| flags.without(Flags::OWN.without(Flags::EJECTION)).in_service());
+        let changed = from != to || first && self == Self::FirstToo;
+        changed.then_some(if to { DestinationEvent::Up } else { DestinationEvent::Down })
     }
 }
 
@@ -68,6 +70,16 @@ mod tests {
         assert_eq!(event(UP.with(Flags::UNRESOLVED), DOWN), Some(DestinationEvent::Down));
         assert_eq!(event(UP, UP.with(Flags::DRAINING)), None);
         assert_eq!(event(UP.with(Flags::DRAINING), DOWN.with(Flags::DRAINING)), Some(DestinationEvent::Down));
+    }
+
+    #[test]
+    fn one_that_is_ejected_goes_neither_up_nor_down_by_what_probes_find() {
+        let event = |from, to| Events::Changes.event(By::Probe, from, to, true);
+        for ejected in [Flags::EJECTED, Flags::ON_TRIAL, Flags::EJECTION] {
+            assert_eq!(event(UP.with(ejected), DOWN.with(ejected)), None);
+            assert_eq!(event(DOWN.with(ejected), UP.with(ejected)), None);
+        }
+        assert_eq!(event(DOWN, UP), Some(DestinationEvent::Up), "it is over meanwhile");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! When a destination is down and when it is back: rules as pure functions.
 //!
 //! Model: reports come in, by a script (`ds_mark_dst`) or as answers to probes; thresholds decide; a new state goes out.
+//! Outcomes of calls come in, too, if an operator wants it: [`ejection`].
 //! Each probe has a [`probe_id`], so that an answer counts once, and only for the destination that was probed.
 //!
 //! Invariants: no answer to a probe changes what an operator disabled; when a destination is probed depends only on its number and
@@ -10,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod drain;
+pub mod ejection;
 pub mod event;
 pub mod latency;
 pub mod mark;
@@ -19,3 +21,4 @@ pub mod probe_id;
 pub mod probing;
 pub mod schedule;
 pub mod slow_start;
+pub mod verdict;

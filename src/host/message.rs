@@ -201,6 +201,25 @@ impl Message {
         core::str::from_utf8(text).ok()?.trim().parse().ok()
     }
 
+    /// The seconds of its Retry-After (RFC 3261 section 20.33), if it has one that is right.
+    pub fn retry_after(&self) -> Option<u32> {
+        if !self.parse(ffi::HDR_RETRY_AFTER_T) {
+            return None;
+        }
+        let mut at = self.raw().headers;
+        loop {
+            // SAFETY: null or a header of the message, which keeps them in a list.
+            let header = unsafe { at.as_ref() }?;
+            if header.type_ == ffi::HDR_RETRY_AFTER_T {
+                // SAFETY: the body points into the message's buffer.
+                let text = unsafe { text::bytes(header.body) }.trim_ascii();
+                let digits = text.split(|byte| !byte.is_ascii_digit()).next()?;
+                return core::str::from_utf8(digits).ok()?.parse().ok();
+            }
+            at = header.next;
+        }
+    }
+
     /// The number of its CSeq, as written; empty where it has none.
     pub fn cseq_number(&self) -> &[u8] {
         if !self.parse(ffi::HDR_CSEQ_T) || self.raw().cseq.is_null() {

@@ -23,6 +23,7 @@ pub mod kemi;
 pub mod log;
 pub mod mem;
 pub mod message;
+pub mod outcomes;
 pub mod param;
 pub mod process;
 pub mod rpc;

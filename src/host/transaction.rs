@@ -218,9 +218,15 @@ impl Cell {
         self.0.as_ptr()
     }
 
-    fn branches(self) -> u16 {
+    pub(super) fn branches(self) -> u16 {
         // SAFETY: as above.
         unsafe { ffi::shim_tm_branches(self.0.as_ptr()) }.try_into().unwrap_or(0)
+    }
+
+    /// The branch on which the reply at hand came.
+    pub(super) fn current_branch(self) -> Option<u16> {
+        // SAFETY: no preconditions; the host keeps the number with the current transaction.
+        u16::try_from(unsafe { tm::binds()?.t_gett_branch?() }).ok()
     }
 
     /// Whether it has a branch, besides those that stand for a suspended request.
@@ -233,7 +239,7 @@ impl Cell {
         branch < self.branches() && self.status(branch) >= 300
     }
 
-    fn status(self, branch: u16) -> c_int {
+    pub(super) fn status(self, branch: u16) -> c_int {
         // SAFETY: as above; the branch exists.
         unsafe { ffi::shim_tm_status(self.0.as_ptr(), branch.into()) }
     }
@@ -253,7 +259,7 @@ impl Cell {
     }
 
     /// Where this branch goes, if the host has noted that before it made the request.
-    fn address(self, branch: u16) -> Option<SocketAddr> {
+    pub(super) fn address(self, branch: u16) -> Option<SocketAddr> {
         // SAFETY: a struct of numbers, for which zero is a value.
         let mut ip: ffi::ip_addr = unsafe { core::mem::zeroed() };
         // SAFETY: as above; the host has room for one more branch than there are. It fills the address in.
@@ -262,7 +268,7 @@ impl Cell {
     }
 
     /// The last branch before this one that shares its name: that for which DNS failover added it.
-    fn earlier(self, branch: u16) -> Option<u16> {
+    pub(super) fn earlier(self, branch: u16) -> Option<u16> {
         let same = |other: u16| {
             // SAFETY: as above; the host has room for one more branch than there are.
             unsafe { ffi::shim_tm_same_name(self.0.as_ptr(), branch.into(), other.into()) != 0 }

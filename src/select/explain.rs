@@ -22,6 +22,8 @@ pub enum State {
     Unresolved,
     /// Somebody drains it, or has drained it.
     Drained,
+    /// Calls failed there.
+    Ejected,
 }
 
 /// What was seen of one destination.
@@ -141,6 +143,8 @@ pub enum Why {
     Disabled,
     /// Somebody drains it, or has drained it.
     Drained,
+    /// Calls failed there.
+    Ejected,
     /// It has all the calls that it may have, and the algorithm counts.
     Full,
     /// So has the capacity that it shares with others.
@@ -179,6 +183,7 @@ impl Why {
             Self::Unresolved => "its name has not been resolved yet",
             Self::Disabled => "disabled",
             Self::Drained => "drained",
+            Self::Ejected => "ejected",
             Self::Full => "full",
             Self::SharedFull => "capacity full",
             Self::OverRate => "over its rate",
@@ -221,6 +226,7 @@ pub fn explain(
         State::Disabled => Why::Disabled,
         State::Unresolved => Why::Unresolved,
         State::Drained => Why::Drained,
+        State::Ejected => Why::Ejected,
         State::Usable if choosing.counts().is_some() && pool.is_full(at) => {
             let seen = pool.at(at);
             if is_full(seen.load, seen.maxload) { Why::Full } else { Why::SharedFull }

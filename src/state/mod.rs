@@ -26,6 +26,7 @@ pub mod block;
 pub mod calls;
 pub mod capacities;
 pub mod counters;
+pub(crate) mod ejection;
 pub mod generation;
 pub mod health;
 mod kept;
@@ -95,6 +96,8 @@ pub struct Root<A: Alloc> {
     pub failure_decay: Switch,
     /// On while failed calls may weigh in ranks: who lets them decay turns it off first.
     pub penalties: Switch,
+    /// The same while a destination may be ejected or on trial, or something of that is to be told.
+    pub ejections: Switch,
     /// How often an operator or a script has disabled, enabled or drained a destination so far.
     pub admin_changes: Counter,
     /// Nanoseconds of a clock that only goes forward, the same in every process.
@@ -170,6 +173,7 @@ impl<A: Alloc> Root<A> {
             slow_start: 0,
             failure_decay: Switch::default(),
             penalties: Switch::default(),
+            ejections: Switch::default(),
             admin_changes: Counter::default(),
             clock: || 0,
             secret,

@@ -18,6 +18,7 @@
 //! a choice that still reads the old generation may find a line that is not in it.
 
 mod board;
+mod ejected;
 mod faults;
 mod gate;
 mod groups;
@@ -101,6 +102,8 @@ pub struct Ranks<A: Alloc> {
     slow: AtomicU32,
     /// 1 while failed calls may weigh in ranks: who lets them decay turns it off first.
     penalized: AtomicU32,
+    /// Whether some of its lines are ejected, and whether some are on trial.
+    ejected: AtomicU32,
 }
 
 // SAFETY: a shared board behind a lock between processes.
@@ -138,8 +141,19 @@ impl<A: Alloc> Ranks<A> {
         let (changes, latency_changes) = (AtomicU64::new(0), AtomicU64::new(0));
         let (mixed_limits, shares) = (AtomicU32::new(0), AtomicU32::new(0));
         let (rated, over_until) = (AtomicU32::new(0), AtomicU64::new(NONE));
-        let (board, slow, penalized) = (Mutex::new(board), AtomicU32::new(0), AtomicU32::new(0));
-        Ok(Self { board, changes, latency_changes, mixed_limits, shares, rated, over_until, slow, penalized })
+        let [slow, penalized, ejected] = [0; 3].map(AtomicU32::new);
+        Ok(Self {
+            board: Mutex::new(board),
+            changes,
+            latency_changes,
+            mixed_limits,
+            shares,
+            rated,
+            over_until,
+            slow,
+            penalized,
+            ejected,
+        })
     }
 
     /// Makes room for so many lines; `sharing` are all of them, if any shares a capacity, else none; `special` says whether any has a limit

@@ -1,5 +1,6 @@
 //! The record of a destination: its load, state, latency and counters, which change while calls run.
 
+use super::ejection::Trial;
 use super::health::{Health, Report};
 use super::overload::{Overload, Wish};
 use super::slow_start::Ramp;
@@ -51,6 +52,8 @@ pub struct Record {
     pub(super) tokens: Tokens,
     /// Its slow start. As the one above.
     pub(super) ramp: Ramp,
+    /// Its ejection. Changed with the board of its set locked.
+    pub(super) trial: Trial,
     /// The set of its destination, as bits.
     set: AtomicU32,
     /// State and options as last configured. A reload with the same ones does not change the state.
@@ -83,6 +86,8 @@ pub struct Totals {
     pub failed_probes: Counter,
     /// How often it has come to its limit on new calls.
     pub over_rate: Counter,
+    /// How often it was ejected.
+    pub ejections: Counter,
 }
 
 /// A change of state.
@@ -232,8 +237,8 @@ impl Record {
     }
 
     /// Takes over what a source configures. What the source says of the state counts if the destination comes `back`, if
-    /// the source says something else than before, or if nothing is to be kept. No source says anything of a drain, which goes on unless
-    /// the destination comes back or nothing is to be kept.
+    /// the source says something else than before, or if nothing is to be kept. No source says anything of a drain or an ejection, which go
+    /// on unless the destination comes back or nothing is to be kept.
     pub(super) fn configure(&self, configured: Configured, back: bool, keep: Keep) {
         let Configured { flags, latency, asked, unresolved, place } = configured;
         let mut health = self.health.lock();
@@ -241,10 +246,10 @@ impl Record {
         self.place.store(place, Ordering::Relaxed);
         let said = self.configured.swap(flags.0, Ordering::Relaxed);
         if back || !keep.state || said != flags.0 {
-            let drained =
-                if back || !keep.state { Flags::default() } else { Flags(state.0 & Flags::DRAINING.0) };
-            state = flags.without(Flags::OWN).with(drained);
-            if !drained.has(Flags::DRAINING) {
+            let goes_on = Flags::DRAINING.with(Flags::EJECTION);
+            let kept = if back || !keep.state { Flags::default() } else { Flags(state.0 & goes_on.0) };
+            state = flags.without(Flags::OWN).with(kept);
+            if !kept.has(Flags::DRAINING) {
                 health.drain = Drain::default();
                 self.drain.store(health.drain.word(), Ordering::Relaxed);
             }
@@ -295,8 +300,10 @@ impl Record {
         self.load.reset();
         self.entries.reset();
         self.overload.reset();
-        let Totals { selected, failed_over, failed_probes, over_rate } = &self.totals;
-        [selected, failed_over, failed_probes, over_rate, &self.refused].into_iter().for_each(Counter::reset);
+        let Totals { selected, failed_over, failed_probes, over_rate, ejections } = &self.totals;
+        [selected, failed_over, failed_probes, over_rate, ejections, &self.refused]
+            .into_iter()
+            .for_each(Counter::reset);
         self.refused_from.store(0, Ordering::Relaxed);
         self.last_chosen.store(0, Ordering::Relaxed);
         self.line.store(0, Ordering::Relaxed);
@@ -305,7 +312,7 @@ impl Record {
         self.tokens.reset();
         self.reset_slow_start();
         self.configured.store(flags.without(Flags::UNRESOLVED).0, Ordering::Relaxed);
-        let others = Flags::DRAINING.with(Flags::DRAINED).with(Flags::OVER_ANY_RATE);
+        let others = Flags::OWN.without(Flags::UNRESOLVED);
         self.flags.store(flags.without(others).0, Ordering::Relaxed);
         let mut health = self.health.lock();
         // Keep the count of probes: a reply to a probe of the previous owner of this record must not match one of the new owner.

@@ -9,6 +9,7 @@
 //! before it read the number; the lock of the call that names the number; or the lock `writer`.
 
 use super::capacities::{Capacities, Seen};
+use super::ejection;
 use super::health::Health;
 use super::ranks::{Failure, LockedBoard, Ranks, Taken};
 use super::record::{Configured, Keep, Record, StateChange};
@@ -19,6 +20,7 @@ use crate::load::leg::MAX_RECORD;
 use crate::shm::arc::Arc;
 use crate::shm::arena::{Arena, CHUNK, Gone};
 use crate::shm::atomic::{AtomicPtr, Ordering};
+use crate::shm::boxed::Boxed;
 use crate::shm::counter::{Audited, Switch};
 use crate::shm::lock::{Guard, LastAlive, Legible, Mutex, read_after_all_ended, try_lock_for};
 use crate::shm::segments::Segments;
@@ -83,6 +85,8 @@ struct Entry<A: Alloc> {
     record: Record,
     /// Used with `index` locked.
     label: Mutex<Label<A>>,
+    /// What is known of its calls, where somebody follows them.
+    calls: Mutex<Option<Boxed<ejection::Calls, A>>>,
 }
 
 // SAFETY: shared parts.
@@ -91,7 +95,7 @@ unsafe impl<A: Alloc> Shared for Entry<A> {}
 impl<A: Alloc> Default for Entry<A> {
     fn default() -> Self {
         let (record, ranks) = (Record::default(), AtomicPtr::new(null_mut()));
-        Self { ranks, record, label: Mutex::new(Label::default()) }
+        Self { ranks, record, label: Mutex::new(Label::default()), calls: Mutex::new(None) }
     }
 }
 
@@ -249,7 +253,7 @@ impl<A: Alloc> Registry<A> {
         if ranks.has_shared_rates() && record.capacity() != 0 {
             return self.lock_board_for(record, ranks).take_token(self, record, clock);
         }
-        !record.is_rated() || ranks.take_token(record, clock)
+        !(record.is_rated() || record.is_on_trial()) || ranks.take_token(record, clock)
     }
 
     /// What a call does to this record.
@@ -456,6 +460,7 @@ impl<A: Alloc> Registry<A> {
                 }
                 entry.ranks.store(null_mut(), Ordering::Relaxed);
                 *label = Label::default();
+                *entry.calls.lock() = None;
                 index.mark(number, false);
             }
         }
@@ -571,5 +576,8 @@ impl<A: Alloc> Index<A> {
     }
 }
 
+mod ejections;
 #[cfg(all(test, not(loom)))]
 mod tests;
+
+pub use ejections::Time;

@@ -3,6 +3,7 @@
 //! Not here: what follows from an answer (`service::health`).
 
 pub mod drains;
+pub mod ejections;
 pub mod penalties;
 pub mod prober;
 pub mod resolver;

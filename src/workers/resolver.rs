@@ -1,6 +1,6 @@
 //! The process that looks host names up, so that no other process has to wait for the DNS.
 
-use super::{drains, penalties, prober, state_file};
+use super::{drains, ejections, penalties, prober, state_file};
 use crate::context::{Module, event, lookup, module};
 use crate::dest::problem::shown;
 use crate::host::mem::Pool;
@@ -38,6 +38,7 @@ pub fn work() {
     let Some(module) = module() else { return };
     drains::end_those_over(module);
     penalties::decay(module);
+    ejections::look(module);
     state_file::keep_up(module);
     let mut events = Vec::new();
     let (mut changed, mut lines) = (HashMap::new(), HashMap::new());

@@ -110,6 +110,7 @@ mod kemi;
 mod kemi_calls;
 mod parallel;
 mod parameters;
+mod passive;
 mod platforms;
 mod route_kinds;
 

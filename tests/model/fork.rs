@@ -10,6 +10,7 @@ mod capacities;
 mod deaths;
 mod drains;
 mod edits;
+mod ejections;
 mod failover;
 mod latencies;
 mod limits;

@@ -130,6 +130,10 @@ fn object(text: &mut String, module: &Module, row: &Row<'_>) {
         }
         text.push('}');
     }
+    if let Some(ejection) = &row.ejection {
+        let (state, left, times) = (ejection.state(), ejection.left, ejection.times);
+        let _ = write!(text, ",\"ejection\":{{\"state\":\"{state}\",\"seconds\":{left},\"times\":{times}}}");
+    }
     let rate = row.one.limits.rate;
     if rate.limits() {
         let (cps, burst, over) = (rate.cps, rate.burst, row.over_rate);

@@ -2,7 +2,7 @@
 const $=id=>document.getElementById(id);
 const make=(kind,into,name)=>{const e=document.createElement(kind);if(name)e.className=name;if(into)into.append(e);return e};
 const say=(e,text)=>{if(e.textContent!==text)e.textContent=text};
-const STATES={A:'active',T:'trying',I:'inactive',D:'disabled',R:'draining'},RANK='IDRTA';
+const STATES={A:'active',T:'trying',I:'inactive',D:'disabled',R:'draining',E:'ejected'},RANK='IDERTA';
 // A column: its title, and by what it sorts.
 const COLUMNS=[['State',r=>-RANK.indexOf(r.f[0])],['Destination',r=>r.u],['Load',r=>r.l],['Calls/s',r=>r.rate],['Latency',r=>r.lat],['Changed',r=>r.ch],['Reason'],['Limits',r=>r.over+r.co]];
 const saved=new URLSearchParams(location.hash.slice(1)),only=new URLSearchParams(location.search).get('set');
@@ -31,7 +31,7 @@ function present(d,news){
  for(const g of d.part){const s=sets.get(g.set);if(s)s.refused=g.refused;
   g.rows.forEach((a,n)=>{const r=s?.rows[g.from+n];if(r?.id!==a[0]){stale=true;return}
    if(r.t&&a[3]>=r.sel&&d.now>r.t)r.rate=(a[3]-r.sel)*1000/(d.now-r.t);
-   const was=r.f;[,r.f,r.l,r.sel,r.fo,r.ref,r.fp,r.lat,r.ch,,r.why,r.over=0,r.cl=0,r.co=0,r.dr=-1]=a;r.t=d.now;if(r.f[2])r.f='R';if(a[9])r.why=(a[9]+' '+r.why).trim();
+   const was=r.f;[,r.f,r.l,r.sel,r.fo,r.ref,r.fp,r.lat,r.ch,,r.why,r.over=0,r.cl=0,r.co=0,r.dr=-1]=a;r.t=d.now;if(r.f[2])r.f=r.f[2]==='E'?'E':'R';if(a[9])r.why=(a[9]+' '+r.why).trim();
    if(r.dr>=0)r.why=[r.why,span(r.dr)+' left'].filter(w=>w).join(', ');
    if(was&&was[0]!==r.f[0])news.push(r)})}}
 

@@ -88,6 +88,12 @@ fn line(text: &mut String, row: &Row<'_>, now: u64) {
     if let Some(slow) = row.slow_start.filter(|slow| slow.left > 0) {
         let _ = write!(text, "  slow start {} %, {} s left", slow.percent, slow.left);
     }
+    if let Some(ejection) = &row.ejection {
+        let _ = match ejection.left {
+            0 => write!(text, "  {}", ejection.state()),
+            left => write!(text, "  {} {left} s", ejection.state()),
+        };
+    }
     match (row.why.code, row.why.reason.bytes()) {
         (0, []) => (),
         (0, reason) => drop(write!(text, "  {}", shown(reason))),

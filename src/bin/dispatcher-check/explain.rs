@@ -44,6 +44,8 @@ pub fn still(set: &[Destination], served: &[(u32, Flags)]) -> Still {
         Seen {
             state: if flags.kept_out_by_drain() {
                 State::Drained
+            } else if flags.kept_out_by_ejection() {
+                State::Ejected
             } else if flags.has(Flags::INACTIVE) {
                 State::Inactive
             } else if flags.has(Flags::DISABLED) {

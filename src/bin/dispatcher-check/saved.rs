@@ -98,7 +98,11 @@ fn take(saved: &mut Saved, set: i32, one: &Value) {
         Some(b'T') => Flags::TRYING,
         _ => Flags::default(),
     };
-    let state = if letters.as_bytes().get(2) == Some(&b'D') { state.with(Flags::DRAINING) } else { state };
+    let state = match letters.as_bytes().get(2) {
+        Some(b'D') => state.with(Flags::DRAINING),
+        Some(b'E') => state.with(Flags::EJECTED),
+        _ => state,
+    };
     saved.destinations.push(owned(listed));
     saved.states.get_or_insert_default().push(state);
 }
@@ -165,6 +169,7 @@ mod tests {
         let expected = read(json);
         assert_eq!(read(KAMCMD), expected);
         assert_eq!(read(&json.replace("IP", "IPD")).1, [Flags::INACTIVE.with(Flags::DRAINING)]);
+        assert_eq!(read(&json.replace("IP", "APE")).1, [Flags::EJECTED]);
         let (one, state) = (&expected.0[0], expected.1[0]);
         assert_eq!((one.set, one.priority, one.calls, one.maxload, state), (7, 3, 5, 9, Flags::INACTIVE));
         std::fs::remove_dir_all(&folder).unwrap();

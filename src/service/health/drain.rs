@@ -4,7 +4,7 @@
 //! A drain is of a record: of all lines of its set that are one destination. It ends once, whoever looks first.
 
 use super::probe::Now;
-use super::set_state::{Told, note_admin};
+use super::set_state::{Told, ends_epoch, note_admin};
 use crate::dest::Flags;
 use crate::health::drain::Drain;
 use crate::health::event::DestinationEvent;
@@ -74,8 +74,9 @@ pub fn begin<A: Alloc>(
             // One that is drained already has had its time to settle.
             let began = if flags.has(Flags::DRAINING) { health.drain.began } else { drain.began };
             health.drain = Drain { began, ..drain };
-            Some(flags.with(Flags::DRAINING))
+            Some(flags.without(Flags::EJECTION).with(Flags::DRAINING))
         });
+        ends_epoch(root, *one);
         // The time that is left outlives a restart, too.
         change.into_iter().for_each(|_| root.admin_changes.bump());
     }

@@ -2,6 +2,7 @@
 
 pub mod dns;
 pub mod drain;
+pub mod ejection;
 pub mod probe;
 pub mod set_state;
 pub mod slow_start;

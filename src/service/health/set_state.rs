@@ -56,6 +56,8 @@ pub fn mark<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, mark: &Mark) -> O
     let destination = set.get(at)?;
     let change = root.registry.change(destination.record, mark.now, |old, health| {
         let (to, streak) = mark::mark(old, health.streak, mark.state, mark.thresholds);
+        // One more failure is no word of somebody who knows.
+        let to = if to.has(Flags::TRYING) { to } else { to.without(Flags::EJECTION) };
         health.name.outage.down = false;
         if mark.state.has(Flags::DISABLED) {
             health.last = Report { reason: b"disabled by a script"[..].into(), ..mark.report };
@@ -65,7 +67,15 @@ pub fn mark<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, mark: &Mark) -> O
         Some((to, streak))
     })?;
     note_admin(root, change);
+    if !change.to.has(Flags::TRYING) {
+        ends_epoch(root, destination);
+    }
     Some(Told::of(mark.events, By::Script, change, set, destination, mark.report))
+}
+
+/// Somebody has said what the state of a destination is: what its calls said before counts no more.
+pub(super) fn ends_epoch<A: Alloc>(root: &Root<A>, destination: Member<'_>) {
+    root.registry.record(destination.record).into_iter().for_each(|record| _ = record.begin_epoch());
 }
 
 /// Whether a destination is disabled or drained outlives a restart.
@@ -84,12 +94,13 @@ pub fn set<A: Alloc>(root: &Root<A>, destinations: &[Member<'_>], state: Flags, 
             // What the name means has no part in this state any more.
             health.name.outage.down = false;
             health.last = Report::by_operator(state);
-            // Nor has a drain: this is the last word.
+            // Nor has a drain or an ejection: this is the last word.
             health.drain = Drain::default();
-            let drained = Flags::DRAINING.with(Flags::DRAINED);
-            Some((old.without(Flags::STATES.with(drained)).with(state), 0))
+            let others = Flags::DRAINING.with(Flags::DRAINED).with(Flags::EJECTION);
+            Some((old.without(Flags::STATES.with(others)).with(state), 0))
         });
         change.into_iter().for_each(|change| note_admin(root, change));
+        ends_epoch(root, *destination);
         found |= change.is_some();
     }
     found

@@ -25,18 +25,21 @@ pub struct Seen<'a> {
     changed: u64,
     /// Selections that found no room in its set while it was up.
     refused: u64,
+    /// Somebody follows what becomes of calls there.
+    followed: bool,
 }
 
 impl<'a> Seen<'a> {
     /// Looks at a destination of this set.
-    pub fn of<A: Alloc>(set: &Set<A>, record: &'a Record) -> Self {
+    pub fn of<A: Alloc>(root: &Root<A>, set: &Set<A>, one: Member<'_>, record: &'a Record) -> Self {
         let (flags, health) = record.state();
-        Self { record, flags, changed: health.changed, refused: set.ranks.refused(record) }
+        let followed = root.registry.ejection(one.record, |_| ()).is_some();
+        Self { record, flags, changed: health.changed, refused: set.ranks.refused(record), followed }
     }
 }
 
 /// All figures. Those with a name that ends with `_total` only grow while the destination exists.
-pub const FIGURES: [Figure; 17] = [
+pub const FIGURES: [Figure; 19] = [
     Figure { name: "up", about: "Whether calls go to it.", of: |_, seen| seen.flags.usable().into() },
     Figure {
         name: "disabled",
@@ -47,6 +50,16 @@ pub const FIGURES: [Figure; 17] = [
         name: "draining",
         about: "Whether it gets no new calls because it is drained.",
         of: |_, seen| seen.flags.has(Flags::DRAINING).into(),
+    },
+    Figure {
+        name: "ejected",
+        about: "Whether it is ejected, or on trial after that.",
+        of: |_, seen| seen.flags.in_ejection().into(),
+    },
+    Figure {
+        name: "ejections_total",
+        about: "How often it was ejected because calls failed there.",
+        of: |_, seen| seen.record.totals.ejections.get(),
     },
     Figure {
         name: "probing",
@@ -124,6 +137,7 @@ impl Figure {
     /// Its value, where the destination shows it: of a limit that few destinations have only those that have it.
     pub fn shown(&self, one: &Member<'_>, seen: &Seen<'_>) -> Option<u64> {
         let is_shown = match self.name {
+            "ejected" | "ejections_total" => seen.followed,
             "maxload_reserve" => one.limits.maxload_reserve > 0,
             "slow_start_percent" => one.limits.slow_start > 0,
             "cps" | "cps_burst" | "over_rate_total" => one.limits.rate.limits(),
@@ -156,7 +170,9 @@ pub fn prometheus<A: Alloc>(root: &Root<A>, sets: &[&Set<A>]) -> String {
     };
     let all: Vec<_> = sets
         .iter()
-        .flat_map(|set| each(root, set).map(|(one, record)| (labelled(set, one), one, Seen::of(set, record))))
+        .flat_map(|set| {
+            each(root, set).map(|(one, record)| (labelled(set, one), one, Seen::of(root, set, one, record)))
+        })
         .collect();
     let mut text = String::new();
     for figure in FIGURES {

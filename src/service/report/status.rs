@@ -1,6 +1,7 @@
 //! The state of each destination for the status page, one page of rows at a time.
 
 use crate::dest::Flags;
+use crate::service::health::ejection::{self, Shown};
 use crate::service::health::probe;
 use crate::shm::Alloc;
 use crate::shm::counter::Counter;
@@ -55,12 +56,15 @@ pub struct Row<'g> {
     pub over_rate: u64,
     /// Its slow start, where it has one.
     pub slow_start: Option<SlowStart>,
+    /// Its ejection, if it is ejected or on trial.
+    pub ejection: Option<Shown>,
 }
 
 impl<'g> Row<'g> {
     fn of<A: Alloc>(root: &Root<A>, set: &Set<A>, at: usize, one: Member<'g>) -> Self {
         let record = root.registry.record(one.record);
         let (flags, health) = record.map_or_else(|| (one.flags, Health::default()), Record::state);
+        let ejection = ejection::shown(root, one.record, (root.clock)() / 1000);
         let total = |of: fn(&Totals) -> &Counter| record.map_or(0, |record| of(&record.totals).get());
         Self {
             at,
@@ -68,7 +72,8 @@ impl<'g> Row<'g> {
             id: record.map_or(0, Record::serial),
             flags,
             health,
-            why: probe::why(flags, &health),
+            why: ejection.map_or_else(|| probe::why(flags, &health), |ejection| ejection.why),
+            ejection,
             load: record.map_or(0, |record| record.load.get()),
             selected: total(|totals| &totals.selected),
             failed_over: total(|totals| &totals.failed_over),

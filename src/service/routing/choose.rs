@@ -4,6 +4,7 @@ use crate::load::Invite;
 use crate::load::key::Key;
 use crate::select::attempts::Tried;
 use crate::select::{self, Algorithm, Candidates, Draw, HashedText, Inputs, Measure, Refusal, Tickets};
+use crate::service::health::ejection;
 use crate::service::routing::call_count::{self, Choosing, NotPlaced, Placed};
 use crate::service::routing::candidates::View;
 use crate::service::routing::rate;
@@ -160,7 +161,27 @@ pub fn select<'g, A: Alloc>(
 ) -> Result<Selection<'g, A>, NoRoute> {
     let Some(set) = generation.set(ask.set) else { return Err(no_set(root, ask)) };
     let rated = rate::renew(root, set);
-    select_in(root, set, ask, rated).map_err(|error| refused(set, ask, error, rated))
+    let found = select_in(root, set, ask, rated);
+    let found = match found {
+        Err(NoRoute::Refused(Refusal::NoneActive)) => anyway(root, set, ask, rated),
+        found => found,
+    };
+    found.map_err(|error| refused(set, ask, error, rated))
+}
+
+/// Where nothing takes calls, one that is ejected is better than none.
+#[cold]
+#[inline(never)]
+fn anyway<'g, A: Alloc>(
+    root: &Root<A>,
+    set: &'g Set<A>,
+    ask: &Ask<'_>,
+    rated: bool,
+) -> Result<Selection<'g, A>, NoRoute> {
+    if ejection::serve_anyway(root, set) {
+        return select_in(root, set, ask, rated);
+    }
+    Err(NoRoute::Refused(Refusal::NoneActive))
 }
 
 /// Whether it is counted where nothing is found: for the request at hand, and not as one more attempt of it.

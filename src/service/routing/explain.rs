@@ -89,6 +89,8 @@ fn seen<A: Alloc>(view: &View<'_, A>, at: usize, now: u64) -> (Seen, Flags) {
 fn state_of(flags: Flags) -> State {
     if flags.kept_out_by_drain() {
         State::Drained
+    } else if flags.kept_out_by_ejection() {
+        State::Ejected
     } else if flags.has(Flags::INACTIVE) {
         State::Inactive
     } else if flags.has(Flags::DISABLED) {
@@ -109,7 +111,12 @@ pub fn explain<A: Alloc>(
     let now_ms = || question.now_ms;
     let view = View::dry(root, set, &now_ms);
     let now = (root.clock)();
-    let (all, flags): (Vec<_>, Vec<_>) = (0..view.len()).map(|at| seen(&view, at, now)).unzip();
+    let (mut all, flags): (Vec<_>, Vec<_>) = (0..view.len()).map(|at| seen(&view, at, now)).unzip();
+    if all.iter().all(|one| one.state != State::Usable) {
+        // A selection puts them back.
+        let ejected = all.iter_mut().filter(|one| one.state == State::Ejected);
+        ejected.for_each(|one| one.state = State::Usable);
+    }
     let pool = Still(all);
     let inputs = &mut Peek { set, question };
     let (chosen, whys) = dry::explain(question.algorithm, &pool, inputs, question.spare_last)?;

@@ -46,7 +46,7 @@ fn until_of(record: &Record) -> u64 {
 }
 
 impl<A: Alloc> Ranks<A> {
-    /// Whether some of its lines have a limit on new calls, or share one.
+    /// Whether some of its lines have a limit on new calls, or share one, or are on trial.
     pub fn has_rates(&self) -> bool {
         self.rated.load(Ordering::Relaxed) != 0
     }
@@ -63,7 +63,11 @@ impl<A: Alloc> Ranks<A> {
     }
 
     pub(super) fn note_rates(&self, board: &Board<A>) {
-        self.rated.store((board.rated > 0 || board.has_shared_rates()).into(), Ordering::Relaxed);
+        // A trial limits new calls, too.
+        self.rated.store(
+            (board.rated > 0 || board.has_shared_rates() || self.has_trials()).into(),
+            Ordering::Relaxed,
+        );
         let own = board.soonest().map_or(NONE, |(_, until)| until);
         let shared = board.soonest_shared().map_or(NONE, |(_, until)| until);
         self.over_until.store(own.min(shared), Ordering::Relaxed);
@@ -113,9 +117,9 @@ impl<A: Alloc> Ranks<A> {
     ) -> bool {
         // A line of a set that has no limits any more has none.
         if board.rated == 0 || !record.is_rated() {
-            return true;
+            return !record.is_on_trial() || self.step_on(board, record, Record::take_trial);
         }
-        let taken = self.step_on(board, record, |record| record.take_token(clock()));
+        let taken = self.step_on(board, record, |record| record.take_token(clock()) && record.take_trial());
         self.note_rates(board);
         taken
     }

@@ -67,6 +67,8 @@ macro_rules! parameters {
             Int ds_load_auto = 0;
             Int ds_limits = 0;
             Int ds_failure_decay = 0;
+            Int ds_ping_fast_interval = 0;
+            Int ds_ping_jitter = 0;
             /// A flag by its number; the host also takes a text for it, its name.
             Flag ds_priority_flag = -1;
         }

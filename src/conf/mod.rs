@@ -126,6 +126,10 @@ pub struct Probing {
     pub from: Vec<u8>,
     /// `ds_ping_interval`, seconds.
     pub interval: u32,
+    /// `ds_ping_fast_interval`, seconds, after a first failure until the state is settled; 0 is no other interval.
+    pub fast: u32,
+    /// `ds_ping_jitter`, percent of the interval.
+    pub jitter: u32,
     /// `ds_ping_fr_timer` or `ds_ping_fr_timeout`, milliseconds; 0 leaves it to tm.
     pub timeout: u32,
     /// `ds_ping_socket`; empty is none.
@@ -238,6 +242,8 @@ impl Conf {
                 read.address("ds_ping_from", &raw.ds_ping_from, Use::From, (DEFAULT_FROM, &instead))
             },
             interval: read.whole("ds_ping_interval", raw.ds_ping_interval, 0),
+            fast: read.whole("ds_ping_fast_interval", raw.ds_ping_fast_interval, 0),
+            jitter: read.most(50, "ds_ping_jitter", raw.ds_ping_jitter),
             timeout: match read.whole("ds_ping_fr_timeout", raw.ds_ping_fr_timeout, 0) {
                 0 => read.whole("ds_ping_fr_timer", raw.ds_ping_fr_timer, 0),
                 timeout => timeout,

@@ -77,6 +77,8 @@ macro_rules! parameters {
             Int ds_eject_trial = 3;
             Int ds_max_ejected = 30;
             Int ds_retry_after_max = 60;
+            Int ds_ping_fast_interval = 0;
+            Int ds_ping_jitter = 0;
             /// A flag by its number; the host also takes a text for it, its name.
             Flag ds_priority_flag = -1;
             Int ds_slowstart = 0;

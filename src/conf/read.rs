@@ -43,6 +43,16 @@ impl Reader {
         self.from(0, name, found, instead)
     }
 
+    /// A number from 0 to `most`; what is out of that is the nearer end.
+    pub fn most(&mut self, most: i32, name: &'static str, found: i32) -> u32 {
+        let number = found.clamp(0, most);
+        if number != found {
+            let expected = format!("a whole number from 0 to {most}");
+            self.number(name, found, &expected, format_args!("{number} is in effect"));
+        }
+        number as u32
+    }
+
     /// Whether it is another number than 0.
     pub fn switch(&mut self, name: &'static str, found: i32) -> bool {
         if !matches!(found, 0 | 1) {

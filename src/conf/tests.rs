@@ -83,6 +83,10 @@ fn numbers_without_sense_are_in_effect_as_in_the_stock_module() {
     number!(ds_probing_threshold, 0, |conf| conf.probing_threshold, 1);
     number!(ds_inactive_threshold, -3, |conf| conf.inactive_threshold, 1);
     number!(ds_ping_interval, -1, |conf| conf.probing.is_none(), true);
+    number!(ds_ping_fast_interval, -1, |conf| conf.probing.as_ref().unwrap().fast, 0);
+    number!(ds_ping_jitter, 51, |conf| conf.probing.as_ref().unwrap().jitter, 50);
+    number!(ds_ping_jitter, -1, |conf| conf.probing.as_ref().unwrap().jitter, 0);
+    number!(ds_failure_decay, -1, |conf| conf.failure_decay, 0);
     number!(ds_ping_fr_timer, -1, |conf| conf.probing.as_ref().unwrap().timeout, 0);
     number!(ds_ping_fr_timeout, -1, |conf| conf.probing.as_ref().unwrap().timeout, 0);
     number!(ds_probing_mode, 5, |conf| conf.probing_mode, ProbingMode::Flagged);

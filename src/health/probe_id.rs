@@ -95,6 +95,11 @@ impl Waiting {
         is_open
     }
 
+    /// Whether any is under way.
+    pub fn is_any(&self) -> bool {
+        self.open != 0
+    }
+
     /// From now on answers to the probes under way are ignored.
     pub fn give_up(&mut self) {
         self.open = 0;

@@ -4,11 +4,11 @@ use crate::conf::Probing;
 use crate::context::{Module, event, module};
 use crate::dest::Flags;
 use crate::health::probe_id::MOST_UNDER_WAY;
-use crate::health::schedule::{self, Agenda, Item};
+use crate::health::schedule::{Agenda, Item, Jitter, Turn};
 use crate::host::mem::Pool;
 use crate::host::tm::{self, Handed, Outcome};
 use crate::host::{clock, uri};
-use crate::service::health::probe::{self, Begun, End, Hop, Now, ProbeRules};
+use crate::service::health::probe::{self, Begun, End, Hop, Now, ProbeRules, Settled};
 use crate::service::health::set_state::Told;
 use crate::service::sets::commit;
 use crate::shm::Foreign;
@@ -70,7 +70,7 @@ pub fn work() {
         let mut prober = PROBER.lock();
         let prober = prober.get_or_insert_with(|| Prober {
             generation: 0,
-            agenda: Agenda::new(clock::micros()),
+            agenda: Agenda::new(clock::micros(), jitter(module, probing)),
             ends: BinaryHeap::new(),
         });
         let Some(sets) = module.sets() else { return };
@@ -118,11 +118,21 @@ impl Prober {
     ) {
         let round = clock::micros();
         self.agenda.begin_round(round);
-        while let Some((due, position)) = self.agenda.pop(round) {
+        while let Some((due, position, turn)) = self.agenda.pop(round) {
             let Some((_, one)) = sets.at(position) else { continue };
             let item = item(probing, position, one);
+            let pace = item.pace(turn);
+            let settled = match turn {
+                Turn::Probe => Settled::No,
+                Turn::Look => probe::settled(module.root, rules, one),
+            };
             // After a stall of more than an interval the turns that were missed are not made up for.
-            self.agenda.again(due.max(round.saturating_sub(item.interval)), item);
+            let due = due.max(round.saturating_sub(pace));
+            self.agenda.again((due, turn), item, settled != Settled::Yes);
+            if settled != Settled::No {
+                self.agenda.give_back();
+                continue;
+            }
             if !module.root.ping_active.is_on() {
                 continue;
             }
@@ -133,7 +143,7 @@ impl Prober {
             let timeout = if one.ping_timeout > 0 { one.ping_timeout } else { probing.timeout };
             if timeout > 0 {
                 // As many probes as can be known apart may be under way.
-                let timeout = (u64::from(timeout) * 1000).min(item.interval * MOST_UNDER_WAY);
+                let timeout = (u64::from(timeout) * 1000).min(item.pace(Turn::Look) * MOST_UNDER_WAY);
                 self.ends.push(Reverse((now.micros + timeout, begun.ticket)));
             }
             let mut fail = |fault| {
@@ -151,7 +161,13 @@ impl Prober {
 }
 
 fn item(probing: &Probing, what: Position, one: Member<'_>) -> Item<Position> {
-    Item { number: one.record, interval: interval(probing, one), what }
+    let fast = u64::from(probing.fast) * 1_000_000;
+    Item { number: one.record, interval: interval(probing, one), fast, what }
+}
+
+/// How the probes of this server are scattered.
+fn jitter(module: &Module, probing: &Probing) -> Jitter {
+    Jitter { percent: probing.jitter, secret: module.root.secret.word(&[b"probes"]) }
 }
 
 /// Hands a probe over; or why it has nowhere to go.
@@ -203,7 +219,8 @@ pub fn next(module: &Module, one: Member<'_>, flags: Flags) -> Option<u64> {
     let probing = module.conf.probing.as_ref().filter(|_| module.root.ping_active.is_on())?;
     module.conf.probing_mode.probes(flags).then(|| {
         let now = now();
-        let due = schedule::next_due(one.record, interval(probing, one), now.micros);
+        let settled = probe::settled(module.root, &module.probe_rules(), one) != Settled::No;
+        let due = item(probing, (0, 0), one).next_probe(jitter(module, probing), now.micros, settled);
         (now.wall + (due - now.micros) / 1000) / 1000
     })
 }

@@ -121,6 +121,7 @@ mod probing;
 mod probing_answers;
 mod probing_dropped;
 mod probing_families;
+mod probing_fast;
 mod probing_loss;
 mod probing_network;
 mod probing_off;

@@ -70,6 +70,9 @@ fn server_starts_with_values_of_parameters_that_are_ours_or_of_later_releases() 
         ("ds_probing_mode", "5", "3 is in effect"),
         ("ds_lean_failover", "7", "0 is in effect"),
         ("ds_limits", "2", "0 is in effect"),
+        ("ds_failure_decay", "-1", "0 is in effect"),
+        ("ds_ping_fast_interval", "-1", "0 is in effect"),
+        ("ds_ping_jitter", "60", "50 is in effect"),
     ];
     let all: Vec<_> = odd.iter().map(|&(name, value, _)| (name, value)).collect();
     let server = Kamailio::builder().list("1 sip:127.0.1.1\n").modparam(&parameters(&all)).start();

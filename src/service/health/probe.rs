@@ -87,6 +87,29 @@ pub fn begin<A: Alloc>(
     Some(Begun { ticket, way })
 }
 
+/// Whether the state of a destination is what its answers say, by the thresholds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is, and no answer is awaited.
+    Yes,
+    /// It is as far as is known: an answer is awaited.
+    Waits,
+    /// It is not: too few answers in a row were as the last one, for it to be inactive or active again.
+    No,
+}
+
+/// Whether the state of this destination is settled. One that is not probed now is.
+pub fn settled<A: Alloc>(root: &Root<A>, rules: &ProbeRules, destination: Member<'_>) -> Settled {
+    let Some(record) = root.registry.record(destination.record) else { return Settled::Yes };
+    let (flags, health) = record.state();
+    match (rules.mode.probes(flags), health.streak, health.waiting.is_any()) {
+        (false, ..) => Settled::Yes,
+        (true, 0, false) => Settled::Yes,
+        (true, 0, true) => Settled::Waits,
+        (true, 1.., _) => Settled::No,
+    }
+}
+
 /// A probe was sent, or failed to be.
 pub fn went<A: Alloc>(root: &Root<A>, destination: Member<'_>, now: Now) {
     root.counters.probes.bump();

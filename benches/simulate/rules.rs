@@ -4,13 +4,14 @@ use super::random::Random;
 use dispatcher::dest::Flags;
 use dispatcher::load::{About, Event, Invite, News, Tags, Timer, key::Key};
 use dispatcher::select::attempts::Tried;
-use dispatcher::select::{HashedText, hash, measure};
-use dispatcher::service::health::set_state;
+use dispatcher::select::{CONSISTENT, HashedText, hash, measure};
+use dispatcher::service::health::{set_state, slow_start};
 use dispatcher::service::routing::call_count;
 use dispatcher::service::routing::choose::{Ask, Call, Retry, select, tried_at};
 use dispatcher::shm::Heap;
 use dispatcher::state::Root;
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::in_process::serving;
 
@@ -19,6 +20,10 @@ use super::in_process::serving;
 pub enum Rule {
     /// An algorithm of the module, by its code.
     Ours(i32),
+    /// The same where gateways have a slow start of a minute.
+    Slow(i32),
+    /// Algorithm 101 with a bound of so many percent (`hash_balance`), where calls count.
+    Bounded(u32),
     /// The stock module's algorithm 10: the fewest calls of those that are not full, the first of the list among equals.
     Stock10,
     /// Of two at random the one with fewer calls (M. Mitzenmacher, IEEE TPDS 12(10), 2001).
@@ -32,6 +37,8 @@ pub enum Rule {
 impl Rule {
     pub fn name(self) -> String {
         match self {
+            Rule::Slow(number) => format!("{}, slow start", Rule::Ours(number).name()),
+            Rule::Bounded(percent) => format!("101 with hash_balance {percent}"),
             Rule::Ours(number) => {
                 let what = match number {
                     0 => "hash",
@@ -52,8 +59,16 @@ impl Rule {
         }
     }
 
+    fn algorithm(self) -> Option<i32> {
+        match self {
+            Rule::Ours(number) | Rule::Slow(number) => Some(number),
+            Rule::Bounded(_) => Some(CONSISTENT),
+            _ => None,
+        }
+    }
+
     pub fn is_ours(self) -> bool {
-        matches!(self, Rule::Ours(_))
+        self.algorithm().is_some()
     }
 }
 
@@ -88,15 +103,24 @@ pub struct Proxy {
 }
 
 const SET: i32 = 1;
+/// Seconds of a slow start.
+pub const RAMP: u32 = 60;
+/// Nanoseconds so far: a clock is a function.
+static CLOCK: AtomicU64 = AtomicU64::new(0);
 
 impl Proxy {
     /// For gateways with room for so many calls each.
     pub fn new(rule: Rule, sizes: &[u32]) -> Self {
+        let slow = if matches!(rule, Rule::Slow(_)) { format!(";slowstart={RAMP}") } else { String::new() };
         let lines: String = (0..)
             .zip(sizes)
-            .map(|(n, size)| format!("1 sip:g{n} 0 0 duid=g{n};maxload={size};weight={size}\n"))
+            .map(|(n, size)| format!("1 sip:g{n} 0 0 duid=g{n};maxload={size};weight={size}{slow}\n"))
             .collect();
-        let root = serving(&lines, 1);
+        let mut root = serving(&lines, 1);
+        root.clock = || CLOCK.load(Ordering::Relaxed);
+        if let Rule::Bounded(percent) = rule {
+            root.hash_balance = percent;
+        }
         let order = {
             let sets = root.sets.pin(0).unwrap();
             let set = sets.set(SET).unwrap();
@@ -116,14 +140,14 @@ impl Proxy {
     }
 
     fn counts(&self) -> bool {
-        matches!(self.rule, Rule::Ours(number) if measure(number).is_some())
+        matches!(self.rule, Rule::Bounded(_)) || self.rule.algorithm().and_then(measure).is_some()
     }
 
     /// A gateway, but none of those tried.
     pub fn choose(&mut self, wanted: Wanted<'_>, random: &mut Random) -> Option<usize> {
-        let chosen = match self.rule {
-            Rule::Ours(algorithm) => self.ask(algorithm, wanted, random),
-            _ => self.compare(wanted.tried, random),
+        let chosen = match self.rule.algorithm() {
+            Some(algorithm) => self.ask(algorithm, wanted, random),
+            None => self.compare(wanted.tried, random),
         }?;
         let known = self.known.get_mut(chosen)?;
         (known.calls, known.invites) = (known.calls + 1, known.invites + 1);
@@ -152,7 +176,7 @@ impl Proxy {
             now_ms: &|| 0,
             random: &|| random.borrow_mut().next(),
             spare_last: false,
-            counts_all: false,
+            counts_all: matches!(self.rule, Rule::Bounded(_)),
             priority: false,
             hash: &|kind: HashedText| {
                 Some(hash::of_text(kind, format!("user-{user}@example.com").as_bytes()))
@@ -236,6 +260,12 @@ impl Proxy {
         let at = self.order.iter().position(|one| *one == gateway).unwrap();
         let state = if up { Flags::default() } else { Flags::INACTIVE };
         set_state::set(&self.root, &[sets.set(SET).unwrap().get(at).unwrap()], state, 0);
+    }
+
+    /// So many seconds have gone by: what the module does by a timer.
+    pub fn tick(&self, seconds: f64) {
+        CLOCK.store((seconds * 1e9) as u64 + 1, Ordering::Relaxed);
+        slow_start::go_on(&self.root, &self.root.sets.pin(0).unwrap());
     }
 
     /// Calls that the module counts, of all gateways.

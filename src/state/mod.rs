@@ -88,6 +88,8 @@ pub struct Root<A: Alloc> {
     pub drains: Switch,
     /// Seconds of the slow start of destinations that say nothing of it (`ds_slowstart`).
     pub slow_start: u32,
+    /// Percent by which a destination may have more than its share of calls before keys go on to others (`hash_balance`); 0 is no bound.
+    pub hash_balance: u32,
     /// How often an operator or a script has disabled, enabled or drained a destination so far.
     pub admin_changes: Counter,
     /// Nanoseconds of a clock that only goes forward, the same in every process.
@@ -161,6 +163,7 @@ impl<A: Alloc> Root<A> {
             ping_active: Switch::on(),
             drains: Switch::default(),
             slow_start: 0,
+            hash_balance: 0,
             admin_changes: Counter::default(),
             clock: || 0,
             secret,

@@ -25,6 +25,7 @@ mod locked;
 mod patch;
 mod rates;
 mod reserved;
+mod shares;
 mod slow;
 mod takes;
 

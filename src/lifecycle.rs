@@ -42,7 +42,7 @@ pub fn start(mut raw: Raw) -> Result<(), String> {
     };
     let mut root = Root::try_new_in(secret, Pool).map_err(|error| error.to_string())?;
     root.clock = clock::nanos;
-    root.slow_start = conf.slow_start;
+    (root.slow_start, root.hash_balance) = (conf.slow_start, conf.hash_balance);
     root.failure_decay.turn(conf.failure_decay.saturating_mul(1_000));
     let root = Boxed::try_new_in(root, Pool).map_err(|error| error.to_string())?;
     // SAFETY: owned, and never given back: it lives as long as the server.

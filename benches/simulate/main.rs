@@ -14,11 +14,12 @@ mod numbers;
 mod plot;
 
 mod page;
+mod ramp;
 mod random;
 mod rules;
 mod world;
 
-use rules::Rule::{self, FewestTransactions, LeastWork, Ours, Stock10, TwoChoices, Weighing};
+use rules::Rule::{self, Bounded, FewestTransactions, LeastWork, Ours, Slow, Stock10, TwoChoices, Weighing};
 use world::{Case, Lengths, Odd};
 
 const ALL: &[Rule] = &[
@@ -52,6 +53,26 @@ const OF_FAILING: &[Rule] = &[
 ];
 /// Those that do not walk over three thousand gateways for each call.
 const OF_MANY: &[Rule] = &[Ours(0), Ours(4), Ours(6), Ours(9), Ours(10), Ours(100), Ours(101)];
+
+/// With slow starts and without.
+const OF_RETURN: &[Rule] = &[Ours(10), Slow(10), Ours(100), Slow(100), Ours(9), Slow(9)];
+/// A hash beside rules that bound what a key may have.
+const OF_KEYS: &[Rule] = &[
+    Ours(0),
+    Ours(4),
+    Ours(6),
+    Ours(9),
+    Ours(10),
+    Ours(100),
+    Ours(101),
+    Bounded(10),
+    Bounded(25),
+    Bounded(50),
+    Stock10,
+    TwoChoices,
+    FewestTransactions,
+    LeastWork,
+];
 
 fn cases() -> Vec<Case> {
     let alike = || Case {
@@ -91,6 +112,7 @@ fn cases() -> Vec<Case> {
             name: "Hot callers",
             about: "Gateways alike; of 1 000 callers the nth calls as often as the first one divided by n. The key of 0 and 101 is the caller.",
             users: 1_000,
+            rules: OF_KEYS,
             ..alike()
         },
         Case {
@@ -114,6 +136,16 @@ fn cases() -> Vec<Case> {
             about: "Gateways alike, 70 % offered; one is down, which probes know, and comes back after half of the time.",
             offered: 0.7,
             odd: Odd::Returns,
+            ..alike()
+        },
+        Case {
+            name: "One returns, fifty calls a second",
+            about: "Ten gateways of 430 channels; one is down, which probes know, and comes back after half of the time. Slow starts take 60 seconds.",
+            sizes: vec![430; 10],
+            offered: 50.0 * 60.0 / 4300.0,
+            odd: Odd::Returns,
+            calls: 60_000,
+            rules: OF_RETURN,
             ..alike()
         },
         Case {

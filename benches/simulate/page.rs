@@ -2,6 +2,7 @@
 
 use super::numbers::{number, whole};
 use super::plot::{Bar, Ink, Plot, Shape};
+use super::ramp;
 use super::rules::Rule;
 use super::world::{Case, Odd, Outcome};
 use std::fmt::Write as _;
@@ -18,6 +19,8 @@ fn lessons(all: &[Of]) -> String {
     let (most, odd) = (&|one: &Outcome| one.set_up[1], &|one: &Outcome| one.to_odd);
     let (hash, turn, load, stays) = (Rule::Ours(0), Rule::Ours(4), Rule::Ours(10), Rule::Ours(101));
     let (sized, least) = (Rule::Ours(100), Rule::LeastWork);
+    let slow = Rule::Slow(10);
+    let (ramps, hot) = ("One returns, fifty calls a second", "Hot callers");
     let [alike, sizes, refuses, silent, returns, bursts] = [
         "Gateways alike",
         "Gateways of two sizes",
@@ -34,7 +37,9 @@ fn lessons(all: &[Of]) -> String {
          then take up to {} s. Nothing is lost with one more try, but each call pays for it. Let [failed calls weigh on](failed-calls.md) (here `ds_failure_decay` 5): then \
          {} % go to the one that refuses, and {} % to the one that is silent. Or have a failure route report it \
          ([`ds_mark_dst`](reference/functions.md#ds_mark_dst)), which takes it out until a probe brings it back.\n\
-         - **Who returns gets all new calls** by 10 and 100 until it is level ({} %).\n\
+         - **Who returns gets all new calls** by 10 and 100 until it is level ({} %), unless it has a [slow start](slow-start.md): then at most {} times its ramp in any five seconds, \
+         and after that {} times its fair share, for {} s in all.\n\
+         - **A hot key fills its gateway** by a hash: the fullest is {} % above all by 101, {} % with [`hash_balance`](reference/parameters.md#hash_balance) 10.\n\
          - **A hash gives the calls of one that fails to its neighbour**: {} % of all are lost by algorithm 0 where one refuses, {} % by 101.\n\
          - **Least work left** answers sooner than any rule that levels calls ({} s against {} s where calls come in bursts, all but one in twenty), \
          because a gateway here queues what it sets up; it loses more calls then ({} % against {} %).\n\n",
@@ -49,6 +54,11 @@ fn lessons(all: &[Of]) -> String {
         of(refuses, Rule::Weighing(10), odd),
         of(silent, Rule::Weighing(10), odd),
         of(returns, load, odd),
+        of(ramps, slow, &|one| ramp::figures(one)[0]),
+        of(ramps, slow, &|one| ramp::figures(one)[1]),
+        of(ramps, slow, &|one| ramp::figures(one)[2]),
+        of(hot, stays, spread),
+        of(hot, Rule::Bounded(10), spread),
         of(refuses, hash, lost),
         of(refuses, stays, lost),
         of(bursts, least, most),
@@ -60,7 +70,22 @@ fn lessons(all: &[Of]) -> String {
 
 type Of = (Case, Vec<(Rule, Outcome)>);
 
+/// Whether a case is about slow starts.
+fn is_of_ramps(case: &Case) -> bool {
+    case.rules.iter().any(|rule| matches!(rule, Rule::Slow(_)))
+}
+
 fn heads(case: &Case) -> Vec<&'static str> {
+    if is_of_ramps(case) {
+        return vec![
+            "rule",
+            "lost",
+            "set up, 95 %",
+            "most of its ramp, in 5 s",
+            "most of a fair share after 60 s",
+            "level after",
+        ];
+    }
     let mut heads = vec!["rule", "lost", "set up, half", "set up, 95 %", "fullest"];
     match case.odd {
         Odd::None => {}
@@ -72,7 +97,18 @@ fn heads(case: &Case) -> Vec<&'static str> {
 
 /// The cells of a row.
 pub fn line(case: &Case, rule: Rule, outcome: &Outcome) -> Vec<String> {
-    let Outcome { lost, set_up: [half, most], spread, to_odd } = outcome;
+    let Outcome { lost, set_up: [half, most], spread, to_odd, .. } = outcome;
+    if is_of_ramps(case) {
+        let [ramp, share, level] = ramp::figures(outcome);
+        return vec![
+            rule.name(),
+            format!("{} %", number(*lost)),
+            format!("{} s", number(*most)),
+            format!("{} ×", number(ramp)),
+            format!("{} ×", number(share)),
+            format!("{level} s"),
+        ];
+    }
     let mut cells = vec![
         rule.name(),
         format!("{} %", number(*lost)),
@@ -151,6 +187,12 @@ pub fn write(all: &[Of]) {
         page += &row(&vec!["---".to_owned(); heads.len()]);
         outcomes.iter().for_each(|(rule, outcome)| page += &row(&line(case, *rule, outcome)));
         page += "\n";
+        if let (true, [(one, without), (two, with), ..]) = (is_of_ramps(case), &outcomes[..]) {
+            let title = "Fifty calls a second to ten gateways, one returns: its part of new calls";
+            fs::write("docs/balance/ramp.svg", ramp::picture(title, [(*one, without), (*two, with)]))
+                .expect("a plot");
+            let _ = writeln!(page, "![{title}](balance/ramp.svg)\n");
+        }
         if let Some(plot) = plot(of) {
             fs::write(format!("docs/balance/{}.svg", plot.file), plot.svg()).expect("a plot");
             let _ = writeln!(page, "![{}](balance/{}.svg)\n", plot.title, plot.file);

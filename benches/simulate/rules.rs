@@ -4,8 +4,8 @@ use super::random::Random;
 use dispatcher::dest::Flags;
 use dispatcher::load::{About, Event, Failures, Invite, News, Tags, Timer, key::Key};
 use dispatcher::select::attempts::Tried;
-use dispatcher::select::{HashedText, hash, measure};
-use dispatcher::service::health::set_state;
+use dispatcher::select::{CONSISTENT, HashedText, hash, measure};
+use dispatcher::service::health::{set_state, slow_start};
 use dispatcher::service::routing::choose::{Ask, Call, Retry, select, tried_at};
 use dispatcher::service::routing::{call_count, penalty};
 use dispatcher::shm::Heap;
@@ -22,6 +22,10 @@ pub enum Rule {
     Ours(i32),
     /// The same, where failed calls weigh on (`ds_failure_decay`).
     Weighing(i32),
+    /// The same where gateways have a slow start of a minute.
+    Slow(i32),
+    /// Algorithm 101 with a bound of so many percent (`hash_balance`), where calls count.
+    Bounded(u32),
     /// The stock module's algorithm 10: the fewest calls of those that are not full, the first of the list among equals.
     Stock10,
     /// Of two at random the one with fewer calls (M. Mitzenmacher, IEEE TPDS 12(10), 2001).
@@ -35,6 +39,8 @@ pub enum Rule {
 impl Rule {
     pub fn name(self) -> String {
         match self {
+            Rule::Slow(number) => format!("{}, slow start", Rule::Ours(number).name()),
+            Rule::Bounded(percent) => format!("101 with hash_balance {percent}"),
             Rule::Ours(number) => {
                 let what = match number {
                     0 => "hash",
@@ -59,7 +65,8 @@ impl Rule {
     /// The module's algorithm that chooses.
     fn algorithm(self) -> Option<i32> {
         match self {
-            Rule::Ours(number) | Rule::Weighing(number) => Some(number),
+            Rule::Ours(number) | Rule::Weighing(number) | Rule::Slow(number) => Some(number),
+            Rule::Bounded(_) => Some(CONSISTENT),
             _ => None,
         }
     }
@@ -100,12 +107,14 @@ pub struct Proxy {
 }
 
 const SET: i32 = 1;
+/// Seconds of a slow start.
+pub const RAMP: u32 = 60;
 
 /// Milliseconds in which half of what a failed call weighs is gone, and those after which the module looks again.
 const DECAY: u32 = 5_000;
 const PAUSE: u64 = 250;
 
-/// The time of the simulation in nanoseconds.
+/// The time of the simulation in nanoseconds: a clock is a function.
 static CLOCK: AtomicU64 = AtomicU64::new(0);
 
 fn clock() -> u64 {
@@ -115,13 +124,17 @@ fn clock() -> u64 {
 impl Proxy {
     /// For gateways with room for so many calls each.
     pub fn new(rule: Rule, sizes: &[u32]) -> Self {
+        let slow = if matches!(rule, Rule::Slow(_)) { format!(";slowstart={RAMP}") } else { String::new() };
         let lines: String = (0..)
             .zip(sizes)
-            .map(|(n, size)| format!("1 sip:g{n} 0 0 duid=g{n};maxload={size};weight={size}\n"))
+            .map(|(n, size)| format!("1 sip:g{n} 0 0 duid=g{n};maxload={size};weight={size}{slow}\n"))
             .collect();
         let mut root = serving(&lines, 1);
         root.clock = clock;
         root.failure_decay.turn(if matches!(rule, Rule::Weighing(_)) { DECAY } else { 0 });
+        if let Rule::Bounded(percent) = rule {
+            root.hash_balance = percent;
+        }
         let order = {
             let sets = root.sets.pin(0).unwrap();
             let set = sets.set(SET).unwrap();
@@ -136,11 +149,14 @@ impl Proxy {
         }
     }
 
-    /// So many microseconds have passed.
+    /// So many microseconds have passed: what the module does by a timer.
     pub fn at(&self, now: u64) {
-        let before = CLOCK.swap(now * 1_000, Ordering::Relaxed) / 1_000_000;
+        // No time is 0: that is none to the module.
+        let before = CLOCK.swap(now * 1_000 + 1, Ordering::Relaxed) / 1_000_000;
         if before / PAUSE != now / 1_000 / PAUSE {
-            penalty::decay(&self.root, &self.root.sets.pin(0).unwrap());
+            let sets = self.root.sets.pin(0).unwrap();
+            penalty::decay(&self.root, &sets);
+            slow_start::go_on(&self.root, &sets);
         }
     }
 
@@ -149,7 +165,7 @@ impl Proxy {
     }
 
     fn counts(&self) -> bool {
-        self.rule.algorithm().is_some_and(|number| measure(number).is_some())
+        matches!(self.rule, Rule::Bounded(_)) || self.rule.algorithm().and_then(measure).is_some()
     }
 
     /// A gateway, but none of those tried.
@@ -185,7 +201,7 @@ impl Proxy {
             now_ms: &|| 0,
             random: &|| random.borrow_mut().next(),
             spare_last: false,
-            counts_all: false,
+            counts_all: matches!(self.rule, Rule::Bounded(_)),
             priority: false,
             hash: &|kind: HashedText| {
                 Some(hash::of_text(kind, format!("user-{user}@example.com").as_bytes()))

@@ -57,6 +57,10 @@ pub struct Outcome {
     pub spread: f64,
     /// Calls that went to the odd gateway first, in percent; where it returns, in the first five seconds.
     pub to_odd: f64,
+    /// Where it returns, in each window of five seconds after that: calls that went there first, and all.
+    pub windows: Vec<(u64, u64)>,
+    /// Windows until it has as many calls as the others have in the mean.
+    pub level: usize,
 }
 
 /// Seconds that a gateway takes to set up a call, times its channels.
@@ -69,8 +73,10 @@ const REFUSAL: f64 = 0.005;
 const PATIENCE: f64 = 5.0;
 /// Seconds between two looks.
 const LOOK: f64 = 1.0;
-/// Seconds after a return in which its calls are counted.
-const RETURN: f64 = 5.0;
+/// Seconds of a window after a return in which its calls are counted.
+pub const RETURN: f64 = 5.0;
+/// Windows.
+const WINDOWS: usize = 60;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -113,6 +119,8 @@ struct World<'a> {
     looks: (f64, u64),
     /// Calls that went to the odd gateway first, and all.
     odd: (u64, u64),
+    windows: Vec<(u64, u64)>,
+    level: Option<usize>,
 }
 
 /// What a case comes to by a rule.
@@ -137,6 +145,8 @@ pub fn run(case: &Case, rule: Rule) -> Outcome {
         waited: Vec::new(),
         looks: (0.0, 0),
         odd: (0, 0),
+        windows: vec![(0, 0); WINDOWS],
+        level: None,
     };
     world.run()
 }
@@ -192,6 +202,8 @@ impl World<'_> {
             set_up: [0.5, 0.95].map(|one| part(one).unwrap_or(f64::NAN)),
             spread: self.looks.0 / self.looks.1.max(1) as f64,
             to_odd: percent(self.odd.0, self.odd.1),
+            windows: self.windows,
+            level: self.level.unwrap_or(WINDOWS),
         }
     }
 
@@ -233,6 +245,10 @@ impl World<'_> {
             Odd::Returns => (0.0..RETURN).contains(&back),
             _ => self.is_warm(),
         };
+        let window = (back >= 0.0).then_some((back / RETURN) as usize);
+        if let Some(window) = window.and_then(|at| self.windows.get_mut(at)).filter(|_| first) {
+            *window = (window.0 + u64::from(found == Some(0)), window.1 + 1);
+        }
         if first && counts {
             self.odd = (self.odd.0 + u64::from(found == Some(0)), self.odd.1 + 1);
         }
@@ -309,5 +325,11 @@ impl World<'_> {
             self.looks.1 += 1;
         }
         self.after(LOOK, Event::Look);
+        let window = ((self.now - self.lasts() / 2.0) / RETURN).max(0.0) as usize;
+        let others: u32 = self.gateways.iter().skip(1).map(|one| one.active).sum();
+        let is_level = self.gateways[0].active as usize * (self.gateways.len() - 1) >= others as usize;
+        if is_level && self.now > self.lasts() / 2.0 {
+            self.level.get_or_insert(window);
+        }
     }
 }

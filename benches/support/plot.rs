@@ -104,12 +104,17 @@ impl Plot {
             Shape::Lines { x, y, series } => lines(x, y, series),
             Shape::Bars { unit, bars, mark } => bars_of(unit, bars, *mark),
         };
-        let (title, style) = (escaped(&self.title), style());
-        format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">\n{style}\
-             <rect class=\"back\" width=\"100%\" height=\"100%\" rx=\"6\"/>\n<text class=\"title\" x=\"16\" y=\"26\">{title}</text>\n{inside}</svg>\n"
-        )
+        framed(&self.title, height, &inside)
     }
+}
+
+/// What is drawn, with its title on a page of its own.
+pub fn framed(title: &str, height: f64, inside: &str) -> String {
+    let (title, style) = (escaped(title), style());
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">\n{style}\
+             <rect class=\"back\" width=\"100%\" height=\"100%\" rx=\"6\"/>\n<text class=\"title\" x=\"16\" y=\"26\">{title}</text>\n{inside}</svg>\n"
+    )
 }
 
 fn escaped(text: &str) -> String {

@@ -70,6 +70,8 @@ pub struct Conf {
     pub slow_start: u32,
     /// `ds_passive_health`: calls that fail say something of destinations, by these rules.
     pub ejection: Option<Rules>,
+    /// `hash_balance`, percent; 0 is no bound.
+    pub hash_balance: u32,
     /// `ds_default_socket`, where a destination names none; empty is none.
     pub default_socket: Vec<u8>,
     /// `ds_default_sockname`, which wins over it; empty is none.
@@ -293,6 +295,7 @@ impl Conf {
             priority_flag: read.flag("ds_priority_flag", raw.ds_priority_flag, raw.ds_limits == 1),
             slow_start: read.with_limits("ds_slowstart", raw.ds_slowstart, raw.ds_limits == 1),
             ejection,
+            hash_balance: read.whole("hash_balance", raw.hash_balance, 0),
             check_interval: read.from(1, "ds_hash_check_interval", raw.ds_hash_check_interval, 30),
             reload_delta: read.whole("reload_delta", raw.reload_delta, 0),
             probing_threshold: read.from(1, "ds_probing_threshold", raw.ds_probing_threshold, 1),

@@ -82,6 +82,7 @@ macro_rules! parameters {
             /// A flag by its number; the host also takes a text for it, its name.
             Flag ds_priority_flag = -1;
             Int ds_slowstart = 0;
+            Int hash_balance = 0;
         }
     };
 }

@@ -8,8 +8,9 @@
 pub const FLOOR: u32 = 10;
 /// All of it.
 pub const FULL: u32 = 100;
-/// What it gets at most after the ramp, until it is level.
-pub const CATCHING_UP: u32 = 200;
+/// What it gets at most after the ramp, until it is level: so much less than twice its share that it has no more than that in any few seconds, though
+/// calls are whole.
+pub const CATCHING_UP: u32 = 190;
 
 /// Turns are counted in so small parts of a choice, as a power of two: a fair share need not be a whole number of choices.
 pub const PARTS: u32 = 8;
@@ -34,10 +35,10 @@ pub fn gap(fair: u64, percent: u32) -> u64 {
     u64::try_from(gap).unwrap_or(u64::MAX >> PARTS)
 }
 
-/// From where the gap counts once it has had a choice, which was this one (by its number), where it was due at `due` (in parts). What it waited
+/// From where the gap counts once it has had a choice, after so many of all, where it was due after `due` (in parts). What it waited
 /// longer than it had to because choices are whole is not lost, and no more than that is saved.
-pub fn counted_from(due: u64, choice: u64) -> u64 {
-    due.clamp(choice.saturating_sub(1) << PARTS, choice << PARTS)
+pub fn counted_from(due: u64, choices: u64) -> u64 {
+    due.clamp(choices.saturating_sub(1) << PARTS, choices << PARTS)
 }
 
 #[cfg(test)]

@@ -95,6 +95,7 @@ mod tests {
         overloaded: false,
         congestion: 0,
         slower: 0,
+        bound: 0,
     };
 
     #[test]

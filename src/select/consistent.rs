@@ -10,9 +10,12 @@
 //! A key whose destination is not usable falls into another slot, as if it were another key, and so on. So the keys of one that is down
 //! are shared by all others, each by its weight, and come back when it does.
 //!
+//! With a bound (`hash_balance`) a destination that has all the calls of its share is passed over as one that is down: so a hot key spills to one
+//! and the same other destination, as long as that has room in its share, too.
+//!
 //! Whose a slot is can be found for all slots at once ([`owners`]), which is kept for a set, or for one ([`owner`]), with the same result.
 
-use super::{Algorithm, Candidates, Choice, Draw, HashedText, Needs, Refusal, around, spared};
+use super::{Algorithm, Candidates, Choice, Draw, HashedText, Needs, Refusal, around, first_from, spared};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Slots of a set, 2 to this power. More make shares more even and take more memory.
@@ -41,6 +44,15 @@ impl Algorithm for Consistent {
 
     fn choose(&self, pool: &dyn Candidates, draw: Draw) -> Result<Choice, Refusal> {
         let field = draw.field_of(pool)?;
+        if pool.has_shares() {
+            let fits = |at: usize| at < field && pool.usable(at) && !pool.has_its_share(at);
+            let found = ways(pool, draw.number).find(|&at| fits(at));
+            // Nearly all are down, or have their shares.
+            let walk = || first_from(pool, Draw { number: mixed(draw.number), ..draw }, fits).ok();
+            if let Some(choice) = found.map(Choice::at).or_else(walk) {
+                return Ok(choice);
+            }
+        }
         let found = ways(pool, draw.number).find(|&at| at < field && pool.usable(at));
         // Nearly all are down.
         let found = found.or_else(|| pool.nth_usable(field, mixed(draw.number)));
@@ -81,6 +93,27 @@ fn mixed(number: u64) -> u64 {
     let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ number >> 31
+}
+
+/// What the usable destinations of a set have together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shares {
+    /// Calls that are up.
+    pub calls: u64,
+    /// Weights.
+    pub weights: u64,
+    /// How many they are.
+    pub lines: u64,
+}
+
+impl Shares {
+    /// Whether one with this load and weight has all the calls that it may have before its keys go on to others: so many percent more than its
+    /// share, rounded up (Mirrokni, Thorup and Zadimoghaddam, *Consistent Hashing with Bounded Loads*, 2016).
+    pub fn has_its_share(self, percent: u32, load: u32, weight: u32) -> bool {
+        let (own, all) = if self.weights == 0 { (1u64, self.lines) } else { (weight.into(), self.weights) };
+        let bound = u128::from(100 + u64::from(percent)) * u128::from(own) * u128::from(self.calls + 1);
+        u128::from(load) >= bound.div_ceil(100 * u128::from(all.max(1)))
+    }
 }
 
 /// A hash of what a destination is known by, on every server the same: its `duid`, else its URI, without regard to case.
@@ -309,6 +342,70 @@ mod tests {
         assert_eq!(at(101, &usable(&[]), number(0)), Err(Refusal::NoSet));
         assert!((0..50).all(|key| at(101, &usable(&[true; 3]), sparing(key)) != Ok(2)));
         assert_eq!(at(101, &usable(&[false, false, true]), sparing(0)), Ok(2));
+    }
+
+    fn bounded(weights: &[u32], bound: u32) -> Set {
+        Set(weights.iter().map(|&weight| Dest { weight, bound, ..Dest::default() }).collect())
+    }
+
+    #[test]
+    fn a_hot_key_spills_to_one_and_the_same_other_and_no_other_key_moves() {
+        let mut set = bounded(&[0; 6], 25);
+        // The bound is a quarter more than a sixth of 65, rounded up: 14.
+        set.0.iter_mut().for_each(|one| one.load = 10);
+        let first = at(101, &set, number(7)).unwrap();
+        let before: Vec<_> = (0..500).map(|key| at(101, &set, number(key)).unwrap()).collect();
+        set.0[first].load = 14;
+        let mut down = bounded(&[0; 6], 0);
+        down.0[first].down = true;
+        for (key, before) in (0..).zip(before) {
+            let after = at(101, &set, number(key)).unwrap();
+            assert!(
+                after == before && before != first
+                    || before == first && Ok(after) == at(101, &down, number(key))
+            );
+        }
+        set.0[first].load = 13;
+        assert_eq!(at(101, &set, number(7)), Ok(first));
+    }
+
+    #[test]
+    fn a_bound_is_more_than_the_share_of_all_calls_and_the_one_that_comes_rounded_up() {
+        let shares = Shares { calls: 9, weights: 5, lines: 3 };
+        // 1.25 of a fifth of ten, 2.5; of two fifths, 5.
+        let full = |load, weight| shares.has_its_share(25, load, weight);
+        assert_eq!([full(2, 1), full(3, 1), full(4, 2), full(5, 2)], [false, true, false, true]);
+        assert!(full(0, 0), "without weight beside others it has no share");
+        let equal = Shares { weights: 0, ..shares };
+        // A third of ten, times 1.25: 4.17.
+        assert_eq!([4, 5].map(|load| equal.has_its_share(25, load, 0)), [false, true]);
+        assert!(!Shares { calls: 0, ..equal }.has_its_share(1, 0, 0));
+        let most = Shares { calls: u64::MAX >> 1, weights: u64::MAX >> 1, lines: 1 };
+        assert!(!most.has_its_share(u32::MAX, u32::MAX - 1, u32::MAX));
+    }
+
+    proptest! {
+        /// With one key alone, which is as hot as can be.
+        #[test]
+        fn no_destination_passes_its_bound_and_no_call_is_refused(
+            weights in proptest::collection::vec(0u32..5, 1..9), bound in 1u32..200, key: u64, calls in 1u32..150
+        ) {
+            let mut set = bounded(&weights, bound);
+            for _ in 0..calls {
+                let chosen = at(101, &set, number(key)).unwrap();
+                prop_assert!(!set.has_its_share(chosen));
+                set.0[chosen].load += 1;
+            }
+            let all: u32 = weights.iter().sum();
+            for one in &set.0 {
+                let share = match all {
+                    0 => 1.0 / weights.len() as f64,
+                    all => f64::from(one.weight) / f64::from(all),
+                };
+                let most = f64::from(calls) * share * (1.0 + f64::from(bound) / 100.0);
+                prop_assert!(f64::from(one.load) <= most.ceil());
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::weight::FULL_PACE;
-use super::{Candidates, Draw, HashedText, Inputs, OVERLOAD, Refusal, algorithm, is_full};
+use super::{CONSISTENT, Candidates, Draw, HashedText, Inputs, OVERLOAD, Refusal, algorithm, is_full};
 
 /// Whether calls may go to a destination, and if not, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +40,7 @@ pub struct Seen {
     pub shared_over_rate: bool,
     pub slow: Option<u32>,
     pub waits: bool,
+    pub has_its_share: bool,
     pub last_chosen: u64,
     pub priority: i32,
     pub weight: u32,
@@ -94,6 +95,12 @@ impl Candidates for Still {
     }
     fn has_slow(&self) -> bool {
         self.0.iter().any(|one| one.slow.is_some())
+    }
+    fn has_shares(&self) -> bool {
+        self.0.iter().any(|one| one.has_its_share)
+    }
+    fn has_its_share(&self, at: usize) -> bool {
+        self.at(at).has_its_share
     }
     fn waits(&self, at: usize) -> bool {
         self.at(at).waits
@@ -155,6 +162,8 @@ pub enum Why {
     SharedOverRate,
     /// It came back, or was added, not long ago, and has had its part for now.
     SlowStart,
+    /// It has all the calls of its share, and the hash keeps to shares.
+    OverShare,
     /// Overload control leaves it out this time.
     Overloaded,
     /// It is kept for when no other is left.
@@ -189,6 +198,7 @@ impl Why {
             Self::OverRate => "over its rate",
             Self::SharedOverRate => "capacity over its rate",
             Self::SlowStart => "in slow start",
+            Self::OverShare => "has its share of calls",
             Self::Overloaded => "left out by overload control",
             Self::Spared => "kept for when no other is left",
             Self::NotItsTurn => "another one comes first",
@@ -234,6 +244,7 @@ pub fn explain(
         State::Usable if pool.at(at).over_rate => Why::OverRate,
         State::Usable if pool.at(at).shared_over_rate => Why::SharedOverRate,
         State::Usable if number == OVERLOAD && pool.overloaded(at) => Why::Overloaded,
+        State::Usable if number == CONSISTENT && pool.has_its_share(at) => Why::OverShare,
         State::Usable if at >= field => Why::Spared,
         State::Usable if choosing.counts().is_some() && pool.waits(at) => Why::SlowStart,
         State::Usable if choosing.weigher().is_some() && pool.pace(at) < FULL_PACE => Why::SlowStart,

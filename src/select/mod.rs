@@ -166,6 +166,15 @@ pub trait Candidates {
     fn owner(&self, slot: usize) -> Option<usize> {
         consistent::owner(slot, consistent::claims(self))
     }
+    /// Whether shares of calls bound how many keys a destination gets.
+    fn has_shares(&self) -> bool {
+        false
+    }
+    /// Whether it has all the calls of its share ([`consistent::Shares`]).
+    fn has_its_share(&self, at: usize) -> bool {
+        let _ = at;
+        false
+    }
     /// When call load last chose it: a later choice has a larger number.
     fn last_chosen(&self, at: usize) -> u64;
     /// Its place in the order of the set: as configured.
@@ -501,6 +510,8 @@ pub(crate) mod tests {
         pub congestion: u32,
         /// By how many percent it gets less than its share.
         pub slower: u32,
+        /// How many percent more than its share of calls it may have.
+        pub bound: u32,
     }
 
     pub struct Set(pub Vec<Dest>);
@@ -547,6 +558,19 @@ pub(crate) mod tests {
         }
         fn has_slow(&self) -> bool {
             self.0.iter().any(|one| one.slower > 0)
+        }
+        fn has_shares(&self) -> bool {
+            self.0.iter().any(|one| one.bound > 0)
+        }
+        fn has_its_share(&self, at: usize) -> bool {
+            let usable = || self.0.iter().filter(|one| !one.down);
+            let shares = consistent::Shares {
+                calls: usable().map(|one| u64::from(one.load)).sum(),
+                weights: usable().map(|one| u64::from(one.weight)).sum(),
+                lines: usable().count() as u64,
+            };
+            let one = self.0[at];
+            one.bound > 0 && shares.has_its_share(one.bound, one.load, one.weight)
         }
     }
 

@@ -98,6 +98,8 @@ pub struct Root<A: Alloc> {
     pub penalties: Switch,
     /// The same while a destination may be ejected or on trial, or something of that is to be told.
     pub ejections: Switch,
+    /// Percent by which a destination may have more than its share of calls before keys go on to others (`hash_balance`); 0 is no bound.
+    pub hash_balance: u32,
     /// How often an operator or a script has disabled, enabled or drained a destination so far.
     pub admin_changes: Counter,
     /// Nanoseconds of a clock that only goes forward, the same in every process.
@@ -174,6 +176,7 @@ impl<A: Alloc> Root<A> {
             failure_decay: Switch::default(),
             penalties: Switch::default(),
             ejections: Switch::default(),
+            hash_balance: 0,
             admin_changes: Counter::default(),
             clock: || 0,
             secret,

@@ -28,6 +28,7 @@ mod patch;
 mod penalties;
 mod rates;
 mod reserved;
+mod shares;
 mod slow;
 mod takes;
 

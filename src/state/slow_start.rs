@@ -129,10 +129,10 @@ impl Record {
         self.due.store(due, Ordering::Relaxed);
     }
 
-    /// It has had this choice.
-    pub(super) fn had_turn(&self, (fair, of): (u64, u32), choice: u64) {
+    /// It has had a choice, after so many of all.
+    pub(super) fn had_turn(&self, (fair, of): (u64, u32), choices: u64) {
         let due = self.next_turn(fair, of).unwrap_or(0);
-        self.ramp.from.store(counted_from(due, choice), Ordering::Relaxed);
+        self.ramp.from.store(counted_from(due, choices), Ordering::Relaxed);
         self.wait((fair, of), 0);
     }
 

@@ -59,6 +59,7 @@ mod repeats;
 mod restart;
 mod restart_files;
 mod settings;
+mod slow_start;
 mod snippets;
 mod soak;
 mod source_kinds;
@@ -81,6 +82,7 @@ mod transactions;
 mod transfer;
 mod transports;
 
+mod hash_balance;
 mod hidden;
 mod hostile_text;
 mod odd_bytes;

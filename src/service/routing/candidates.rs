@@ -237,6 +237,13 @@ impl<A: Alloc> Candidates for View<'_, A> {
         let found = self.set.slots.owner(self, slot);
         found.unwrap_or_else(|| consistent::owner(slot, consistent::claims(self)))
     }
+    fn has_shares(&self) -> bool {
+        self.root.hash_balance > 0
+    }
+    fn has_its_share(&self, at: usize) -> bool {
+        let shares = |percent| self.set.ranks.shares().has_its_share(percent, self.load(at), self.weight(at));
+        self.has_shares() && shares(self.root.hash_balance)
+    }
     fn last_chosen(&self, at: usize) -> u64 {
         self.record(at).map_or(0, Record::last_chosen)
     }

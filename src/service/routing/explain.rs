@@ -75,6 +75,7 @@ fn seen<A: Alloc>(view: &View<'_, A>, at: usize, now: u64) -> (Seen, Flags) {
         shared_over_rate: view.is_over_shared_rate(at, now),
         slow: Some(view.pace(at)).filter(|pace| *pace < FULL_PACE),
         waits: view.waits(at),
+        has_its_share: view.has_its_share(at),
         last_chosen: view.last_chosen(at),
         priority: view.priority(at),
         weight: view.weight(at),

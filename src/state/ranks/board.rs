@@ -8,6 +8,7 @@ use super::slow::{Slow, Turn};
 use super::takes::Takes;
 use super::{Line, Measure, Record, Registry, Shift};
 use crate::load::Rate;
+use crate::select::consistent::Shares;
 use crate::select::{capacity, is_full, limit, relative};
 use crate::shm::counter::Audited;
 use crate::shm::slice::Slice;
@@ -43,6 +44,8 @@ pub(super) struct Place {
     pub(super) takes: Takes,
     /// Whether it is in slow start.
     pub(super) slow: bool,
+    /// Its calls among those of [`Board::shares`].
+    pub(super) calls: u32,
 }
 
 /// A place without a line.
@@ -61,6 +64,7 @@ const FREE: Place = Place {
     next: NO_LINE,
     takes: Takes::None,
     slow: false,
+    calls: 0,
 };
 
 // SAFETY: numbers.
@@ -104,6 +108,8 @@ pub(super) struct Board<A: Alloc> {
     pub(super) until: Option<Tournament<A>>,
     /// Lines in slow start, and whose turn it is of them.
     pub(super) slow: Slow<A>,
+    /// What those that take calls have together.
+    pub(super) shares: Shares,
     /// Lines with a limit.
     pub(super) limited: usize,
     /// Lines with a reserve.
@@ -143,6 +149,7 @@ impl<A: Alloc> Board<A> {
             rated: 0,
             until: None,
             slow: Slow::new(),
+            shares: Shares::default(),
             limited: 0,
             reserving: 0,
             last: NO_LINE,
@@ -244,7 +251,10 @@ impl<A: Alloc> Board<A> {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         let takes = Takes::of(&place.line, record);
         let before = core::mem::replace(&mut place.takes, takes);
+        let counted = if takes == Takes::Calls { record.load.get() } else { 0 };
+        let uncounted = core::mem::replace(&mut place.calls, counted);
         let place = *place;
+        Self::recount(&mut self.shares, uncounted, counted);
         if takes != before {
             self.count_takes(&place.line, before, takes);
             record.takes_calls(takes == Takes::Calls, self.refused);
@@ -362,7 +372,7 @@ impl<A: Alloc> Board<A> {
         let at = self.free;
         let place = self.places.get_mut(at as usize)?;
         self.free = place.next;
-        *place = Place { line, order, next: record.first_line(), takes: Takes::None, slow: false };
+        *place = Place { line, order, next: record.first_line(), ..FREE };
         record.set_first_line(at);
         self.len += 1;
         self.limited += usize::from(line.maxload > 0);
@@ -386,6 +396,7 @@ impl<A: Alloc> Board<A> {
         let gone = core::mem::replace(place, Place { next: self.free, ..FREE });
         self.count_takes(&gone.line, gone.takes, Takes::None);
         self.slow.lines -= usize::from(gone.slow);
+        Self::recount(&mut self.shares, gone.calls, 0);
         self.free = at;
         self.len -= 1;
         self.close(at as usize);
@@ -425,7 +436,7 @@ impl<A: Alloc> Board<A> {
         (self.free, self.len, self.limited) = (if len > 0 { 0 } else { NO_LINE }, 0, 0);
         (self.usable, self.drained, self.over_rate) = (0, 0, 0);
         (self.rated, self.reserving) = (0, 0);
-        self.slow.sizes = Default::default();
+        (self.slow.sizes, self.shares) = Default::default();
         let gap = ((FIRST_CHOICE - 1) / (lines.len() as u64 + 1)).min(GAP);
         let mut ranks = Vec::with_capacity(lines.len());
         let by = self.by(Measure::Calls, false);
@@ -437,6 +448,8 @@ impl<A: Alloc> Board<A> {
             if let Some(place) = self.places.get_mut(place as usize) {
                 let takes = Takes::of(line, record);
                 place.takes = takes;
+                place.calls = if takes == Takes::Calls { record.load.get() } else { 0 };
+                Self::recount(&mut self.shares, 0, place.calls);
                 ranks.push(Self::rank(by, place, record));
                 record.takes_calls(takes == Takes::Calls, self.refused);
                 self.count_takes(line, Takes::None, takes);

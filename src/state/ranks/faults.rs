@@ -33,7 +33,8 @@ impl<A: Alloc> Board<A> {
         let (rated, by_limits) = (lines(|line| line.rate.limits()), limited == self.len);
         let counts = (usable, drained, limited, reserving, by_limits)
             != (self.usable, self.drained, self.limited, self.reserving, self.by_limits);
-        let counts = counts || (over_rate, rated) != (self.over_rate, self.rated);
+        let counts =
+            counts || self.has_wrong_shares(registry) || (over_rate, rated) != (self.over_rate, self.rated);
         wrong
             + wrong_takes
             + usize::from(counts)

@@ -156,10 +156,10 @@ impl<A: Alloc> Board<A> {
     /// A choice that counts was for this record.
     #[cold]
     pub(super) fn takes_turn(&mut self, registry: &Registry<A>, record: &Record) {
-        self.slow.turns += 1;
         if record.is_slow() {
             record.had_turn(self.fair(record), self.slow.turns);
         }
+        self.slow.turns += 1;
         if record.due().saturating_sub(self.slow.origin) >= LAST_CHOICE - 1 {
             self.rank_turns_anew(registry);
         }

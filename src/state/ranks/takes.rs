@@ -40,6 +40,9 @@ impl<A: Alloc> Board<A> {
             (true, false) => self.slow.sizes.subtract(line),
             _ => {}
         }
+        if (before == Takes::Calls) != (now == Takes::Calls) {
+            self.share(line, now == Takes::Calls);
+        }
         let shift = |count: usize, takes: Takes| {
             (count + usize::from(now == takes)).saturating_sub(usize::from(before == takes))
         };

@@ -116,6 +116,8 @@ fn one_that_returns_gets_its_ramp_and_then_twice_its_share_until_it_is_level() {
     while set.record(0).is_slow() {
         let had = set.window(Measure::Calls, 250, 5 * SECOND);
         assert!(had <= 50, "{had}");
+        // But for the one in which it gets level.
+        assert!(had >= 46 || !set.record(0).is_slow(), "{had}");
         windows += 1;
         assert!(windows < 20, "it never gets level");
     }

@@ -102,7 +102,7 @@ pub struct Proxy {
 const SET: i32 = 1;
 
 /// Milliseconds in which half of what a failed call weighs is gone, and those after which the module looks again.
-const DECAY: u32 = 5_000;
+const DECAY: u32 = 10_000;
 const PAUSE: u64 = 250;
 
 /// The time of the simulation in nanoseconds.

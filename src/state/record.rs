@@ -35,7 +35,7 @@ pub struct Record {
     pub entries: Gauge,
     /// The number of the capacity that its destination shares; 0 is none. Changed with the capacities and the board of its set locked.
     capacity: AtomicU32,
-    /// What failed calls weigh ([`Penalty`]). Changed with the board of its set locked.
+    /// What failed calls weigh, in whole calls. Changed with the board of its set locked.
     penalty: AtomicU32,
     /// How long its replies take and how much longer than usual, in milliseconds; 0 where it is not known.
     latency: AtomicU32,
@@ -55,7 +55,8 @@ pub struct Record {
     /// The set's count of such selections when it became usable, plus one; 0 while it is not usable. Used with the board of its set
     /// locked.
     refused_from: AtomicU64,
-    /// When that was brought up to date, in nanoseconds.
+    /// The same to the part ([`Penalty`]), and when it was brought up to date, in nanoseconds.
+    penalty_word: AtomicU32,
     penalty_of: AtomicU64,
     /// Overload control: what it asked for.
     pub overload: Overload,
@@ -425,23 +426,24 @@ impl Record {
     /// Calls that it is ranked by beyond its load, because it has failed some.
     #[inline]
     pub fn penalty(&self) -> u32 {
-        Penalty::of_word(self.penalty.load(Ordering::Relaxed)).calls()
+        self.penalty.load(Ordering::Relaxed)
     }
 
     /// Whether it has any.
     pub(super) fn has_penalty(&self) -> bool {
-        self.penalty.load(Ordering::Relaxed) != 0
+        self.penalty_word.load(Ordering::Relaxed) != 0
     }
 
     /// What is left of it now, where `half` is gone after so many nanoseconds.
     pub(super) fn penalty_at(&self, now: u64, half: u64) -> Penalty {
         let passed = now.saturating_sub(self.penalty_of.load(Ordering::Relaxed));
-        Penalty::of_word(self.penalty.load(Ordering::Relaxed)).after(passed, half)
+        Penalty::of_word(self.penalty_word.load(Ordering::Relaxed)).after(passed, half)
     }
 
     /// With the board of its set locked, or while it has no line there.
     pub(super) fn set_penalty(&self, penalty: Penalty, now: u64) {
-        self.penalty.store(penalty.word(), Ordering::Relaxed);
+        self.penalty.store(penalty.calls(), Ordering::Relaxed);
+        self.penalty_word.store(penalty.word(), Ordering::Relaxed);
         self.penalty_of.store(now, Ordering::Relaxed);
     }
 

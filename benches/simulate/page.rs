@@ -34,7 +34,7 @@ fn lessons(all: &[Of]) -> String {
          - **Count calls** where they last differently long: the fullest gateway is {} % above all by algorithm 10, {} % in turn, {} % by a hash.\n\
          - **Gateways of different sizes** want 100 ({} %); 10 levels calls, not channels ({} %).\n\
          - **Who refuses at once looks idle**: {} % of all calls go there first by algorithm 10, and {} % to one that is silent, for which all but one in twenty calls \
-         then take up to {} s. Nothing is lost with one more try, but each call pays for it. Let [failed calls weigh on](failed-calls.md) (here `ds_failure_decay` 5): then \
+         then take up to {} s. Nothing is lost with one more try, but each call pays for it. Let [failed calls weigh on](failed-calls.md) (here `ds_failure_decay` 10): then \
          {} % go to the one that refuses, and {} % to the one that is silent. Or have a failure route report it \
          ([`ds_mark_dst`](reference/functions.md#ds_mark_dst)), which takes it out until a probe brings it back.\n\
          - **Who returns gets all new calls** by 10 and 100 until it is level ({} %), unless it has a [slow start](slow-start.md): then at most {} times its ramp in any five seconds, \

@@ -111,7 +111,7 @@ const SET: i32 = 1;
 pub const RAMP: u32 = 60;
 
 /// Milliseconds in which half of what a failed call weighs is gone, and those after which the module looks again.
-const DECAY: u32 = 5_000;
+const DECAY: u32 = 10_000;
 const PAUSE: u64 = 250;
 
 /// The time of the simulation in nanoseconds: a clock is a function.

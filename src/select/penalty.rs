@@ -12,7 +12,8 @@ pub struct Penalty(u32);
 const CALL: u64 = 1 << 10;
 /// The part of the level that a failure adds.
 const SHARE: u64 = 4;
-/// The most, in levels: after many failures at one time a gateway is back within two halvings all the same.
+/// The most, in levels: after many failures at one time a gateway is back within two halvings all the same. With more, one that is silent gets
+/// fewer calls (`make simulate`: 4.2 % in the place of 5.6 % with 8, where half is gone after ten seconds), and waits longer.
 const MOST: u64 = 4;
 
 impl Penalty {

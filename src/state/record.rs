@@ -39,7 +39,7 @@ pub struct Record {
     pub entries: Gauge,
     /// The number of the capacity that its destination shares; 0 is none. Changed with the capacities and the board of its set locked.
     capacity: AtomicU32,
-    /// What failed calls weigh ([`Penalty`]). Changed with the board of its set locked.
+    /// What failed calls weigh, in whole calls. Changed with the board of its set locked.
     pub(super) penalty: AtomicU32,
     /// How long its replies take and how much longer than usual, in milliseconds; 0 where it is not known.
     latency: AtomicU32,
@@ -63,7 +63,8 @@ pub struct Record {
     /// The set's count of such selections when it became usable, plus one; 0 while it is not usable. Used with the board of its set
     /// locked.
     refused_from: AtomicU64,
-    /// When that was brought up to date, in nanoseconds.
+    /// The same to the part ([`Penalty`]), and when it was brought up to date, in nanoseconds.
+    pub(super) penalty_word: AtomicU32,
     pub(super) penalty_of: AtomicU64,
     /// Overload control: what it asked for.
     pub overload: Overload,

@@ -185,7 +185,7 @@ static COMMANDS: [Command; 19] = [
     ),
     rpc_command!(
         c"dispatcher.explain",
-        (int "set", int "algorithm"; text "text"),
+        (int "set", int "algorithm"; text "text", int "priority"),
         c"Tell what would be chosen now, and why not the others",
         explain::explain
     ),

@@ -13,7 +13,7 @@ use crate::lifecycle;
 use crate::{kemi_function, rpc_command, script_function, script_variable};
 use core::ffi::{c_char, c_int, c_uint, c_void};
 
-static FUNCTIONS: [Function; 36] = [
+static FUNCTIONS: [Function; 37] = [
     script_function!(c"ds_select", (int set, int alg), ANY, select::select),
     script_function!(c"ds_select", (int set, int alg, int limit), ANY, select::select),
     script_function!(c"ds_select_dst", (int set, int alg), REQUEST_FAILURE, select::select_dst),
@@ -31,6 +31,7 @@ static FUNCTIONS: [Function; 36] = [
     script_function!(c"ds_mark_addr", (text state, int set, text uri), ANY, failover::mark_addr),
     script_function!(c"ds_drain", (int set, text uri), ANY, drain::ds_drain),
     script_function!(c"ds_drain", (int set, text uri, int seconds), ANY, drain::ds_drain),
+    script_function!(c"ds_undrain", (int set, text uri), ANY, drain::ds_undrain),
     script_function!(c"ds_is_from_list", (), ANY, is_from_list::is_from_list),
     script_function!(c"ds_is_from_list", (int set), ANY, is_from_list::is_from_list),
     script_function!(c"ds_is_from_list", (int set, int mode), ANY, is_from_list::is_from_list),
@@ -57,7 +58,7 @@ static FUNCTIONS: [Function; 36] = [
     Function::END,
 ];
 
-static KEMI: [KemiFunction; 34] = [
+static KEMI: [KemiFunction; 35] = [
     kemi_function!(c"ds_select", (int set, int alg), select::select),
     kemi_function!(c"ds_select_limit", (int set, int alg, int limit), select::select),
     kemi_function!(c"ds_select_dst", (int set, int alg), select::select_dst),
@@ -75,6 +76,7 @@ static KEMI: [KemiFunction; 34] = [
     kemi_function!(c"ds_mark_addr", (text state, int set, text uri), failover::mark_addr),
     kemi_function!(c"ds_drain", (int set, text uri), drain::ds_drain),
     kemi_function!(c"ds_drain_seconds", (int set, text uri, int seconds), drain::ds_drain),
+    kemi_function!(c"ds_undrain", (int set, text uri), drain::ds_undrain),
     kemi_function!(c"ds_is_from_lists", (), is_from_list::is_from_list),
     kemi_function!(c"ds_is_from_list", (int set), is_from_list::is_from_list),
     kemi_function!(c"ds_is_from_list_mode", (int set, int mode), is_from_list::is_from_list),
@@ -185,7 +187,7 @@ static COMMANDS: [Command; 19] = [
     ),
     rpc_command!(
         c"dispatcher.explain",
-        (int "set", int "algorithm"; text "text"),
+        (int "set", int "algorithm"; text "text", int "priority"),
         c"Tell what would be chosen now, and why not the others",
         explain::explain
     ),

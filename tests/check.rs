@@ -339,7 +339,15 @@ fn explanation_knows_shared_capacities_and_reserves_are_shown() {
         ("capacity c full".to_owned(), &json!("sip:192.0.2.2"))
     );
     assert_eq!(why(&explained(3, &[])), "chosen", "without ds_limits nothing is shared");
+    let told = explained(3, &["--limits", "--priority"]);
+    assert_eq!(why(&told), "capacity c full, and has no reserve");
+    let told = explained(3, &["--limits"]);
     assert_eq!(told["sets"][0]["destinations"][1]["maxload_reserve"], json!(3));
+    let busy = list.replace("capacity_max=5", "capacity_max=5;capacity_reserve=1");
+    std::fs::write(folder.join("list"), busy).unwrap();
+    assert_eq!(why(&explained(3, &["--limits", "--priority"])), "chosen, by the reserve of its capacity");
+    assert_eq!(why(&explained(4, &["--limits", "--priority"])), "capacity c full, its reserve too");
+    std::fs::write(folder.join("list"), list).unwrap();
     let at = |told: &Value| (told["at"]["line"].as_u64().unwrap(), told["at"]["column"].as_u64().unwrap());
     let findings: Vec<_> = told["findings"]
         .as_array()

@@ -1,4 +1,4 @@
-//! `dispatcher.drain`, `dispatcher.undrain` and `ds_drain`: destinations that get no new calls until they are empty.
+//! `dispatcher.drain`, `dispatcher.undrain`, `ds_drain` and `ds_undrain`: destinations that get no new calls until they are empty.
 
 use super::rpc::{Fault, NO_GROUP, with_module};
 use crate::context::{Module, module};
@@ -51,6 +51,15 @@ fn change(
         rpc.say(&format!("Ok. Dispatcher destinations {done}: {count}."));
         Ok(())
     });
+}
+
+/// `ds_undrain(set, address|duid)`: they get calls again. -1 if there is no such destination.
+pub fn ds_undrain(_: &mut Message, values: &Values<'_>) -> Verdict {
+    let Some(module) = module() else { return Verdict::FALSE };
+    let Some(sets) = module.sets() else { return Verdict::FALSE };
+    let Some(set) = sets.set(values.int(0)) else { return Verdict::FALSE };
+    let found = drain::named(set, values.text(1));
+    drain::undo(module.root, &found, prober::now()).map_or(Verdict::FALSE, |_| Verdict::True)
 }
 
 /// `ds_drain(set, address|duid [, seconds])`: the same in a script. -1 if there is no such destination, -2 where seconds are needed.

@@ -5,8 +5,8 @@ use crate::host::rpc::Rpc;
 use crate::host::{clock, process};
 use crate::service::routing::explain::{self, NoAnswer, Question};
 
-/// `dispatcher.explain set algorithm [text]`: the text is the one that the algorithm hashes (for a URI, as
-/// `dispatcher.hash` takes its user; a host is not added).
+/// `dispatcher.explain set algorithm [text [priority]]`: the text is the one that the algorithm hashes (for a URI, as
+/// `dispatcher.hash` takes its user; a host is not added). With priority other than 0 the call may use reserves.
 pub fn explain(rpc: &Rpc) {
     with_module(rpc, |module| {
         let (id, algorithm, text) = (rpc.int(0), rpc.int(1), rpc.optional_text(2));
@@ -18,6 +18,7 @@ pub fn explain(rpc: &Rpc) {
             spare_last: module.conf.use_default,
             random: &process::random_number,
             now_ms: clock::wall_millis(),
+            priority: rpc.optional_int(3).is_some_and(|priority| priority != 0),
         };
         let answer = explain::explain(module.root, set, &question);
         let (chosen, said) = answer.map_err(|error| match error {
@@ -47,7 +48,7 @@ pub fn explain(rpc: &Rpc) {
             let record = module.root.registry.record(one.record);
             let shared = record.and_then(|record| module.root.registry.capacity_of(record));
             let why = said.why.told(shared.as_ref().map(|shared| &*shared.name));
-            entry.text(c"WHY", why.as_bytes())?;
+            entry.text(c"WHY", format!("{why}{}", said.reserve).as_bytes())?;
             if let Some(shared) = shared {
                 rpc::capacity(&shared, &entry)?;
             }

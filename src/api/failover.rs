@@ -64,11 +64,16 @@ fn set(msg: &mut Message, target: Target) -> Verdict {
 
 /// Whether the rate of the destination in use lets the request go there: an INVITE that does not count there yet takes a token.
 fn may_be_sent(module: &Module, msg: &Message) -> bool {
-    let Some(key) = call_key(module, msg) else { return true };
+    if !is_invite(msg) {
+        return true;
+    }
     let mut may = true;
     in_use(module, msg, |root, set, at| {
-        let rated = rate::renew(root, set) && !tm::is_repeated(msg);
-        may = !rated || rate::take_once(root, set, at, Some(&key), tracking::invite(msg));
+        // The key of the call is only made where there is a limit.
+        if rate::renew(root, set) && !tm::is_repeated(msg) {
+            let take = |key| rate::take_once(root, set, at, Some(&key), tracking::invite(msg));
+            may = call_key(module, msg).is_none_or(take);
+        }
     });
     may
 }
@@ -99,8 +104,11 @@ fn follow_front(module: &Module, msg: &Message) -> Option<()> {
 
 /// The key of the call that the request starts, if it starts one.
 fn call_key(module: &Module, msg: &Message) -> Option<Key> {
-    let invite = msg.kind() == Some(Kind::Request(Method::Invite));
-    msg.call_id().filter(|_| invite).map(|call_id| module.root.secret.call(call_id))
+    msg.call_id().filter(|_| is_invite(msg)).map(|call_id| module.root.secret.call(call_id))
+}
+
+fn is_invite(msg: &Message) -> bool {
+    msg.kind() == Some(Kind::Request(Method::Invite))
 }
 
 /// If the call counts anywhere, it goes to the destination of this record now.

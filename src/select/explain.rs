@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::weight::FULL_PACE;
-use super::{CONSISTENT, Candidates, Draw, HashedText, Inputs, OVERLOAD, Refusal, algorithm, is_full};
+use super::{CONSISTENT, Candidates, Draw, HashedText, Inputs, OVERLOAD, Refusal, algorithm, is_full, limit};
 
 /// Whether calls may go to a destination, and if not, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +35,12 @@ pub struct Seen {
     pub penalty: u32,
     pub maxload: u32,
     pub shared_full: bool,
+    /// Of a call with priority: how many calls beyond `maxload` it finds room for. Nothing of any other call.
+    pub beyond: Option<u32>,
+    /// How many such calls the capacity has room for beyond its limit.
+    pub shared_reserve: u32,
+    /// The capacity has room for such a call only.
+    pub shared_beyond: bool,
     pub identity: u64,
     pub over_rate: bool,
     pub shared_over_rate: bool,
@@ -54,6 +60,24 @@ impl Seen {
     /// Whether a limit on new calls keeps it out: its own, or that of the capacity that it shares.
     fn is_over_rate(&self) -> bool {
         self.over_rate || self.shared_over_rate
+    }
+
+    /// How many calls it may have, by a call that may have priority.
+    fn limit(&self) -> u32 {
+        limit(self.maxload, self.beyond.unwrap_or(0), self.beyond.is_some())
+    }
+
+    /// What a reserve does for a call with priority where that was told; empty where nothing is to be told of it. `counts`: the algorithm keeps
+    /// limits.
+    pub fn of_reserve(&self, told: Why, counts: bool) -> &'static str {
+        match (told, self.beyond) {
+            (Why::Chosen, Some(_)) if counts && is_full(self.load, self.maxload) => ", by its reserve",
+            (Why::Chosen, Some(_)) if counts && self.shared_beyond => ", by the reserve of its capacity",
+            (Why::Full, Some(0)) => ", and has no reserve",
+            (Why::SharedFull, Some(_)) if self.shared_reserve == 0 => ", and has no reserve",
+            (Why::Full | Why::SharedFull, Some(_)) => ", its reserve too",
+            _ => "",
+        }
     }
 }
 
@@ -83,6 +107,9 @@ impl Candidates for Still {
     }
     fn maxload(&self, at: usize) -> u32 {
         self.at(at).maxload
+    }
+    fn limit(&self, at: usize) -> u32 {
+        self.at(at).limit()
     }
     fn is_shared_full(&self, at: usize) -> bool {
         self.at(at).shared_full
@@ -239,7 +266,7 @@ pub fn explain(
         State::Ejected => Why::Ejected,
         State::Usable if choosing.counts().is_some() && pool.is_full(at) => {
             let seen = pool.at(at);
-            if is_full(seen.load, seen.maxload) { Why::Full } else { Why::SharedFull }
+            if is_full(seen.load, seen.limit()) { Why::Full } else { Why::SharedFull }
         }
         State::Usable if pool.at(at).over_rate => Why::OverRate,
         State::Usable if pool.at(at).shared_over_rate => Why::SharedOverRate,
@@ -272,6 +299,38 @@ mod tests {
         fn random(&mut self) -> u64 {
             0
         }
+    }
+
+    #[test]
+    fn a_call_with_priority_is_told_what_reserves_do() {
+        let own = |load, maxload, beyond| Seen { load, maxload, beyond, ..usable() };
+        let shared =
+            |shared_full, shared_reserve, beyond| Seen { shared_full, shared_reserve, beyond, ..usable() };
+        let told = |all: &[Seen], algorithm| {
+            let pool = Still(all.to_vec());
+            let (_, whys) = explain(algorithm, &pool, &mut First, false).unwrap();
+            let counts = super::super::measure(algorithm).is_some();
+            let told = |(why, seen): (&Why, &Seen)| {
+                why.told(Some(b"c")).into_owned() + seen.of_reserve(*why, counts)
+            };
+            whys.iter().zip(all).map(told).collect::<Vec<_>>()
+        };
+        let all = [own(2, 2, Some(1)), own(3, 3, Some(0)), own(9, 8, Some(1)), shared(true, 0, Some(0))];
+        let (none, too) = (", and has no reserve", ", its reserve too");
+        let full = |rest: &str| format!("full{rest}");
+        let expected =
+            ["chosen, by its reserve".into(), full(none), full(too), format!("capacity c full{none}")];
+        assert_eq!(told(&all, CALL_LOAD), expected);
+        let beyond = Seen { shared_beyond: true, ..shared(false, 5, Some(0)) };
+        let expected = ["chosen, by the reserve of its capacity".into(), format!("capacity c full{too}")];
+        assert_eq!(told(&[beyond, shared(true, 5, Some(0))], CALL_LOAD), expected);
+        // Nothing is told of reserves for another call, or where limits do not matter.
+        assert_eq!(told(&[own(2, 2, None), own(0, 0, None)], CALL_LOAD), ["full", "chosen"]);
+        assert_eq!(told(&[own(2, 2, Some(1))], 8), ["chosen"]);
+    }
+
+    fn usable() -> Seen {
+        Seen { state: State::Usable, ..Seen::default() }
     }
 
     #[test]

@@ -18,6 +18,7 @@ request_route {
 		case "active": ds_is_active("1"); break;
 		case "from": ds_is_from_list("1", "$(hdr(X-Mode){s.int})", "$hdr(X-Uri)"); break;
 		case "drain": ds_drain("1", "$hdr(X-Uri)"); break;
+		case "undrain": ds_undrain("1", "$hdr(X-Uri)"); break;
 		case "for": ds_drain("1", "$hdr(X-Uri)", "$(hdr(X-Seconds){s.int})"); break;
 		case "mark": ds_mark_addr("$hdr(X-Mark)", "1", "$hdr(X-Uri)"); break;
 	}
@@ -62,6 +63,13 @@ fn where_calls_do_not_count_a_drain_needs_its_time_and_lasts_that_long() {
     eventually("its time is over", SOON, || drained(&server).len() == 1);
     assert!(drained(&server)[0].contains("sip:127.0.1.2:5060 set=1"), "{:?}", drained(&server));
     assert_eq!(flags(&server), ["AXD", "DX", "AX"], "though it has no call");
+    let undrain = |agent: &mut Agent, which: &str| got(agent, &[("X-Do", "undrain"), ("X-Uri", which)]);
+    assert_eq!(undrain(&mut agent, "none"), "-1 <null> <null>");
+    assert_eq!(undrain(&mut agent, "a"), "1 <null> <null>");
+    assert_eq!(flags(&server), ["AX", "DX", "AX"]);
+    assert_eq!(undrain(&mut agent, "sip:127.0.1.2:5060"), "1 <null> <null>");
+    assert_eq!(flags(&server), ["AX", "AX", "AX"], "also one that is over");
+    ask(&server, "drain", json!([1, "a", 3600]));
     // An algorithm that counts has chosen: now there is something to count.
     ask(&server, "undrain", json!([1, "all"]));
     assert!(chosen(&mut agent, "10").starts_with("1 "));

@@ -37,6 +37,7 @@ pub const MATCHES: &[Told<'_>] = &[
         ("D.ds_drain_seconds(200, 'gw2', 3600)", "1"),
         ("D.ds_is_active_uri(200, 'sip:127.0.0.13:5060')", "-1"),
         ("D.ds_drain_seconds(200, 'all', 3600)", "1"),
+        ("D.ds_undrain(200, 'gw2')", "1"),
     ],
     &[
         ("D.ds_is_from_lists()", "1"),
@@ -83,6 +84,8 @@ pub const NO_MATCHES: &[Told<'_>] = &[
         ("D.ds_drain(100, 'sip:gone')", "-1"),
         ("D.ds_drain(100, 'gw0')", "-2"),
         ("D.ds_drain_seconds(100, 'gw9', 60)", "-1"),
+        ("D.ds_undrain(999, 'gw0')", "-1"),
+        ("D.ds_undrain(100, 'gw9')", "-1"),
     ],
     &[("D.ds_dsg_fetch(999)", "1"), ("KSR.pv.gete('$dsg(count)')", "")],
     &[
@@ -115,6 +118,7 @@ pub const BAD: &[&str] = &[
     "D.ds_is_active_uri('x', 'sip:127.0.0.11:5060')",
     "D.ds_list_exists('x')",
     "D.ds_drain('x', 'gw0')",
+    "D.ds_undrain('x', 'gw0')",
     "D.ds_drain_seconds(100, 'gw0', -1)",
     "D.ds_oc_set_attrs('x', 'sip:127.0.0.11:5060', 1, 1, 9)",
 ];
@@ -135,6 +139,7 @@ pub const TOO_FEW: &[(&str, &[&str])] = &[
     ("ds_is_from_list_mode", &["", "300"]),
     ("ds_is_from_list_uri", &["", "100, 0"]),
     ("ds_drain", &["", "100"]),
+    ("ds_undrain", &["", "100"]),
     ("ds_drain_seconds", &["", "100, 'gw0'"]),
     ("ds_is_active", &[""]),
     ("ds_is_active_uri", &["", "100"]),

@@ -183,7 +183,14 @@ fn reserves_are_shown_and_change_with_a_reload() {
     let gateways = obedient(1);
     let list = |attrs: &str| format!("100 {} 0 0 {attrs}\n", gateways.uri(0));
     let server = calls::flagging(4, list(ONE), NO_FAILOVER).modparam(PARAMETERS).start();
-    let mut held = vec![place(&server, false).unwrap(), place(&server, true).unwrap()];
+    let mut held = vec![place(&server, false).unwrap()];
+    let why = |priority: u32| {
+        let told = server.rpc("dispatcher.explain", json!([100, 10, "-", priority])).unwrap();
+        told["TARGETS"][0]["DEST"]["WHY"].as_str().map(str::to_owned).unwrap()
+    };
+    assert_eq!([why(0), why(1)], ["full", "chosen, by its reserve"]);
+    held.push(place(&server, true).unwrap());
+    assert_eq!([why(0), why(1)], ["full", "full, its reserve too"]);
     assert!(place(&server, true).is_none());
     let full = server.rpc("dispatcher.list", json!(["full", 100])).unwrap();
     let dest = &full["RECORDS"][0]["SET"]["TARGETS"][0]["DEST"];

@@ -269,7 +269,8 @@ fn in_all_workers_at_once_limits_hold_and_none_is_refused_while_there_is_room() 
     load_is_right(root, 8);
     // A walk over the penalties that are left finds the same; some time later none is left.
     let sets = root.sets.pin(WORKERS).unwrap();
-    let question = Question { algorithm: 10, text: None, spare_last: false, random: &|| 0, now_ms: 0 };
+    let question =
+        Question { algorithm: 10, text: None, priority: false, spare_last: false, random: &|| 0, now_ms: 0 };
     for name in 0..20u64 {
         let (expected, _) = explain(root, sets.set(1).unwrap(), &question).unwrap();
         let key = root.secret.call(&name.to_ne_bytes());

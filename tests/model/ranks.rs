@@ -129,7 +129,8 @@ fn walk_by(root: &Root<Mapping>, algorithm: i32, number: u32) -> Result<u32, Ref
     let set = sets.set(SET).ok_or(Refusal::NoSet)?;
     let random = &|| number.into();
     let text = &number.to_ne_bytes();
-    let question = Question { algorithm, text: Some(text), spare_last: false, random, now_ms: 0 };
+    let question =
+        Question { algorithm, text: Some(text), spare_last: false, random, now_ms: 0, priority: false };
     let (chosen, _) = explain(root, set, &question).unwrap();
     chosen.map(|at| set.get(at).unwrap().record)
 }

@@ -36,6 +36,8 @@ pub struct Options {
     pub limits: bool,
     /// `use_default`.
     pub use_default: bool,
+    /// The call to explain has priority.
+    pub priority: bool,
     /// What it is compared with.
     pub diff: Option<PathBuf>,
     /// Set, algorithm, and the text that is hashed.
@@ -103,6 +105,7 @@ fn command() -> Command {
         .arg(switch("strict", "As with ds_load_mode 1: one wrong line keeps all from being loaded"))
         .arg(switch("limits", "As with ds_limits 1: attributes that limit more than maxload does act"))
         .arg(switch("use-default", "As with use_default 1: the last of a set is kept for when no other is left"))
+        .arg(switch("priority", "For --explain: the call has priority, and may use reserves").requires("explain"))
         .arg(switch("quiet", "Show only what is wrong, and what was asked for").short('q'))
         .arg(
             Arg::new("format")
@@ -161,6 +164,7 @@ fn asked(found: ArgMatches) -> Result<Asked, clap::Error> {
         strict: found.get_flag("strict"),
         limits: found.get_flag("limits"),
         use_default: found.get_flag("use-default"),
+        priority: found.get_flag("priority"),
         diff: path("diff"),
         explain,
         stock: found.get_flag("stock"),

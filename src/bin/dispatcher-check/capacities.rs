@@ -4,6 +4,7 @@ use crate::source::Destination;
 use dispatcher::dest::Flags;
 use dispatcher::dest::limits::Smallest;
 use dispatcher::dest::shared_rate::SmallestRate;
+use dispatcher::select;
 use std::collections::BTreeMap;
 
 /// One of them.
@@ -54,8 +55,8 @@ pub fn capacities<'a>(all: &'a [Destination], served: &[(u32, Flags)]) -> Vec<Sh
 }
 
 impl Shared<'_> {
-    /// Whether it has no room for one more call.
-    pub fn is_full(&self) -> bool {
-        self.limit > 0 && self.calls >= self.limit
+    /// Whether it has no room for one more call, that may have `priority`.
+    pub fn is_full(&self, priority: bool) -> bool {
+        select::is_full(self.calls, select::limit(self.limit, self.reserve, priority))
     }
 }

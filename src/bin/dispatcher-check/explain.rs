@@ -1,10 +1,10 @@
 //! `--explain`: the choice that a server makes first when it has loaded the list, by the code of `dispatcher.explain`.
 
-use crate::capacities::{Shared, capacities};
+use crate::capacities::Shared;
 use crate::source::Destination;
 use dispatcher::dest::Flags;
-use dispatcher::select::explain::{self, Chosen, NoAnswer, Seen, State, Still};
-use dispatcher::select::{HashedText, Inputs, Tickets, consistent, hash};
+use dispatcher::select::explain::{self, Chosen, NoAnswer, Seen, State, Still, Why};
+use dispatcher::select::{self, HashedText, Inputs, Tickets, consistent, hash};
 use std::borrow::Cow;
 
 /// What was asked and what came out.
@@ -67,22 +67,22 @@ pub fn still(set: &[Destination], served: &[(u32, Flags)]) -> Still {
     Still(set.iter().enumerate().map(seen).collect())
 }
 
-/// The names of the capacities that are full, where these destinations, all of a list, have so many calls.
-pub fn full<'a>(all: &'a [Destination], served: &[(u32, Flags)]) -> Vec<&'a [u8]> {
-    capacities(all, served).into_iter().filter(Shared::is_full).map(|one| one.name).collect()
-}
-
-/// What algorithm `algorithm` chooses, where these capacities are full.
+/// What algorithm `algorithm` chooses, where capacities have so many calls; for a call that may have `priority`.
 pub fn explain(
     set: &[Destination],
     served: &[(u32, Flags)],
-    full: &[&[u8]],
+    shared: &[Shared<'_>],
     (id, algorithm, key): (i32, i32, Option<&str>),
-    use_default: bool,
+    (use_default, priority): (bool, bool),
 ) -> Result<Explained, String> {
     let mut pool = still(set, served);
     for (seen, one) in pool.0.iter_mut().zip(set) {
-        seen.shared_full = full.contains(&&*one.capacity.name);
+        seen.beyond = priority.then_some(one.reserve);
+        if let Some(shared) = shared.iter().find(|shared| *shared.name == *one.capacity.name) {
+            seen.shared_full = shared.is_full(priority);
+            seen.shared_beyond = priority && shared.is_full(false) && !seen.shared_full;
+            seen.shared_reserve = shared.reserve;
+        }
     }
     let found = explain::explain(algorithm, &pool, &mut First(key), use_default);
     let (chosen, whys) = found.map_err(|error| match error {
@@ -91,7 +91,12 @@ pub fn explain(
             format!("--explain: algorithm {algorithm} hashes the {}: give it as KEY", text.name())
         }
     })?;
-    let whys = whys.iter().zip(set).map(|(why, one)| why.told(Some(&one.capacity.name))).collect();
+    let counts = select::measure(algorithm).is_some();
+    let told = |((why, one), seen): ((&Why, &Destination), &Seen)| {
+        let reserve = seen.of_reserve(*why, counts);
+        why.told(Some(&one.capacity.name)) + reserve
+    };
+    let whys = whys.iter().zip(set).zip(&pool.0).map(told).collect();
     let loads = pool.0.iter().map(|seen| seen.load).collect();
     Ok(Explained { set: id, algorithm, key: key.map(str::to_owned), chosen, whys, loads })
 }

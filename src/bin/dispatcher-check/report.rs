@@ -2,6 +2,7 @@
 
 use crate::Failed;
 use crate::arguments::Options;
+use crate::capacities::capacities;
 use crate::explain::{self, Explained};
 use crate::notes::{self, Note};
 use crate::saved::{self, Saved};
@@ -40,8 +41,9 @@ impl Report {
                 let asked = (*id, *algorithm, key.as_deref());
                 let all =
                     saved.as_ref().map(|saved| self::served(&list.destinations, saved)).unwrap_or_default();
-                let full = explain::full(&list.destinations, &all);
-                let found = explain::explain(&set, &served, &full, asked, options.use_default);
+                let shared = capacities(&list.destinations, &all);
+                let how = (options.use_default, options.priority);
+                let found = explain::explain(&set, &served, &shared, asked, how);
                 Some(found.map_err(Failed::Usage)?)
             }
         };

@@ -21,9 +21,10 @@ pub struct Script {
 }
 
 /// Functions that the stock module of this Kamailio lacks.
-const FUNCTIONS: [(&str, bool); 8] = [
+const FUNCTIONS: [(&str, bool); 9] = [
     ("ds_drain", true),
     ("ds_drain_seconds", true),
+    ("ds_undrain", true),
     ("ds_prometheus", true),
     ("ds_status_page", true),
     ("ds_mark_addr", !cfg!(stock_ping_socket)),

@@ -6,6 +6,7 @@ use crate::select::attempts::Tried;
 use crate::select::weight::{FULL_PACE, Weigher};
 use crate::select::{self, Candidates, Positions, consistent, latency, nth_usable};
 use crate::shm::Alloc;
+use crate::state::capacities::Seen as Shared;
 use crate::state::latency_order::Order;
 use crate::state::usable::Bits;
 use crate::state::weights::Ask;
@@ -94,10 +95,14 @@ impl<'a, A: Alloc> View<'a, A> {
         Self { any_rate: self.set.ranks.has_over_rate(), ..self }
     }
 
-    /// Whether the capacity that the destination at this position shares gives no new calls at this time, because of its rate.
-    pub fn is_over_shared_rate(&self, at: usize, now: u64) -> bool {
-        let shared = self.record(at).and_then(|record| self.root.registry.capacity_of(record));
-        shared.is_some_and(|shared| shared.is_over_rate(now))
+    /// The capacity that the destination at this position shares.
+    pub fn shared(&self, at: usize) -> Option<Shared> {
+        self.record(at).and_then(|record| self.root.registry.capacity_of(record))
+    }
+
+    /// How many calls with priority it takes beyond its `maxload`.
+    pub fn reserve(&self, at: usize) -> u32 {
+        self.set.get(at).map_or(0, |one| one.limits.maxload_reserve)
     }
 
     fn takes(&self, record: &Record) -> bool {
@@ -223,8 +228,7 @@ impl<A: Alloc> Candidates for View<'_, A> {
         if !self.priority {
             return maxload;
         }
-        let reserve = self.set.get(at).map_or(0, |one| one.limits.maxload_reserve);
-        select::limit(maxload, reserve, true)
+        select::limit(maxload, self.reserve(at), true)
     }
     fn is_shared_full(&self, at: usize) -> bool {
         let is_full = |record| self.root.registry.is_shared_full(record, self.left, self.priority);

@@ -5,9 +5,10 @@
 use crate::dest::Flags;
 use crate::select::explain::{self as dry, Chosen, Seen, State, Still};
 use crate::select::weight::FULL_PACE;
-use crate::select::{Candidates, HashedText, Inputs, Tickets, hash};
+use crate::select::{self, Candidates, HashedText, Inputs, Tickets, hash, is_full};
 use crate::service::routing::candidates::View;
 use crate::shm::Alloc;
+use crate::state::capacities::Seen as Shared;
 use crate::state::{Root, Set};
 
 pub use crate::select::explain::{NoAnswer, Why};
@@ -25,6 +26,8 @@ pub struct Question<'a> {
     pub random: &'a dyn Fn() -> u64,
     /// The wall clock in milliseconds, for overload control.
     pub now_ms: u64,
+    /// For a call with priority.
+    pub priority: bool,
 }
 
 /// What is said of a destination.
@@ -32,6 +35,8 @@ pub struct Question<'a> {
 pub struct Said {
     /// What becomes of it.
     pub why: Why,
+    /// What a reserve has to do with that, as words that follow.
+    pub reserve: &'static str,
     /// State and options.
     pub flags: Flags,
     /// Calls that it has.
@@ -62,17 +67,23 @@ impl<A: Alloc> Inputs for Peek<'_, A> {
 }
 
 /// Looks at a destination once.
-fn seen<A: Alloc>(view: &View<'_, A>, at: usize, now: u64) -> (Seen, Flags) {
+fn seen<A: Alloc>(view: &View<'_, A>, at: usize, (now, priority): (u64, bool)) -> (Seen, Flags) {
     let flags = view.record(at).map_or(Flags::DISABLED, |record| record.flags());
+    let shared = view.shared(at);
+    let shared_full = view.is_shared_full(at);
+    let is_beyond = |shared: &Shared| is_full(shared.calls, shared.limit) && !shared_full;
     let seen = Seen {
         state: state_of(flags),
         load: view.load(at),
         penalty: view.penalty(at),
         maxload: view.maxload(at),
         identity: view.identity(at),
-        shared_full: view.is_shared_full(at),
+        shared_full,
+        beyond: priority.then(|| view.reserve(at)),
+        shared_reserve: shared.as_ref().map_or(0, |shared| shared.reserve),
+        shared_beyond: priority && shared.as_ref().is_some_and(is_beyond),
         over_rate: view.record(at).is_some_and(|record| record.is_over_rate(now)),
-        shared_over_rate: view.is_over_shared_rate(at, now),
+        shared_over_rate: shared.is_some_and(|shared| shared.is_over_rate(now)),
         slow: Some(view.pace(at)).filter(|pace| *pace < FULL_PACE),
         waits: view.waits(at),
         has_its_share: view.has_its_share(at),
@@ -110,9 +121,9 @@ pub fn explain<A: Alloc>(
     question: &Question<'_>,
 ) -> Result<(Chosen, Vec<Said>), NoAnswer> {
     let now_ms = || question.now_ms;
-    let view = View::dry(root, set, &now_ms);
-    let now = (root.clock)();
-    let (mut all, flags): (Vec<_>, Vec<_>) = (0..view.len()).map(|at| seen(&view, at, now)).unzip();
+    let view = View::dry(root, set, &now_ms).with_priority(question.priority);
+    let when = ((root.clock)(), question.priority);
+    let (mut all, flags): (Vec<_>, Vec<_>) = (0..view.len()).map(|at| seen(&view, at, when)).unzip();
     if all.iter().all(|one| one.state != State::Usable) {
         // A selection puts them back.
         let ejected = all.iter_mut().filter(|one| one.state == State::Ejected);
@@ -121,9 +132,13 @@ pub fn explain<A: Alloc>(
     let pool = Still(all);
     let inputs = &mut Peek { set, question };
     let (chosen, whys) = dry::explain(question.algorithm, &pool, inputs, question.spare_last)?;
-    let said = |((why, flags), seen): ((Why, Flags), &Seen)| {
-        let (load, penalty) = (seen.load, seen.penalty);
-        Said { why, flags, load, penalty }
+    let counts = select::measure(question.algorithm).is_some();
+    let said = |((why, flags), seen): ((Why, Flags), &Seen)| Said {
+        why,
+        reserve: seen.of_reserve(why, counts),
+        flags,
+        load: seen.load,
+        penalty: seen.penalty,
     };
     Ok((chosen, whys.into_iter().zip(flags).zip(&pool.0).map(said).collect()))
 }

@@ -56,7 +56,7 @@ pub fn least_loaded(
         Measure::Calls => load,
         Measure::Relative => relative(load, capacity(all_limited, pool.maxload(at), pool.weight(at))),
     };
-    let mut best: Option<((bool, u32), u64, usize, u32)> = None;
+    let mut best: Option<((u64, u32), u64, usize, u32)> = None;
     let mut refusal = Refusal::NoneActive;
     for at in positions.filter(|&at| pool.usable(at)) {
         let load = pool.load(at);

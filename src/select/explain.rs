@@ -45,7 +45,7 @@ pub struct Seen {
     pub over_rate: bool,
     pub shared_over_rate: bool,
     pub slow: Option<u32>,
-    pub waits: bool,
+    pub waits: u64,
     pub has_its_share: bool,
     pub last_chosen: u64,
     pub priority: i32,
@@ -129,7 +129,7 @@ impl Candidates for Still {
     fn has_its_share(&self, at: usize) -> bool {
         self.at(at).has_its_share
     }
-    fn waits(&self, at: usize) -> bool {
+    fn waits(&self, at: usize) -> u64 {
         self.at(at).waits
     }
     fn last_chosen(&self, at: usize) -> u64 {
@@ -273,7 +273,7 @@ pub fn explain(
         State::Usable if number == OVERLOAD && pool.overloaded(at) => Why::Overloaded,
         State::Usable if number == CONSISTENT && pool.has_its_share(at) => Why::OverShare,
         State::Usable if at >= field => Why::Spared,
-        State::Usable if choosing.counts().is_some() && pool.waits(at) => Why::SlowStart,
+        State::Usable if choosing.counts().is_some() && pool.waits(at) > 0 => Why::SlowStart,
         State::Usable if choosing.weigher().is_some() && pool.pace(at) < FULL_PACE => Why::SlowStart,
         State::Usable => Why::NotItsTurn,
     };
@@ -386,10 +386,12 @@ mod tests {
         // Who waits for its turn gets the call where no other has room.
         let slow =
             |load, maxload, waits| Seen { slow: Some(10), waits, ..seen(State::Usable, load, maxload) };
-        let started = Still(vec![slow(0, 0, true), seen(State::Usable, 3, 0), slow(1, 0, false)]);
+        let started = Still(vec![slow(0, 0, 7), seen(State::Usable, 3, 0), slow(1, 0, 0)]);
         let (chosen, why) = explain(CALL_LOAD, &started, &mut First, false).unwrap();
         assert_eq!((chosen, why), (Ok(2), vec![Why::SlowStart, Why::NotItsTurn, Why::Chosen]));
-        let started = Still(vec![slow(0, 0, true), seen(State::Usable, 3, 3)]);
+        let started = Still(vec![slow(0, 0, 7), seen(State::Usable, 3, 3), slow(2, 0, 6)]);
+        assert_eq!(explain(CALL_LOAD, &started, &mut First, false).unwrap().0, Ok(2), "its turn is sooner");
+        let started = Still(vec![slow(0, 0, 7), seen(State::Usable, 3, 3)]);
         assert_eq!(explain(CALL_LOAD, &started, &mut First, false).unwrap().0, Ok(0));
         assert_eq!(explain(9, &started, &mut First, false).unwrap().0, Ok(0));
         assert_eq!(explain(4, &started, &mut First, true).unwrap().1, [Why::Chosen, Why::Spared]);

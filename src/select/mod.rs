@@ -188,10 +188,11 @@ pub trait Candidates {
     fn has_slow(&self) -> bool {
         false
     }
-    /// Whether it takes a counted call only where no other has room, until its turn has come: it starts slowly.
-    fn waits(&self, at: usize) -> bool {
+    /// For which choice it waits because it starts slowly: until then it takes a counted call only where no other that waits less has room. 0 is
+    /// that it does not wait.
+    fn waits(&self, at: usize) -> u64 {
         let _ = at;
-        false
+        0
     }
     /// Its share in algorithms 9 and 15.
     fn weight(&self, at: usize) -> u32;

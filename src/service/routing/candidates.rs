@@ -257,8 +257,8 @@ impl<A: Alloc> Candidates for View<'_, A> {
     fn has_slow(&self) -> bool {
         self.set.ranks.has_slow()
     }
-    fn waits(&self, at: usize) -> bool {
-        self.record(at).is_some_and(|record| self.set.ranks.is_waiting(record))
+    fn waits(&self, at: usize) -> u64 {
+        self.record(at).map_or(0, |record| self.set.ranks.waits(record))
     }
     fn priority(&self, at: usize) -> i32 {
         self.configured(at, |one| one.priority).unwrap_or(0)

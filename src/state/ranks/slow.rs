@@ -238,9 +238,14 @@ impl<A: Alloc> Ranks<A> {
         }
     }
 
-    /// Whether a destination of this board waits for its turn.
-    pub fn is_waiting(&self, record: &Record) -> bool {
-        record.due() != 0 && record.due() > self.board.lock().slow.turns
+    /// For which choice a destination of this board waits; 0 is that it does not.
+    pub fn waits(&self, record: &Record) -> u64 {
+        // Nearly always.
+        if record.due() == 0 {
+            return 0;
+        }
+        let board = self.board.lock();
+        Some(record.due()).filter(|due| *due > board.slow.turns).unwrap_or(0)
     }
 
     /// Before the ramps of its lines go on: looks how far the furthest is.

@@ -14,11 +14,12 @@ mod numbers;
 mod plot;
 
 mod page;
+mod passive;
 mod random;
 mod rules;
 mod world;
 
-use rules::Rule::{self, FewestTransactions, LeastWork, Ours, Stock10, TwoChoices};
+use rules::Rule::{self, FewestTransactions, LeastWork, Ours, Passive, Stock10, TwoChoices};
 use world::{Case, Lengths, Odd};
 
 const ALL: &[Rule] = &[
@@ -29,6 +30,24 @@ const ALL: &[Rule] = &[
     Ours(10),
     Ours(100),
     Ours(101),
+    Stock10,
+    TwoChoices,
+    FewestTransactions,
+    LeastWork,
+];
+/// With passive ejection beside those of the module.
+const WITH_PASSIVE: &[Rule] = &[
+    Ours(0),
+    Ours(4),
+    Ours(6),
+    Ours(9),
+    Ours(10),
+    Ours(100),
+    Ours(101),
+    Passive(0),
+    Passive(4),
+    Passive(10),
+    Passive(101),
     Stock10,
     TwoChoices,
     FewestTransactions,
@@ -82,6 +101,7 @@ fn cases() -> Vec<Case> {
             about: "Gateways alike, 70 % offered; one answers each INVITE with 503 at once and OPTIONS with 200.",
             offered: 0.7,
             odd: Odd::Refuses,
+            rules: WITH_PASSIVE,
             ..alike()
         },
         Case {
@@ -89,6 +109,17 @@ fn cases() -> Vec<Case> {
             about: "Gateways alike, 70 % offered; one answers no INVITE, and OPTIONS with 200. The proxy waits for five seconds.",
             offered: 0.7,
             odd: Odd::Silent,
+            rules: WITH_PASSIVE,
+            ..alike()
+        },
+        Case {
+            name: "Fifty calls a second, one refuses",
+            about: "Ten gateways of 400 channels, calls of 56 seconds, 70 % offered: fifty come in a second. One gateway answers each INVITE with 503 at once.",
+            sizes: vec![400; 10],
+            offered: 0.7,
+            length: 56.0,
+            odd: Odd::Refuses,
+            rules: &[Ours(4), Ours(10), Ours(101), Passive(4), Passive(10), Passive(101)],
             ..alike()
         },
         Case {

@@ -14,12 +14,15 @@ mod numbers;
 mod plot;
 
 mod page;
+mod passive;
 mod ramp;
 mod random;
 mod rules;
 mod world;
 
-use rules::Rule::{self, Bounded, FewestTransactions, LeastWork, Ours, Slow, Stock10, TwoChoices, Weighing};
+use rules::Rule::{
+    self, Bounded, FewestTransactions, LeastWork, Ours, Passive, Slow, Stock10, TwoChoices, Weighing,
+};
 use world::{Case, Lengths, Odd};
 
 const ALL: &[Rule] = &[
@@ -46,6 +49,10 @@ const OF_FAILING: &[Rule] = &[
     Ours(100),
     Weighing(100),
     Ours(101),
+    Passive(0),
+    Passive(4),
+    Passive(10),
+    Passive(101),
     Stock10,
     TwoChoices,
     FewestTransactions,
@@ -129,6 +136,16 @@ fn cases() -> Vec<Case> {
             offered: 0.7,
             odd: Odd::Silent,
             rules: OF_FAILING,
+            ..alike()
+        },
+        Case {
+            name: "Fifty calls a second, one refuses",
+            about: "Ten gateways of 400 channels, calls of 56 seconds, 70 % offered: fifty come in a second. One gateway answers each INVITE with 503 at once.",
+            sizes: vec![400; 10],
+            offered: 0.7,
+            length: 56.0,
+            odd: Odd::Refuses,
+            rules: &[Ours(4), Ours(10), Ours(101), Passive(4), Passive(10), Passive(101)],
             ..alike()
         },
         Case {

@@ -18,7 +18,7 @@ fn lessons(all: &[Of]) -> String {
     let (spread, lost) = (&|one: &Outcome| one.spread, &|one: &Outcome| one.lost);
     let (most, odd) = (&|one: &Outcome| one.set_up[1], &|one: &Outcome| one.to_odd);
     let (hash, turn, load, stays) = (Rule::Ours(0), Rule::Ours(4), Rule::Ours(10), Rule::Ours(101));
-    let (sized, least) = (Rule::Ours(100), Rule::LeastWork);
+    let (sized, least, ejects) = (Rule::Ours(100), Rule::LeastWork, Rule::Passive(10));
     let slow = Rule::Slow(10);
     let (ramps, hot) = ("One returns, fifty calls a second", "Hot callers");
     let [alike, sizes, refuses, silent, returns, bursts] = [
@@ -35,8 +35,8 @@ fn lessons(all: &[Of]) -> String {
          - **Gateways of different sizes** want 100 ({} %); 10 levels calls, not channels ({} %).\n\
          - **Who refuses at once looks idle**: {} % of all calls go there first by algorithm 10, and {} % to one that is silent, for which all but one in twenty calls \
          then take up to {} s. Nothing is lost with one more try, but each call pays for it. Let [failed calls weigh on](failed-calls.md) (here `ds_failure_decay` 10): then \
-         {} % go to the one that refuses, and {} % to the one that is silent. Or have a failure route report it \
-         ([`ds_mark_dst`](reference/functions.md#ds_mark_dst)), which takes it out until a probe brings it back.\n\
+         {} % go to the one that refuses, and {} % to the one that is silent. Or take it out: with [`ds_passive_health`](passive-health.md) {} % go to it, {} % to \
+         the silent one; or have a failure route report it ([`ds_mark_dst`](reference/functions.md#ds_mark_dst)).\n\
          - **Who returns gets all new calls** by 10 and 100 until it is level ({} %), unless it has a [slow start](slow-start.md): then at most {} times its ramp in any five seconds, \
          and after that {} times its fair share, for {} s in all.\n\
          - **A hot key fills its gateway** by a hash: the fullest is {} % above all by 101, {} % with [`hash_balance`](reference/parameters.md#hash_balance) 10.\n\
@@ -53,6 +53,8 @@ fn lessons(all: &[Of]) -> String {
         of(silent, load, most),
         of(refuses, Rule::Weighing(10), odd),
         of(silent, Rule::Weighing(10), odd),
+        of(refuses, ejects, odd),
+        of(silent, ejects, odd),
         of(returns, load, odd),
         of(ramps, slow, &|one| ramp::figures(one)[0]),
         of(ramps, slow, &|one| ramp::figures(one)[1]),
@@ -90,14 +92,14 @@ fn heads(case: &Case) -> Vec<&'static str> {
     match case.odd {
         Odd::None => {}
         Odd::Returns => heads.push("to it, first 5 s"),
-        _ => heads.push("to it first"),
+        _ => heads.extend(["to it first", "lost, first 60 s", "ejected after"]),
     }
     heads
 }
 
 /// The cells of a row.
 pub fn line(case: &Case, rule: Rule, outcome: &Outcome) -> Vec<String> {
-    let Outcome { lost, set_up: [half, most], spread, to_odd, .. } = outcome;
+    let Outcome { lost, set_up: [half, most], spread, to_odd, lost_first, out, .. } = outcome;
     if is_of_ramps(case) {
         let [ramp, share, level] = ramp::figures(outcome);
         return vec![
@@ -119,6 +121,10 @@ pub fn line(case: &Case, rule: Rule, outcome: &Outcome) -> Vec<String> {
     if case.odd != Odd::None {
         cells.push(format!("{} %", number(*to_odd)));
     }
+    if matches!(case.odd, Odd::Refuses | Odd::Silent) {
+        cells.push(format!("{} %", number(*lost_first)));
+        cells.push(out.map_or_else(|| "–".into(), |out| format!("{} s", number(out))));
+    }
     cells
 }
 
@@ -133,6 +139,8 @@ that is refused, or not answered for five seconds, goes once to another gateway.
 - **lost**: calls that neither of two gateways took.
 - **set up**: time until the answer, of half of the calls and of all but one in twenty.
 - **fullest**: how much fuller the fullest gateway is than all together, in percent of its channels, in the mean of all seconds.
+- **passive health**: with `ds_passive_health` 1 and its defaults ([a gateway where calls fail](passive-health.md)). *Ejected after* is the time until the module takes a gateway out, in whole
+  seconds.
 - Each gateway's channels are its `maxload`, which 10 and 100 keep to, and its `weight`, by which 9 and 101 share. Rules that are not the module's stand beside its own: the stock
   module's algorithm 10 (among equals the first of the list), the power of two choices (Mitzenmacher, 2001), and the two rules that did best for a cluster of SIP servers in
   *Design, Implementation, and Performance of a Load Balancer for SIP Server Clusters* (Jiang et al., 2012): the fewest open transactions (TJSQ) and the least work left (TLWL).

@@ -1,5 +1,6 @@
 //! Who chooses a gateway: the module's own code, or a rule to compare it with.
 
+use super::passive::Passive;
 use super::random::Random;
 use dispatcher::dest::Flags;
 use dispatcher::load::{About, Event, Failures, Invite, News, Tags, Timer, key::Key};
@@ -26,6 +27,8 @@ pub enum Rule {
     Slow(i32),
     /// Algorithm 101 with a bound of so many percent (`hash_balance`), where calls count.
     Bounded(u32),
+    /// The same with `ds_passive_health`.
+    Passive(i32),
     /// The stock module's algorithm 10: the fewest calls of those that are not full, the first of the list among equals.
     Stock10,
     /// Of two at random the one with fewer calls (M. Mitzenmacher, IEEE TPDS 12(10), 2001).
@@ -41,6 +44,7 @@ impl Rule {
         match self {
             Rule::Slow(number) => format!("{}, slow start", Rule::Ours(number).name()),
             Rule::Bounded(percent) => format!("101 with hash_balance {percent}"),
+            Rule::Passive(number) => format!("{}, passive health", Rule::Ours(number).name()),
             Rule::Ours(number) => {
                 let what = match number {
                     0 => "hash",
@@ -65,7 +69,9 @@ impl Rule {
     /// The module's algorithm that chooses.
     fn algorithm(self) -> Option<i32> {
         match self {
-            Rule::Ours(number) | Rule::Weighing(number) | Rule::Slow(number) => Some(number),
+            Rule::Ours(number) | Rule::Weighing(number) | Rule::Slow(number) | Rule::Passive(number) => {
+                Some(number)
+            }
             Rule::Bounded(_) => Some(CONSISTENT),
             _ => None,
         }
@@ -94,7 +100,7 @@ pub struct Wanted<'a> {
     /// Gateways that have not taken it.
     pub tried: &'a [usize],
     /// Seconds.
-    pub now: u32,
+    pub now: f64,
 }
 
 /// A proxy that chooses by a rule.
@@ -104,6 +110,7 @@ pub struct Proxy {
     /// The gateway at each position of the set.
     order: Vec<usize>,
     known: Vec<Known>,
+    passive: Option<Passive>,
 }
 
 const SET: i32 = 1;
@@ -145,6 +152,7 @@ impl Proxy {
             rule,
             root,
             order,
+            passive: matches!(rule, Rule::Passive(_)).then(Passive::default),
             known: sizes.iter().map(|&size| Known { size, ..Known::default() }).collect(),
         }
     }
@@ -174,6 +182,10 @@ impl Proxy {
             Some(algorithm) => self.ask(algorithm, wanted, random),
             None => self.compare(wanted.tried, random),
         }?;
+        let record = self.record(chosen);
+        if let Some(passive) = &mut self.passive {
+            passive.sent(&self.root, (wanted.call, wanted.user), record);
+        }
         let known = self.known.get_mut(chosen)?;
         (known.calls, known.invites) = (known.calls + 1, known.invites + 1);
         Some(chosen)
@@ -190,14 +202,15 @@ impl Proxy {
         let key = self.key(call);
         let goes = Call::Goes {
             key: &|| Some(key),
-            invite: &|| Invite { number: 1, failed: None, now },
+            invite: &|| Invite { number: 1, failed: None, now: now as u32 },
             may_stay: false,
         };
         let random = RefCell::new(random);
         let ask = Ask {
             set: SET,
             algorithm,
-            call: if self.counts() { goes } else { Call::None },
+            // A trial limits new calls.
+            call: if self.counts() || self.passive.is_some() { goes } else { Call::None },
             now_ms: &|| 0,
             random: &|| random.borrow_mut().next(),
             spare_last: false,
@@ -211,6 +224,27 @@ impl Proxy {
         };
         let chosen = select(&self.root, &sets, &ask).ok()?.at;
         self.order.get(chosen).copied()
+    }
+
+    /// The record of a gateway.
+    fn record(&self, gateway: usize) -> u32 {
+        let sets = self.root.sets.pin(0).unwrap();
+        let at = self.order.iter().position(|one| *one == gateway).unwrap();
+        sets.set(SET).unwrap().destination(at).unwrap().record
+    }
+
+    /// A second has gone by. When the first gateway was ejected.
+    pub fn look(&mut self, now: f64) -> Option<f64> {
+        let passive = self.passive.as_mut()?;
+        let sets = self.root.sets.pin(0).unwrap();
+        passive.look(&self.root, sets.set(SET).unwrap(), now);
+        passive.out
+    }
+
+    fn came(&mut self, call: u64, good: bool, over: bool, now: f64) {
+        if let Some(passive) = &mut self.passive {
+            passive.came(&self.root, call, good, over, now);
+        }
     }
 
     fn compare(&self, tried: &[usize], random: &mut Random) -> Option<usize> {
@@ -253,18 +287,20 @@ impl Proxy {
     }
 
     /// The gateway has answered the INVITE of a call.
-    pub fn answered(&mut self, call: u64, gateway: usize, now: u32) {
+    pub fn answered(&mut self, call: u64, gateway: usize, now: f64) {
+        self.came(call, true, true, now);
         self.known[gateway].invites -= 1;
-        self.report(call, Event::Answered, now);
+        self.report(call, Event::Answered, now as u32);
     }
 
     /// It has refused it, or did not answer; the call may go elsewhere.
-    pub fn failed(&mut self, call: u64, gateway: usize, last: bool, now: u32) {
+    pub fn failed(&mut self, call: u64, gateway: usize, last: bool, now: f64) {
+        self.came(call, false, last, now);
         let known = &mut self.known[gateway];
         (known.invites, known.calls) = (known.invites - 1, known.calls - 1);
         // Where failures matter they are told; else the next choice tells that the call has left.
         if last || matches!(self.rule, Rule::Weighing(_)) {
-            self.report(call, Event::Refused, now);
+            self.report(call, Event::Refused, now as u32);
         }
     }
 

@@ -61,6 +61,10 @@ pub struct Outcome {
     pub windows: Vec<(u64, u64)>,
     /// Windows until it has as many calls as the others have in the mean.
     pub level: usize,
+    /// Calls of the first minute that no gateway took, in percent.
+    pub lost_first: f64,
+    /// Seconds until the first gateway was ejected.
+    pub out: Option<f64>,
 }
 
 /// Seconds that a gateway takes to set up a call, times its channels.
@@ -73,6 +77,8 @@ const REFUSAL: f64 = 0.005;
 const PATIENCE: f64 = 5.0;
 /// Seconds between two looks.
 const LOOK: f64 = 1.0;
+/// Seconds that are the first minute.
+const FIRST: f64 = 60.0;
 /// Seconds of a window after a return in which its calls are counted.
 pub const RETURN: f64 = 5.0;
 /// Windows.
@@ -115,6 +121,9 @@ struct World<'a> {
     /// Sums of frequencies of users.
     users: Vec<f64>,
     lost: u64,
+    /// Calls of the first minute, and those of them that no gateway took.
+    first: (u64, u64),
+    out: Option<f64>,
     waited: Vec<f64>,
     looks: (f64, u64),
     /// Calls that went to the odd gateway first, and all.
@@ -142,6 +151,8 @@ pub fn run(case: &Case, rule: Rule) -> Outcome {
         number: 0,
         users: (1..=case.users).map(&mut frequency).collect(),
         lost: 0,
+        first: (0, 0),
+        out: None,
         waited: Vec::new(),
         looks: (0.0, 0),
         odd: (0, 0),
@@ -204,6 +215,8 @@ impl World<'_> {
             to_odd: percent(self.odd.0, self.odd.1),
             windows: self.windows,
             level: self.level.unwrap_or(WINDOWS),
+            lost_first: percent(self.first.1, self.first.0),
+            out: self.out,
         }
     }
 
@@ -220,6 +233,7 @@ impl World<'_> {
             };
         let user = self.user();
         let call = self.calls.len() as u32;
+        self.first.0 += u64::from(self.now < FIRST);
         self.calls.push(Call { began: self.now, user, tried: Vec::new() });
         self.send(call);
         if (self.calls.len() as u64) < self.case.calls {
@@ -237,7 +251,7 @@ impl World<'_> {
     fn send(&mut self, call: u32) {
         let one = &self.calls[call as usize];
         let (user, first) = (one.user, one.tried.is_empty());
-        let wanted = Wanted { call: call.into(), user, tried: &one.tried, now: self.now as u32 };
+        let wanted = Wanted { call: call.into(), user, tried: &one.tried, now: self.now };
         let found = self.proxy.choose(wanted, &mut self.random);
         let back = self.now - self.lasts() / 2.0;
         let counts = match self.case.odd {
@@ -253,7 +267,7 @@ impl World<'_> {
             self.odd = (self.odd.0 + u64::from(found == Some(0)), self.odd.1 + 1);
         }
         let Some(chosen) = found else {
-            self.lost += 1;
+            self.lose(call);
             return;
         };
         self.calls[call as usize].tried.push(chosen);
@@ -284,7 +298,7 @@ impl World<'_> {
         if self.is_warm() {
             self.waited.push(self.now - one.began);
         }
-        self.proxy.answered(call.into(), gateway, self.now as u32);
+        self.proxy.answered(call.into(), gateway, self.now);
         let length = match self.case.lengths {
             Lengths::LogNormal => self.random.log_normal(self.case.length, 1.5),
             Lengths::Pareto => self.random.pareto(self.case.length, 1.5),
@@ -295,9 +309,9 @@ impl World<'_> {
     fn failed(&mut self, call: u32) {
         let one = &self.calls[call as usize];
         let (gateway, last) = (*one.tried.last().expect("it was sent"), one.tried.len() == 2);
-        self.proxy.failed(call.into(), gateway, last, self.now as u32);
+        self.proxy.failed(call.into(), gateway, last, self.now);
         if last {
-            self.lost += 1;
+            self.lose(call);
         } else {
             self.send(call);
         }
@@ -311,7 +325,13 @@ impl World<'_> {
         self.after(done, Event::Over(gateway as u32));
     }
 
+    fn lose(&mut self, call: u32) {
+        self.lost += 1;
+        self.first.1 += u64::from(self.calls[call as usize].began < FIRST);
+    }
+
     fn look(&mut self) {
+        self.out = self.proxy.look(self.now);
         if (self.calls.len() as u64) >= self.case.calls {
             return;
         }

@@ -16,7 +16,8 @@
 //! shutdown: the pool goes with the server.
 //!
 //! Locks, in this order where more than one is held: `reload`, `writer`, `registry`, a shard of `calls`, the lock of a set's
-//! usable positions, of its weights or of its order by latency, the capacities, its ranks, a record's health. Readers of a generation take none.
+//! usable positions, of its weights or of its order by latency, the capacities, its ranks, a record's health or what is known of its
+//! calls. Readers of a generation take none.
 //! Stopping and saving the state must not need capacities, ranks, weights, usable positions or that order: a worker that was killed may have left
 //! them locked.
 //!

@@ -73,6 +73,16 @@ fn server_starts_with_values_of_parameters_that_are_ours_or_of_later_releases() 
         ("ds_failure_decay", "-1", "0 is in effect"),
         ("ds_ping_fast_interval", "-1", "0 is in effect"),
         ("ds_ping_jitter", "60", "50 is in effect"),
+        ("ds_passive_health", "2", "0 is in effect"),
+        ("ds_eject_row", "-1", "5 is in effect"),
+        ("ds_eject_window", "0", "30 is in effect"),
+        ("ds_eject_min_calls", "0", "10 is in effect"),
+        ("ds_eject_share", "101", "50 is in effect"),
+        ("ds_eject_time", "0", "30 is in effect"),
+        ("ds_eject_max_time", "0", "300 is in effect"),
+        ("ds_eject_trial", "0", "3 is in effect"),
+        ("ds_max_ejected", "-1", "30 is in effect"),
+        ("ds_retry_after_max", "-1", "60 is in effect"),
     ];
     let all: Vec<_> = odd.iter().map(|&(name, value, _)| (name, value)).collect();
     let server = Kamailio::builder().list("1 sip:127.0.1.1\n").modparam(&parameters(&all)).start();

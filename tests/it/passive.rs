@@ -139,11 +139,12 @@ fn alone(call: Call) -> Call {
 
 /// Out though its probes are good; its trial fails, then it is mended and its trial is passed.
 #[track_caller]
-fn goes_out_and_comes_back(auto: u32, algorithm: u32, mood: u32) {
+fn goes_out_and_comes_back((auto, lean): (u32, u32), algorithm: u32, mood: u32) {
     let moody = Moody::new(3);
     moody.be(0, mood);
-    let probed = [("ds_ping_interval", 1), ("ds_probing_mode", 1), ("ds_load_auto", auto)];
-    let mut server = moody.server(&probed).start();
+    let probed = [("ds_ping_interval", 1), ("ds_probing_mode", 1)];
+    let ways = [("ds_load_auto", auto), ("ds_lean_failover", lean)];
+    let mut server = moody.server(&[probed, ways].concat()).start();
     become_all(&server, &["AP", "AP", "AP"]);
     let mut callers = Callers::new(&server, algorithm);
     let out = || server.log_lines("EVENT down").len();
@@ -178,14 +179,14 @@ fn goes_out_and_comes_back(auto: u32, algorithm: u32, mood: u32) {
 
 #[test]
 fn one_that_refuses_calls_is_out_whatever_its_probes_say_and_back_by_a_trial() {
-    goes_out_and_comes_back(0, 4, 503);
-    goes_out_and_comes_back(1, 10, 500);
+    goes_out_and_comes_back((0, 2), 4, 503);
+    goes_out_and_comes_back((1, 0), 10, 500);
 }
 
 #[test]
 fn one_that_is_silent_is_out_whatever_its_probes_say_and_back_by_a_trial() {
-    goes_out_and_comes_back(0, 10, 0);
-    goes_out_and_comes_back(1, 4, 0);
+    goes_out_and_comes_back((0, 0), 10, 0);
+    goes_out_and_comes_back((1, 1), 4, 0);
 }
 
 #[test]

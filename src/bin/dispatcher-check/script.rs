@@ -34,8 +34,18 @@ const FUNCTIONS: [(&str, bool); 9] = [
 ];
 
 /// Parameters that it lacks.
-const PARAMETERS: [(&str, bool); 11] = [
+const PARAMETERS: [(&str, bool); 21] = [
     ("ds_limits", true),
+    ("ds_passive_health", true),
+    ("ds_eject_row", true),
+    ("ds_eject_window", true),
+    ("ds_eject_min_calls", true),
+    ("ds_eject_share", true),
+    ("ds_eject_time", true),
+    ("ds_eject_max_time", true),
+    ("ds_eject_trial", true),
+    ("ds_max_ejected", true),
+    ("ds_retry_after_max", true),
     ("ds_lean_failover", true),
     ("ds_load_auto", true),
     ("ds_state_file", true),

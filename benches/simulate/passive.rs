@@ -1,0 +1,77 @@
+//! Passive ejection beside a rule: the module's own code learns what becomes of calls.
+
+use dispatcher::health::ejection::{Outcome, People, Rules};
+use dispatcher::health::verdict::{Seen, verdict};
+use dispatcher::service::health::ejection::{self, Sent};
+use dispatcher::service::health::probe::Now;
+use dispatcher::shm::Heap;
+use dispatcher::state::{Root, Set};
+use std::collections::HashMap;
+
+/// The module's defaults.
+const RULES: Rules = Rules {
+    row: 5,
+    window: 30,
+    min_calls: 10,
+    share: 50,
+    time: 30,
+    max_time: 300,
+    trial: 3,
+    retry_after_max: 60,
+    most: 30,
+};
+
+/// A call that is not answered yet.
+struct Open {
+    people: People,
+    sent: Vec<(Sent, Seen)>,
+}
+
+/// What is known of calls.
+#[derive(Default)]
+pub struct Passive {
+    open: HashMap<u64, Open>,
+    /// When the first one was ejected, in seconds.
+    pub out: Option<f64>,
+}
+
+fn at(seconds: f64) -> Now {
+    Now { micros: (seconds * 1e6) as u64, wall: (seconds * 1e3) as u64 }
+}
+
+impl Passive {
+    /// A call goes there.
+    pub fn sent(&mut self, root: &Root<Heap>, (call, user): (u64, u64), record: u32) {
+        let hash = |number: u64| root.secret.word(&[&number.to_ne_bytes()]);
+        let people = People::of(hash(user), hash(call));
+        let open = self.open.entry(call).or_insert(Open { people, sent: Vec::new() });
+        open.sent.extend(ejection::sent(root, record).map(|sent| (sent, Seen::Nothing)));
+    }
+
+    /// Where it went last it was answered, or failed; `over`: it goes nowhere else.
+    pub fn came(&mut self, root: &Root<Heap>, call: u64, good: bool, over: bool, now: f64) {
+        let Some(open) = self.open.get_mut(&call) else { return };
+        if let Some((_, seen)) = open.sent.last_mut() {
+            *seen = if good { Seen::Alive } else { Seen::Failed(0) };
+        }
+        if !over {
+            return;
+        }
+        let Open { people, sent } = self.open.remove(&call).expect("it is there");
+        let (to, seen): (Vec<u32>, Vec<Seen>) = sent.iter().map(|(sent, seen)| (sent.record, *seen)).unzip();
+        let sets = root.sets.pin(0).unwrap();
+        for (place, (sent, _)) in sent.iter().enumerate() {
+            let outcome = verdict(&to, &seen, place, true).unwrap_or(Outcome::Unknown);
+            ejection::told(root, &sets, &RULES, *sent, (outcome, false, people, 503), at(now));
+        }
+    }
+
+    /// As the module looks from time to time.
+    pub fn look(&mut self, root: &Root<Heap>, set: &Set<Heap>, now: f64) {
+        if self.out.is_none() && set.ranks.has_ejected() {
+            self.out = Some(now);
+        }
+        let sets = root.sets.pin(0).unwrap();
+        ejection::look(root, &sets, &RULES, at(now));
+    }
+}

@@ -55,11 +55,13 @@ impl Record {
         (seconds > 0).then_some(SlowStart { seconds, left, percent })
     }
 
+    #[inline]
     fn percent(&self) -> u32 {
         self.ramp.percent.load(Ordering::Relaxed)
     }
 
     /// Whether choices that count give it less than they would without slow start.
+    #[inline]
     pub(super) fn is_slow(&self) -> bool {
         self.percent() != 0
     }
@@ -75,6 +77,7 @@ impl Record {
     }
 
     /// The number of the choice, in those of its board, that may be the next one of its own; 0 is any.
+    #[inline]
     pub(super) fn due(&self) -> u64 {
         self.due.load(Ordering::Relaxed)
     }

@@ -259,7 +259,9 @@ impl<A: Alloc> Board<A> {
             self.count_takes(&place.line, before, takes);
             record.takes_calls(takes == Takes::Calls, self.refused);
         }
-        self.note_slow(at as usize, record);
+        if place.slow || record.is_slow() {
+            self.note_slow(at as usize, record);
+        }
         self.ordinary.set(at as usize, Self::rank(self.by(Measure::Calls, false), &place, record));
         if self.ordinary.is_relative() {
             self.set_relative(at as usize, &place, record);

@@ -86,13 +86,10 @@ impl Turn {
 
 impl<A: Alloc> Board<A> {
     /// Notes whether the line at this place is in slow start, and for which turn it waits.
-    #[inline]
+    #[cold]
     pub(super) fn note_slow(&mut self, at: usize, record: &Record) {
         let is_slow = record.is_slow();
         let Some(place) = self.places.get_mut(at) else { return };
-        if !is_slow && !place.slow {
-            return;
-        }
         let was_slow = core::mem::replace(&mut place.slow, is_slow);
         self.slow.lines = (self.slow.lines + usize::from(is_slow)).saturating_sub(usize::from(was_slow));
         let until = self.until_turn(record);
@@ -176,10 +173,15 @@ impl<A: Alloc> Board<A> {
     }
 
     /// Gives those their ranks back whose turn has come. One that is through with its ramp, and no better than others, is as they are from now on.
+    #[inline]
     pub(super) fn give_turns(&mut self, registry: &Registry<A>) {
-        if self.slow.lines == 0 {
-            return;
+        if self.slow.lines > 0 {
+            self.give_turns_now(registry);
         }
+    }
+
+    #[cold]
+    fn give_turns_now(&mut self, registry: &Registry<A>) {
         let soonest = |board: &Self| board.slow.waiting.as_ref().and_then(Tournament::least);
         while let Some((at, _)) = soonest(self).filter(|(_, due)| *due <= self.slow.turns) {
             let Some(record) = self.record_at(registry, at) else {

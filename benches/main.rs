@@ -12,6 +12,7 @@ mod bars;
 mod changes;
 mod choices;
 mod instructions;
+mod limits;
 mod live_calls;
 mod probing;
 mod relayed;
@@ -45,12 +46,13 @@ pub struct Group {
 }
 
 /// All of them, in the order of the page.
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     selection::GROUP,
     two_workers::GROUP,
     relayed::GROUP,
     choices::GROUP,
     instructions::GROUP,
+    limits::GROUP,
     live_calls::GROUP,
     changes::GROUP,
     probing::GROUP,

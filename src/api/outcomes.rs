@@ -19,17 +19,36 @@ pub fn begin(module: &Module) -> Result<(), &'static str> {
     if module.conf.ejection.is_some() { outcomes::tell(Observer { goes, came }) } else { Ok(()) }
 }
 
-/// What was chosen for a request of this process, the last at the end.
+/// What was chosen for a request of this process: the last few.
 struct Chosen {
     /// The number of the request.
     request: u32,
-    records: Vec<u32>,
+    count: usize,
+    /// The `n`th at `n % MOST`.
+    records: [u32; MOST],
 }
 
-static CHOSEN: Mutex<Chosen> = Mutex::new(Chosen { request: 0, records: Vec::new() });
-
-/// Destinations that are remembered for one request: more than it has branches.
+/// More than a request has branches.
 const MOST: usize = 32;
+
+static CHOSEN: Mutex<Chosen> = Mutex::new(Chosen { request: 0, count: 0, records: [0; MOST] });
+
+impl Chosen {
+    fn push(&mut self, request: u32, record: u32) {
+        if self.request != request {
+            (self.request, self.count) = (request, 0);
+        }
+        self.records.get_mut(self.count % MOST).into_iter().for_each(|place| *place = record);
+        self.count += 1;
+    }
+
+    /// The last first.
+    fn of(&self, request: u32) -> Vec<u32> {
+        let count = if self.request == request { self.count } else { 0 };
+        let last = (count.saturating_sub(MOST)..count).rev();
+        last.filter_map(|n| self.records.get(n % MOST).copied()).collect()
+    }
+}
 
 fn starts_call(msg: &Message) -> bool {
     msg.kind() == Some(Kind::Request(Method::Invite)) && !msg.in_dialog()
@@ -41,13 +60,7 @@ pub fn chosen(module: &Module, msg: &Message, record: u32) {
         return;
     }
     let Some(Sent { serial, .. }) = ejection::sent(module.root, record) else { return };
-    {
-        let mut chosen = CHOSEN.lock();
-        if chosen.request != msg.id() || chosen.records.len() >= MOST {
-            (chosen.request, chosen.records) = (msg.id(), Vec::new());
-        }
-        chosen.records.push(record);
-    }
+    CHOSEN.lock().push(msg.id(), record);
     // Without memory for it nothing is known of this call.
     outcomes::expect(msg, u64::from(serial) << 24 | u64::from(record));
 }
@@ -63,11 +76,7 @@ fn goes(going: &Going<'_>) -> Option<Gone> {
         let (record, serial) = (word as u32 & 0xFF_FFFF, (word >> 24) as u32);
         module.root.registry.record_of(record, serial).map(|_| record)
     });
-    let here = {
-        let chosen = CHOSEN.lock();
-        if chosen.request == request.id() { chosen.records.clone() } else { Vec::new() }
-    };
-    let known: Vec<_> = here.into_iter().rev().chain(expected).collect();
+    let known: Vec<_> = CHOSEN.lock().of(request.id()).into_iter().chain(expected).collect();
     let hop = (request, going.address);
     let number = next_hop::of_known(module, &sets, &known, hop)?;
     let Sent { record, serial, epoch } = ejection::sent(module.root, number)?;
@@ -124,5 +133,21 @@ fn came(branches: &mut Branches, over: bool, end: &dyn Fn(usize) -> End) {
         let code = if branch.code > 0 { branch.code } else { 408 };
         let said = (outcome, branch.told == RANG, People::of(caller, callee), code);
         ejection::told(module.root, &sets, &rules, sent, said, prober::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_choices_for_a_request_are_known_and_none_of_another() {
+        let mut chosen = Chosen { request: 0, count: 0, records: [0; MOST] };
+        assert_eq!(chosen.of(0), []);
+        (0..40).for_each(|record| chosen.push(7, record));
+        assert_eq!(chosen.of(7), (8..40).rev().collect::<Vec<_>>());
+        assert_eq!(chosen.of(8), []);
+        chosen.push(8, 3);
+        assert_eq!((chosen.of(8), chosen.of(7)), (vec![3], vec![]));
     }
 }

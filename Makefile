@@ -25,7 +25,7 @@ SERVERS = kamailio-sqlite-modules kamailio-mysql-modules kamailio-postgres-modul
 # What packages are made with, beside cargo-deb, which is installed into target/tools.
 PACKAGING = lowdown binutils lintian file
 
-.PHONY: help deps servers headers build check unit model sanitize fuzzcheck fuzz it it-long storm screenshots flows test demo bench simulate matrix docs deb deb-test start-test tarball install uninstall clean
+.PHONY: help deps servers headers build check unit model fork loom sanitize fuzzcheck fuzz it it-long storm screenshots flows test demo bench simulate matrix docs deb deb-test start-test tarball install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -56,15 +56,19 @@ check: headers ## format and clippy, warnings denied
 unit: headers ## tests without a server
 	$(CARGO) test --locked --lib --bins --test structure --test states --test host --test check --test reference
 
-model: headers ## lock-free pieces under the model checker, shared types in forked processes
+model: fork loom ## lock-free pieces under the model checker, shared types in forked processes
+
+fork: headers
 	$(CARGO) test --locked --test fork
+
+loom: headers
 	RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 $(CARGO) test --profile model --locked --test loom --target-dir $(TARGET)/loom
 
 sanitize: headers ## unit and fork tests under AddressSanitizer, where the toolchain has it
 	@if ls $$(rustc --print sysroot)/lib/rustlib/*/lib/librustc*_rt.asan.a >/dev/null 2>&1; then \
 	    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_DEV_OPT_LEVEL=1 $(CARGO) test --locked --lib --test fork \
 	        --target $$(rustc -vV | sed -n 's/^host: //p') --target-dir $(TARGET)/asan; \
-	else echo 'sanitize: skipped, this Rust toolchain has no AddressSanitizer runtime'; fi
+	else echo 'sanitize: this Rust toolchain has no AddressSanitizer runtime; without it:'; $(MAKE) fork; fi
 
 # libFuzzer counts edges and comparisons in the code of the module; all of this the stable compiler can do.
 FUZZ_HOST = $$(rustc -vV | sed -n 's/^host: //p')
@@ -110,7 +114,8 @@ screenshots: build servers ## docs/images/status-*.png, made by the test of the 
 flows: build servers ## docs/images/flow-*.svg, recorded from the wire by the tests
 	FLOWS=docs/images $(CARGO) test --release --locked --test it -- flows::
 
-test: check unit model sanitize fuzzcheck it ## all of the above, but the long fuzzing, the long storms and it-long
+# The forked processes run under AddressSanitizer here, and are not run a second time without it.
+test: check unit loom sanitize fuzzcheck it ## all of the above, but the long fuzzing, the long storms and it-long
 
 demo: build ## the main job, live: three gateways, calls of mixed fate, even load
 	$(CARGO) run --release --locked --example demo

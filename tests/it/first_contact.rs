@@ -14,7 +14,7 @@ const USAGES: &[(&str, &str)] = &[
     ("add", "set uri [flags [priority [attributes]]]"),
     ("update", "set uri [flags|-1 [priority|-1 [attributes]]]"),
     ("remove", "set uri"),
-    ("explain", "set algorithm [text]"),
+    ("explain", "set algorithm [text [priority]]"),
     ("hash", "slots text [text]"),
     ("stats", "[set [from [count]]]"),
     ("oclist", "set"),

@@ -68,7 +68,7 @@ sanitize: headers ## unit and fork tests under AddressSanitizer, where the toolc
 	@if ls $$(rustc --print sysroot)/lib/rustlib/*/lib/librustc*_rt.asan.a >/dev/null 2>&1; then \
 	    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_DEV_OPT_LEVEL=1 $(CARGO) test --locked --lib --test fork \
 	        --target $$(rustc -vV | sed -n 's/^host: //p') --target-dir $(TARGET)/asan; \
-	else echo 'sanitize: this Rust toolchain has no AddressSanitizer runtime; without it:'; $(MAKE) fork; fi
+	else echo 'sanitize: this Rust toolchain has no AddressSanitizer runtime; without it:'; $(CARGO) test --locked --test fork; fi
 
 # libFuzzer counts edges and comparisons in the code of the module; all of this the stable compiler can do.
 FUZZ_HOST = $$(rustc -vV | sed -n 's/^host: //p')

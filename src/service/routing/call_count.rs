@@ -431,7 +431,8 @@ pub fn report_failed<A: Alloc>(
     if effect.crossed {
         root.counters.crossed.bump();
     }
-    if !effect.fits {
+    // Who only hears of a call says nothing too late: a script may end after the BYE that another worker has dealt with.
+    if !effect.fits && news.event != Seen {
         root.counters.late.bump();
     }
     Ok(effect.fits)

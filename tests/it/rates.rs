@@ -141,13 +141,19 @@ pub fn most_in_a_second(arrivals: &[(u64, u64)]) -> (usize, u64) {
 }
 
 fn route(algorithm: u32) -> String {
+    route_to("$var(set) = \"100\";", algorithm)
+}
+
+/// The same to the set that these words of the script put into `$var(set)`.
+pub fn route_to(set: &str, algorithm: u32) -> String {
     format!(
         r#"
 request_route {{
 	t_check_trans();
 	if (!is_method("INVITE")) exit;
 	$var(before) = $TV(Sn);
-	if (!ds_select_dst("100", "{algorithm}")) {{
+	{set}
+	if (!ds_select_dst("$var(set)", "{algorithm}")) {{
 		append_to_reply("X-Cause: $rc $dsv(code) $dsv(reason)\r\n");
 		send_reply("503", "No");
 		exit;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use crate::calls;
-use crate::rates::{LIMITS, ONE_BY_ONE, OVER, Timed, ask, most_in_a_second, offer, when_over};
+use crate::rates::{LIMITS, ONE_BY_ONE, OVER, Timed, ask, most_in_a_second, offer, route_to, when_over};
 use crate::support::{Kamailio, net};
 
 const CPS: usize = 50;
@@ -15,35 +15,8 @@ const SECONDS: usize = 3;
 const SHARED: &str = "capacity=carrier;capacity_cps=50;capacity_cps_burst=10";
 
 /// Each call goes to one of two sets, by its Call-ID.
-fn route(algorithm: u32) -> String {
-    format!(
-        r#"
-request_route {{
-	t_check_trans();
-	if (!is_method("INVITE")) exit;
-	$var(before) = $TV(Sn);
-	$var(set) = "100";
-	if ($(ci{{s.md5}}{{s.substr,0,1}}) =~ "[0-7]") $var(set) = "101";
-	if (!ds_select_dst("$var(set)", "{algorithm}")) {{
-		append_to_reply("X-Cause: $rc $dsv(code) $dsv(reason)\r\n");
-		send_reply("503", "No");
-		exit;
-	}}
-	append_hf("X-Before: $var(before)\r\n");
-	t_on_failure("FAILED");
-	t_relay();
-}}
-failure_route[FAILED] {{
-	if (!t_check_status("500")) exit;
-	$var(before) = $TV(Sn);
-	if (!ds_next_dst()) exit;
-	append_hf("X-Before: $var(before)\r\n");
-	t_on_failure("FAILED");
-	t_relay();
-}}
-"#
-    )
-}
+const SETS: &str =
+    "$var(set) = \"100\";\n\tif ($(ci{s.md5}{s.substr,0,1}) =~ \"[0-7]\") $var(set) = \"101\";";
 
 /// The first two gateways are in one set, the others in the other one; all of them share the limit.
 fn list(gateways: &Timed) -> String {
@@ -57,7 +30,12 @@ fn start(gateways: &Timed, algorithm: u32) -> Kamailio {
         "modparam(\"dispatcher\", \"flags\", 2)\n{LIMITS}modparam(\"dispatcher\", \"ds_load_auto\", {})\n",
         u8::from(algorithm == 10)
     );
-    Kamailio::builder().workers(8).list(list(gateways)).modparam(&params).route(&route(algorithm)).start()
+    Kamailio::builder()
+        .workers(8)
+        .list(list(gateways))
+        .modparam(&params)
+        .route(&route_to(SETS, algorithm))
+        .start()
 }
 
 /// All that the gateways got together.

@@ -10,7 +10,7 @@ use crate::support::browser::Browser;
 use crate::support::{Behaviour, Kamailio, Probed};
 use crate::watch::{becomes, probing};
 
-const ROUTE: &str = r#"
+pub const ROUTE: &str = r#"
 request_route {
     if (is_method("ACK")) { t_relay(); exit; }
     if (!ds_select_dst("1", "10")) { sl_send_reply("404", "No destination"); exit; }

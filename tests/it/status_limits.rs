@@ -3,18 +3,9 @@
 use serde_json::json;
 
 use crate::calls::obedient;
-use crate::status_browser::{content, drawn, showing};
+use crate::status_browser::{ROUTE, content, drawn, showing};
 use crate::status_page::with_page;
 use crate::support::Kamailio;
-
-const ROUTE: &str = r#"
-request_route {
-    if (is_method("ACK")) { t_relay(); exit; }
-    if (!ds_select_dst("1", "10")) { sl_send_reply("404", "No destination"); exit; }
-    t_relay();
-}
-onreply_route { if (status =~ "2[0-9][0-9]") ds_load_update(); }
-"#;
 
 #[test]
 fn limits_drains_and_causes_of_refusals_are_in_the_page() {

@@ -171,38 +171,49 @@ fn list(turn: u64) -> String {
     (0..GATEWAYS).map(line).collect()
 }
 
+/// Each worker calls many times, each time one of the set that is chosen for it, while lists come one after the other, by their numbers; how many
+/// seconds that took. Many are refused.
+pub(super) fn call_while_reloading(
+    (mapping, root): (Mapping, &Root<Mapping>),
+    (log, clock): (&Log, &Clock),
+    algorithm: i32,
+    (set, list): (impl Fn(&mut Random) -> i32, impl Fn(u64) -> String),
+) -> f64 {
+    const CALLS: u64 = 1500;
+    publish(root, &list(0)).unwrap();
+    let refused = mapping.keep(AtomicUsize::new(0));
+    let mut turn = 0;
+    fork_workers(
+        |worker| {
+            let mut random = Random(worker as u64 + 7);
+            for n in 0..CALLS {
+                let sets = root.sets.pin(worker).unwrap();
+                let (number, set) = (worker as u64 * CALLS + n, set(&mut random));
+                if !call(root, &sets, (log, clock), (set, algorithm), (number, &mut random)) {
+                    refused.fetch_add(1, Ordering::SeqCst);
+                    clock.step(400_000);
+                }
+            }
+        },
+        || {
+            turn += 1;
+            publish(root, &list(turn)).unwrap();
+        },
+    );
+    let refused = refused.load(Ordering::SeqCst);
+    assert!(refused > 500, "{algorithm}: {refused} refused");
+    (clock.step(0) - SECOND) as f64 / SECOND as f64
+}
+
 /// Reloads that change the lines come between.
 #[test]
 fn no_second_has_more_calls_than_the_limit_whatever_chooses() {
-    const CALLS: u64 = 1500;
     for algorithm in [0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 64, 100] {
         let mapping = Mapping::new(64 << 20);
         let root = timed_root(mapping, || CLOCK.step(100_000));
         CLOCK.begin(mapping);
         let log = Log::new(mapping);
-        publish(root, &list(0)).unwrap();
-        let (refused, mut turn) = (mapping.keep(AtomicUsize::new(0)), 0);
-        fork_workers(
-            |worker| {
-                let mut random = Random(worker as u64 + 7);
-                for n in 0..CALLS {
-                    let sets = root.sets.pin(worker).unwrap();
-                    let number = worker as u64 * CALLS + n;
-                    if !call(root, &sets, (&log, &CLOCK), (1, algorithm), (number, &mut random)) {
-                        refused.fetch_add(1, Ordering::SeqCst);
-                        CLOCK.step(400_000);
-                    }
-                }
-            },
-            || {
-                turn += 1;
-                publish(root, &list(turn)).unwrap();
-            },
-        );
-        let (start, end) = (SECOND, CLOCK.step(0));
-        let refused = refused.load(Ordering::SeqCst);
-        assert!(refused > 500, "{algorithm}: {refused} refused");
-        let seconds = (end - start) as f64 / SECOND as f64;
+        let seconds = call_while_reloading((mapping, root), (&log, &CLOCK), algorithm, (|_| 1, list));
         let mut sent = 0;
         let sets = root.sets.pin(0).unwrap();
         for one in sets.set(1).unwrap().iter() {

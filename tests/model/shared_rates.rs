@@ -1,7 +1,7 @@
 //! Limits on new calls that destinations of several sets share (`capacity_cps`), in forked processes: in no second more than the limit and its
 //! burst, whatever chooses and in whatever set, and none refused that the limits allow.
 
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use dispatcher::load::{Event, Invite};
 use dispatcher::select::Refusal;
@@ -10,7 +10,7 @@ use dispatcher::service::sets::edit;
 use dispatcher::state::Root;
 
 use super::mapping::Mapping;
-use super::rates::{Clock, Log, SECOND, call, most_in_a_second};
+use super::rates::{Clock, Log, SECOND, call, call_while_reloading, most_in_a_second};
 use super::{Random, asking, edits, fork_workers, load_is_right, publish, report, timed_root};
 
 const SETS: i32 = 3;
@@ -42,34 +42,13 @@ static CLOCK: Clock = Clock::new();
 /// Reloads that change the lines come between.
 #[test]
 fn no_second_has_more_calls_than_a_shared_limit_whatever_chooses() {
-    const CALLS: u64 = 1500;
     for algorithm in [0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 64, 100, 101] {
         let mapping = Mapping::new(64 << 20);
         let root = timed_root(mapping, || CLOCK.step(100_000));
         CLOCK.begin(mapping);
         let log = Log::new(mapping);
-        publish(root, &list(0)).unwrap();
-        let (refused, mut turn) = (mapping.keep(AtomicUsize::new(0)), 0);
-        fork_workers(
-            |worker| {
-                let mut random = Random(worker as u64 + 7);
-                for n in 0..CALLS {
-                    let sets = root.sets.pin(worker).unwrap();
-                    let (number, set) = (worker as u64 * CALLS + n, 1 + random.below(SETS as u64) as i32);
-                    if !call(root, &sets, (&log, &CLOCK), (set, algorithm), (number, &mut random)) {
-                        refused.fetch_add(1, Ordering::SeqCst);
-                        CLOCK.step(400_000);
-                    }
-                }
-            },
-            || {
-                turn += 1;
-                publish(root, &list(turn)).unwrap();
-            },
-        );
-        let seconds = (CLOCK.step(0) - SECOND) as f64 / SECOND as f64;
-        let refused = refused.load(Ordering::SeqCst);
-        assert!(refused > 500, "{algorithm}: {refused} refused");
+        let set = |random: &mut Random| 1 + random.below(SETS as u64) as i32;
+        let seconds = call_while_reloading((mapping, root), (&log, &CLOCK), algorithm, (set, list));
         let sets = root.sets.pin(0).unwrap();
         let capacities: Vec<_> = root.registry.capacities.lock().each().collect();
         for (name, cps, burst) in SHARED {

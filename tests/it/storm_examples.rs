@@ -19,6 +19,10 @@ const CALLERS: usize = 6;
 const HELD: usize = 6;
 /// What a gateway that is up takes to answer, and more.
 const SOON: Duration = Duration::from_secs(10);
+/// tm keeps each transaction, some 14 kB, for five seconds after its end: ten thousand a second have room.
+const SHM_MEGABYTES: u32 = 1024;
+/// What buffers of connections may have grown by.
+const SHM_SLACK: i64 = 64 * 1024;
 /// Requests that a gateway has still to know while its calls are up.
 const REMEMBERED: usize = 4_000;
 
@@ -173,6 +177,7 @@ fn storm(name: &str, last: u32, patience: Duration, start: impl FnOnce(String) -
         held: Vec::new(),
         fates: Fates::new(),
     };
+    let before = server.shm_used();
     let mut callers: Vec<Caller<'_>> = (1..).zip(agents).map(seeded).collect();
     let rest = |callers: &mut [Caller<'_>], when: &str| {
         let at = |gateway| {
@@ -213,6 +218,7 @@ fn storm(name: &str, last: u32, patience: Duration, start: impl FnOnce(String) -
         callers.iter_mut().for_each(Caller::end_the_rest);
         assert_no_drift(&server).calls == 0
     });
+    eventually("shared memory is back at its level", TIDY, || server.shm_used() < before + SHM_SLACK);
     let mut fates = Fates::new();
     for (fate, count) in callers.into_iter().flat_map(|caller| caller.fates) {
         *fates.entry(fate).or_default() += count;
@@ -226,7 +232,7 @@ fn storm(name: &str, last: u32, patience: Duration, start: impl FnOnce(String) -
 
 fn plain(config: &str, script: &str, last: u32, patience: Duration) {
     storm(config, last, patience, |list| {
-        let server = with_example(config, script).list(list).start();
+        let server = with_example(config, script).shm_megabytes(SHM_MEGABYTES).list(list).start();
         let agents = (0..CALLERS).map(|_| server.agent()).collect();
         (server, agents)
     });
@@ -266,7 +272,7 @@ fn script_that_counts() {
 fn callers_on_tls_and_websocket() {
     let secure = Secure::new();
     storm("browser.cfg", 100, NO_FAILOVER, |list| {
-        let server = secure.builder().list(list).start();
+        let server = secure.builder().shm_megabytes(SHM_MEGABYTES).list(list).start();
         let by =
             [Over::Udp, Over::Tcp, Over::Tls, Over::WebSocket, Over::SecureWebSocket, Over::SecureWebSocket];
         let agents = by.iter().map(|over| secure.agent(&server, *over)).collect();

@@ -4,7 +4,7 @@ use crate::support::figures::{COPY, Figures, OURS, STOCK};
 use crate::support::modules::ALLOCATORS;
 use crate::support::numbers::{number, whole};
 use crate::support::table::algorithm;
-use crate::{choices, instructions, relayed, selection, two_workers};
+use crate::{choices, health, instructions, relayed, selection, two_workers};
 use std::collections::BTreeMap;
 
 /// The figures of all groups that were measured.
@@ -301,14 +301,47 @@ fn calls() -> Vec<Bar> {
         "",
         &["fm", "qm"],
         move |m, allocator| {
-            let of = |case| {
-                let both = [OURS, COPY].into_iter().filter_map(|who| m.relayed(allocator, case, 30, who));
-                both.reduce(f64::min)
-            };
+            let of = |case| better(|who| m.relayed(allocator, case, 30, who));
             Some(of(relayed::FOLLOWED)? / of(selection::LIMIT)?)
         },
     );
-    vec![of(FM, 30, 5.0), of(QM, 30, 10.0), followed]
+    let health = plain(
+        "a relayed call, `ds_load_auto`, of 30: all rules of health ÷ none, the better of two servers each",
+        Bound::AtMost(1.1),
+        "",
+        &["fm", "qm"],
+        move |m, allocator| {
+            let of = |case| better(|who| m.relayed(allocator, case, 30, who));
+            Some(of(relayed::HEALTH)? / of(relayed::FOLLOWED)?)
+        },
+    );
+    vec![of(FM, 30, 5.0), of(QM, 30, 10.0), followed, health]
+}
+
+/// The lower figure of two servers that do the same.
+fn better(of: impl Fn(&'static str) -> Option<f64>) -> Option<f64> {
+    [OURS, COPY].into_iter().filter_map(of).reduce(f64::min)
+}
+
+/// A selection where all rules of health are on, by one where none is; the greatest of several algorithms and sizes.
+fn health() -> Bar {
+    plain(
+        "a selection, `ds_load_auto`, algorithms 4, 10 and 101 of 30 and 3 000: all rules of health ÷ none, the better of two servers each",
+        Bound::AtMost(1.1),
+        "",
+        &["fm", "qm"],
+        |m, allocator| {
+            let of = |case, algorithm, size| {
+                better(|who| m.best(health::GROUP.name, allocator, case, Some(algorithm), size, who))
+            };
+            let ratio = |algorithm, size| {
+                Some(of(health::WITH, algorithm, size)? / of(health::WITHOUT, algorithm, size)?)
+            };
+            let all =
+                health::ALGORITHMS.into_iter().flat_map(|a| health::SIZES.map(|size| ratio(a, size as u64)));
+            all.flatten().reduce(f64::max)
+        },
+    )
 }
 
 /// A figure of each algorithm and size, of which the greatest must hold; in words it is told which that is.
@@ -423,5 +456,5 @@ fn own_part() -> Vec<Bar> {
 
 pub fn bars() -> Vec<Bar> {
     let flat = vec![flat(1), flat(2)];
-    [selections(), flat, contending(), calls(), own_part()].into_iter().flatten().collect()
+    [selections(), flat, contending(), calls(), vec![health()], own_part()].into_iter().flatten().collect()
 }

@@ -11,6 +11,7 @@ mod servers;
 mod bars;
 mod changes;
 mod choices;
+mod health;
 mod instructions;
 mod limits;
 mod live_calls;
@@ -46,13 +47,14 @@ pub struct Group {
 }
 
 /// All of them, in the order of the page.
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 11] = [
     selection::GROUP,
     two_workers::GROUP,
     relayed::GROUP,
     choices::GROUP,
     instructions::GROUP,
     limits::GROUP,
+    health::GROUP,
     live_calls::GROUP,
     changes::GROUP,
     probing::GROUP,

@@ -4,6 +4,7 @@
 //! its processes have taken, as the kernel knows it, until the last transaction is freed.
 
 use crate::Group;
+use crate::health::with_health;
 use crate::selection::{ALL, LIMIT, Mode};
 use crate::servers::{Kamailio, until};
 use crate::support::aging;
@@ -26,7 +27,8 @@ pub const GROUP: Group = Group {
     about: "INVITE, 200, ACK, BYE and 200 through `tm` with `record_route`, algorithm 10 with `ds_load_update`; caller and gateways \
             are one thread of the benchmark, eight calls at a time, one worker. The processor time of all processes of the server \
             is read from the kernel (`/proc/<pid>/schedstat`) before the calls and after the last transaction is freed. `fixed $du` \
-            does not use the module, which is loaded. `followed` is limit 1 with `ds_load_auto` and no word of counting in the script.",
+            does not use the module, which is loaded. `followed` is limit 1 with `ds_load_auto` and no word of counting in the script, `followed, health` the same with all \
+            [rules of health](#what-rules-of-health-cost-a-selection).",
     measure,
     plots,
 };
@@ -38,6 +40,7 @@ const ALGORITHM: u32 = 10;
 const SHM: u32 = 512;
 pub const FIXED: &str = "fixed $du";
 pub const FOLLOWED: &str = "followed";
+pub const HEALTH: &str = "followed, health";
 
 /// What a server relays; each does one thing only, so that its memory has that past and no other.
 struct Kind {
@@ -63,7 +66,9 @@ fn kinds() -> Vec<Kind> {
     }
     // What a server is left with by its start makes a call dearer or cheaper, by a tenth with `qm`: two of each are compared.
     for (module, size) in [(Module::Ours, 30), (Module::Copy, 30), (Module::Ours, 3_000)] {
-        kinds.push(Kind { module, mode: Mode::List, case: FOLLOWED, user: "one", size });
+        for case in [FOLLOWED, HEALTH] {
+            kinds.push(Kind { module, mode: Mode::List, case, user: "one", size });
+        }
     }
     for (mode, case) in [(1, "lean 1"), (2, "lean 2")] {
         for size in [30, 3_000] {
@@ -113,20 +118,17 @@ struct Relay {
 
 impl Relay {
     fn start(kind: &Kind, allocator: &str, ends: &Ends) -> Relay {
+        let followed = kind.case == FOLLOWED || kind.case == HEALTH;
         let builder = kind
             .module
             .server(allocator)
             .list(ends.gateways(1, kind.size))
             .modparam(&kind.mode.parameters())
-            .modparam(if kind.case == FOLLOWED {
-                "modparam(\"dispatcher\", \"ds_load_auto\", 1)"
-            } else {
-                ""
-            })
             // Transactions go soon after their end, so that a turn need not wait for them.
             .modparam("modparam(\"tm\", \"wt_timer\", 100)")
             .shm_megabytes(SHM);
-        let server = aging::start(builder, &route(ends.port(), kind.case == FOLLOWED));
+        let builder = if followed { with_health(builder, kind.case == HEALTH) } else { builder };
+        let server = aging::start(builder, &route(ends.port(), followed));
         if machine::cores() > 1 {
             workers(&server).into_iter().for_each(|pid| pin(pid, 0));
         }

@@ -58,6 +58,8 @@ const OF_FAILING: &[Rule] = &[
     FewestTransactions,
     LeastWork,
 ];
+/// Where failures are nobody's fault, or everybody's.
+const OF_NO_FAULT: &[Rule] = &[Passive(0), Passive(4), Passive(10), Passive(101)];
 /// Those that do not walk over three thousand gateways for each call.
 const OF_MANY: &[Rule] = &[Ours(0), Ours(4), Ours(6), Ours(9), Ours(10), Ours(100), Ours(101)];
 
@@ -92,6 +94,7 @@ fn cases() -> Vec<Case> {
         bursts: false,
         users: 0,
         odd: Odd::None,
+        tries: 2,
         calls: 100_000,
         rules: ALL,
     };
@@ -146,6 +149,33 @@ fn cases() -> Vec<Case> {
             length: 56.0,
             odd: Odd::Refuses,
             rules: &[Ours(4), Ours(10), Ours(101), Passive(4), Passive(10), Passive(101)],
+            ..alike()
+        },
+        Case {
+            name: "A dead number",
+            about: "Gateways alike, 70 % offered. One call in five goes to a number that no gateway gets an answer from, each from another caller; the script does not fail over.",
+            offered: 0.7,
+            odd: Odd::DeadNumber,
+            tries: 1,
+            rules: OF_NO_FAULT,
+            ..alike()
+        },
+        Case {
+            name: "Calls that all refuse",
+            about: "Gateways alike, 70 % offered. One call in fifty is answered with 500 by every gateway, and the script tries all ten.",
+            offered: 0.7,
+            odd: Odd::BadCalls,
+            tries: 10,
+            rules: OF_NO_FAULT,
+            ..alike()
+        },
+        Case {
+            name: "All refuse",
+            about: "Each of ten gateways answers each INVITE with 503 at once; the script does not fail over.",
+            offered: 0.7,
+            odd: Odd::All,
+            tries: 1,
+            rules: OF_NO_FAULT,
             ..alike()
         },
         Case {

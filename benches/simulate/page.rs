@@ -10,11 +10,12 @@ use std::fs;
 
 /// What the figures say, with the figures that say it.
 fn lessons(all: &[Of]) -> String {
+    let named = |name: &str| all.iter().find(|(case, _)| case.name == name).expect("a case of this name");
     let of = |name: &str, rule: Rule, value: &dyn Fn(&Outcome) -> f64| {
-        let case = all.iter().find(|(case, _)| case.name == name).expect("a case of this name");
-        let (_, outcome) = case.1.iter().find(|(one, _)| *one == rule).expect("a rule of this case");
+        let (_, outcome) = named(name).1.iter().find(|(one, _)| *one == rule).expect("a rule of this case");
         number(value(outcome))
     };
+    let most_out = |name: &str| named(name).1.iter().map(|(_, outcome)| outcome.most_out).max().unwrap_or(0);
     let (spread, lost) = (&|one: &Outcome| one.spread, &|one: &Outcome| one.lost);
     let (most, odd) = (&|one: &Outcome| one.set_up[1], &|one: &Outcome| one.to_odd);
     let (hash, turn, load, stays) = (Rule::Ours(0), Rule::Ours(4), Rule::Ours(10), Rule::Ours(101));
@@ -37,6 +38,8 @@ fn lessons(all: &[Of]) -> String {
          then take up to {} s. Nothing is lost with one more try, but each call pays for it. Let [failed calls weigh on](failed-calls.md) (here `ds_failure_decay` 10): then \
          {} % go to the one that refuses, and {} % to the one that is silent. Or take it out: with [`ds_passive_health`](passive-health.md) {} % go to it, {} % to \
          the silent one; or have a failure route report it ([`ds_mark_dst`](reference/functions.md#ds_mark_dst)).\n\
+         - **What is nobody's fault ejects nobody**: where one call in five goes to a dead number {} of ten gateways are ejected at a time, where every gateway refuses one \
+         INVITE in fifty {}, and {} where all refuse all: the [ceiling](passive-health.md#the-ceiling).\n\
          - **Who returns gets all new calls** by 10 and 100 until it is level ({} %), unless it has a [slow start](slow-start.md): then at most {} times its ramp in any five seconds, \
          and after that {} times its fair share, for {} s in all.\n\
          - **A hot key fills its gateway** by a hash: the fullest is {} % above all by 101, {} % with [`hash_balance`](reference/parameters.md#hash_balance) 10.\n\
@@ -55,6 +58,9 @@ fn lessons(all: &[Of]) -> String {
         of(silent, Rule::Weighing(10), odd),
         of(refuses, ejects, odd),
         of(silent, ejects, odd),
+        most_out("A dead number"),
+        most_out("Calls that all refuse"),
+        most_out("All refuse"),
         of(returns, load, odd),
         of(ramps, slow, &|one| ramp::figures(one)[0]),
         of(ramps, slow, &|one| ramp::figures(one)[1]),
@@ -88,11 +94,20 @@ fn heads(case: &Case) -> Vec<&'static str> {
             "level after",
         ];
     }
+    if case.odd.is_no_fault() {
+        return vec![
+            "rule",
+            "lost",
+            "most out at once",
+            "INVITEs to the one with the fewest, of its share",
+            "nowhere to go",
+        ];
+    }
     let mut heads = vec!["rule", "lost", "set up, half", "set up, 95 %", "fullest"];
     match case.odd {
-        Odd::None => {}
         Odd::Returns => heads.push("to it, first 5 s"),
-        _ => heads.extend(["to it first", "lost, first 60 s", "ejected after"]),
+        odd if odd.is_gateway() => heads.extend(["to it first", "lost, first 60 s", "ejected after"]),
+        _ => {}
     }
     heads
 }
@@ -111,6 +126,15 @@ pub fn line(case: &Case, rule: Rule, outcome: &Outcome) -> Vec<String> {
             format!("{level} s"),
         ];
     }
+    if case.odd.is_no_fault() {
+        return vec![
+            rule.name(),
+            format!("{} %", number(*lost)),
+            outcome.most_out.to_string(),
+            format!("{} %", number(outcome.fewest)),
+            format!("{} %", number(outcome.nowhere)),
+        ];
+    }
     let mut cells = vec![
         rule.name(),
         format!("{} %", number(*lost)),
@@ -118,7 +142,7 @@ pub fn line(case: &Case, rule: Rule, outcome: &Outcome) -> Vec<String> {
         format!("{} s", number(*most)),
         format!("+{} %", number(*spread)),
     ];
-    if case.odd != Odd::None {
+    if case.odd.is_gateway() {
         cells.push(format!("{} %", number(*to_odd)));
     }
     if matches!(case.odd, Odd::Refuses | Odd::Silent) {
@@ -134,11 +158,12 @@ Written by `make simulate`: change the code in `benches/simulate/`, not this pag
 
 The module's own code chooses, counts and releases for modelled gateways; no server and no network take part. A gateway has channels, holds one from the INVITE on, sets up
 calls one after the other (0.28 s each in the mean for one of 100 channels, a BYE takes 1 ÷ 1.75 of that) and refuses at once when no channel is free. A call
-that is refused, or not answered for five seconds, goes once to another gateway. All chance comes from one seed: two runs give the same page.
+that is refused, or not answered for five seconds, goes to another gateway: once, unless the case says otherwise. All chance comes from one seed: two runs give the same page.
 
-- **lost**: calls that neither of two gateways took.
+- **lost**: calls that no gateway took.
 - **set up**: time until the answer, of half of the calls and of all but one in twenty.
 - **fullest**: how much fuller the fullest gateway is than all together, in percent of its channels, in the mean of all seconds.
+- **most out at once**: gateways that are ejected or on trial at one time, at most.
 - **passive health**: with `ds_passive_health` 1 and its defaults ([a gateway where calls fail](passive-health.md)). *Ejected after* is the time until the module takes a gateway out, in whole
   seconds.
 - Each gateway's channels are its `maxload`, which 10 and 100 keep to, and its `weight`, by which 9 and 101 share. Rules that are not the module's stand beside its own: the stock

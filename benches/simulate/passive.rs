@@ -1,5 +1,6 @@
 //! Passive ejection beside a rule: the module's own code learns what becomes of calls.
 
+use super::rules::Wanted;
 use dispatcher::health::ejection::{Outcome, People, Rules};
 use dispatcher::health::verdict::{Seen, verdict};
 use dispatcher::service::health::ejection::{self, Sent};
@@ -33,6 +34,8 @@ pub struct Passive {
     open: HashMap<u64, Open>,
     /// When the first one was ejected, in seconds.
     pub out: Option<f64>,
+    /// Gateways that were ejected or on trial at one time, at most.
+    pub most_out: usize,
 }
 
 fn at(seconds: f64) -> Now {
@@ -41,10 +44,10 @@ fn at(seconds: f64) -> Now {
 
 impl Passive {
     /// A call goes there.
-    pub fn sent(&mut self, root: &Root<Heap>, (call, user): (u64, u64), record: u32) {
+    pub fn sent(&mut self, root: &Root<Heap>, wanted: Wanted<'_>, record: u32) {
         let hash = |number: u64| root.secret.word(&[&number.to_ne_bytes()]);
-        let people = People::of(hash(user), hash(call));
-        let open = self.open.entry(call).or_insert(Open { people, sent: Vec::new() });
+        let people = People::of(hash(wanted.user), hash(wanted.callee));
+        let open = self.open.entry(wanted.call).or_insert(Open { people, sent: Vec::new() });
         open.sent.extend(ejection::sent(root, record).map(|sent| (sent, Seen::Nothing)));
     }
 
@@ -54,10 +57,14 @@ impl Passive {
         if let Some((_, seen)) = open.sent.last_mut() {
             *seen = if good { Seen::Alive } else { Seen::Failed(0) };
         }
-        if !over {
-            return;
+        if over {
+            self.over(root, call, now);
         }
-        let Open { people, sent } = self.open.remove(&call).expect("it is there");
+    }
+
+    /// It goes nowhere else.
+    pub fn over(&mut self, root: &Root<Heap>, call: u64, now: f64) {
+        let Some(Open { people, sent }) = self.open.remove(&call) else { return };
         let (to, seen): (Vec<u32>, Vec<Seen>) = sent.iter().map(|(sent, seen)| (sent.record, *seen)).unzip();
         let sets = root.sets.pin(0).unwrap();
         for (place, (sent, _)) in sent.iter().enumerate() {
@@ -71,6 +78,8 @@ impl Passive {
         if self.out.is_none() && set.ranks.has_ejected() {
             self.out = Some(now);
         }
+        let is_out = |number| root.registry.record(number).is_some_and(|record| record.flags().in_ejection());
+        self.most_out = self.most_out.max(set.iter().filter(|one| is_out(one.record)).count());
         let sets = root.sets.pin(0).unwrap();
         ejection::look(root, &sets, &RULES, at(now));
     }

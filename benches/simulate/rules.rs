@@ -97,6 +97,7 @@ struct Known {
 pub struct Wanted<'a> {
     pub call: u64,
     pub user: u64,
+    pub callee: u64,
     /// Gateways that have not taken it.
     pub tried: &'a [usize],
     /// Seconds.
@@ -184,7 +185,7 @@ impl Proxy {
         }?;
         let record = self.record(chosen);
         if let Some(passive) = &mut self.passive {
-            passive.sent(&self.root, (wanted.call, wanted.user), record);
+            passive.sent(&self.root, wanted, record);
         }
         let known = self.known.get_mut(chosen)?;
         (known.calls, known.invites) = (known.calls + 1, known.invites + 1);
@@ -192,7 +193,7 @@ impl Proxy {
     }
 
     fn ask(&self, algorithm: i32, wanted: Wanted<'_>, random: &mut Random) -> Option<usize> {
-        let Wanted { call, user, tried, now } = wanted;
+        let Wanted { call, user, tried, now, .. } = wanted;
         let sets = self.root.sets.pin(0).ok()?;
         let set = sets.set(SET)?;
         let place = |gateway: &usize| self.order.iter().position(|one| one == gateway);
@@ -239,6 +240,11 @@ impl Proxy {
         let sets = self.root.sets.pin(0).unwrap();
         passive.look(&self.root, sets.set(SET).unwrap(), now);
         passive.out
+    }
+
+    /// Gateways that were ejected at one time, at most.
+    pub fn most_out(&self) -> usize {
+        self.passive.as_ref().map_or(0, |passive| passive.most_out)
     }
 
     fn came(&mut self, call: u64, good: bool, over: bool, now: f64) {
@@ -302,6 +308,14 @@ impl Proxy {
         if last || matches!(self.rule, Rule::Weighing(_)) {
             self.report(call, Event::Refused, now as u32);
         }
+    }
+
+    /// There is no other gateway for a call that has failed everywhere so far.
+    pub fn nowhere(&mut self, call: u64, now: f64) {
+        if let Some(passive) = &mut self.passive {
+            passive.over(&self.root, call, now);
+        }
+        self.report(call, Event::Refused, now as u32);
     }
 
     /// A call ends: the BYE is sent on.

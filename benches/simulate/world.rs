@@ -2,7 +2,7 @@
 //!
 //! Model: a gateway has channels, and sets up calls one after the other (first come, first served; each takes an exponential time, a
 //! BYE less by the factor 1.75). It holds a channel from the INVITE on, and refuses at once when none is free. The proxy sends a call that
-//! is refused, or not answered for five seconds, once to another gateway.
+//! is refused, or not answered for five seconds, to another gateway: once, unless the case says otherwise.
 
 use super::random::Random;
 use super::rules::{Proxy, Rule, Wanted};
@@ -16,7 +16,7 @@ pub enum Lengths {
     Pareto,
 }
 
-/// What one of the gateways does that the others do not: the first one.
+/// What is odd: mostly something that the first gateway does and the others do not.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Odd {
     None,
@@ -26,6 +26,24 @@ pub enum Odd {
     Silent,
     /// It is down, which probes know, and is back after half of the time.
     Returns,
+    /// A number that no gateway gets an answer from, whoever calls it; one call in five does.
+    DeadNumber,
+    /// One INVITE in fifty, which every gateway answers with 500 at once.
+    BadCalls,
+    /// Every gateway answers each INVITE with 503 at once.
+    All,
+}
+
+impl Odd {
+    /// Whether it is one gateway.
+    pub const fn is_gateway(self) -> bool {
+        matches!(self, Self::Refuses | Self::Silent | Self::Returns)
+    }
+
+    /// Whether nobody should be ejected, or not all.
+    pub const fn is_no_fault(self) -> bool {
+        matches!(self, Self::DeadNumber | Self::BadCalls | Self::All)
+    }
 }
 
 pub struct Case {
@@ -43,6 +61,8 @@ pub struct Case {
     /// Users, of whom the nth calls as often as the first one divided by n.
     pub users: u64,
     pub odd: Odd,
+    /// Gateways that a call goes to, at most.
+    pub tries: usize,
     pub calls: u64,
     pub rules: &'static [Rule],
 }
@@ -65,6 +85,12 @@ pub struct Outcome {
     pub lost_first: f64,
     /// Seconds until the first gateway was ejected.
     pub out: Option<f64>,
+    /// Gateways that were ejected or on trial at one time, at most.
+    pub most_out: usize,
+    /// INVITEs that went to the gateway with the fewest, in percent of a fair share.
+    pub fewest: f64,
+    /// Calls for which there was no gateway at all, in percent.
+    pub nowhere: f64,
 }
 
 /// Seconds that a gateway takes to set up a call, times its channels.
@@ -75,6 +101,8 @@ const BYE: f64 = 1.0 / 1.75;
 const REFUSAL: f64 = 0.005;
 /// Seconds until the proxy gives up.
 const PATIENCE: f64 = 5.0;
+/// A number that is dead.
+const NOBODY: u64 = u64::MAX;
 /// Seconds between two looks.
 const LOOK: f64 = 1.0;
 /// Seconds that are the first minute.
@@ -100,11 +128,14 @@ struct Gateway {
     active: u32,
     /// When it is done with what it has to do.
     free: f64,
+    /// INVITEs that came.
+    invites: u64,
 }
 
 struct Call {
     began: f64,
     user: u64,
+    callee: u64,
     tried: Vec<usize>,
 }
 
@@ -121,6 +152,7 @@ struct World<'a> {
     /// Sums of frequencies of users.
     users: Vec<f64>,
     lost: u64,
+    nowhere: u64,
     /// Calls of the first minute, and those of them that no gateway took.
     first: (u64, u64),
     out: Option<f64>,
@@ -134,7 +166,7 @@ struct World<'a> {
 
 /// What a case comes to by a rule.
 pub fn run(case: &Case, rule: Rule) -> Outcome {
-    let gateway = |&size: &u32| Gateway { size, active: 0, free: 0.0 };
+    let gateway = |&size: &u32| Gateway { size, active: 0, free: 0.0, invites: 0 };
     let mut sum = 0.0;
     let mut frequency = |n: u64| {
         sum += 1.0 / n as f64;
@@ -151,6 +183,7 @@ pub fn run(case: &Case, rule: Rule) -> Outcome {
         number: 0,
         users: (1..=case.users).map(&mut frequency).collect(),
         lost: 0,
+        nowhere: 0,
         first: (0, 0),
         out: None,
         waited: Vec::new(),
@@ -213,11 +246,21 @@ impl World<'_> {
             set_up: [0.5, 0.95].map(|one| part(one).unwrap_or(f64::NAN)),
             spread: self.looks.0 / self.looks.1.max(1) as f64,
             to_odd: percent(self.odd.0, self.odd.1),
-            windows: self.windows,
             level: self.level.unwrap_or(WINDOWS),
+            most_out: self.proxy.most_out(),
+            fewest: self.fewest(),
+            nowhere: percent(self.nowhere, self.calls.len() as u64),
             lost_first: percent(self.first.1, self.first.0),
             out: self.out,
+            windows: self.windows,
         }
+    }
+
+    /// INVITEs of the gateway with the fewest, in percent of a fair share.
+    fn fewest(&self) -> f64 {
+        let invites = || self.gateways.iter().map(|one| one.invites);
+        100.0 * invites().min().unwrap_or(0) as f64 * self.gateways.len() as f64
+            / invites().sum::<u64>() as f64
     }
 
     fn comes(&mut self) {
@@ -234,7 +277,11 @@ impl World<'_> {
         let user = self.user();
         let call = self.calls.len() as u32;
         self.first.0 += u64::from(self.now < FIRST);
-        self.calls.push(Call { began: self.now, user, tried: Vec::new() });
+        let callee = match self.case.odd {
+            Odd::DeadNumber if call % 5 == 0 => NOBODY,
+            _ => call.into(),
+        };
+        self.calls.push(Call { began: self.now, user, callee, tried: Vec::new() });
         self.send(call);
         if (self.calls.len() as u64) < self.case.calls {
             let next = self.random.exponential(1.0 / rate);
@@ -250,14 +297,14 @@ impl World<'_> {
 
     fn send(&mut self, call: u32) {
         let one = &self.calls[call as usize];
-        let (user, first) = (one.user, one.tried.is_empty());
-        let wanted = Wanted { call: call.into(), user, tried: &one.tried, now: self.now };
+        let Call { user, callee, .. } = *one;
+        let first = one.tried.is_empty();
+        let wanted = Wanted { call: call.into(), user, callee, tried: &one.tried, now: self.now };
         let found = self.proxy.choose(wanted, &mut self.random);
         let back = self.now - self.lasts() / 2.0;
         let counts = match self.case.odd {
-            Odd::None => false,
             Odd::Returns => (0.0..RETURN).contains(&back),
-            _ => self.is_warm(),
+            odd => odd.is_gateway() && self.is_warm(),
         };
         let window = (back >= 0.0).then_some((back / RETURN) as usize);
         if let Some(window) = window.and_then(|at| self.windows.get_mut(at)).filter(|_| first) {
@@ -267,15 +314,25 @@ impl World<'_> {
             self.odd = (self.odd.0 + u64::from(found == Some(0)), self.odd.1 + 1);
         }
         let Some(chosen) = found else {
+            self.nowhere += u64::from(first);
+            self.proxy.nowhere(call.into(), self.now);
             self.lose(call);
             return;
         };
         self.calls[call as usize].tried.push(chosen);
-        let odd = (chosen == 0).then_some(self.case.odd);
+        self.gateways[chosen].invites += 1;
         let gateway = &mut self.gateways[chosen];
-        if odd == Some(Odd::Silent) {
+        let (is_silent, refuses) = match self.case.odd {
+            Odd::Silent => (chosen == 0, false),
+            Odd::Refuses => (false, chosen == 0),
+            Odd::DeadNumber => (callee == NOBODY, false),
+            Odd::BadCalls => (false, call % 50 == 0),
+            Odd::All => (false, true),
+            Odd::None | Odd::Returns => (false, false),
+        };
+        if is_silent {
             self.after(PATIENCE, Event::Failed(call));
-        } else if odd == Some(Odd::Refuses) || gateway.active >= gateway.size {
+        } else if refuses || gateway.active >= gateway.size {
             self.after(REFUSAL, Event::Failed(call));
         } else {
             gateway.active += 1;
@@ -308,7 +365,7 @@ impl World<'_> {
 
     fn failed(&mut self, call: u32) {
         let one = &self.calls[call as usize];
-        let (gateway, last) = (*one.tried.last().expect("it was sent"), one.tried.len() == 2);
+        let (gateway, last) = (*one.tried.last().expect("it was sent"), one.tried.len() == self.case.tries);
         self.proxy.failed(call.into(), gateway, last, self.now);
         if last {
             self.lose(call);
@@ -336,7 +393,7 @@ impl World<'_> {
             return;
         }
         if self.is_warm() {
-            let skip = usize::from(self.case.odd != Odd::None);
+            let skip = usize::from(self.case.odd.is_gateway());
             let others = || self.gateways.iter().skip(skip);
             let (active, size) = others().fold((0, 0), |sum, one| (sum.0 + one.active, sum.1 + one.size));
             let full = |one: &Gateway| 100.0 * f64::from(one.active) / f64::from(one.size);

@@ -275,7 +275,7 @@ fn all_at_once_leaves_nothing_behind() {
     let up = Arc::new(AtomicBool::new(true));
     let shaky = Arc::clone(&up);
     let gateways = gateways(PASSING.end, move |n| !SHAKY.contains(&n) || shaky.load(Ordering::Relaxed));
-    let (voicemail, probed) = (Gateways::answering(1, 200), Probed::start());
+    let (voicemail, probed) = (Gateways::answering(1, 200).until_acknowledged(), Probed::start());
     let probing = "modparam(\"dispatcher\", \"ds_ping_interval\", 1)\n\
                    modparam(\"dispatcher\", \"ds_probing_mode\", 1)\n\
                    modparam(\"dispatcher\", \"ds_ping_fr_timer\", 900)";

@@ -42,6 +42,7 @@ pub fn gateways(count: usize, up: impl Fn(usize) -> bool + Send + 'static) -> Ga
             _ => vec![200],
         }
     })
+    .until_acknowledged()
 }
 
 /// Final answers, and how often each came.
@@ -137,7 +138,8 @@ fn end_the_rest(agent: &mut Agent, wait: Duration) {
 
 #[test]
 fn calls_of_all_fates_leave_nothing_behind() {
-    let (gateways, voicemail) = (gateways(GATEWAYS, |_| true), Gateways::answering(1, 200));
+    let (gateways, voicemail) =
+        (gateways(GATEWAYS, |_| true), Gateways::answering(1, 200).until_acknowledged());
     let list = gateways.list(100, "maxload=400");
     let server = server(8, &*list).start();
     let before = server.shm_used();

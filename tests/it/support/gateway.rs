@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::agent::token;
 use super::message::Message;
@@ -41,8 +41,26 @@ struct Shared {
     received: Mutex<Vec<Received>>,
     /// The last INVITE of each call that has no final answer yet, and where it came from.
     open: Mutex<HashMap<(usize, String), (Message, Peer)>>,
+    /// INVITEs that were accepted and not acknowledged, if their 2xx comes again; none if it does not.
+    unacknowledged: Mutex<Option<HashMap<(usize, String), Accepted>>>,
     stop: AtomicBool,
 }
+
+/// An INVITE that was accepted and not acknowledged.
+struct Accepted {
+    invite: Message,
+    from: Peer,
+    status: u16,
+    /// When the 2xx is due again, and the time after that.
+    due: Instant,
+    wait: Duration,
+    /// When it is given up.
+    end: Instant,
+}
+
+/// T1 and T2 (RFC 3261 section 17.1.1.1).
+const T1: Duration = Duration::from_millis(500);
+const T2: Duration = Duration::from_secs(4);
 
 impl Gateways {
     /// `count` gateways; each answers every INVITE with 180 and `status`, everything else with 200.
@@ -86,11 +104,19 @@ impl Gateways {
             over,
             received: Mutex::default(),
             open: Mutex::default(),
+            unacknowledged: Mutex::default(),
             stop: AtomicBool::new(false),
         });
         let worker = Arc::clone(&shared);
         let thread = std::thread::spawn(move || worker.run(&policy));
         Gateways { shared, addresses, over, thread: Some(thread) }
+    }
+
+    /// From now on their 2xx to an INVITE comes again until it is acknowledged (RFC 3261 section 13.3.1.4): tm drops one on a branch that it
+    /// has just given up, and relays it once the caller has another answer.
+    pub fn until_acknowledged(self) -> Gateways {
+        lock(&self.shared.unacknowledged).get_or_insert_default();
+        self
     }
 
     pub fn address(&self, gateway: usize) -> SocketAddr {
@@ -226,6 +252,23 @@ impl Shared {
                     self.serve(gateway, one.message, one.peer, policy);
                 }
             }
+            self.accept_again();
+        }
+    }
+
+    fn accept_again(&self) {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        lock(&self.unacknowledged).iter_mut().for_each(|all| all.retain(|_, one| now < one.end));
+        for ((gateway, _), one) in lock(&self.unacknowledged).iter_mut().flatten() {
+            if one.due <= now {
+                due.push((*gateway, one.invite.clone(), one.from, one.status));
+                one.wait = T2.min(2 * one.wait);
+                one.due = now + one.wait;
+            }
+        }
+        for (gateway, invite, from, status) in due {
+            self.send_once(gateway, &invite, from, status);
         }
     }
 
@@ -237,6 +280,9 @@ impl Shared {
             lock(&self.open).insert(key.clone(), (message.clone(), from));
         }
         lock(&self.received).push(Received { gateway, message: message.clone() });
+        if method == "ACK" {
+            lock(&self.unacknowledged).iter_mut().for_each(|all| _ = all.remove(&key));
+        }
         if method.is_empty() || method == "ACK" {
             return;
         }
@@ -255,8 +301,18 @@ impl Shared {
 
     fn send_reply(&self, gateway: usize, request: &Message, from: Peer, status: u16) {
         if status >= 200 && request.method() == Some("INVITE") {
-            lock(&self.open).remove(&(gateway, request.call_id().to_owned()));
+            let key = (gateway, request.call_id().to_owned());
+            lock(&self.open).remove(&key);
+            if let (200..300, Some(all)) = (status, lock(&self.unacknowledged).as_mut()) {
+                let now = Instant::now();
+                let (invite, due, end) = (request.clone(), now + T1, now + 64 * T1);
+                all.insert(key, Accepted { invite, from, status, due, wait: T1, end });
+            }
         }
+        self.send_once(gateway, request, from, status);
+    }
+
+    fn send_once(&self, gateway: usize, request: &Message, from: Peer, status: u16) {
         let mut sockets = lock(&self.sockets[gateway]);
         let Ok(local) = sockets.local() else { return };
         let contact = format!("<{}>", self.contact(local));

@@ -41,17 +41,16 @@ struct Shared {
     received: Mutex<Vec<Received>>,
     /// The last INVITE of each call that has no final answer yet, and where it came from.
     open: Mutex<HashMap<(usize, String), (Message, Peer)>>,
-    /// INVITEs that were accepted and not acknowledged, if their 2xx comes again; none if it does not.
-    unacknowledged: Mutex<Option<HashMap<(usize, String), Accepted>>>,
+    /// 2xx to INVITEs that were not acknowledged, by gateway, Call-ID and To-tag, if they come again; none if they do not.
+    unacknowledged: Mutex<Option<HashMap<(usize, String, String), Unacknowledged>>>,
     stop: AtomicBool,
 }
 
-/// An INVITE that was accepted and not acknowledged.
-struct Accepted {
-    invite: Message,
-    from: Peer,
-    status: u16,
-    /// When the 2xx is due again, and the time after that.
+/// A 2xx to an INVITE that was not acknowledged.
+struct Unacknowledged {
+    reply: Message,
+    to: Peer,
+    /// When it is due again, and the time after that.
     due: Instant,
     wait: Duration,
     /// When it is given up.
@@ -191,9 +190,10 @@ impl Gateways {
         true
     }
 
-    /// Sends a request of the gateway's own making, such as its BYE.
+    /// Sends a message of the gateway's own making, such as its BYE.
     pub fn send(&self, gateway: usize, message: &Message, to: SocketAddr) {
         let to = if self.over.is_tcp() { Peer::Tcp(to) } else { Peer::Udp(to) };
+        self.shared.remember(gateway, message, to);
         lock(&self.shared.sockets[gateway]).send_to(to, &message.bytes()).expect("the way there");
     }
 
@@ -258,17 +258,27 @@ impl Shared {
 
     fn accept_again(&self) {
         let now = Instant::now();
-        let mut due = Vec::new();
-        lock(&self.unacknowledged).iter_mut().for_each(|all| all.retain(|_, one| now < one.end));
-        for ((gateway, _), one) in lock(&self.unacknowledged).iter_mut().flatten() {
-            if one.due <= now {
-                due.push((*gateway, one.invite.clone(), one.from, one.status));
-                one.wait = T2.min(2 * one.wait);
-                one.due = now + one.wait;
-            }
+        let mut all = lock(&self.unacknowledged);
+        let Some(all) = all.as_mut() else { return };
+        all.retain(|_, one| now < one.end);
+        for ((gateway, ..), one) in all.iter_mut().filter(|(_, one)| one.due <= now) {
+            one.wait = T2.min(2 * one.wait);
+            one.due = now + one.wait;
+            drop(lock(&self.sockets[*gateway]).send_to(one.to, &one.reply.bytes()));
         }
-        for (gateway, invite, from, status) in due {
-            self.send_once(gateway, &invite, from, status);
+    }
+
+    /// A gateway sends this: if it is a 2xx to an INVITE, and if those come again, it does until it is acknowledged.
+    fn remember(&self, gateway: usize, reply: &Message, to: Peer) {
+        let mut all = lock(&self.unacknowledged);
+        let Some(all) = all.as_mut().filter(|_| reply.status().is_some_and(|code| code / 100 == 2)) else {
+            return;
+        };
+        if reply.cseq().1 == "INVITE" {
+            let now = Instant::now();
+            let one =
+                Unacknowledged { reply: reply.clone(), to, due: now + T1, wait: T1, end: now + 64 * T1 };
+            all.insert((gateway, reply.call_id().to_owned(), to_tag(reply)), one);
         }
     }
 
@@ -281,6 +291,7 @@ impl Shared {
         }
         lock(&self.received).push(Received { gateway, message: message.clone() });
         if method == "ACK" {
+            let key = (gateway, message.call_id().to_owned(), to_tag(&message));
             lock(&self.unacknowledged).iter_mut().for_each(|all| _ = all.remove(&key));
         }
         if method.is_empty() || method == "ACK" {
@@ -301,28 +312,22 @@ impl Shared {
 
     fn send_reply(&self, gateway: usize, request: &Message, from: Peer, status: u16) {
         if status >= 200 && request.method() == Some("INVITE") {
-            let key = (gateway, request.call_id().to_owned());
-            lock(&self.open).remove(&key);
-            if let (200..300, Some(all)) = (status, lock(&self.unacknowledged).as_mut()) {
-                let now = Instant::now();
-                let (invite, due, end) = (request.clone(), now + T1, now + 64 * T1);
-                all.insert(key, Accepted { invite, from, status, due, wait: T1, end });
-            }
+            lock(&self.open).remove(&(gateway, request.call_id().to_owned()));
         }
-        self.send_once(gateway, request, from, status);
-    }
-
-    fn send_once(&self, gateway: usize, request: &Message, from: Peer, status: u16) {
-        let mut sockets = lock(&self.sockets[gateway]);
-        let Ok(local) = sockets.local() else { return };
+        let Ok(local) = lock(&self.sockets[gateway]).local() else { return };
         let contact = format!("<{}>", self.contact(local));
         let reply = request.reply(status, &format!("gw{gateway}")).with("Contact", contact);
-        sockets.send(from, &reply.bytes());
+        self.remember(gateway, &reply, from);
+        lock(&self.sockets[gateway]).send(from, &reply.bytes());
     }
 
     fn contact(&self, local: SocketAddr) -> String {
         format!("sip:gw@{local}{}", self.over.parameter())
     }
+}
+
+fn to_tag(message: &Message) -> String {
+    message.tag("To").unwrap_or_default().into()
 }
 
 /// A policy that panicked has failed its test already.

@@ -1,6 +1,7 @@
 //! Passive ejection beside a rule: the module's own code learns what becomes of calls.
 
 use super::rules::Wanted;
+use dispatcher::conf::{Conf, Raw};
 use dispatcher::health::ejection::{Outcome, People, Rules};
 use dispatcher::health::verdict::{Seen, verdict};
 use dispatcher::service::health::ejection::{self, Sent};
@@ -9,19 +10,6 @@ use dispatcher::shm::Heap;
 use dispatcher::state::{Root, Set};
 use std::collections::HashMap;
 
-/// The module's defaults.
-const RULES: Rules = Rules {
-    row: 5,
-    window: 30,
-    min_calls: 10,
-    share: 50,
-    time: 30,
-    max_time: 300,
-    trial: 3,
-    retry_after_max: 60,
-    most: 30,
-};
-
 /// A call that is not answered yet.
 struct Open {
     people: People,
@@ -29,8 +17,8 @@ struct Open {
 }
 
 /// What is known of calls.
-#[derive(Default)]
 pub struct Passive {
+    rules: Rules,
     open: HashMap<u64, Open>,
     /// When the first one was ejected, in seconds.
     pub out: Option<f64>,
@@ -43,6 +31,13 @@ fn at(seconds: f64) -> Now {
 }
 
 impl Passive {
+    /// With the module's defaults.
+    pub fn new() -> Self {
+        let raw = Raw { ds_passive_health: 1, ..Raw::default() };
+        let (conf, _) = Conf::check(raw).expect("parameters that the module takes");
+        Self { rules: conf.ejection.expect("it is on"), open: HashMap::new(), out: None, most_out: 0 }
+    }
+
     /// A call goes there.
     pub fn sent(&mut self, root: &Root<Heap>, wanted: Wanted<'_>, record: u32) {
         let hash = |number: u64| root.secret.word(&[&number.to_ne_bytes()]);
@@ -69,7 +64,7 @@ impl Passive {
         let sets = root.sets.pin(0).unwrap();
         for (place, (sent, _)) in sent.iter().enumerate() {
             let outcome = verdict(&to, &seen, place, true).unwrap_or(Outcome::Unknown);
-            ejection::told(root, &sets, &RULES, *sent, (outcome, false, people, 503), at(now));
+            ejection::told(root, &sets, &self.rules, *sent, (outcome, false, people, 503), at(now));
         }
     }
 
@@ -81,6 +76,6 @@ impl Passive {
         let is_out = |number| root.registry.record(number).is_some_and(|record| record.flags().in_ejection());
         self.most_out = self.most_out.max(set.iter().filter(|one| is_out(one.record)).count());
         let sets = root.sets.pin(0).unwrap();
-        ejection::look(root, &sets, &RULES, at(now));
+        ejection::look(root, &sets, &self.rules, at(now));
     }
 }

@@ -153,7 +153,7 @@ impl Proxy {
             rule,
             root,
             order,
-            passive: matches!(rule, Rule::Passive(_)).then(Passive::default),
+            passive: matches!(rule, Rule::Passive(_)).then(Passive::new),
             known: sizes.iter().map(|&size| Known { size, ..Known::default() }).collect(),
         }
     }

@@ -319,6 +319,52 @@ fn where_nothing_else_is_left_one_that_is_ejected_serves() {
     server.stop();
 }
 
+#[test]
+fn in_a_parallel_fork_who_fails_beside_others_is_out_and_who_is_cancelled_is_not() {
+    for auto in [0, 1] {
+        let moody = Moody::new(3);
+        let mut server = moody.server(&[("ds_load_auto", auto)]).start();
+        let mut callers = Callers::new(&server, 12);
+        moody.be(0, 503);
+        moody.be(2, 180);
+        callers.call_until("it is out", || flags(&server)[0] == "AXE");
+        assert_eq!(moody.got(), [5; 3]);
+        (0..8).for_each(|_| assert_eq!(callers.call(), 200));
+        assert_eq!(flags(&server)[1..], ["AX"; 2]);
+        // To ring is a sign of life.
+        moody.be(0, 180);
+        callers.call_until("it is back", || flags(&server)[0] == "AX");
+        assert_no_drift(&server);
+        server.assert_healthy();
+        server.stop();
+    }
+}
+
+#[test]
+fn one_to_which_nothing_can_be_sent_is_out() {
+    let refusing = crate::support::net::free_port(crate::support::net::address());
+    let silent = crate::support::net::socket();
+    let silent = silent.local_addr().unwrap();
+    for uri in [format!("sip:{refusing};transport=tcp"), format!("sip:{silent}")] {
+        let moody = Moody::new(2);
+        let list = format!("100 {uri} 0 9 duid=dead\n{}", moody.gateways.list(100, ""));
+        let dropping = format!("onsend_route {{ if (to_port == {}) drop; }}\n", silent.port());
+        let builder =
+            moody.server(&[]).list(list).tcp().globals("tcp_async=no").route(&(ROUTE.to_owned() + &dropping));
+        let mut server = builder.start();
+        let mut callers = Callers::new(&server, 8);
+        for n in 0..5 {
+            assert_eq!(flags(&server)[0], "AX", "{uri}");
+            assert!(callers.call_of(n, &format!("number{n}"), alone) >= 400);
+        }
+        becomes(&server, 0, "AXE");
+        assert_eq!(callers.call(), 200);
+        assert_no_drift(&server);
+        server.assert_healthy();
+        server.stop();
+    }
+}
+
 /// A gateway that answers each INVITE with 503, and asks for so many seconds.
 fn busy(seconds: u32) -> (String, Arc<AtomicU32>) {
     let socket = crate::support::net::socket();

@@ -41,10 +41,13 @@ struct Shared {
     received: Mutex<Vec<Received>>,
     /// The last INVITE of each call that has no final answer yet, and where it came from.
     open: Mutex<HashMap<(usize, String), (Message, Peer)>>,
-    /// 2xx to INVITEs that were not acknowledged, by gateway, Call-ID and To-tag, if they come again; none if they do not.
-    unacknowledged: Mutex<Option<HashMap<(usize, String, String), Unacknowledged>>>,
+    /// 2xx to INVITEs that were not acknowledged, if they come again; none if they do not.
+    unacknowledged: Mutex<Option<HashMap<Dialog, Unacknowledged>>>,
     stop: AtomicBool,
 }
+
+/// A gateway, a Call-ID and a To-tag.
+type Dialog = (usize, String, String);
 
 /// A 2xx to an INVITE that was not acknowledged.
 struct Unacknowledged {

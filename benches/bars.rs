@@ -326,7 +326,7 @@ fn better(of: impl Fn(&'static str) -> Option<f64>) -> Option<f64> {
 /// A selection where all rules of health are on, by one where none is; the greatest of several algorithms and sizes.
 fn health() -> Bar {
     plain(
-        "a selection, `ds_load_auto`, algorithms 4, 10 and 101 of 30 and 3 000: all rules of health ÷ none, the better of two servers each",
+        "a selection, algorithms 4, 10 and 101 of 30 and 3 000: all rules of health ÷ none, the better of two servers each",
         Bound::AtMost(1.1),
         "",
         &["fm", "qm"],

@@ -4,7 +4,7 @@ use crate::servers::server_config::Builder;
 use crate::support::figures::{Figures, Row, Summary};
 use crate::support::modules::{ALLOCATORS, Module};
 use crate::support::plot::Plot;
-use crate::support::script_loop::{Looping, NOTHING, Statement, selection};
+use crate::support::script_loop::{Looping, NOTHING, select, selection};
 use crate::support::turns::{Times, in_turns};
 use crate::{Group, destinations};
 use std::time::Duration;
@@ -14,8 +14,8 @@ pub const GROUP: Group = Group {
     title: "What rules of health cost a selection",
     unit: "microseconds a selection",
     size: "destinations",
-    about: "One request loops over `ds_select_dst` with limit 1 and `ds_load_unset`, and the empty loop is taken off; with `ds_load_auto` 1, so that each call \
-            counts by each algorithm. `health` has slow starts (`ds_slowstart`), failed calls that weigh on (`ds_failure_decay`), a bound for keys \
+    about: "One request loops over `ds_select_dst` with limit 1, for algorithm 10 with `ds_load_unset`, and the empty loop is taken off. With 101 the call counts \
+            by `ds_load_auto` 1, and goes where it is. `health` has slow starts (`ds_slowstart`), failed calls that weigh on (`ds_failure_decay`), a bound for keys \
             (`hash_balance`) and passive health (`ds_passive_health`). What becomes of calls is followed by `tm` once a call: that is part of \
             [a whole relayed call](#a-whole-relayed-call). `copy` is the same module in another server.",
     measure,
@@ -23,22 +23,26 @@ pub const GROUP: Group = Group {
 };
 
 pub const SIZES: [usize; 2] = [30, 3_000];
-pub const ALGORITHMS: [u32; 3] = [4, 10, 101];
+pub const ALGORITHMS: [u32; 3] = [4, 10, CONSISTENT];
+const CONSISTENT: u32 = 101;
 pub const WITHOUT: &str = "none";
 pub const WITH: &str = "health";
 const TURNS: usize = 75;
 /// How long a request loops.
 const TURN: Duration = Duration::from_millis(5);
 const SHM: u32 = 512;
+/// A bound, in percent, that the one call of a loop stays below, as the calls of most gateways do.
+const HIGH: u32 = 1_000_000;
 const LIMIT: Option<u32> = Some(1);
 
-/// A server that follows calls, with all rules of health or with none.
-pub fn with_health(builder: Builder, health: bool) -> Builder {
+/// A server that `follows` calls, with all rules of health or with none.
+pub fn with_health(builder: Builder, follows: bool, health: bool) -> Builder {
     let parameters = [
-        ("ds_load_auto", 1, true),
+        ("ds_load_auto", 1, follows),
+        ("ds_limits", 1, health),
         ("ds_slowstart", 60, health),
         ("ds_failure_decay", 10, health),
-        ("hash_balance", 25, health),
+        ("hash_balance", HIGH, health),
         ("ds_passive_health", 1, health),
     ];
     let on = parameters.into_iter().filter(|(_, _, on)| *on);
@@ -47,12 +51,22 @@ pub fn with_health(builder: Builder, health: bool) -> Builder {
     })
 }
 
-/// A selection, and the end of the call.
-fn selected_and_over(algorithm: u32) -> Statement {
-    let text = format!(
-        "if (!ds_select_dst(\"1\", \"{algorithm}\", \"1\")) {{ sl_send_reply(\"500\", \"No\"); exit; }} ds_load_unset();"
-    );
-    Statement::new(selection(1, algorithm, LIMIT), text)
+/// A server, and the algorithms that it is asked for.
+struct Kind {
+    module: Module,
+    case: &'static str,
+    algorithms: &'static [u32],
+}
+
+fn kinds() -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    for module in [Module::Ours, Module::Copy] {
+        for case in [WITHOUT, WITH] {
+            let of = |algorithms| Kind { module, case, algorithms };
+            kinds.extend([of(&[4, 10]), of(&[CONSISTENT])]);
+        }
+    }
+    kinds
 }
 
 /// One loop on one server.
@@ -67,18 +81,20 @@ fn measure() -> Vec<Row> {
 }
 
 fn at(allocator: &str, size: usize) -> Vec<Row> {
-    let kinds = [Module::Ours, Module::Copy].map(|module| [(module, WITHOUT), (module, WITH)]).concat();
-    let start = |(module, case): &(Module, &str)| {
+    let kinds = kinds();
+    let start = |Kind { module, case, algorithms }: &Kind| {
         let builder = module.server(allocator).list(destinations(1, size)).shm_megabytes(SHM);
         let builder = builder.modparam("modparam(\"dispatcher\", \"flags\", 2)");
-        Looping::start(with_health(builder, *case == WITH), &ALGORITHMS.map(selected_and_over), 1)
+        let builder = with_health(builder, algorithms.contains(&CONSISTENT), *case == WITH);
+        let statements: Vec<_> = algorithms.iter().map(|algorithm| select(1, *algorithm, LIMIT)).collect();
+        Looping::start(builder, &statements, 1)
     };
     let mut servers: Vec<Looping> = kinds.iter().map(start).collect();
     let mut subjects = Vec::new();
-    for (server, looping) in servers.iter_mut().enumerate() {
-        let names = ALGORITHMS.map(|algorithm| selection(1, algorithm, LIMIT));
-        for name in names.into_iter().chain([NOTHING.into()]) {
-            let rounds = looping.rounds(&name, TURN);
+    for (server, kind) in kinds.iter().enumerate() {
+        let names = kind.algorithms.iter().map(|algorithm| selection(1, *algorithm, LIMIT));
+        for name in names.chain([NOTHING.into()]) {
+            let rounds = servers[server].rounds(&name, TURN);
             subjects.push(Subject { server, name, rounds });
         }
     }
@@ -89,17 +105,13 @@ fn at(allocator: &str, size: usize) -> Vec<Row> {
         let at = subjects.iter().position(|subject| subject.server == server && subject.name == name);
         &times[at.expect("a loop that was measured")]
     };
-    let mut rows: Vec<Row> = Vec::new();
-    for algorithm in ALGORITHMS {
-        for case in [WITHOUT, WITH] {
-            let mut row = Row::new(allocator, case, Some(algorithm), size);
-            for (server, (module, _)) in kinds.iter().enumerate().filter(|(_, kind)| kind.1 == case) {
-                let beyond =
-                    Summary::beyond(of(server, &selection(1, algorithm, LIMIT)), of(server, NOTHING));
-                row = row.with(module.name(), beyond);
-            }
-            rows.push(row);
-        }
-    }
-    rows
+    let row = |(algorithm, case): (u32, &'static str)| {
+        let is_it = |(_, kind): &(usize, &Kind)| kind.case == case && kind.algorithms.contains(&algorithm);
+        let row = Row::new(allocator, case, Some(algorithm), size);
+        kinds.iter().enumerate().filter(is_it).fold(row, |row, (server, kind)| {
+            let selected = of(server, &selection(1, algorithm, LIMIT));
+            row.with(kind.module.name(), Summary::beyond(selected, of(server, NOTHING)))
+        })
+    };
+    ALGORITHMS.into_iter().flat_map(|algorithm| [WITHOUT, WITH].map(|case| row((algorithm, case)))).collect()
 }

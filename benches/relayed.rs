@@ -127,7 +127,7 @@ impl Relay {
             // Transactions go soon after their end, so that a turn need not wait for them.
             .modparam("modparam(\"tm\", \"wt_timer\", 100)")
             .shm_megabytes(SHM);
-        let builder = if followed { with_health(builder, kind.case == HEALTH) } else { builder };
+        let builder = with_health(builder, followed, kind.case == HEALTH);
         let server = aging::start(builder, &route(ends.port(), followed));
         if machine::cores() > 1 {
             workers(&server).into_iter().for_each(|pid| pin(pid, 0));

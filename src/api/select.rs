@@ -254,8 +254,9 @@ pub(super) fn with_ask<T>(
             Some(Kind::Request(Method::Invite)) if waits => Call::Waits,
             Some(Kind::Request(Method::Invite)) => {
                 // After a failure the gateway that failed is not the one to stay at.
-                let may_stay =
-                    select::measure(rule.algorithm).is_some() && transaction::failed(msg).is_none();
+                let looks_at_loads =
+                    select::measure(rule.algorithm).is_some() || rule.algorithm == select::CONSISTENT;
+                let may_stay = looks_at_loads && transaction::failed(msg).is_none();
                 Call::Goes { key: &key, invite: &invite, may_stay }
             }
             _ => Call::None,

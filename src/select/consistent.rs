@@ -112,7 +112,8 @@ impl Shares {
     pub fn has_its_share(self, percent: u32, load: u32, weight: u32) -> bool {
         let (own, all) = if self.weights == 0 { (1u64, self.lines) } else { (weight.into(), self.weights) };
         let bound = u128::from(100 + u64::from(percent)) * u128::from(own) * u128::from(self.calls + 1);
-        u128::from(load) >= bound.div_ceil(100 * u128::from(all.max(1)))
+        // Without a division: a load is a whole number.
+        u128::from(load) * 100 * u128::from(all.max(1)) >= bound
     }
 }
 

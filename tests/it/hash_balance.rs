@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::calls::{assert_no_drift, hang_up_all, obedient, with};
 use crate::followed::proxy;
-use crate::support::{Agent, Call, Gateways};
+use crate::support::{Agent, Call, Gateways, Kamailio};
 use crate::watch::text;
 
 const KEYS: usize = 40;
@@ -55,6 +55,34 @@ fn a_hot_key_spills_to_one_and_the_same_second_gateway_and_other_keys_stay() {
     calls.clear();
     assert_eq!(place(&mut agent, &gateways, &mut calls, "hot"), first);
     hang_up_all(&mut agent, &mut calls);
+    assert_no_drift(&server);
+    server.stop();
+}
+
+/// Its own call is no reason to pass a gateway over.
+#[test]
+fn a_call_for_which_a_gateway_is_chosen_again_stays_there() {
+    let gateways = obedient(3);
+    let params =
+        "modparam(\"dispatcher\", \"ds_load_auto\", 1)\nmodparam(\"dispatcher\", \"hash_balance\", 1)";
+    let route = r#"request_route {
+	$var(n) = 0; $var(all) = "";
+	while ($var(n) < 3) {
+		if (!ds_select_dst("100", "101")) { sl_send_reply("404", "No destination"); exit; }
+		$var(all) = $var(all) + " " + $du;
+		$var(n) = $var(n) + 1;
+	}
+	sl_send_reply("200", "$var(all)");
+}"#;
+    let server = Kamailio::builder().list(gateways.list(100, "")).modparam(params).route(route).start();
+    let mut agent = server.agent();
+    for _ in 0..8 {
+        let mut call = agent.call();
+        let answer = agent.place(&mut call);
+        let chosen: Vec<&str> =
+            answer.start.split(' ').skip(2).filter(|word| word.starts_with("sip:")).collect();
+        assert!(chosen.len() == 3 && chosen.iter().all(|one| *one == chosen[0]), "{}", answer.start);
+    }
     assert_no_drift(&server);
     server.stop();
 }

@@ -1,7 +1,7 @@
 //! A set as the algorithms see it ([`Candidates`]): each destination as configured, with the load and state that its record has now.
 
 use crate::health::overload;
-use crate::load::Call;
+use crate::load::{Call, key::Key};
 use crate::select::attempts::Tried;
 use crate::select::weight::{FULL_PACE, Weigher};
 use crate::select::{self, Candidates, Positions, consistent, latency, nth_usable};
@@ -36,6 +36,8 @@ pub struct View<'a, A: Alloc> {
     any_rate: bool,
     /// The call has priority: it may use reserves.
     priority: bool,
+    /// The key of the call, which may stay where it counts.
+    own: Option<&'a dyn Fn() -> Option<Key>>,
     /// The destinations that were looked at last, with the position of the first: the next look is most likely there.
     near: Cell<(usize, &'a [Destination])>,
 }
@@ -60,6 +62,7 @@ impl<'a, A: Alloc> View<'a, A> {
             for_later: false,
             any_rate: false,
             priority: false,
+            own: None,
             near: Cell::new((0, near)),
         }
     }
@@ -112,6 +115,18 @@ impl<'a, A: Alloc> View<'a, A> {
     /// The same view for a call that has priority or not.
     pub fn with_priority(self, priority: bool) -> Self {
         Self { priority, ..self }
+    }
+
+    /// The same view for the call of this key, which may stay where it counts.
+    pub fn of_call(self, key: &'a dyn Fn() -> Option<Key>) -> Self {
+        Self { own: Some(key), ..self }
+    }
+
+    /// Whether the call counts at this position already, and may stay there.
+    #[cold]
+    fn stays(&self, at: usize) -> bool {
+        let call = self.own.and_then(|key| key()).map(|key| self.root.calls.shard(&key).get(&key));
+        call.zip(self.destination(at)).is_some_and(|(call, one)| call.counts_at(one.record))
     }
 
     /// Whether the destination at this position was tried, or the call counts there.
@@ -246,7 +261,7 @@ impl<A: Alloc> Candidates for View<'_, A> {
     }
     fn has_its_share(&self, at: usize) -> bool {
         let shares = |percent| self.set.ranks.shares().has_its_share(percent, self.load(at), self.weight(at));
-        self.has_shares() && shares(self.root.hash_balance)
+        self.has_shares() && shares(self.root.hash_balance) && !self.stays(at)
     }
     fn last_chosen(&self, at: usize) -> u64 {
         self.record(at).map_or(0, Record::last_chosen)

@@ -232,6 +232,7 @@ fn select_in<'g, A: Alloc>(
     let view = View::with_clock(root, set, ask.now_ms).except(tried).with_priority(ask.priority);
     let view = match ask.call {
         Call::None => view.at_any_rate(),
+        Call::Goes { key, may_stay: true, .. } => view.of_call(key),
         Call::Goes { .. } => view,
         Call::Waits => view.for_later(),
     };

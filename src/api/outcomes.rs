@@ -34,8 +34,12 @@ const MOST: usize = 32;
 static CHOSEN: Mutex<Chosen> = Mutex::new(Chosen { request: 0, count: 0, records: [0; MOST] });
 
 impl Chosen {
+    fn is_for(&self, request: u32) -> bool {
+        self.request == request && self.count > 0
+    }
+
     fn push(&mut self, request: u32, record: u32) {
-        if self.request != request {
+        if !self.is_for(request) {
             (self.request, self.count) = (request, 0);
         }
         self.records.get_mut(self.count % MOST).into_iter().for_each(|place| *place = record);
@@ -44,7 +48,7 @@ impl Chosen {
 
     /// The last first.
     fn of(&self, request: u32) -> Vec<u32> {
-        let count = if self.request == request { self.count } else { 0 };
+        let count = if self.is_for(request) { self.count } else { 0 };
         let last = (count.saturating_sub(MOST)..count).rev();
         last.filter_map(|n| self.records.get(n % MOST).copied()).collect()
     }
@@ -56,11 +60,17 @@ fn starts_call(msg: &Message) -> bool {
 
 /// The request at hand goes to the destination of this record, as far as this module is asked.
 pub fn chosen(module: &Module, msg: &Message, record: u32) {
-    if module.conf.ejection.is_none() || !starts_call(msg) {
+    if module.conf.ejection.is_none() {
+        return;
+    }
+    let mut chosen = CHOSEN.lock();
+    // Where something was chosen for this request before, it does.
+    if !chosen.is_for(msg.id()) && !starts_call(msg) {
         return;
     }
     let Some(Sent { serial, .. }) = ejection::sent(module.root, record) else { return };
-    CHOSEN.lock().push(msg.id(), record);
+    chosen.push(msg.id(), record);
+    drop(chosen);
     // Without memory for it nothing is known of this call.
     outcomes::expect(msg, u64::from(serial) << 24 | u64::from(record));
 }

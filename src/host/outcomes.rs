@@ -113,8 +113,8 @@ pub fn expect(request: &Message, what: u64) -> bool {
                 return true;
             }
         }
-        None if EARLY.swap(request.id() as usize, Ordering::Relaxed) == request.id() as usize => return true,
-        None => {}
+        None if EARLY.load(Ordering::Relaxed) == request.id() as usize => return true,
+        None => EARLY.store(request.id() as usize, Ordering::Relaxed),
     }
     let types = ffi::TMCB_REQUEST_FWDED
         | ffi::TMCB_RESPONSE_IN

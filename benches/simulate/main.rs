@@ -13,6 +13,7 @@ mod numbers;
 #[allow(dead_code)] // lines are for benchmarks
 mod plot;
 
+mod keys;
 mod page;
 mod passive;
 mod ramp;

@@ -1,5 +1,6 @@
 //! `docs/balance.md` and its plots.
 
+use super::keys;
 use super::numbers::{number, whole};
 use super::plot::{Bar, Ink, Plot, Shape};
 use super::ramp;
@@ -231,5 +232,6 @@ pub fn write(all: &[Of]) {
             let _ = writeln!(page, "![{}](balance/{}.svg)\n", plot.title, plot.file);
         }
     }
+    page += &keys::section();
     fs::write("docs/balance.md", page.trim_end().to_owned() + "\n").expect("the page");
 }

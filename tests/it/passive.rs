@@ -328,7 +328,8 @@ fn in_a_parallel_fork_who_fails_beside_others_is_out_and_who_is_cancelled_is_not
         moody.be(0, 503);
         moody.be(2, 180);
         callers.call_until("it is out", || flags(&server)[0] == "AXE");
-        assert_eq!(moody.got(), [5; 3]);
+        // The caller may be faster than the worker that has the fifth refusal.
+        assert!([[5; 3], [6; 3]].iter().any(|got| moody.got() == got), "{:?}", moody.got());
         (0..8).for_each(|_| assert_eq!(callers.call(), 200));
         assert_eq!(flags(&server)[1..], ["AX"; 2]);
         // To ring is a sign of life.

@@ -295,26 +295,17 @@ fn calls() -> Vec<Bar> {
         });
         bar
     };
-    let followed = plain(
-        "a relayed call, limit 1 of 30: `ds_load_auto` ÷ counted by the script, the better of two servers each",
-        Bound::AtMost(1.0),
-        "",
-        &["fm", "qm"],
-        move |m, allocator| {
+    let beside = |what: &str, bound: f64, [case, other]: [&'static str; 2]| {
+        let what = format!("a relayed call, {what}, the better of two servers each");
+        plain(what, Bound::AtMost(bound), "", &["fm", "qm"], move |m, allocator| {
             let of = |case| better(|who| m.relayed(allocator, case, 30, who));
-            Some(of(relayed::FOLLOWED)? / of(selection::LIMIT)?)
-        },
-    );
-    let health = plain(
-        "a relayed call, `ds_load_auto`, of 30: all rules of health ÷ none, the better of two servers each",
-        Bound::AtMost(1.1),
-        "",
-        &["fm", "qm"],
-        move |m, allocator| {
-            let of = |case| better(|who| m.relayed(allocator, case, 30, who));
-            Some(of(relayed::HEALTH)? / of(relayed::FOLLOWED)?)
-        },
-    );
+            Some(of(case)? / of(other)?)
+        })
+    };
+    let counted = "limit 1 of 30: `ds_load_auto` ÷ counted by the script";
+    let followed = beside(counted, 1.0, [relayed::FOLLOWED, selection::LIMIT]);
+    let rules = "`ds_load_auto`, of 30: all rules of health ÷ none";
+    let health = beside(rules, 1.1, [relayed::HEALTH, relayed::FOLLOWED]);
     vec![of(FM, 30, 5.0), of(QM, 30, 10.0), followed, health]
 }
 

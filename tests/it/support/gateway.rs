@@ -296,8 +296,9 @@ impl Shared {
         if method == "ACK" {
             let key = (gateway, message.call_id().to_owned(), to_tag(&message));
             lock(&self.unacknowledged).iter_mut().for_each(|all| _ = all.remove(&key));
+            return;
         }
-        if method.is_empty() || method == "ACK" {
+        if method.is_empty() {
             return;
         }
         let statuses = policy(gateway, &message);
